@@ -1,0 +1,21 @@
+"""Patch Forcing: image generation in which every patch has its own clock."""
+
+from importlib.metadata import version
+
+from patch_forcing.core import timesteps
+from patch_forcing.core.difficulty import difficulty
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.losses import LossTerms
+from patch_forcing.core.output import ModelOutput
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.time import PatchTime
+from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.loading import load_model
+from patch_forcing.sampling import samplers
+from patch_forcing.sampling.field import VelocityField
+from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
+from patch_forcing.training.objective import PatchForcingObjective
+
+__version__ = version("patch-forcing")

@@ -1,0 +1,19 @@
+"""Errors that a user can cause, and the nearest right spelling for the mend."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: one line naming the value, the place and the mend.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not in a registry, with the nearest name that is."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    mend = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
+    return UserError(f"unknown {kind} {name!r}: {mend}")

@@ -1,0 +1,38 @@
+"""The objective's terms: squared velocity error and the likelihood of its size."""
+
+import math
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from patch_forcing.core.difficulty import bound_logvar
+
+
+class LossTerms(NamedTuple):
+    """Scalars: total = velocity + nll_weight·nll; nll is 0 without a difficulty head."""
+
+    total: Tensor
+    velocity: Tensor
+    nll: Tensor
+
+
+def velocity_error(
+    velocity: Float[Tensor, "B C H W"], target: Float[Tensor, "B C H W"]
+) -> Float[Tensor, ""]:
+    """mean‖v − v*‖², in fp32."""
+    return (velocity.float() - target.float()).square().mean()
+
+
+def gaussian_nll(
+    velocity: Float[Tensor, "B C H W"],
+    logvar: Float[Tensor, "B 1 H W"],
+    target: Float[Tensor, "B C H W"],
+) -> Float[Tensor, ""]:
+    """Mean of ½·(ln 2π + logvar + (v* − sg(v))²·exp(−logvar)), in fp32, logvar over all channels.
+
+    The velocity is detached (sg): this term teaches the log-variance only.
+    """
+    logvar = bound_logvar(logvar)
+    error = (target.float() - velocity.detach().float()).square()
+    return 0.5 * (math.log(2 * math.pi) + logvar + error * (-logvar).exp()).mean()

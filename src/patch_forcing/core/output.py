@@ -1,0 +1,30 @@
+"""What a network takes and gives: the border between networks and everything that calls them."""
+
+from typing import NamedTuple, Protocol
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from patch_forcing.core.time import PatchTime
+
+
+class ModelOutput(NamedTuple):
+    """Velocity (B, C, H, W), and its log-variance (B, 1, H, W) where the network predicts it."""
+
+    velocity: Float[Tensor, "B C H W"]
+    logvar: Float[Tensor, "B 1 H W"] | None = None
+
+
+class Model(Protocol):
+    """A network that predicts a velocity from per-patch times, under a droppable condition."""
+
+    @property
+    def patch_size(self) -> int: ...
+
+    def __call__(self, x_t: Tensor, t: PatchTime, condition: Tensor | None) -> ModelOutput: ...
+
+    def check_condition(self, condition: Tensor | None, batch: int) -> None:
+        """Raises UserError if the condition does not suit the model or the batch."""
+
+    def drop_condition(self, condition: Tensor, dropped: Bool[Tensor, "B"]) -> Tensor:
+        """The condition, with the null condition in the dropped rows."""

@@ -1,0 +1,53 @@
+"""The patch grid: the only place where images become patches and patches images.
+
+Patches are square with side P, counted row-major: N = (H/P)·(W/P).
+"""
+
+from collections.abc import Sequence
+
+from einops import rearrange, reduce, repeat
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+
+
+def patch_grid(size: Sequence[int], patch_size: int) -> tuple[int, int]:
+    """Rows and columns of patches in an image of size (height, width).
+
+    Raises UserError if the patch side does not divide both.
+    """
+    height, width = size
+    if patch_size < 1 or height < 1 or width < 1 or height % patch_size or width % patch_size:
+        raise UserError(
+            f"image size {height}x{width} is not divisible by patch size {patch_size}: "
+            f"choose sides that are multiples of {patch_size}, or another patch size"
+        )
+    return height // patch_size, width // patch_size
+
+
+def unpatchify(
+    tokens: Float[Tensor, "B N F"], size: Sequence[int], patch_size: int
+) -> Float[Tensor, "B C H W"]:
+    """Tokens → image of `size` (height, width).
+
+    A token holds its patch in the order (patch row, patch column, channel).
+    """
+    rows, cols = patch_grid(size, patch_size)
+    return rearrange(
+        tokens, "b (r c) (p q k) -> b k (r p) (c q)", r=rows, c=cols, p=patch_size, q=patch_size
+    )
+
+
+def spread(
+    values: Shaped[Tensor, "B N"], size: Sequence[int], patch_size: int
+) -> Shaped[Tensor, "B 1 H W"]:
+    """One value per patch → one value per pixel of that patch."""
+    rows, cols = patch_grid(size, patch_size)
+    return repeat(values, "b (r c) -> b 1 (r p) (c q)", r=rows, c=cols, p=patch_size, q=patch_size)
+
+
+def pool(image: Float[Tensor, "B C H W"], patch_size: int) -> Float[Tensor, "B N"]:
+    """Mean over all pixels and channels of each patch."""
+    patch_grid(image.shape[-2:], patch_size)
+    return reduce(image, "b k (r p) (c q) -> b (r c)", "mean", p=patch_size, q=patch_size)

@@ -1,0 +1,138 @@
+"""Counted randomness: every number is a function of (seed, step, sample id), never of history.
+
+So resuming, resharding and changing the batch size cannot change what a sample sees, and no
+generator state is ever saved. The bits are Philox-4x32-10 (Salmon et al., "Parallel Random
+Numbers: As Easy as 1, 2, 3", SC 2011), computed with integer tensor operations: the same bits on
+every device.
+"""
+
+import copy
+import math
+import zlib
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+
+def philox(counter: Int64[Tensor, "*n 4"], key: Int64[Tensor, "*n 2"]) -> Int64[Tensor, "*n 4"]:
+    """Philox-4x32-10: four 32-bit words from four counter words and two key words.
+
+    Words are held in int64. The 64-bit product wraps, and its bits are still right: arithmetic
+    modulo 2^64 is the same signed or not, and the mask drops the sign that the shift drags in.
+    """
+    c0, c1, c2, c3 = counter.unbind(-1)
+    k0, k1 = key.unbind(-1)
+    for _ in range(_ROUNDS):
+        first, second = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((second >> 32) & _MASK) ^ c1 ^ k0,
+            second & _MASK,
+            ((first >> 32) & _MASK) ^ c3 ^ k1,
+            first & _MASK,
+        )
+        k0, k1 = (k0 + _KEY_STEPS[0]) & _MASK, (k1 + _KEY_STEPS[1]) & _MASK
+    return torch.stack([c0, c1, c2, c3], dim=-1)
+
+
+class CountedGenerator:
+    """One independent stream of numbers per sample.
+
+    Row i's numbers depend on seeds[i], ids[i], `step` and how many draws came before, and on
+    nothing else: not on the other rows. Like `torch.Generator`, each draw moves on to new numbers.
+
+    seeds: one per row, or one for all rows, 0 ≤ seed < 2^63.
+    ids: which sample a row is, where rows share a seed (training); 0 ≤ id < 2^32.
+    """
+
+    def __init__(
+        self,
+        seeds: int | Sequence[int],
+        ids: Sequence[int] | Int64[Tensor, "B"] = (0,),
+        step: int = 0,
+        device: torch.device | str | None = None,
+    ):
+        seed_rows = torch.tensor([seeds] if isinstance(seeds, int) else list(seeds), device=device)
+        id_rows = torch.as_tensor(ids, dtype=torch.int64, device=device)
+        self.seeds, self.ids = torch.broadcast_tensors(seed_rows, id_rows)
+        self.step = step
+        self._purpose = 0
+        self._draws = 0
+
+    def fork(self, purpose: str) -> Self:
+        """New streams of the same samples, for `purpose`: neither draws from the other's."""
+        child = copy.copy(self)
+        child._purpose, child._draws = zlib.crc32(purpose.encode(), self._purpose), 0
+        return child
+
+    def _bits(self, count: int) -> Int64[Tensor, "B {count}"]:
+        """`count` 32-bit words per row."""
+        blocks = torch.arange((count + 3) // 4, device=self.ids.device)
+        rows = self.ids[:, None].expand(-1, len(blocks))
+        counter = torch.stack(
+            [
+                blocks.expand_as(rows),
+                torch.full_like(rows, (self._purpose + self._draws) & _MASK),
+                torch.full_like(rows, self.step & _MASK),
+                rows & _MASK,
+            ],
+            dim=-1,
+        )
+        key = torch.stack([self.seeds & _MASK, (self.seeds >> 32) & _MASK], dim=-1)
+        self._draws += 1
+        return philox(counter, key[:, None].expand(-1, len(blocks), -1)).flatten(1)[:, :count]
+
+    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+        """fp32 in (0, 1), both ends excluded: (bits + ½)·2^−24, shape (B, *shape)."""
+        bits = self._bits(math.prod(shape)) >> 8
+        # fp64 first: 2^24 − ½ rounds to 2^24 in fp32, and so to 1
+        unit = ((bits.double() + 0.5) * 2.0**-24).float().clamp(max=1 - 2.0**-24)
+        return unit.view(-1, *shape)
+
+    def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
+        """fp32 standard normal, shape (B, *shape), by Box and Muller's transform."""
+        count = math.prod(shape)
+        half = (count + 1) // 2
+        u, w = self.uniform(2 * half).split(half, dim=1)
+        radius, angle = (-2 * u.log()).sqrt(), 2 * math.pi * w
+        pairs = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
+        return pairs[:, :count].reshape(-1, *shape)
+
+
+Generator = torch.Generator | CountedGenerator | None
+"""Where random numbers come from: torch's one stream, or counted ones, one for each row."""
+
+
+def draw_uniform(
+    generator: Generator, batch: int, *shape: int, device: torch.device | str | None = None
+) -> Float[Tensor, "B ..."]:
+    """fp32 uniform in [0, 1), shape (batch, *shape)."""
+    if isinstance(generator, CountedGenerator):
+        return _rows(generator.uniform(*shape), batch, device)
+    return torch.rand(batch, *shape, generator=generator, device=_home(generator)).to(device)
+
+
+def draw_normal(
+    generator: Generator, batch: int, *shape: int, device: torch.device | str | None = None
+) -> Float[Tensor, "B ..."]:
+    """fp32 standard normal, shape (batch, *shape)."""
+    if isinstance(generator, CountedGenerator):
+        return _rows(generator.normal(*shape), batch, device)
+    return torch.randn(batch, *shape, generator=generator, device=_home(generator)).to(device)
+
+
+def _home(generator: torch.Generator | None) -> torch.device | None:
+    return None if generator is None else generator.device
+
+
+def _rows(drawn: Tensor, batch: int, device: torch.device | str | None) -> Tensor:
+    if len(drawn) != batch:
+        raise ValueError(f"a generator of {len(drawn)} rows cannot draw for a batch of {batch}")
+    return drawn.to(device)

@@ -1,0 +1,48 @@
+"""Named choices with options, written as text: `name` or `name:option=value,option=value`.
+
+One syntax for timestep distributions in recipes and samplers on the command line; readable in
+JSON, and nothing is imported by name.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from patch_forcing.core.errors import UserError, unknown_name
+
+T = TypeVar("T")
+
+
+def build(kind: str, registry: Mapping[str, type[T]], spec: str) -> T:
+    """The registered frozen dataclass that `spec` names, with its options set.
+
+    Raises UserError naming the nearest name or option, or the option whose value does not fit.
+    """
+    name, _, options = spec.partition(":")
+    if name not in registry:
+        raise unknown_name(kind, name, registry)
+    chosen: Any = registry[name]
+    fields = {field.name: field for field in dataclasses.fields(chosen)}
+    values = {}
+    for option in filter(None, options.split(",")):
+        key, equals, text = option.partition("=")
+        key = key.strip().replace("-", "_")
+        if key not in fields:
+            raise unknown_name(f"option of {kind} {name}", key, fields)
+        if not equals:
+            raise UserError(f"{kind} {name}: option {key!r} has no value: write {key}=VALUE")
+        values[key] = _parse(f"{kind} {name}: {key}", text.strip(), fields[key].type)
+    return chosen(**values)
+
+
+def _parse(place: str, text: str, kind: Any) -> int | float | bool | None:
+    """Options are numbers, switches, or None where the field allows it."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind == int | None and text.lower() == "none":
+            return None
+        return int(text) if kind in (int, int | None) else float(text)
+    except (KeyError, ValueError):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise UserError(f"{place}={text!r} does not fit: give one {wanted}") from None

@@ -1,0 +1,100 @@
+"""Per-patch flow time as a type. t = 0 is noise, t = 1 is data."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int64, Shaped
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class PatchTime:
+    """The U distinct times that one image holds, and which of them each of its N patches has.
+
+    A network projects its U conditions and gathers, instead of projecting N (method: exact, and
+    half of the modulation cost less). No sampler of the paper holds more than U = 2.
+
+    values: (B, U) in [0, 1].
+    index: (B, N) in 0 … U−1, or None: patch i holds `values[:, i]` and U = N.
+    """
+
+    values: Float[Tensor, "B U"]
+    index: Int64[Tensor, "B N"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2:
+            raise UserError(f"PatchTime values are (B, U), not {tuple(self.values.shape)}")
+        if self.index is not None and (
+            self.index.ndim != 2 or self.index.shape[0] != self.values.shape[0]
+        ):
+            raise UserError(
+                f"PatchTime index {tuple(self.index.shape)} does not match "
+                f"values {tuple(self.values.shape)}: give (B, N) with the same B"
+            )
+
+    @classmethod
+    def shared(cls, t: Float[Tensor, "B"], num_patches: int) -> Self:
+        """One time per image for all its patches, U = 1: plain flow matching."""
+        return cls(t[:, None], t.new_zeros(1, 1, dtype=torch.int64).expand(len(t), num_patches))
+
+    @classmethod
+    def dense(cls, t: Float[Tensor, "B N"]) -> Self:
+        """Every patch its own time, U = N."""
+        return cls(t)
+
+    @classmethod
+    def two_level(
+        cls, where: Bool[Tensor, "B N"], then: float | Tensor, otherwise: float | Tensor
+    ) -> Self:
+        """U = 2: `then` on the patches of `where`, `otherwise` on the rest; scalars or (B,)."""
+        levels = [torch.as_tensor(level, dtype=torch.float32) for level in (otherwise, then)]
+        values = torch.stack(
+            [level.to(where.device).expand(where.shape[0]) for level in levels], dim=1
+        )
+        return cls(values, where.long())
+
+    @property
+    def num_levels(self) -> int:
+        """U."""
+        return self.values.shape[1]
+
+    @property
+    def num_patches(self) -> int:
+        """N."""
+        return (self.values if self.index is None else self.index).shape[1]
+
+    def gather(self, rows: Shaped[Tensor, "B U F"]) -> Shaped[Tensor, "B N F"]:
+        """What was computed for each of the U times → each patch's own."""
+        if self.index is None:
+            return rows
+        if self.num_levels == 1:
+            return rows.expand(-1, self.num_patches, -1)
+        return rows.gather(1, self.index[:, :, None].expand(-1, -1, rows.shape[2]))
+
+    def to_dense(self) -> Float[Tensor, "B N"]:
+        """(B, N): the time of every patch."""
+        return self.gather(self.values[:, :, None])[:, :, 0]
+
+    def tile(self, times: int) -> Self:
+        """The batch repeated whole, `times` over: for guidance in one batched call."""
+        index = None if self.index is None else self.index.repeat(times, 1)
+        return type(self)(self.values.repeat(times, 1), index)
+
+
+def as_patch_time(t: PatchTime | Float[Tensor, "..."], num_patches: int) -> PatchTime:
+    """The public border: `PatchTime`, one time per image (B,), or one per patch (B, N).
+
+    Raises UserError for any other shape.
+    """
+    if not isinstance(t, PatchTime):
+        if t.ndim == 1:
+            return PatchTime.shared(t, num_patches)
+        if t.ndim != 2:
+            raise UserError(f"time of shape {tuple(t.shape)}: give (B,), (B, N) or a PatchTime")
+        t = PatchTime.dense(t)
+    if t.num_patches != num_patches:
+        raise UserError(f"time for {t.num_patches} patches, but the image has {num_patches}")
+    return t

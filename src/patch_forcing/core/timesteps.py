@@ -1,0 +1,200 @@
+"""Training distributions over per-patch time.
+
+All are frozen dataclasses called as `sampler(batch, patches, generator=None, device=None)` and
+return a PatchTime in [0, 1]. Truncated Gaussians: Patch Forcing (arXiv 2604.19141); the
+mean-controlled one: Spatial Reasoning Models (Wewer et al. 2025).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.random import Generator, draw_normal, draw_uniform
+from patch_forcing.core.time import PatchTime
+
+Device = torch.device | str | None
+
+
+class TimestepSampler(Protocol):
+    """Draws the times that a training batch is noised to."""
+
+    def __call__(
+        self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
+    ) -> PatchTime: ...
+
+
+def _check_positive(owner: object, **values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise UserError(
+                f"{type(owner).__name__}: {name}={value} is out of range: choose a number above 0"
+            )
+
+
+def _logit_normal(
+    batch: int, loc: float, scale: float, generator: Generator, device: Device
+) -> Float[Tensor, "B 1"]:
+    """σ(loc + scale·z)."""
+    return torch.sigmoid(loc + scale * draw_normal(generator, batch, 1, device=device))
+
+
+def _below_maximum(
+    t_max: Float[Tensor, "B 1"], cells: int, std: float, generator: Generator
+) -> Float[Tensor, "B {cells}"]:
+    """t_max − |z|·min(t_max/2, std); what falls below 0 is redrawn from U(0, t_max)."""
+    batch, device = len(t_max), t_max.device
+    z = draw_normal(generator, batch, cells, device=device)
+    again = t_max * draw_uniform(generator, batch, cells, device=device)
+    t = t_max - z.abs() * (t_max / 2).clamp(max=std)
+    return torch.where(t < 0, again, t)
+
+
+@dataclass(frozen=True)
+class SharedUniform:
+    """One t ~ U(0, 1) per image: plain flow matching (SiT)."""
+
+    def __call__(
+        self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
+    ) -> PatchTime:
+        return PatchTime.shared(draw_uniform(generator, batch, device=device), patches)
+
+
+@dataclass(frozen=True)
+class SharedLogitNormal:
+    """One t = σ(loc + scale·z) per image (Esser et al. 2024)."""
+
+    loc: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, scale=self.scale)
+
+    def __call__(
+        self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
+    ) -> PatchTime:
+        t = _logit_normal(batch, self.loc, self.scale, generator, device)
+        return PatchTime.shared(t[:, 0], patches)
+
+
+@dataclass(frozen=True)
+class IndependentUniform:
+    """Every patch its own U(0, 1) (Diffusion Forcing, Chen et al. 2024)."""
+
+    def __call__(
+        self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
+    ) -> PatchTime:
+        return PatchTime.dense(draw_uniform(generator, batch, patches, device=device))
+
+
+@dataclass(frozen=True)
+class MeanControlled:
+    """The image's mean time is U(0, 1); patches share its total out by recursive halving.
+
+    Of n cells that hold the sum S, the first ⌊n/2⌋ get low + (high − low)·Beta(a, a), where
+    low = max(0, S − ⌈n/2⌉), high = min(S, ⌊n/2⌋) and a = sharpness·(n − 1 − n mod 2)^1.05. Last,
+    the cells are shuffled. The larger the sharpness, the closer the patches stay together.
+
+    sharpness: at least ½ (below, the closed form of the symmetric Beta draw does not hold).
+    """
+
+    sharpness: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.sharpness >= 0.5:
+            raise UserError(
+                f"MeanControlled: sharpness={self.sharpness} is out of range: choose 0.5 or more"
+            )
+
+    def __call__(
+        self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
+    ) -> PatchTime:
+        total = patches * draw_uniform(generator, batch, device=device)
+        draws = draw_uniform(generator, batch, max(patches - 1, 1), 2, device=device)
+        cells = torch.stack(self._split(total, patches, draws), dim=1)
+        order = draw_uniform(generator, batch, patches, device=device).argsort(dim=1)
+        return PatchTime.dense(cells.gather(1, order).clamp(0, 1))
+
+    def _split(self, total: Tensor, n: int, draws: Tensor) -> list[Tensor]:
+        """N cells (B,) that sum to `total` (B,); one pair of uniform draws per halving."""
+        if n == 1:
+            return [total]
+        few, many = n // 2, n - n // 2
+        low, high = (total - many).clamp(min=0), total.clamp(max=few)
+        a = self.sharpness * (n - 1 - n % 2) ** 1.05
+        share = low + (high - low) * _symmetric_beta(a, draws[:, 0])
+        return [
+            *self._split(share, few, draws[:, 1:few]),
+            *self._split(total - share, many, draws[:, few:]),
+        ]
+
+
+def _symmetric_beta(a: float, uniform: Float[Tensor, "B 2"]) -> Float[Tensor, "B"]:
+    """Beta(a, a) from two uniforms, exact for a ≥ ½ (Ulrich 1984; Devroye 1986, IX.3).
+
+    Two draws always, no rejection: counted randomness needs that.
+    """
+    u, w = uniform.unbind(1)
+    exponent = math.inf if a == 0.5 else 2 / (2 * a - 1)
+    return 0.5 + 0.5 * (1 - u**exponent).sqrt() * torch.cos(2 * math.pi * w)
+
+
+@dataclass(frozen=True)
+class TruncatedGaussian:
+    """TG: t_max ~ U(0, 1) per image; its patches lie a truncated half-Gaussian below it."""
+
+    std: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_positive(self, std=self.std)
+
+    def __call__(
+        self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
+    ) -> PatchTime:
+        t_max = draw_uniform(generator, batch, 1, device=device)
+        return PatchTime.dense(_below_maximum(t_max, patches, self.std, generator))
+
+
+@dataclass(frozen=True)
+class LogitNormalTruncatedGaussian:
+    """LTG: as TG, with t_max = σ(loc + scale·z). Controls the most that any patch gives away.
+
+    levels: draw only that many times per image and let every patch pick one of them (grouped
+    LTG): the same distribution of each patch, and the modulation costs `levels` rows, not N.
+    """
+
+    loc: float = 0.7
+    scale: float = 1.0
+    std: float = 0.6
+    levels: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive(self, scale=self.scale, std=self.std)
+        if self.levels is not None:
+            _check_positive(self, levels=self.levels)
+
+    def __call__(
+        self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
+    ) -> PatchTime:
+        t_max = _logit_normal(batch, self.loc, self.scale, generator, device)
+        cells = self.levels or patches
+        values = _below_maximum(t_max, cells, self.std, generator)
+        if self.levels is None:
+            return PatchTime.dense(values)
+        pick = draw_uniform(generator, batch, patches, device=device) * cells
+        return PatchTime(values, pick.long().clamp(max=cells - 1))
+
+
+TIMESTEPS: dict[str, type] = {
+    "shared-uniform": SharedUniform,
+    "shared-logit-normal": SharedLogitNormal,
+    "independent-uniform": IndependentUniform,
+    "mean-controlled": MeanControlled,
+    "tg": TruncatedGaussian,
+    "ltg": LogitNormalTruncatedGaussian,
+}
+"""Names for recipes; see `core.registry.build` for how options are written."""

@@ -1,0 +1,104 @@
+"""Files and folders that are complete or absent, and a folder's checksums."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from patch_forcing.core.errors import UserError
+
+MANIFEST = "manifest.json"
+_ASIDE = ".partial-"
+
+
+@contextmanager
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A folder to write into, which gets its name only once all is on disk.
+
+    Written aside, fsynced, renamed; if the block raises, nothing stays. With `replace`, an existing
+    folder gives way (between two renames it is absent, never mixed); without, it is an error.
+    """
+    if path.exists() and not replace:
+        raise UserError(f"{path} exists: name another folder or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.parent / f"{_ASIDE}{path.name}-{uuid4().hex[:8]}"
+    aside.mkdir()
+    try:
+        yield aside
+        for file in [*aside.rglob("*"), aside]:
+            _fsync(file)
+        if path.exists():
+            old = aside.with_name(aside.name + ".old")
+            path.rename(old)
+            aside.rename(path)
+            shutil.rmtree(old)
+        else:
+            aside.rename(path)
+        _fsync(path.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """A text file, replaced whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        _fsync(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Delete what an interrupted write left aside."""
+    for leftover in parent.glob(f"{_ASIDE}*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path) -> None:
+    """Record size and SHA-256 of every file below `folder`, to be written last."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    rows = {
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        for file in files
+    }
+    (folder / MANIFEST).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def broken_file(folder: Path) -> Path | None:
+    """The first file that the manifest names and that is missing or altered, or None if all hold.
+
+    A missing or unreadable manifest is itself the broken file.
+    """
+    manifest = folder / MANIFEST
+    try:
+        rows = json.loads(manifest.read_text(encoding="utf-8"))
+        for name, row in rows.items():
+            file = folder / name
+            if not file.is_file() or file.stat().st_size != row["bytes"]:
+                return file
+            if sha256(file) != row["sha256"]:
+                return file
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return manifest
+    return None
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

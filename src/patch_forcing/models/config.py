@@ -1,0 +1,93 @@
+"""Sizes of a PatchDiT, and what its images are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.patches import patch_grid
+
+
+@dataclass(frozen=True)
+class PatchDiTConfig:
+    """Sizes of the network; validated when built.
+
+    input_size: height and width of what the network sees (one number: square).
+    in_channels: channels of the image or latent; the output has one more for the log-variance.
+    num_classes: labels 0 … num_classes − 1; the null condition has its own row behind them.
+    """
+
+    input_size: int | tuple[int, int]
+    patch_size: int = 2
+    in_channels: int = 4
+    hidden_size: int = 384
+    depth: int = 12
+    num_heads: int = 6
+    num_classes: int = 1000
+    predict_difficulty: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("patch_size", "in_channels", "hidden_size", "depth", "num_heads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"PatchDiTConfig: {name}={getattr(self, name)}: choose 1 or more")
+        if self.num_classes < 0:
+            raise UserError(f"PatchDiTConfig: num_classes={self.num_classes}: choose 0 or more")
+        if self.hidden_size % self.num_heads:
+            raise UserError(
+                f"PatchDiTConfig: hidden_size={self.hidden_size} is not divisible by "
+                f"num_heads={self.num_heads}: choose a multiple"
+            )
+        if self.hidden_size % 4:
+            raise UserError(
+                f"PatchDiTConfig: hidden_size={self.hidden_size} is not divisible by 4, "
+                "which 2-D sin-cos positions need: choose a multiple"
+            )
+        self.grid  # raises if the patches do not tile the image  # noqa: B018
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width."""
+        size = self.input_size
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return patch_grid(self.image_size, self.patch_size)
+
+    @property
+    def num_patches(self) -> int:
+        """N."""
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a model's numbers mean as images; stored beside the weights.
+
+    data_range: the pixel values of black and white.
+    latent_scale: latents are the autoencoder's times this; 1 in pixel space.
+    class_names: one for each label, or empty.
+    """
+
+    data_range: tuple[float, float] = (-1.0, 1.0)
+    latent_scale: float = 1.0
+    class_names: tuple[str, ...] = ()
+
+
+_WIDTHS: dict[str, dict[str, int]] = {
+    "S": {"depth": 12, "hidden_size": 384, "num_heads": 6},
+    "B": {"depth": 12, "hidden_size": 768, "num_heads": 12},
+    "L": {"depth": 24, "hidden_size": 1024, "num_heads": 16},
+    "XL": {"depth": 28, "hidden_size": 1152, "num_heads": 16},
+}
+
+
+def preset(name: str, **sizes: Any) -> PatchDiTConfig:
+    """The field's sizes: "S/2", "B/2", "L/2", "XL/2"; the number is the patch side.
+
+    sizes: the other fields of PatchDiTConfig; `input_size` is 32 (ImageNet-256 latents) by default.
+    """
+    width, _, patch = name.partition("/")
+    if width not in _WIDTHS or not patch.isdecimal():
+        raise unknown_name("model size", name, [f"{known}/2" for known in _WIDTHS])
+    return PatchDiTConfig(**{"input_size": 32, "patch_size": int(patch), **_WIDTHS[width], **sizes})

@@ -1,0 +1,161 @@
+"""PatchDiT: a diffusion transformer in which every patch has its own time and difficulty."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.output import ModelOutput
+from patch_forcing.core.patches import unpatchify
+from patch_forcing.core.time import PatchTime, as_patch_time
+from patch_forcing.models.config import DataInfo, PatchDiTConfig
+from patch_forcing.models.embeddings import LabelEmbedder, TimestepEmbedder, sincos_positions
+from patch_forcing.models.folder import ModelDescription, save_folder
+from patch_forcing.models.layers import Block, FinalLayer, Modulation
+
+
+class PatchDiT(nn.Module):
+    """DiT/SiT with adaLN-Zero (Peebles & Xie 2023; Ma et al. 2024) and two changes.
+
+    The time condition is per token, and the output has one more channel, the log-variance of the
+    velocity. Where all tokens hold the same time, this is SiT.
+
+    data_info: what the numbers mean as images; goes with the weights into a model folder.
+    """
+
+    def __init__(self, config: PatchDiTConfig, data_info: DataInfo | None = None):
+        super().__init__()
+        self.config = config
+        self.data_info = data_info or DataInfo()
+        width, channels = config.hidden_size, config.in_channels
+        self.x_embedder = PatchEmbedder(channels, width, config.patch_size)
+        self.t_embedder = TimestepEmbedder(width)
+        self.y_embedder = LabelEmbedder(config.num_classes, width)
+        self.blocks = nn.ModuleList(Block(width, config.num_heads) for _ in range(config.depth))
+        out_channels = channels + int(config.predict_difficulty)
+        self.final_layer = FinalLayer(width, config.patch_size, out_channels)
+        self.pos_embed: Tensor
+        positions = torch.empty(1, config.num_patches, width)
+        self.register_buffer("pos_embed", positions, persistent=False)
+        self.init_positions()
+        self.init_weights()
+
+    def init_positions(self) -> None:
+        """Fixed positions: not stored, filled in again where a model is made without memory."""
+        self.pos_embed.copy_(sincos_positions(*self.config.grid, self.config.hidden_size))
+
+    def init_weights(self) -> None:
+        """DiT's initialisation."""
+        # linears, and the patch embedding seen as one: keep the variance of activations
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight.flatten(1))
+                nn.init.zeros_(_bias(module))
+        # conditions: small, so that the zero-initialised modulation starts to learn smoothly
+        nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
+        for module in self.t_embedder.mlp:
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+        # adaLN-Zero: every block starts as the identity, and the network's output at zero
+        for module in self.modules():
+            if isinstance(module, Modulation):
+                _zero(module[1])
+        _zero(self.final_layer.linear)
+
+    @property
+    def patch_size(self) -> int:
+        """P."""
+        return self.config.patch_size
+
+    def forward(
+        self,
+        x_t: Float[Tensor, "B C H W"],
+        t: PatchTime | Float[Tensor, "B"] | Float[Tensor, "B N"],
+        condition: Int64[Tensor, "B"] | None = None,
+    ) -> ModelOutput:
+        """Velocity and log-variance at x_t.
+
+        t: in [0, 1], 1 is data. condition: labels; None is the null condition. The output has the
+        dtype of x_t, whatever the weights' is.
+        """
+        if x_t.shape[1:] != (self.config.in_channels, *self.config.image_size):
+            raise UserError(
+                f"input of shape {tuple(x_t.shape)}: this model takes "
+                f"(B, {self.config.in_channels}, *{self.config.image_size})"
+            )
+        time = as_patch_time(t, self.config.num_patches)
+        if condition is None:
+            condition = self._null(x_t)
+        tokens = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
+        c = self.t_embedder(time.values) + self.y_embedder(condition)[:, None]  # (B, U, D)
+        for block in self.blocks:
+            tokens = block(tokens, c, time)  # (B, N, D)
+        tokens = self.final_layer(tokens, c, time)  # (B, N, P²·(C + 1))
+        image = unpatchify(tokens.to(x_t.dtype), self.config.image_size, self.patch_size)
+        velocity, logvar = image.split(
+            [self.config.in_channels, int(self.config.predict_difficulty)], dim=1
+        )
+        return ModelOutput(velocity, logvar if self.config.predict_difficulty else None)
+
+    def _null(self, x_t: Tensor) -> Int64[Tensor, "B"]:
+        return torch.full((len(x_t),), self.config.num_classes, device=x_t.device)
+
+    def check_condition(self, condition: Tensor | None, batch: int) -> None:
+        """Raises UserError unless the condition is None or (batch,) labels in range."""
+        if condition is None:
+            return
+        if condition.shape != (batch,) or condition.dtype != torch.int64:
+            raise UserError(
+                f"labels {tuple(condition.shape)} of {condition.dtype}: give ({batch},) int64"
+            )
+        classes = self.config.num_classes
+        # the null label itself is allowed: it is what dropped conditions hold
+        wrong = condition[(condition < 0) | (condition > classes)]
+        if len(wrong):
+            raise label_error(int(wrong[0]), classes)
+
+    def drop_condition(
+        self, condition: Int64[Tensor, "B"], dropped: Bool[Tensor, "B"]
+    ) -> Int64[Tensor, "B"]:
+        """The labels, with the null label where `dropped`."""
+        return condition.masked_fill(dropped, self.config.num_classes)
+
+    def save(self, path: str | Path) -> None:
+        """Write a model folder, complete or absent; an existing model folder is replaced."""
+        save_folder(Path(path), self.description())
+
+    def description(self) -> ModelDescription:
+        """Everything that a model folder holds besides the weights' numbers, and the weights."""
+        return ModelDescription("PatchDiT", asdict(self.config), self.data_info, self.state_dict())
+
+
+class PatchEmbedder(nn.Module):
+    """Image → tokens by a strided convolution."""
+
+    def __init__(self, channels: int, hidden_size: int, patch_size: int):
+        super().__init__()
+        self.proj = nn.Conv2d(channels, hidden_size, patch_size, stride=patch_size)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+def label_error(label: int, num_classes: int) -> UserError:
+    """The error for a label that the model does not know."""
+    if num_classes == 0:
+        return UserError(f"label {label}: this model is unconditional, give no labels")
+    return UserError(f"label {label} is out of range: this model knows 0 to {num_classes - 1}")
+
+
+def _bias(module: nn.Linear | nn.Conv2d) -> Tensor:
+    assert module.bias is not None
+    return module.bias
+
+
+def _zero(module: nn.Module) -> None:
+    assert isinstance(module, nn.Linear)
+    nn.init.zeros_(module.weight)
+    nn.init.zeros_(_bias(module))

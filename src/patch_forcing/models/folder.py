@@ -1,0 +1,100 @@
+"""A model as a folder: `config.json` and `model.safetensors`. Nothing executable is ever loaded."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.io.atomic import atomic_folder
+from patch_forcing.models.config import DataInfo
+
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+class ModelDescription(NamedTuple):
+    """What a model folder holds: the network's class and sizes, its data, its weights."""
+
+    class_name: str
+    sizes: dict[str, Any]
+    data_info: DataInfo
+    weights: dict[str, Tensor]
+
+
+def is_model_folder(path: Path) -> bool:
+    """Whether both files are there."""
+    return (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
+
+
+def save_folder(path: Path, model: ModelDescription) -> None:
+    """Write a model folder, complete or absent. Raises UserError over anything that is not one."""
+    if path.exists() and not is_model_folder(path):
+        raise UserError(f"{path} exists and is not a model folder: name another one")
+    with atomic_folder(path, replace=True) as folder:
+        write_files(folder, model)
+
+
+def write_files(folder: Path, model: ModelDescription) -> None:
+    """Write the two files into an existing folder."""
+    config = {
+        "format_version": FORMAT_VERSION,
+        "class": model.class_name,
+        "model": model.sizes,
+        "data": asdict(model.data_info),
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tensors = {name: tensor.detach().contiguous() for name, tensor in model.weights.items()}
+    save_file(tensors, folder / WEIGHTS)
+
+
+def read_folder(path: Path) -> ModelDescription:
+    """Read a model folder.
+
+    Raises UserError naming the file that is missing, truncated or of an unknown format version.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder: give a folder with {CONFIG} and {WEIGHTS}")
+    for name in (CONFIG, WEIGHTS):
+        if not (path / name).is_file():
+            raise UserError(f"{path / name} is missing: give a folder with {CONFIG} and {WEIGHTS}")
+    class_name, sizes, data_info = _read_config(path / CONFIG)
+    try:
+        weights = load_file(path / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path / WEIGHTS} is truncated or damaged ({error}): copy or export it again"
+        ) from None
+    return ModelDescription(class_name, sizes, data_info, weights)
+
+
+def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo]:
+    try:
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        version = config["format_version"]
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"{file}: format version {version!r} is unknown, this release reads "
+                f"{FORMAT_VERSION}: install the release that wrote it, or a newer one"
+            )
+        sizes = {
+            name: tuple(size) if isinstance(size, list) else size
+            for name, size in config["model"].items()
+        }
+        data = config["data"]
+        info = DataInfo(
+            data_range=tuple(data["data_range"]),
+            latent_scale=data["latent_scale"],
+            class_names=tuple(data["class_names"]),
+        )
+        return config["class"], sizes, info
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"{file} is not a model's config ({error!r}): copy or export the model again"
+        ) from None

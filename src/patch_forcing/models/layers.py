@@ -1,0 +1,100 @@
+"""Transformer layers whose modulation is projected once per distinct time, then gathered."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from patch_forcing.core.time import PatchTime
+
+
+class Modulation(nn.Sequential):
+    """adaLN: SiLU → linear D → parts·D on the U conditions, then each token takes its own.
+
+    Costs U rows instead of N: the projection alone would add half of a block's multiply-adds.
+    """
+
+    def __init__(self, hidden_size: int, parts: int):
+        super().__init__(nn.SiLU(), nn.Linear(hidden_size, parts * hidden_size))
+        self.parts = parts
+
+    def forward(  # type: ignore[override]
+        self, condition: Float[Tensor, "B U D"], time: PatchTime
+    ) -> tuple[Float[Tensor, "B M D"], ...]:
+        """`parts` tensors over tokens; M = 1, which broadcasts, if all hold the same time."""
+        rows = super().forward(condition)  # (B, U, parts·D)
+        if time.num_levels > 1:
+            rows = time.gather(rows)  # (B, N, parts·D)
+        return rows.chunk(self.parts, dim=-1)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """x·(1 + scale) + shift."""
+    return x * (1 + scale) + shift
+
+
+def layer_norm(hidden_size: int) -> nn.LayerNorm:
+    """Without affine: the modulation takes its place."""
+    return nn.LayerNorm(hidden_size, elementwise_affine=False, eps=1e-6)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all tokens of an image."""
+
+    def __init__(self, hidden_size: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.proj = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, head width)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, head width)
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(attended.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with the tanh form of GELU between, four times as wide."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.fc1 = nn.Linear(hidden_size, 4 * hidden_size)
+        self.fc2 = nn.Linear(4 * hidden_size, hidden_size)
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """A DiT block with adaLN-Zero: its gates start at zero, so it starts as the identity."""
+
+    def __init__(self, hidden_size: int, num_heads: int):
+        super().__init__()
+        self.norm1 = layer_norm(hidden_size)
+        self.attn = Attention(hidden_size, num_heads)
+        self.norm2 = layer_norm(hidden_size)
+        self.mlp = Mlp(hidden_size)
+        self.adaLN_modulation = Modulation(hidden_size, 6)
+
+    def forward(
+        self, x: Float[Tensor, "B N D"], condition: Float[Tensor, "B U D"], time: PatchTime
+    ) -> Float[Tensor, "B N D"]:
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(condition, time)
+        x = x + gate_a * self.attn(modulate(self.norm1(x), shift_a, scale_a))
+        return x + gate_m * self.mlp(modulate(self.norm2(x), shift_m, scale_m))
+
+
+class FinalLayer(nn.Module):
+    """Tokens → the pixels of their patches, all output channels."""
+
+    def __init__(self, hidden_size: int, patch_size: int, out_channels: int):
+        super().__init__()
+        self.norm_final = layer_norm(hidden_size)
+        self.linear = nn.Linear(hidden_size, patch_size**2 * out_channels)
+        self.adaLN_modulation = Modulation(hidden_size, 2)
+
+    def forward(
+        self, x: Float[Tensor, "B N D"], condition: Float[Tensor, "B U D"], time: PatchTime
+    ) -> Float[Tensor, "B N F"]:
+        shift, scale = self.adaLN_modulation(condition, time)
+        return self.linear(modulate(self.norm_final(x), shift, scale))

@@ -1,0 +1,96 @@
+"""Dual-loop: easy patches take the whole step, hard ones follow in small steps with that context.
+
+Random order is the same loop with a random easy set: the control that shows whether the predicted
+difficulty matters (Patch Forcing, arXiv 2604.19141).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from patch_forcing.core.difficulty import check_fraction, easy_set
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.random import Generator, draw_uniform
+from patch_forcing.core.time import PatchTime
+from patch_forcing.sampling.field import Field, FieldOutput
+from patch_forcing.sampling.grids import substeps
+from patch_forcing.sampling.trajectory import Callback, SampleResult, Trajectory
+
+
+@dataclass(frozen=True)
+class _TwoLoops:
+    """easy_fraction: p, the share of patches that goes ahead. inner_steps: n, evaluations a step."""
+
+    easy_fraction: float = 0.4
+    inner_steps: int = 4
+
+    def __post_init__(self) -> None:
+        check_fraction("easy_fraction", self.easy_fraction)
+        if self.inner_steps < 1:
+            raise UserError(f"inner_steps={self.inner_steps} is out of range: choose 1 or more")
+
+    def count_evaluations(self, time_grid: list[float]) -> int:
+        return self.inner_steps * (len(time_grid) - 1)
+
+    def _run(
+        self,
+        run: Trajectory,
+        time_grid: list[float] | Tensor,
+        rank: Callable[[FieldOutput], Float[Tensor, "B N"]],
+    ) -> SampleResult:
+        """rank: what the patches are ordered by, lowest first."""
+        for k, now, then in run.steps(time_grid):
+            output = run.evaluate(k, run.shared_time(now))
+            easy: Bool[Tensor, "B N"] = easy_set(rank(output), self.easy_fraction)
+            inner = substeps(now, then, self.inner_steps)
+            run.move(output.velocity, then, where=easy)
+            run.move(output.velocity, inner[1], where=~easy)
+            for hard_now, hard_then in zip(inner[1:-1], inner[2:], strict=True):
+                output = run.evaluate(k, PatchTime.two_level(easy, then, hard_now))
+                run.move(output.velocity, hard_then, where=~easy)
+        return run.result()
+
+
+@dataclass(frozen=True)
+class DualLoopSampler(_TwoLoops):
+    """At τ_k, the ⌊p·N⌋ easiest patches take the whole step Δ, the others Δ/n; then n − 1 evaluations
+    with mixed times move the others by Δ/n each. n evaluations a step, first order.
+    """
+
+    def __call__(
+        self,
+        field: Field,
+        x_0: Tensor,
+        time_grid: list[float] | Tensor,
+        *,
+        generator: Generator = None,
+        trace: bool = False,
+        callback: Callback | None = None,
+    ) -> SampleResult:
+        run = Trajectory(field, x_0, trace=trace, callback=callback)
+        return self._run(run, time_grid, rank=run.difficulty)
+
+
+@dataclass(frozen=True)
+class RandomOrderSampler(_TwoLoops):
+    """Dual-loop with ⌊p·N⌋ random patches ahead in each step."""
+
+    def __call__(
+        self,
+        field: Field,
+        x_0: Tensor,
+        time_grid: list[float] | Tensor,
+        *,
+        generator: Generator = None,
+        trace: bool = False,
+        callback: Callback | None = None,
+    ) -> SampleResult:
+        run = Trajectory(field, x_0, trace=trace, callback=callback)
+        batch, patches = run.t.shape
+
+        def rank(output: FieldOutput) -> Float[Tensor, "B N"]:
+            return draw_uniform(generator, batch, patches, device=x_0.device)
+
+        return self._run(run, time_grid, rank=rank)

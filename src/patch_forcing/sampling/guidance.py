@@ -1,0 +1,123 @@
+"""Guidance: one prediction made out of two, patch by patch in time."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.output import Model, ModelOutput
+from patch_forcing.core.time import PatchTime
+
+Interval = tuple[float, float]
+
+
+class Pair(NamedTuple):
+    """The prediction to follow, and the one to leave behind."""
+
+    good: ModelOutput
+    bad: ModelOutput
+
+
+class Guidance(Protocol):
+    """What a VelocityField asks of guidance."""
+
+    @property
+    def scale(self) -> float: ...
+
+    @property
+    def interval(self) -> Interval | None: ...
+
+    @property
+    def extrapolate_logvar(self) -> bool: ...
+
+    def check(self, condition: Tensor | None) -> None:
+        """Raises UserError if there is nothing to guide."""
+
+    def predict(self, model: Model, x_t: Tensor, t: PatchTime, condition: Tensor | None) -> Pair:
+        """Both predictions, two evaluations."""
+
+
+def active_patches(guidance: Guidance, t: PatchTime) -> Bool[Tensor, "B N"]:
+    """The patches whose time lies in the guidance interval, ends included."""
+    low, high = guidance.interval or (0.0, 1.0)
+    dense = t.to_dense()
+    return (dense >= low) & (dense <= high)
+
+
+def extrapolate(guidance: Guidance, pair: Pair, where: Bool[Tensor, "B 1 H W"]) -> ModelOutput:
+    """Bad + scale·(good − bad) in the pixels of `where`, good elsewhere.
+
+    The log-variance stays the good prediction's, unless the guidance extrapolates it too.
+    """
+
+    def guided(good: Tensor, bad: Tensor) -> Tensor:
+        return torch.where(where, bad + guidance.scale * (good - bad), good)
+
+    logvar = pair.good.logvar
+    if guidance.extrapolate_logvar and logvar is not None and pair.bad.logvar is not None:
+        logvar = guided(logvar, pair.bad.logvar)
+    return ModelOutput(guided(pair.good.velocity, pair.bad.velocity), logvar)
+
+
+def _check(scale: float, interval: Interval | None) -> None:
+    if not 0 <= scale < float("inf"):
+        raise UserError(f"guidance scale {scale} is out of range: choose 0 or more; 1 is none")
+    if interval is not None and not 0 <= interval[0] < interval[1] <= 1:
+        raise UserError(f"guidance interval {interval}: give two times, 0 <= low < high <= 1")
+
+
+@dataclass(frozen=True)
+class ClassifierFreeGuidance:
+    """v = v_∅ + scale·(v_c − v_∅) (Ho & Salimans 2022), where t lies in `interval`, patch by patch.
+
+    interval: (low, high), 0 ≤ low < high ≤ 1, ends included (Kynkäänniemi et al. 2024); None is
+    all of time. Outside it, the conditional velocity; while no patch is inside, one evaluation.
+    extrapolate_logvar: apply the formula to the log-variance too, as the published code does;
+    otherwise difficulty is the conditional branch's.
+    """
+
+    scale: float
+    interval: Interval | None = None
+    extrapolate_logvar: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.scale, self.interval)
+
+    def check(self, condition: Tensor | None) -> None:
+        if condition is None:
+            raise UserError("guidance without a condition: give labels, or leave guidance out")
+
+    def predict(self, model: Model, x_t: Tensor, t: PatchTime, condition: Tensor | None) -> Pair:
+        assert condition is not None
+        everything = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
+        both = torch.cat([condition, model.drop_condition(condition, everything)])
+        velocity, logvar = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both)
+        logvars = (None, None) if logvar is None else logvar.chunk(2)
+        good, bad = map(ModelOutput, velocity.chunk(2), logvars)
+        return Pair(good, bad)
+
+
+@dataclass(frozen=True)
+class Autoguidance:
+    """v = v_weak + scale·(v − v_weak), with a weaker model of the same data (Karras et al. 2024).
+
+    interval, extrapolate_logvar: as in ClassifierFreeGuidance.
+    """
+
+    weak_model: Model
+    scale: float
+    interval: Interval | None = None
+    extrapolate_logvar: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.scale, self.interval)
+
+    def check(self, condition: Tensor | None) -> None:
+        if condition is not None:
+            self.weak_model.check_condition(condition, len(condition))
+
+    def predict(self, model: Model, x_t: Tensor, t: PatchTime, condition: Tensor | None) -> Pair:
+        return Pair(model(x_t, t, condition), self.weak_model(x_t, t, condition))

@@ -1,0 +1,43 @@
+"""The samplers by name, and how many steps a budget of evaluations buys."""
+
+from collections.abc import Callable
+from typing import Any
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
+from patch_forcing.sampling.euler import EulerSampler
+from patch_forcing.sampling.grids import uniform_grid
+from patch_forcing.sampling.look_ahead import LookAheadSampler
+from patch_forcing.sampling.trajectory import Sampler
+
+SAMPLERS: dict[str, type[Any]] = {
+    "euler": EulerSampler,
+    "random-order": RandomOrderSampler,
+    "dual-loop": DualLoopSampler,
+    "look-ahead": LookAheadSampler,
+}
+
+
+def steps_within(
+    sampler: Sampler,
+    budget: float,
+    cost: int = 1,
+    make_grid: Callable[[int], list[float]] = uniform_grid,
+) -> int:
+    """The most steps whose evaluations stay within `budget`.
+
+    cost: network evaluations of one call of the field: 2 under guidance.
+    Raises UserError if not even one step fits.
+    """
+
+    def needed(steps: int) -> int:
+        return cost * sampler.count_evaluations(make_grid(steps))
+
+    if needed(1) > budget:
+        raise UserError(
+            f"{budget:g} evaluations are too few: one step of this sampler takes {needed(1)}"
+        )
+    steps = 1
+    while needed(steps + 1) <= budget:
+        steps += 1
+    return steps
