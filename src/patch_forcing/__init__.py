@@ -19,3 +19,24 @@ from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
 from patch_forcing.training.objective import PatchForcingObjective
 
 __version__ = version("patch-forcing")
+
+__all__ = [
+    "Autoguidance",
+    "ClassifierFreeGuidance",
+    "CountedGenerator",
+    "DataInfo",
+    "LinearPath",
+    "LossTerms",
+    "ModelOutput",
+    "PatchDiT",
+    "PatchDiTConfig",
+    "PatchForcingObjective",
+    "PatchTime",
+    "UserError",
+    "VelocityField",
+    "difficulty",
+    "load_model",
+    "preset",
+    "samplers",
+    "timesteps",
+]

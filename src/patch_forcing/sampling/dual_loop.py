@@ -6,6 +6,7 @@ difficulty matters (Patch Forcing, arXiv 2604.19141).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -21,7 +22,7 @@ from patch_forcing.sampling.trajectory import Callback, SampleResult, Trajectory
 
 @dataclass(frozen=True)
 class _TwoLoops:
-    """easy_fraction: p, the share of patches that goes ahead. inner_steps: n, evaluations a step."""
+    """easy_fraction: p, the share of patches ahead. inner_steps: n, evaluations a step."""
 
     easy_fraction: float = 0.4
     inner_steps: int = 4
@@ -47,7 +48,7 @@ class _TwoLoops:
             inner = substeps(now, then, self.inner_steps)
             run.move(output.velocity, then, where=easy)
             run.move(output.velocity, inner[1], where=~easy)
-            for hard_now, hard_then in zip(inner[1:-1], inner[2:], strict=True):
+            for hard_now, hard_then in pairwise(inner[1:]):
                 output = run.evaluate(k, PatchTime.two_level(easy, then, hard_now))
                 run.move(output.velocity, hard_then, where=~easy)
         return run.result()
@@ -55,8 +56,8 @@ class _TwoLoops:
 
 @dataclass(frozen=True)
 class DualLoopSampler(_TwoLoops):
-    """At τ_k, the ⌊p·N⌋ easiest patches take the whole step Δ, the others Δ/n; then n − 1 evaluations
-    with mixed times move the others by Δ/n each. n evaluations a step, first order.
+    """At τ_k, the ⌊p·N⌋ easiest patches take the whole step Δ, the others Δ/n; then n − 1
+    evaluations with mixed times move the others by Δ/n each. n evaluations a step, first order.
     """
 
     def __call__(
@@ -90,7 +91,8 @@ class RandomOrderSampler(_TwoLoops):
         run = Trajectory(field, x_0, trace=trace, callback=callback)
         batch, patches = run.t.shape
 
-        def rank(output: FieldOutput) -> Float[Tensor, "B N"]:
-            return draw_uniform(generator, batch, patches, device=x_0.device)
-
-        return self._run(run, time_grid, rank=rank)
+        return self._run(
+            run,
+            time_grid,
+            rank=lambda _: draw_uniform(generator, batch, patches, device=x_0.device),
+        )

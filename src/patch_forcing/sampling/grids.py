@@ -17,7 +17,7 @@ def uniform_grid(num_steps: int) -> list[float]:
 
 
 def check_grid(time_grid: Iterable[float] | Tensor) -> list[float]:
-    """The grid as numbers. Raises UserError unless it rises strictly from exactly 0 to exactly 1."""
+    """The grid as numbers. Raises UserError unless it rises strictly from 0 to 1."""
     grid = [float(tau) for tau in time_grid]
     if len(grid) < 2 or grid[0] != 0 or grid[-1] != 1:
         ends = f"{grid[0]} to {grid[-1]}" if grid else "nothing"

@@ -128,7 +128,8 @@ class Trajectory:
         """The field at the current image, or at `x` in its place."""
         self.step = step
         x = self.x if x is None else x
-        output = self.field(x, t, guided=guided)
+        with torch.no_grad():
+            output = self.field(x, t, guided=guided)
         self.nfe += output.evaluations
         if self._records is not None or self._callback is not None:
             dense = t.to_dense()
