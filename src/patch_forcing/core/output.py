@@ -1,6 +1,6 @@
 """What a network takes and gives: the border between networks and everything that calls them."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,6 +15,7 @@ class ModelOutput(NamedTuple):
     logvar: Float[Tensor, "B 1 H W"] | None = None
 
 
+@runtime_checkable
 class Model(Protocol):
     """A network that predicts a velocity from per-patch times, under a droppable condition."""
 

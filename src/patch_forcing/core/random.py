@@ -10,7 +10,6 @@ import copy
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int64
@@ -66,7 +65,7 @@ class CountedGenerator:
         self._purpose = 0
         self._draws = 0
 
-    def fork(self, purpose: str) -> Self:
+    def fork(self, purpose: str) -> "CountedGenerator":
         """New streams of the same samples, for `purpose`: neither draws from the other's."""
         child = copy.copy(self)
         child._purpose, child._draws = zlib.crc32(purpose.encode(), self._purpose), 0

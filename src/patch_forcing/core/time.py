@@ -1,7 +1,6 @@
 """Per-patch flow time as a type. t = 0 is noise, t = 1 is data."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -22,7 +21,7 @@ class PatchTime:
     """
 
     values: Float[Tensor, "B U"]
-    index: Int64[Tensor, "B N"] | None = None
+    index: Int64[Tensor, "_ N"] | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2:
@@ -36,19 +35,19 @@ class PatchTime:
             )
 
     @classmethod
-    def shared(cls, t: Float[Tensor, "B"], num_patches: int) -> Self:
+    def shared(cls, t: Float[Tensor, "B"], num_patches: int) -> "PatchTime":
         """One time per image for all its patches, U = 1: plain flow matching."""
         return cls(t[:, None], t.new_zeros(1, 1, dtype=torch.int64).expand(len(t), num_patches))
 
     @classmethod
-    def dense(cls, t: Float[Tensor, "B N"]) -> Self:
+    def dense(cls, t: Float[Tensor, "B N"]) -> "PatchTime":
         """Every patch its own time, U = N."""
         return cls(t)
 
     @classmethod
     def two_level(
         cls, where: Bool[Tensor, "B N"], then: float | Tensor, otherwise: float | Tensor
-    ) -> Self:
+    ) -> "PatchTime":
         """U = 2: `then` on the patches of `where`, `otherwise` on the rest; scalars or (B,)."""
         levels = [torch.as_tensor(level, dtype=torch.float32) for level in (otherwise, then)]
         values = torch.stack(
@@ -78,7 +77,7 @@ class PatchTime:
         """(B, N): the time of every patch."""
         return self.gather(self.values[:, :, None])[:, :, 0]
 
-    def tile(self, times: int) -> Self:
+    def tile(self, times: int) -> "PatchTime":
         """The batch repeated whole, `times` over: for guidance in one batched call."""
         index = None if self.index is None else self.index.repeat(times, 1)
         return type(self)(self.values.repeat(times, 1), index)

@@ -7,7 +7,7 @@ mean-controlled one: Spatial Reasoning Models (Wewer et al. 2025).
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from patch_forcing.core.time import PatchTime
 Device = torch.device | str | None
 
 
+@runtime_checkable
 class TimestepSampler(Protocol):
     """Draws the times that a training batch is noised to."""
 

@@ -1,6 +1,6 @@
 """What a sampler calls: a model with its condition and guidance. A sampler never sees those."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,6 +26,7 @@ class FieldOutput(NamedTuple):
     unguided: Float[Tensor, "B C H W"]
 
 
+@runtime_checkable
 class Field(Protocol):
     """A velocity with per-patch difficulty, from per-patch times."""
 

@@ -1,7 +1,7 @@
 """Guidance: one prediction made out of two, patch by patch in time."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -21,6 +21,7 @@ class Pair(NamedTuple):
     bad: ModelOutput
 
 
+@runtime_checkable
 class Guidance(Protocol):
     """What a VelocityField asks of guidance."""
 

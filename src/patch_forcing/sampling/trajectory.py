@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -56,6 +56,7 @@ class SampleResult:
     trace: list[Evaluation] | None = None
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """From noise to samples along a time grid."""
 

@@ -1,0 +1,21 @@
+"""Every tensor border of the package is checked while the tests run; results repeat."""
+
+import os
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+with install_import_hook("patch_forcing", "typecheck.check"):
+    import patch_forcing  # noqa: F401
+
+import torch
+
+# Time limits belong to benchmarks: no test may fail because a machine is slow.
+settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,59 @@
+"""PatchTime: distinct times and which patch holds which."""
+
+import pytest
+import torch
+
+import patch_forcing as pf
+from patch_forcing.core.time import as_patch_time
+
+
+def test_shared_time_is_one_level_for_all_patches():
+    time = pf.PatchTime.shared(torch.tensor([0.25, 0.75]), 3)
+    assert (time.num_levels, time.num_patches) == (1, 3)
+    assert time.to_dense().tolist() == [[0.25] * 3, [0.75] * 3]
+
+
+def test_dense_round_trip():
+    t = torch.rand(4, 9)
+    assert pf.PatchTime.dense(t).to_dense().equal(t)
+
+
+def test_gather_gives_each_patch_the_row_of_its_time():
+    values, index = torch.rand(2, 3), torch.randint(3, (2, 8))
+    time = pf.PatchTime(values, index)
+    rows = torch.randn(2, 3, 5)
+    for b in range(2):
+        for n in range(8):
+            assert time.gather(rows)[b, n].equal(rows[b, index[b, n]])
+            assert time.to_dense()[b, n] == values[b, index[b, n]]
+
+
+def test_two_levels():
+    where = torch.tensor([[True, False, False], [False, False, True]])
+    time = pf.PatchTime.two_level(where, 0.5, torch.tensor([0.125, 0.25]))
+    assert time.num_levels == 2
+    assert time.to_dense().tolist() == [[0.5, 0.125, 0.125], [0.25, 0.25, 0.5]]
+
+
+def test_tile_repeats_the_batch():
+    for time in (
+        pf.PatchTime(torch.rand(2, 2), torch.randint(2, (2, 5))),
+        pf.PatchTime.dense(torch.rand(2, 5)),
+    ):
+        assert time.tile(2).to_dense().equal(time.to_dense().repeat(2, 1))
+
+
+def test_the_border_takes_images_or_patches():
+    assert as_patch_time(torch.tensor([0.5]), 4).num_levels == 1
+    assert as_patch_time(torch.rand(3, 4), 4).num_levels == 4
+
+
+@pytest.mark.parametrize("shape", [(), (1, 2, 3), (2, 5)])
+def test_the_border_refuses_other_shapes(shape):
+    with pytest.raises(pf.UserError):
+        as_patch_time(torch.rand(shape), 4)
+
+
+def test_mismatched_batches_are_refused():
+    with pytest.raises(pf.UserError, match="does not match"):
+        pf.PatchTime(torch.rand(2, 2), torch.zeros(3, 4, dtype=torch.int64))
