@@ -1,7 +1,5 @@
 """Patch Forcing: image generation in which every patch has its own clock."""
 
-from importlib.metadata import version
-
 from patch_forcing.core import timesteps
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
@@ -18,7 +16,7 @@ from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
 from patch_forcing.training.objective import PatchForcingObjective
 
-__version__ = version("patch-forcing")
+__version__ = "0.1.0"
 
 __all__ = [
     "Autoguidance",

@@ -1,6 +1,6 @@
 """The state of a sampling run, shared by all samplers: the image, its per-patch time, the count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -37,6 +37,31 @@ class Evaluation:
     difficulty: Float[Tensor, "B N"] | None
     evaluated: Bool[Tensor, "B N"]
     prediction: Float[Tensor, "B C H W"]
+
+    def __getitem__(self, images: slice) -> "Evaluation":
+        """The same call, of some images of the batch."""
+        hard = None if self.difficulty is None else self.difficulty[images]
+        return Evaluation(
+            self.step,
+            self.t[images],
+            self.state_t[images],
+            hard,
+            self.evaluated[images],
+            self.prediction[images],
+        )
+
+    @staticmethod
+    def join(calls: Sequence["Evaluation"]) -> "Evaluation":
+        """The same call of several batches, as one of all their images."""
+        hard = [call.difficulty for call in calls if call.difficulty is not None]
+        return Evaluation(
+            calls[0].step,
+            torch.cat([call.t for call in calls]),
+            torch.cat([call.state_t for call in calls]),
+            torch.cat(hard) if hard else None,
+            torch.cat([call.evaluated for call in calls]),
+            torch.cat([call.prediction for call in calls]),
+        )
 
 
 Callback = Callable[[Evaluation], None]

@@ -1,0 +1,86 @@
+"""`patch-forcing COMMAND …`: finds the command; errors end in one line and exit status 2."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from patch_forcing.core.errors import UserError, unknown_name
+
+
+def _demo(args: Sequence[str]) -> None:
+    from patch_forcing.cli.demo import demo
+
+    demo(args)
+
+
+def _train(args: Sequence[str]) -> None:
+    from patch_forcing.cli.train import train
+
+    train(args)
+
+
+def _sample(args: Sequence[str]) -> None:
+    from patch_forcing.cli.sample import sample
+
+    sample(args)
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
+    "demo": (_demo, "images, difficulty maps and a film from the bundled model"),
+    "train": (_train, "train a named recipe; the same command again resumes"),
+    "sample": (_sample, "images from a bundled, trained or exported model"),
+}
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items())
+    return (
+        "usage: patch-forcing COMMAND [OPTIONS]\n\n"
+        "Image generation in which every patch of the image has its own clock.\n\n"
+        f"commands:\n{rows}\n\n"
+        "patch-forcing COMMAND --help shows a command's options and their defaults.\n"
+        "New here? patch-forcing demo"
+    )
+
+
+def run(args: Sequence[str]) -> None:
+    """Run the command that `args` name. Raises UserError for a mistake of the user's."""
+    if not args or args[0] in ("-h", "--help"):
+        print(_help())
+    elif args[0] == "--version":
+        from patch_forcing import __version__
+
+        print(f"patch-forcing {__version__}")
+    elif args[0] in COMMANDS:
+        COMMANDS[args[0]][0](args[1:])
+    else:
+        raise unknown_name("command", args[0], COMMANDS)
+
+
+def main() -> None:
+    """The entry point: exit status 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    try:
+        run(sys.argv[1:])
+        sys.stdout.flush()
+    except UserError as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt as stop:
+        _fail(str(stop) or "stopped by Ctrl-C: nothing more was written", 130)
+    except BrokenPipeError:
+        # the reader of our output left; keep Python from complaining when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}: choose another place, or make room", 2)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"patch-forcing: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

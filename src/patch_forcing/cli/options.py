@@ -1,0 +1,103 @@
+"""Reading a command line: dataclasses are options, and every mistake is one line."""
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+from tyro import MISSING_NONPROP
+
+from patch_forcing.core.errors import UserError, unknown_name
+
+T = TypeVar("T")
+
+
+def parse(
+    options: type[T],
+    args: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    default: T | None = None,
+) -> T:
+    """The options that `args` give. Raises UserError in one line where tyro prints a page.
+
+    `--help` prints and exits with status 0.
+    """
+
+    def read(args: Sequence[str]) -> tuple[T, list[str]]:
+        return tyro.cli(
+            options,
+            args=list(args),
+            prog=prog,
+            description=description,
+            return_unknown_args=True,
+            default=MISSING_NONPROP if default is None else default,
+        )
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed, unknown = read(args)
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise UserError(f"{_message(said.getvalue())}: see {prog} --help") from None
+    if unknown:
+        raise _unknown_argument(unknown[0], prog, lambda: read(["--help"]))
+    return parsed
+
+
+def _message(page: str) -> str:
+    """What tyro's error page says between its title and the next rule, as one line."""
+    lines = [line.strip(" │|") for line in page.strip().splitlines()[1:]]  # the first is the title
+    paragraphs = " ".join(line or "─" for line in (line.strip("╭╮╰╯─-") for line in lines))
+    message = next(part.strip() for part in [*paragraphs.split("─"), "wrong usage"] if part.strip())
+    return f"{message[:1].lower()}{message[1:].rstrip('.')}"
+
+
+def _unknown_argument(argument: str, prog: str, show_help: Callable[[], object]) -> UserError:
+    """The error for an option that does not exist, with the nearest one that does."""
+    if not argument.startswith("-"):
+        return UserError(f"{argument!r} is one argument too many: see {prog} --help")
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+        show_help()
+    known = re.findall(r"(?<=\s)--[a-z][\w.-]*", page.getvalue())
+    return unknown_name("option", argument.replace("_", "-"), known)
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """Numbers and ranges: "0-2,7" → 0, 1, 2, 7. Raises UserError naming the option."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not match:
+            raise UserError(
+                f"{option} {text!r}: {part!r} is no number: write for example 3,7 or 0-15"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UserError(f"{option} {text!r}: {part!r} runs backwards: write {last}-{first}")
+        if last - first >= 10_000_000:
+            raise UserError(f"{option} {text!r}: more than ten million: ask for fewer at once")
+        numbers.extend(range(first, last + 1))
+    return numbers
+
+
+def parse_device(name: str | None) -> str:
+    """A device that is there: the named one, or the fastest. Raises UserError if it is not."""
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(
+            f"--device {name!r} is not on this machine: leave it out, or use cpu"
+        ) from None
+    return str(device)

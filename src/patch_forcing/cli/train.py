@@ -1,0 +1,79 @@
+"""`patch-forcing train RECIPE`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from patch_forcing.cli.options import parse, parse_device
+from patch_forcing.core.errors import UserError
+from patch_forcing.runs.recipes import RECIPES, NamedRecipe, Recipe, find_recipe
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `train RECIPE` takes."""
+
+    recipe: Annotated[Recipe, arg(name="")] = field()
+    out: Path | None = None
+    """Run folder; an unfinished run there is resumed. Default: runs/RECIPE."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, mps; default: a GPU if there is one."""
+    dry_run: bool = False
+    """Print the resolved run and stop."""
+
+
+def train(args: Sequence[str]) -> None:
+    """Run the command."""
+    if not args or args[0] in ("-h", "--help"):
+        print(_USAGE)
+        return
+    if args[0] == "--list":
+        print("\n".join(_row(name, named) for name, named in RECIPES.items()))
+        return
+    name = args[0]
+    if name.startswith("-"):
+        raise UserError(f"train {name}: the recipe comes first: patch-forcing train RECIPE {name}")
+    named = find_recipe(name)
+    options = parse(
+        Options,
+        args[1:],
+        prog=f"patch-forcing train {name}",
+        description=f"Train the recipe {name}. Needs {named.needs}. Reaches: {named.reaches}.",
+        default=Options(named.recipe),
+    )
+    run = options.out or Path("runs") / name
+    if options.dry_run:
+        resolved = {"name": name, "out": str(run), "recipe": asdict(options.recipe)}
+        print(json.dumps(resolved, indent=2))
+        return
+    _train(name, options.recipe, run, parse_device(options.device))
+
+
+def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
+    from patch_forcing.runs.trainer import train as train_recipe
+
+    outcome = train_recipe(name, recipe, run, device=device)
+    if outcome.steps == outcome.steps_before:
+        print(f"{run} is complete at {outcome.steps} steps; --steps N trains on")
+    else:
+        since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
+        print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
+    print(f"next: patch-forcing sample {run} --labels 0 --seeds 0-9 --maps")
+
+
+_USAGE = """usage: patch-forcing train RECIPE [OPTIONS]
+       patch-forcing train --list
+
+Trains a recipe; the same command again resumes.
+
+patch-forcing train --list           the recipes, what each needs and reaches
+patch-forcing train RECIPE --help    every option of a recipe, with its default
+patch-forcing train RECIPE --dry-run the resolved run, without training"""
+
+
+def _row(name: str, named: NamedRecipe) -> str:
+    return f"{name}\n  needs:   {named.needs}\n  reaches: {named.reaches}"

@@ -1,0 +1,108 @@
+"""A run folder and its checkpoints: each complete and checksummed, or absent."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.io.atomic import atomic_folder, broken_file, write_manifest
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.folder import WEIGHTS, write_files
+
+CHECKPOINTS = "checkpoints"
+_PREFIX = "step-"
+_OPTIMIZER = "optimizer.safetensors"
+
+
+class TrainingState(NamedTuple):
+    """What training carries from step to step. Randomness needs no state: it is counted."""
+
+    model: PatchDiT
+    ema: PatchDiT
+    optimizer: torch.optim.Optimizer
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """Where the checkpoint after `step` steps lies."""
+    return run / CHECKPOINTS / f"{_PREFIX}{step:08d}"
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """How many steps were done."""
+    return int(checkpoint.name.removeprefix(_PREFIX))
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The run's checkpoints, oldest first."""
+    return sorted((run / CHECKPOINTS).glob(f"{_PREFIX}*"))
+
+
+def latest_checkpoint(run: Path) -> Path:
+    """The newest checkpoint. Raises UserError if there is none."""
+    found = checkpoints(run)
+    if not found:
+        raise UserError(f"{run} has no checkpoint yet: train it first, or name another folder")
+    return found[-1]
+
+
+def ema_folder(checkpoint: Path) -> Path:
+    """The model folder of the averaged weights."""
+    return checkpoint / "ema"
+
+
+def save_checkpoint(run: Path, step: int, state: TrainingState) -> Path:
+    """Write weights, average and optimizer after `step` steps; returns the checkpoint's folder."""
+    path = checkpoint_path(run, step)
+    with atomic_folder(path, replace=True) as folder:
+        for name, model in (("model", state.model), ("ema", state.ema)):
+            (folder / name).mkdir()
+            write_files(folder / name, model.description())
+        save_file(_flat(state.optimizer), folder / _OPTIMIZER)
+        (folder / "state.json").write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
+        write_manifest(folder)
+    return path
+
+
+def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
+    """Fill `state` from a checkpoint; returns how many steps were done.
+
+    Raises UserError naming the file that is missing or altered.
+    """
+    broken = broken_file(checkpoint)
+    if broken is not None:
+        raise UserError(
+            f"{broken} is missing or damaged: remove {checkpoint} to resume from the one before"
+        )
+    state.model.load_state_dict(load_file(checkpoint / "model" / WEIGHTS))
+    state.ema.load_state_dict(load_file(ema_folder(checkpoint) / WEIGHTS))
+    _fill(state.optimizer, load_file(checkpoint / _OPTIMIZER))
+    return checkpoint_step(checkpoint)
+
+
+def keep_newest(run: Path, count: int) -> None:
+    """Remove all but the newest checkpoints."""
+    for old in checkpoints(run)[:-count]:
+        shutil.rmtree(old)
+
+
+def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's tensors, named by weight and kind."""
+    return {
+        f"{weight}.{name}": tensor
+        for weight, tensors in optimizer.state_dict()["state"].items()
+        for name, tensor in tensors.items()
+    }
+
+
+def _fill(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        weight, name = key.split(".")
+        state.setdefault(int(weight), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,104 @@
+"""Seeds → images. Image i depends on seed i, the model and the settings, and on nothing else."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.models.config import DataInfo
+from patch_forcing.models.dit import PatchDiT, label_error
+from patch_forcing.sampling.field import VelocityField
+from patch_forcing.sampling.guidance import Guidance
+from patch_forcing.sampling.trajectory import Evaluation, Sampler
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One batch of images.
+
+    images: (B, C, H, W) uint8, on the CPU. nfe: network evaluations per image, guidance counted.
+    seconds: wall-clock of the batch. trace: one Evaluation per call, if asked for.
+    """
+
+    seeds: tuple[int, ...]
+    labels: tuple[int, ...] | None
+    images: UInt8[Tensor, "B C H W"]
+    nfe: float
+    seconds: float
+    trace: list[Evaluation] | None
+
+
+@torch.no_grad()
+def generate(
+    model: PatchDiT,
+    sampler: Sampler,
+    time_grid: list[float],
+    seeds: Sequence[int],
+    labels: Sequence[int] | None = None,
+    *,
+    guidance: Guidance | None = None,
+    batch_size: int = 64,
+    trace: bool = False,
+) -> Iterator[Generated]:
+    """Sample one image for each seed, in batches and in order, on the model's device.
+
+    labels: one for all, or one for each seed; None is unconditional.
+    Raises UserError for labels out of range or not as many as seeds, before any work.
+    """
+    chosen = check_labels(labels, len(seeds), model.config.num_classes)
+    check_seeds(seeds)
+    device = model.pos_embed.device
+    shape = (model.config.in_channels, *model.config.image_size)
+    for start in range(0, len(seeds), batch_size):
+        some = tuple(seeds[start : start + batch_size])
+        some_labels = None if chosen is None else tuple(chosen[start : start + batch_size])
+        condition = None if some_labels is None else torch.tensor(some_labels, device=device)
+        field = VelocityField(model, condition, guidance)
+        generator = CountedGenerator(some, device=device)
+        started = time.perf_counter()
+        result = sampler(
+            field,
+            generator.fork("noise").normal(*shape),
+            time_grid,
+            generator=generator.fork("sampler"),
+            trace=trace,
+        )
+        images = to_uint8(result.x_1, model.data_info).cpu()
+        seconds = time.perf_counter() - started
+        yield Generated(some, some_labels, images, result.nfe, seconds, result.trace)
+
+
+def check_labels(labels: Sequence[int] | None, count: int, num_classes: int) -> list[int] | None:
+    """One label for each of `count` seeds. Raises UserError if they do not fit."""
+    if labels is None:
+        return None
+    for label in labels:
+        if not 0 <= label < num_classes:
+            raise label_error(label, num_classes)
+    if len(labels) == 1:
+        return list(labels) * count
+    if len(labels) != count:
+        raise UserError(
+            f"{len(labels)} labels for {count} seeds: give one label, or one for each seed"
+        )
+    return list(labels)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raises UserError unless there are seeds, all within 0 … 2^63 − 1."""
+    if not seeds:
+        raise UserError("no seeds: give at least one")
+    for seed in seeds:
+        if not 0 <= seed < 2**63:
+            raise UserError(f"seed {seed} is out of range: choose 0 to 2^63 - 1")
+
+
+def to_uint8(x: Float[Tensor, "B C H W"], info: DataInfo) -> UInt8[Tensor, "B C H W"]:
+    """Numbers in the model's data range → 0 … 255."""
+    low, high = info.data_range
+    return ((x - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,181 @@
+"""`pf.load(...)`: a model with everything around it, for one-line sampling."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.registry import build
+from patch_forcing.io.atomic import sha256
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.folder import CONFIG, WEIGHTS
+from patch_forcing.models.loading import load_model
+from patch_forcing.runs.find import find_model
+from patch_forcing.runs.generate import generate
+from patch_forcing.sampling.grids import check_grid, uniform_grid
+from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Interval
+from patch_forcing.sampling.samplers import SAMPLERS, steps_within
+from patch_forcing.sampling.trajectory import Evaluation, Sampler
+from patch_forcing.views.images import to_pil
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What a pipeline gives.
+
+    images: PIL images, in seed order. pixels: the same, (B, C, H, W) uint8. seeds, labels: one for
+    each image. sampler, time_grid: what made them. nfe: network evaluations per image, guidance
+    counted. seconds: wall-clock of all. trace: per evaluation t (B, N), difficulty (B, N),
+    evaluated (B, N) and more, if asked for.
+    """
+
+    images: list[Image.Image]
+    pixels: UInt8[Tensor, "B C H W"]
+    seeds: list[int]
+    labels: list[int] | None
+    sampler: str
+    time_grid: list[float]
+    guidance_scale: float
+    guidance_interval: Interval | None
+    nfe: float
+    seconds: float
+    trace: list[Evaluation] | None
+
+    def trace_of(self, images: slice) -> list[Evaluation]:
+        """The trace of some images; empty if none was kept."""
+        return [evaluation[images] for evaluation in self.trace or ()]
+
+
+class Pipeline:
+    """A loaded model that makes images.
+
+    name: what it was loaded by. folder: where it lies. hash: of its weights, as in samples.json.
+    """
+
+    def __init__(self, name: str, folder: Path, model: PatchDiT):
+        self.name = name
+        self.folder = folder
+        self.model = model
+        self.hash = hashlib.sha256(
+            (sha256(folder / CONFIG) + sha256(folder / WEIGHTS)).encode()
+        ).hexdigest()[:16]
+
+    def __call__(
+        self,
+        labels: Sequence[int | str] | None = None,
+        seeds: Sequence[int] = (0,),
+        *,
+        sampler: str | Sampler = "dual-loop",
+        num_steps: int | None = None,
+        nfe: float | None = None,
+        time_grid: Sequence[float] | Tensor | None = None,
+        guidance_scale: float = 1.0,
+        guidance_interval: Interval | None = None,
+        batch_size: int = 64,
+        trace: bool = False,
+        progress: bool | None = False,
+    ) -> PipelineResult:
+        """One image for each seed.
+
+        labels: one for all or one for each seed, numbers or class names; None is unconditional.
+        sampler: a name, `name:option=value`, or a sampler. num_steps, nfe, time_grid: at most one
+        of them: steps of a uniform grid, a budget of network evaluations (guidance counted), or the
+        grid itself; without any, as many steps as 48 calls of the field allow.
+        guidance_scale: 1 is none. guidance_interval: times between which it acts.
+        trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
+        Raises UserError for values that do not fit the model, before any work.
+        """
+        guidance = None
+        if guidance_scale != 1 or guidance_interval is not None:
+            guidance = ClassifierFreeGuidance(guidance_scale, guidance_interval)
+        solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
+        cost = 1 if guidance is None else 2
+        grid = _grid(solver, cost, num_steps, nfe, time_grid)
+        numbers = None if labels is None else self.label_numbers(labels)
+        batches = []
+        hidden = None if progress is None else not progress
+        with tqdm(total=len(seeds), unit="image", disable=hidden) as bar:
+            for batch in generate(
+                self.model,
+                solver,
+                grid,
+                seeds,
+                numbers,
+                guidance=guidance,
+                batch_size=batch_size,
+                trace=trace,
+            ):
+                batches.append(batch)
+                bar.update(len(batch.seeds))
+        pixels = torch.cat([batch.images for batch in batches])
+        used = [label for batch in batches for label in batch.labels or ()]
+        traces = [batch.trace for batch in batches if batch.trace is not None]
+        return PipelineResult(
+            [to_pil(image) for image in pixels],
+            pixels,
+            list(seeds),
+            used or None,
+            sampler if isinstance(sampler, str) else repr(sampler),
+            grid,
+            guidance_scale,
+            guidance_interval,
+            sum(batch.nfe * len(batch.seeds) for batch in batches) / len(seeds),
+            sum(batch.seconds for batch in batches),
+            [Evaluation.join(calls) for calls in zip(*traces, strict=True)] if trace else None,
+        )
+
+    def label_numbers(self, labels: Sequence[int | str]) -> list[int]:
+        """Labels as numbers. Raises UserError for a name that is no class, naming the nearest."""
+        names = self.model.data_info.class_names
+        numbers = []
+        for label in labels:
+            if isinstance(label, str) and label in names:
+                label = names.index(label)
+            elif isinstance(label, str):
+                raise unknown_name("class", label, names)
+            numbers.append(label)
+        return numbers
+
+    def class_name(self, label: int) -> str:
+        """The name of a label, or its number if the model has no names."""
+        names = self.model.data_info.class_names
+        return names[label] if names else str(label)
+
+
+CALLS = 48
+"""Calls of the field in a run whose length is not given."""
+
+
+def load(name: str | Path, device: torch.device | str = "cpu") -> Pipeline:
+    """The pipeline of a bundled name, a folder (of a model or a training run), or a Hub id.
+
+    Raises UserError saying what is missing or damaged.
+    """
+    folder = find_model(name)
+    return Pipeline(str(name), folder, load_model(folder, device))
+
+
+def _grid(
+    sampler: Sampler,
+    cost: int,
+    num_steps: int | None,
+    nfe: float | None,
+    time_grid: Sequence[float] | Tensor | None,
+) -> list[float]:
+    given = [value for value in (num_steps, nfe, time_grid) if value is not None]
+    if len(given) > 1:
+        raise UserError("steps, nfe and a time grid exclude each other: give one of them")
+    if time_grid is not None:
+        return check_grid(time_grid)
+    if num_steps is not None:
+        return uniform_grid(num_steps)
+    if nfe is not None:
+        return uniform_grid(steps_within(sampler, nfe, cost))
+    return uniform_grid(steps_within(sampler, CALLS))

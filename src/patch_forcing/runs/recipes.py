@@ -1,0 +1,123 @@
+"""Training recipes: everything a run depends on, by name, and what each needs and reaches."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.registry import build
+from patch_forcing.core.timesteps import TIMESTEPS, TimestepSampler
+from patch_forcing.data.batch import DataSource, TrainingData
+from patch_forcing.data.digits import Digits
+from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.training.optim import OptimizerConfig
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sizes of the PatchDiT; what depends on the data is read off the data."""
+
+    patch_size: int
+    """Side of a patch, in pixels or latent cells."""
+    hidden_size: int
+    """Token width D."""
+    depth: int
+    """Number of blocks."""
+    num_heads: int
+    """Attention heads."""
+
+    def build(self, data: TrainingData) -> PatchDiT:
+        """A network for this data, freshly initialised."""
+        channels, height, width = data.shape
+        config = PatchDiTConfig(
+            input_size=(height, width),
+            in_channels=channels,
+            num_classes=data.num_classes,
+            patch_size=self.patch_size,
+            hidden_size=self.hidden_size,
+            depth=self.depth,
+            num_heads=self.num_heads,
+        )
+        return PatchDiT(config, data.info)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a training run depends on."""
+
+    data: DataSource
+    network: Network
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    timesteps: str = "ltg"
+    """Training distribution of per-patch times: NAME or NAME:option=value,option=value."""
+    steps: int = 400_000
+    """Optimizer steps in all."""
+    batch_size: int = 256
+    """Samples a step."""
+    nll_weight: float = 0.01
+    """Weight of the difficulty head's likelihood."""
+    label_dropout: float = 0.1
+    """Share of labels replaced by the null label, for guidance."""
+    ema_decay: float = 0.9999
+    """Decay of the averaged weights, which are what is sampled."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What the network computes in; weights, loss and average are always fp32."""
+    seed: int = 0
+    """Noise, times, order and initial weights all follow from it."""
+    checkpoint_every: int = 10_000
+    """Steps between checkpoints; the last step always has one."""
+    log_every: int = 50
+    """Steps between lines of metrics.jsonl."""
+    deterministic: bool = False
+    """Refuse operations whose result can change from run to run."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} is out of range: choose 1 or more")
+        for name in ("label_dropout", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(
+                    f"{name}={getattr(self, name)} is out of range: choose 0 or more, below 1"
+                )
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed={self.seed} is out of range: choose 0 to 2^63 - 1")
+        self.timestep_sampler()
+
+    def timestep_sampler(self) -> TimestepSampler:
+        """The distribution that `timesteps` names."""
+        return build("timesteps", TIMESTEPS, self.timesteps)
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe of the library, with what it needs and what it reaches."""
+
+    recipe: Recipe
+    needs: str
+    reaches: str
+
+
+RECIPES = {
+    "digits": NamedRecipe(
+        Recipe(
+            data=Digits(),
+            network=Network(patch_size=2, hidden_size=96, depth=4, num_heads=3),
+            optimizer=OptimizerConfig(lr=3e-3, warmup_steps=50, betas=(0.9, 0.99)),
+            steps=800,
+            batch_size=128,
+            ema_decay=0.99,
+            checkpoint_every=200,
+            log_every=20,
+        ),
+        needs="two CPU cores, 3 minutes, nothing to download",
+        reaches="97 % of samples read as the digit asked for",
+    ),
+}
+
+
+def find_recipe(name: str) -> NamedRecipe:
+    """The recipe of that name. Raises UserError naming the nearest one."""
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]

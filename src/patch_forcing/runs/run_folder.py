@@ -1,0 +1,91 @@
+"""run.json and metrics.jsonl: what a run is, and how it goes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.io.atomic import write_atomic
+from patch_forcing.io.provenance import commit, versions
+from patch_forcing.runs.recipes import Recipe
+
+RUN, METRICS = "run.json", "metrics.jsonl"
+_MAY_CHANGE = {"steps", "checkpoint_every", "log_every"}
+"""What a resumed run may change without being another run."""
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a training run lies there."""
+    return (path / RUN).is_file()
+
+
+def open_run(run: Path, name: str, recipe: Recipe) -> None:
+    """Write run.json, or check that the run there is the same one.
+
+    Raises UserError naming the first field that differs, or if the folder holds something else.
+    """
+    resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
+    if is_run_folder(run):
+        before = _read(run)
+        if before.get("name") != name:
+            raise UserError(
+                f"{run} holds a run of {before.get('name')!r}, not of {name!r}: "
+                "choose another --out"
+            )
+        for field, value in _flat(resolved).items():
+            old = _flat(before["recipe"]).get(field)
+            if field not in _MAY_CHANGE and old != value:
+                raise UserError(
+                    f"{run} was trained with {field}={old!r}, now it is {value!r}: "
+                    "use the same value to resume, or choose another --out"
+                )
+    elif run.is_dir() and any(run.iterdir()):
+        raise UserError(f"{run} is not empty and holds no run: choose another --out")
+    elif run.exists() and not run.is_dir():
+        raise UserError(f"{run} is a file: choose another --out")
+    record = {"name": name, "recipe": resolved, "versions": versions(), "commit": commit()}
+    write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
+
+
+def _read(run: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
+        record["recipe"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{run / RUN} is damaged: restore it, or choose another --out") from None
+    return record
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+class Metrics:
+    """metrics.jsonl, one line each so many steps; a resumed run continues it without a seam."""
+
+    def __init__(self, run: Path, done: int):
+        """done: steps that count; lines of later steps, lost with an interruption, are dropped."""
+        self.file = run / METRICS
+        if self.file.exists():
+            lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_atomic(self.file, "".join(line for line in lines if _step(line) <= done))
+
+    def write(self, row: dict[str, float | int]) -> None:
+        """Append one line."""
+        with self.file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+def _step(line: str) -> float:
+    """The step of a line; a line cut short counts as lost."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,188 @@
+"""The training loop: resumes by itself, loses nothing, and knows no data and no condition."""
+
+import copy
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.losses import LossTerms
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.data.batch import Batch, TrainingData
+from patch_forcing.io.atomic import remove_leftovers
+from patch_forcing.runs.checkpoint import (
+    CHECKPOINTS,
+    TrainingState,
+    checkpoint_path,
+    checkpoints,
+    keep_newest,
+    load_checkpoint,
+    save_checkpoint,
+)
+from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.run_folder import Metrics, open_run
+from patch_forcing.training.ema import update_ema
+from patch_forcing.training.objective import PatchForcingObjective
+from patch_forcing.training.optim import take_step
+
+KEEP = 3
+"""Checkpoints kept: the newest, and two to fall back on."""
+_RESUME = "the same command resumes"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by the user; the message says what was saved."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training run ended."""
+
+    checkpoint: Path
+    steps_before: int
+    steps: int
+    seconds: float
+
+
+def train(
+    name: str,
+    recipe: Recipe,
+    run: Path,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+) -> Outcome:
+    """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
+
+    progress: whether to draw a bar; None draws it if stderr is a terminal.
+    Raises UserError if the folder holds another run, a checkpoint is damaged, or the loss is not
+    finite; Interrupted after Ctrl-C, with a checkpoint saved.
+    """
+    if recipe.deterministic:
+        torch.use_deterministic_algorithms(True)
+    data = recipe.data.open()
+    state = _initial_state(recipe, data, device)
+    open_run(run, name, recipe)
+    (run / CHECKPOINTS).mkdir(exist_ok=True)
+    remove_leftovers(run / CHECKPOINTS)
+    found = checkpoints(run)
+    done = load_checkpoint(found[-1], state) if found else 0
+    if done >= recipe.steps:
+        return Outcome(found[-1], done, done, 0.0)
+    metrics = Metrics(run, done)
+    objective = PatchForcingObjective(
+        LinearPath(state.model.patch_size), recipe.timestep_sampler(), recipe.nll_weight
+    )
+    started = time.perf_counter()
+    saved, step = done, done
+    bar = tqdm(total=recipe.steps, initial=done, unit="step", disable=_hidden(progress))
+    try:
+        with bar, _stop_requests() as stop:
+            for step in range(done, recipe.steps):
+                batch = data.batch(step, recipe.batch_size, recipe.seed)
+                loss, norm = _train_step(state, objective, recipe, batch, step, device)
+                bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
+                bar.update()
+                steps = step + 1
+                if steps % recipe.log_every == 0:
+                    seconds = time.perf_counter() - started
+                    metrics.write(_metrics_row(recipe, steps, steps - done, seconds, loss, norm))
+                if steps % recipe.checkpoint_every == 0 or steps == recipe.steps or stop.is_set():
+                    save_checkpoint(run, steps, state)
+                    keep_newest(run, KEEP)
+                    saved = steps
+                if stop.is_set():
+                    raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped in step {step}, saved up to step {saved}; {_RESUME}") from None
+    return Outcome(checkpoint_path(run, saved), done, saved, time.perf_counter() - started)
+
+
+def _initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:
+    """Weights from the recipe's seed, leaving the caller's random state alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = recipe.network.build(data).to(device)
+    ema = copy.deepcopy(model).eval().requires_grad_(False)
+    return TrainingState(model, ema, recipe.optimizer.build(model.parameters()))
+
+
+def _train_step(
+    state: TrainingState,
+    objective: PatchForcingObjective,
+    recipe: Recipe,
+    batch: Batch,
+    step: int,
+    device: torch.device | str,
+) -> tuple[LossTerms, Tensor]:
+    """One optimizer step; all its randomness is counted by (seed, step, place in the batch).
+
+    Returns the loss and the gradient's norm before clipping.
+    """
+    generator = CountedGenerator(recipe.seed, torch.arange(len(batch.x_1)), step, device)
+    x_1, condition = batch.x_1.to(device), batch.condition.to(device)
+    dropped = generator.fork("label dropout").uniform() < recipe.label_dropout
+    condition = state.model.drop_condition(condition, dropped)
+    kind = torch.device(device).type
+    with torch.autocast(kind, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        loss = objective(state.model, x_1, condition, generator=generator)
+    loss.total.backward()
+    weights = list(state.model.parameters())
+    norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
+    if not (loss.total + norm).isfinite():
+        raise UserError(
+            f"loss is {loss.total.item():g}, gradient norm {norm.item():g} at step {step}: "
+            "the last checkpoint is intact; train in another --out with a lower --optimizer.lr"
+        )
+    take_step(state.optimizer, recipe.optimizer.lr_at(step))
+    update_ema(state.ema.parameters(), weights, step + 1, recipe.ema_decay)
+    return LossTerms(*(term.detach() for term in loss)), norm
+
+
+def _metrics_row(
+    recipe: Recipe, steps: int, steps_here: int, seconds: float, loss: LossTerms, norm: Tensor
+) -> dict[str, float | int]:
+    return {
+        "step": steps,
+        **{term: float(value) for term, value in loss._asdict().items()},
+        "gradient_norm": float(norm),
+        "lr": recipe.optimizer.lr_at(steps - 1),
+        "images_per_second": round(steps_here * recipe.batch_size / seconds, 1),
+    }
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """The first Ctrl-C asks for a stop after the step at hand; a second one breaks it off."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # signals reach the main thread only
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def request(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, request)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _hidden(progress: bool | None) -> bool | None:
+    """What tqdm calls `disable`: None lets it look for a terminal."""
+    return None if progress is None else not progress

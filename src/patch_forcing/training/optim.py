@@ -1,0 +1,55 @@
+"""AdamW with warm-up, as this family is trained."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from patch_forcing.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer of a recipe."""
+
+    lr: float = 1e-4
+    """Learning rate after warm-up."""
+    warmup_steps: int = 1000
+    """Steps in which the learning rate rises linearly from 0."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's averaging of the gradient and of its square."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled weight decay."""
+    clip_norm: float = 1.0
+    """The gradient's norm is clipped to this."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise UserError(
+                    f"optimizer.{name}={getattr(self, name)} is out of range: choose above 0"
+                )
+        if self.warmup_steps < 0 or not self.weight_decay >= 0:
+            raise UserError(
+                f"optimizer.warmup_steps={self.warmup_steps}, optimizer.weight_decay="
+                f"{self.weight_decay}: choose 0 or more"
+            )
+
+    def build(self, weights: Iterable[nn.Parameter]) -> torch.optim.AdamW:
+        """The optimizer over these weights."""
+        return torch.optim.AdamW(
+            weights, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
+        )
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of step 0, 1, …: constant after warm-up, so that runs can go on."""
+        return self.lr * min(1.0, (step + 1) / (self.warmup_steps + 1))
+
+
+def take_step(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """One optimizer step at this learning rate; gradients are cleared."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)

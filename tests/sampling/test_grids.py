@@ -1,0 +1,108 @@
+"""Time grids, their substeps, and what a budget buys."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patch_forcing as pf
+from patch_forcing.sampling.grids import check_grid, substeps, uniform_grid
+
+SAMPLERS = [
+    pf.samplers.EulerSampler(),
+    pf.samplers.DualLoopSampler(inner_steps=3),
+    pf.samplers.RandomOrderSampler(inner_steps=5),
+    pf.samplers.LookAheadSampler(),
+]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 49])
+def test_a_uniform_grid_has_equal_steps_from_0_to_1(steps):
+    grid = check_grid(uniform_grid(steps))
+    assert (len(grid), grid[0], grid[-1]) == (steps + 1, 0, 1)
+    assert [then - now for now, then in pairwise(grid)] == pytest.approx([1 / steps] * steps)
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_a_grid_without_steps_is_refused(steps):
+    with pytest.raises(pf.UserError, match=f"{steps} steps: choose 1 or more"):
+        uniform_grid(steps)
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ([], "goes from nothing"),
+        ([0.0], "goes from 0.0 to 0.0"),
+        ([0.1, 1.0], "goes from 0.1 to 1.0"),
+        ([0.0, 0.9], "goes from 0.0 to 0.9"),
+        ([1.0, 0.0], "goes from 1.0 to 0.0"),
+        ([0.0, 0.5, 0.5, 1.0], r"does not rise at step 1 \(0.5 to 0.5\)"),
+        ([0.0, 0.2, 0.6, 0.4, 1.0], r"does not rise at step 2 \(0.6 to 0.4\)"),
+        ([0.0, 1.5, 1.0], r"does not rise at step 1 \(1.5 to 1.0\)"),
+        ([0.0, float("nan"), 1.0], "does not rise at step 0"),
+        ([0.0, float("inf"), 1.0], "does not rise at step 0"),
+        ([float("nan"), 1.0], "goes from nan to 1.0"),
+    ],
+)
+def test_grids_that_do_not_rise_from_0_to_1_are_refused(grid, message):
+    with pytest.raises(pf.UserError, match=message):
+        check_grid(grid)
+
+
+def test_a_grid_may_be_a_tensor():
+    grid = [0.0, 0.2, 0.7, 1.0]
+    assert check_grid(torch.tensor(grid, dtype=torch.float64)) == grid
+    assert check_grid(torch.tensor(grid)) == pytest.approx(grid, abs=1e-7)
+
+
+@given(st.floats(0, 0.999), st.floats(1e-3, 1), st.integers(1, 20))
+def test_substeps_are_equal_and_end_exactly(now, length, count):
+    then = min(1.0, now + length)
+    times = substeps(now, then, count)
+    assert (len(times), times[0], times[-1]) == (count + 1, now, then)
+    steps = [after - before for before, after in pairwise(times)]
+    assert steps == pytest.approx([(then - now) / count] * count, abs=1e-15 * count)
+    assert min(steps) > 0
+
+
+def shifted_grid(steps: int) -> list[float]:
+    """Shifted towards noise."""
+    return [t / (t + 1.6 * (1 - t)) for t in uniform_grid(steps)]
+
+
+@pytest.mark.parametrize("make_grid", [uniform_grid, shifted_grid])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@given(budget=st.floats(1, 90), cost=st.integers(1, 2))
+def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, budget, cost):
+    fitting = [
+        steps
+        for steps in range(1, 100)
+        if cost * sampler.count_evaluations(make_grid(steps)) <= budget
+    ]
+    if fitting:
+        found = pf.samplers.steps_within(sampler, budget, cost, make_grid)
+        assert found == max(fitting)
+    else:
+        with pytest.raises(pf.UserError, match="evaluations are too few"):
+            pf.samplers.steps_within(sampler, budget, cost, make_grid)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "budget", "steps"), [*zip(SAMPLERS, [48] * 4, [48, 16, 9, 25], strict=True)]
+)
+def test_forty_eight_evaluations_buy_these_steps(sampler, budget, steps):
+    # look-ahead, 25 steps: 0 and 0.04 are plain, 2 + 2·23 = 48
+    assert pf.samplers.steps_within(sampler, budget) == steps
+    assert pf.samplers.steps_within(sampler, 2 * budget, cost=2) == steps
+
+
+def test_the_samplers_have_their_names():
+    assert {name: type(build()) for name, build in pf.samplers.SAMPLERS.items()} == {
+        "euler": pf.samplers.EulerSampler,
+        "random-order": pf.samplers.RandomOrderSampler,
+        "dual-loop": pf.samplers.DualLoopSampler,
+        "look-ahead": pf.samplers.LookAheadSampler,
+    }
