@@ -11,7 +11,7 @@ from torch import Tensor
 import patch_forcing as pf
 from patch_forcing.sampling.grids import uniform_grid
 
-STEPS = [16, 32, 64, 128]
+STEPS = [8, 16, 32, 64]
 
 
 def rms(x: Tensor) -> float:
@@ -39,20 +39,20 @@ def order(sizes: list[float], errors: list[float]) -> float:
     ],
 )
 def test_samplers_are_of_first_order_on_correlated_patches(sampler):
-    model, x_0 = CorrelatedGaussian.random(6, patch_size=2), torch.randn(32, 1, 4, 6)
+    model, x_0 = CorrelatedGaussian.random(6, patch_size=2), torch.randn(8, 2, 4, 6)
     errors = [rms(sample(sampler, model, x_0, steps) - model.answer(x_0)) for steps in STEPS]
     assert 0.9 < order([1 / steps for steps in STEPS], errors) < 1.1
-    assert errors[-1] < 0.015
+    assert errors[-1] < 0.025
 
 
 @pytest.mark.parametrize(
     "sampler", [pf.samplers.LookAheadSampler(), pf.samplers.DualLoopSampler()]
 )
 def test_samplers_are_of_first_order_on_independent_pixels(sampler):
-    model, x_0 = IndependentGaussian(), torch.randn(32, 1, 4, 6)
+    model, x_0 = IndependentGaussian(), torch.randn(8, 2, 4, 6)
     errors = [rms(sample(sampler, model, x_0, steps) - model.answer(x_0)) for steps in STEPS]
     assert 0.9 < order([1 / steps for steps in STEPS], errors) < 1.1
-    assert errors[-1] < 0.007
+    assert errors[-1] < 0.015
 
 
 def test_euler_on_independent_pixels_is_the_product_of_its_steps():
@@ -77,7 +77,7 @@ def test_context_tells_independent_patches_nothing():
 
 def look_ahead_bias(ratio: float, steps: int) -> float:
     """How far context moves the samples of correlated patches, on the same grid."""
-    model, x_0 = CorrelatedGaussian.random(6, patch_size=2), torch.randn(32, 1, 4, 6)
+    model, x_0 = CorrelatedGaussian.random(6, patch_size=2), torch.randn(8, 2, 4, 6)
     sampler = pf.samplers.LookAheadSampler(context_ratio=ratio)
     euler = sample(pf.samplers.EulerSampler(), model, x_0, steps)
     return rms(sample(sampler, model, x_0, steps) - euler)
@@ -85,9 +85,9 @@ def look_ahead_bias(ratio: float, steps: int) -> float:
 
 def test_the_bias_of_context_does_not_vanish_with_the_step():
     torch.manual_seed(0)
-    coarse = look_ahead_bias(1.4, 64)
+    coarse = look_ahead_bias(1.4, 40)
     torch.manual_seed(0)
-    fine = look_ahead_bias(1.4, 256)
+    fine = look_ahead_bias(1.4, 160)
     assert fine > 0.03
     assert math.isclose(coarse, fine, rel_tol=0.03)
 
@@ -96,5 +96,5 @@ def test_the_bias_of_context_vanishes_in_proportion_to_ratio_minus_one():
     excess, biases = [0.04, 0.02, 0.01, 0.005], []
     for value in excess:
         torch.manual_seed(0)
-        biases.append(look_ahead_bias(1 + value, 64))
+        biases.append(look_ahead_bias(1 + value, 40))
     assert 0.95 < order(excess, biases) < 1.05

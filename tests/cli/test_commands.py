@@ -1,0 +1,172 @@
+"""The commands as a user types them, on real input at small size."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patch_forcing.cli.main import main, run
+
+TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
+TINY += ["--batch-size", "8", "--log-every", "1"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_demo_writes_images_maps_and_a_film(here, capsys):
+    run(["demo"])
+    said = capsys.readouterr().out
+    for name in ("sheet.png", "maps.png", "film.gif"):
+        assert f"demo/{name}" in said
+        with Image.open(here / "demo" / name) as picture:
+            assert picture.width > 200
+    with Image.open(here / "demo" / "film.gif") as film:
+        assert film.n_frames == 49  # 48 evaluations and the result
+
+
+def test_train_then_resume_then_sample(here, capsys):
+    run(["train", "digits", "--steps", "2", *TINY])
+    run(["train", "digits", "--steps", "3", *TINY])
+    assert "3 steps, resumed at 2" in capsys.readouterr().out
+    run(["train", "digits", "--steps", "3", *TINY])
+    assert "complete at 3 steps" in capsys.readouterr().out
+    assert json.loads((here / "runs/digits/run.json").read_text())["recipe"]["steps"] == 3
+    run(["sample", "runs/digits", "--labels", "3,7", "--sampler", "dual-loop", "--maps", "--steps", "2"])
+    assert {file.name for file in (here / "samples").iterdir()} == {
+        "0.png", "1.png", "sheet.png", "maps.png", "samples.json",
+    }  # fmt: skip
+
+
+def test_samples_are_recorded_row_by_row_and_as_an_array(here):
+    run([
+        "sample", "digits", "--labels", "4", "--seeds", "2-3,9", "--sampler", "euler:".rstrip(":"),
+        "--nfe", "4", "--guidance", "2", "--npz", "all.npz", "--out", "out",
+    ])  # fmt: skip
+    rows = json.loads((here / "out" / "samples.json").read_text())
+    assert [row["seed"] for row in rows] == [2, 3, 9]
+    assert {row["label"] for row in rows} == {4}
+    assert {row["nfe"] for row in rows} == {4}  # two steps, guided
+    assert {row["token_evaluations"] for row in rows} == {4 * 16}
+    assert rows[0]["grid"] == [0, 0.5, 1]
+    assert len({row["model_hash"] for row in rows}) == 1
+    array = np.load(here / "all.npz")["arr_0"]
+    assert (array.dtype, array.shape) == (np.uint8, (3, 8, 8, 1))
+    for row, pixels in zip(rows, array, strict=True):
+        with Image.open(here / "out" / f"{row['seed']}.png") as image:
+            assert np.array_equal(np.array(image), pixels[:, :, 0])
+
+
+def test_dry_run_prints_the_resolved_run_and_writes_nothing(here, capsys):
+    run(["train", "digits", "--optimizer.lr", "0.5", "--timesteps", "tg:std=0.1", "--dry-run"])
+    resolved = json.loads(capsys.readouterr().out)
+    assert resolved["recipe"]["optimizer"]["lr"] == 0.5
+    assert resolved["recipe"]["timesteps"] == "tg:std=0.1"
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["--help"], ["--version"], ["train"], ["train", "--list"], ["train", "--help"]]
+)
+def test_help_and_lists(capsys, args):
+    run(args)
+    assert len(capsys.readouterr().out) > 10
+
+
+@pytest.mark.parametrize("args", [["demo"], ["sample"], ["train", "digits"]])
+def test_every_command_explains_its_options_with_defaults(capsys, args):
+    with pytest.raises(SystemExit) as end:
+        run([*args, "--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "--out" in said
+    assert "default" in said
+
+
+WRONG = {
+    "trian digits": "did you mean 'train'",
+    "train digit": "did you mean 'digits'",
+    "train --steps 3": "the recipe comes first",
+    "train digits --stepz 3": "did you mean '--steps'",
+    "train digits --optimizer.rl 3": "did you mean '--optimizer.lr'",
+    "train digits --steps many": "--steps: invalid literal",
+    "train digits --steps": "missing value for argument '--steps'",
+    "train digits --steps 0": "steps=0",
+    "train digits --precision fp7": "invalid choice 'fp7'",
+    "train digits --timesteps lgt": "did you mean 'ltg'",
+    "train digits --timesteps ltg:lco=1": "did you mean 'loc'",
+    "train digits --network.patch-size 3": "not divisible by patch size 3",
+    "train digits --network.num-heads 5": "not divisible by num_heads=5",
+    "train digits --device tpu9": "--device 'tpu9' is not on this machine",
+    "train digits --seed -1": "seed=-1",
+    "train digits more": "one argument too many",
+    "sample": "MODEL",
+    "sample digitz": "did you mean 'digits'",
+    "sample empty": "empty is empty",
+    "sample file.txt": "is a file",
+    "sample digits --labels 11": "label 11 is out of range: this model knows 0 to 9",
+    "sample digits --labels seven": "unknown class 'seven'",
+    "sample digits --labels 3,": "unknown class ''",
+    "sample digits --labels 7-3": "runs backwards",
+    "sample digits --labels 1,2 --seeds 0-2": "2 labels for 3 seeds",
+    "sample digits --seeds x": "--seeds 'x'",
+    "sample digits --sampler dual-lop": "did you mean 'dual-loop'",
+    "sample digits --sampler dual-loop:easy=1": "did you mean 'easy_fraction'",
+    "sample digits --sampler dual-loop:easy_fraction=2": "easy_fraction=2.0 is out of range",
+    "sample digits --sampler dual-loop:inner_steps=x": "inner_steps='x' does not fit",
+    "sample digits --nfe 3": "3 evaluations are too few",
+    "sample digits --steps 3 --nfe 8": "exclude each other",
+    "sample digits --steps 0": "0 steps",
+    "sample digits --labels 1 --guidance -2": "guidance scale -2",
+    "sample digits --guidance 2": "guidance without a condition",
+    "sample digits --labels 1 --guidance-interval 0.9 0.1": "0 <= low < high <= 1",
+    "sample digits --out file.txt": "is a file: name a folder",
+    "sample digits --batch-size 0": "--batch-size 0",
+    "demo --out file.txt": "is a file: name a folder",
+    "demo --sed 3": "did you mean '--seed'",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(
+    here, capsys, monkeypatch, line
+):
+    (here / "empty").mkdir()
+    (here / "file.txt").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["patch-forcing", *line.split(" ")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    assert end.value.code == 2
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("patch-forcing: ")
+    assert WRONG[line] in said.err
+    assert {file.name for file in here.iterdir()} == {"empty", "file.txt"}
+
+
+def test_ctrl_c_saves_and_exits_with_130(here):
+    """A real process and a real signal."""
+    command = [sys.executable, "-m", "patch_forcing", "train", "digits", *TINY, "--steps", "1000000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=here, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    metrics = here / "runs" / "digits" / "metrics.jsonl"
+    while not metrics.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.startswith("patch-forcing: stopped after step")
+    assert "saved" in said
+    assert len(list((here / "runs" / "digits" / "checkpoints").iterdir())) == 1

@@ -1,0 +1,155 @@
+"""From names and seeds to images."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import patch_forcing as pf
+from patch_forcing.models.folder import is_model_folder
+from patch_forcing.runs.find import bundled_names, find_model
+from patch_forcing.runs.generate import to_uint8
+from patch_forcing.runs.pipeline import load
+from patch_forcing.runs.trainer import train
+from patch_forcing.sampling.samplers import SAMPLERS
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+def test_the_digits_model_is_bundled_and_trained_by_its_recipe(digits):
+    assert "digits" in bundled_names()
+    assert digits.model.data_info.class_names == tuple("0123456789")
+    # trained weights: no gate is at its initial zero
+    gates = [block.adaLN_modulation[1].weight.abs().max() for block in digits.model.blocks]
+    assert min(gates) > 0
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_an_image_depends_on_its_seed_and_not_on_its_batch(digits, sampler):
+    together = digits([3, 7, 1, 0, 9], range(5), sampler=sampler, nfe=8, batch_size=5)
+    for batch_size in (1, 2, 3):
+        apart = digits([3, 7, 1, 0, 9], range(5), sampler=sampler, nfe=8, batch_size=batch_size)
+        difference = (together.pixels.int() - apart.pixels.int()).abs().max()
+        assert difference <= 1  # one grey level of rounding
+    backwards = digits([9, 0], [4, 3], sampler=sampler, nfe=8)
+    assert (backwards.pixels.flip(0).int() - together.pixels[3:].int()).abs().max() <= 1
+
+
+def test_seeds_give_different_images_and_labels_matter(digits):
+    pixels = digits([3], range(4), num_steps=2).pixels
+    assert len({image.numpy().tobytes() for image in pixels}) == 4
+    assert not digits([3], [0], num_steps=2).pixels.equal(digits([4], [0], num_steps=2).pixels)
+
+
+def test_nfe_counts_every_evaluation_guidance_included(digits):
+    assert digits([3], [0], sampler="euler", num_steps=5).nfe == 5
+    assert digits([3], [0], sampler="euler", num_steps=5, guidance_scale=2.0).nfe == 10
+    assert digits([3], [0], sampler="dual-loop", num_steps=3).nfe == 12
+    half = digits([3], [0], sampler="euler", num_steps=4, guidance_scale=2.0, guidance_interval=(0.5, 1.0))
+    assert half.nfe == 6  # t = 0, ¼ alone; ½, ¾ guided
+    assert digits([3], [0], sampler="dual-loop", nfe=20, guidance_scale=2.0).nfe == 16
+
+
+def test_the_default_length_is_48_calls(digits):
+    assert digits([3], [0], sampler="euler").nfe == 48
+    assert digits([3], [0], sampler="dual-loop").nfe == 48
+
+
+def test_a_trace_holds_every_image_of_every_batch(digits):
+    result = digits([1], range(5), num_steps=2, trace=True, batch_size=2)
+    assert len(result.trace) == 8
+    for evaluation in result.trace:
+        assert evaluation.t.shape == evaluation.difficulty.shape == (5, 16)
+        assert evaluation.evaluated.shape == (5, 16)
+    assert digits([1], [0], num_steps=2).trace is None
+
+
+def test_images_are_the_pixels(digits):
+    result = digits([2], range(3), num_steps=2)
+    assert [image.size for image in result.images] == [(8, 8)] * 3
+    for image, pixels in zip(result.images, result.pixels, strict=True):
+        assert np.array_equal(np.array(image), pixels[0].numpy())
+
+
+def test_the_data_range_maps_onto_black_and_white():
+    info = pf.DataInfo(data_range=(-2.0, 2.0))
+    x = torch.tensor([-9.0, -2.0, 0.0, 2.0, 9.0]).view(1, 1, 1, 5)
+    assert to_uint8(x, info).flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+def test_class_names_are_labels(digits):
+    assert digits.label_numbers(["7", 3]) == [7, 3]
+    with pytest.raises(pf.UserError, match="unknown class"):
+        digits.label_numbers(["seven"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"labels": [10]}, "label 10 is out of range: this model knows 0 to 9"),
+        ({"labels": [-1]}, "label -1 is out of range"),
+        ({"labels": [1, 2], "seeds": [0, 1, 2]}, "2 labels for 3 seeds"),
+        ({"labels": [1], "seeds": []}, "no seeds"),
+        ({"labels": [1], "seeds": [-1]}, "seed -1"),
+        ({"labels": [1], "sampler": "eular"}, "did you mean 'euler'"),
+        ({"labels": [1], "num_steps": 0}, "0 steps"),
+        ({"labels": [1], "num_steps": 2, "nfe": 9}, "exclude each other"),
+        ({"labels": [1], "nfe": 3}, "3 evaluations are too few"),
+        ({"labels": [1], "guidance_scale": -1.0}, "guidance scale -1"),
+        ({"labels": None, "guidance_scale": 2.0}, "guidance without a condition"),
+        ({"labels": [1], "time_grid": [0.0, 0.7, 0.5, 1.0]}, "does not rise at step 1"),
+    ],
+)
+def test_wrong_values_are_named_before_any_work(digits, options, says):
+    with pytest.raises(pf.UserError, match=says):
+        digits(**options)
+
+
+def test_a_run_folder_is_its_newest_average(recipe, tmp_path):
+    outcome = train("digits", recipe, tmp_path / "run", progress=False)
+    assert find_model(tmp_path / "run") == outcome.checkpoint / "ema"
+    assert is_model_folder(outcome.checkpoint / "ema")
+    assert len(load(tmp_path / "run")([5], [0], num_steps=1).images) == 1
+
+
+def test_the_hash_tells_models_apart(digits, recipe, tmp_path):
+    train("digits", recipe, tmp_path / "run", progress=False)
+    assert load(tmp_path / "run").hash != digits.hash
+    assert load("digits").hash == digits.hash
+
+
+def test_what_is_no_model_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(pf.UserError, match="empty is empty"):
+        find_model(tmp_path / "empty")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"")
+    with pytest.raises(pf.UserError, match="holds neither a model nor a run"):
+        find_model(tmp_path / "photos")
+    with pytest.raises(pf.UserError, match="is a file"):
+        find_model(tmp_path / "photos" / "a.png")
+    with pytest.raises(pf.UserError, match="did you mean 'digits'"):
+        find_model("digitz")
+    (tmp_path / "young").mkdir()
+    (tmp_path / "young" / "run.json").write_text(json.dumps({"name": "digits", "recipe": {}}))
+    with pytest.raises(pf.UserError, match="no checkpoint yet"):
+        find_model(tmp_path / "young")
+
+
+def test_a_hub_id_is_read_from_the_local_cache(digits, tmp_path, monkeypatch):
+    """The Hub's own client finds what it downloaded before, without a network."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    revision = "0" * 40
+    cache = tmp_path / "hub" / "models--someone--digits"
+    digits.model.save(cache / "snapshots" / revision)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(revision)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert find_model("someone/digits") == cache / "snapshots" / revision
+    with pytest.raises(pf.UserError, match="someone/else: no such folder, and the Hub"):
+        find_model("someone/else")

@@ -1,0 +1,183 @@
+"""What holds for every sampler, every grid and every shape."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from exact import ConstantField, CorrelatedGaussian, SpyField, tiny_dit
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patch_forcing as pf
+from patch_forcing.sampling.look_ahead import PLAIN_UNTIL
+from patch_forcing.sampling.trajectory import Evaluation
+
+hundredths = st.integers(0, 100)
+two_loops = st.sampled_from([pf.samplers.DualLoopSampler, pf.samplers.RandomOrderSampler])
+samplers = st.one_of(
+    st.builds(pf.samplers.EulerSampler),
+    st.builds(
+        lambda build, p, n: build(easy_fraction=p / 100, inner_steps=n),
+        two_loops,
+        hundredths,
+        st.integers(1, 6),
+    ),
+    st.builds(
+        lambda p, r: pf.samplers.LookAheadSampler(easy_fraction=p / 100, context_ratio=r),
+        hundredths,
+        st.floats(1, 30),
+    ),
+)
+
+
+@st.composite
+def time_grids(draw: st.DrawFn) -> list[float]:
+    steps = draw(st.lists(st.floats(0.001, 1), min_size=1, max_size=6))
+    reached = [sum(steps[: k + 1]) / sum(steps) for k in range(len(steps))]
+    return [0.0, *reached[:-1], 1.0]
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[pf.VelocityField, torch.Tensor]:
+    """An exact field on oblong images of any patch size, and noise."""
+    batch, channels, rows, cols = (draw(st.integers(1, most)) for most in (3, 2, 4, 4))
+    patch_size = draw(st.sampled_from([1, 2, 4, 8]))
+    random = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    model = CorrelatedGaussian.random(rows * cols, patch_size, random.initial_seed())
+    size = (rows * patch_size, cols * patch_size)
+    return pf.VelocityField(model), torch.randn(batch, channels, *size, generator=random)
+
+
+@given(problems(), samplers, time_grids())
+def test_every_patch_ends_at_exactly_one_and_never_goes_back(problem, sampler, grid):
+    field, x_0 = problem
+    before = x_0.clone()
+    result = sampler(field, x_0, grid, trace=True)
+    assert (result.t == 1).all()
+    assert (result.x_1.shape, result.x_1.dtype) == (x_0.shape, torch.float32)
+    states = [*(record.state_t for record in result.trace), result.t]
+    assert not states[0].any()
+    assert all((now <= then).all() for now, then in pairwise(states))
+    assert x_0.equal(before)
+
+
+@given(problems(), samplers, time_grids())
+def test_evaluations_are_the_calls_that_were_made(problem, sampler, grid):
+    spy = SpyField(problem[0])
+    result = sampler(spy, problem[1], grid, trace=True)
+    assert result.nfe == len(spy.t) == len(result.trace) == sampler.count_evaluations(grid)
+
+
+@given(problems(), samplers, time_grids())
+def test_the_trace_and_the_callback_hold_what_the_network_saw(problem, sampler, grid):
+    spy, heard = SpyField(problem[0]), []
+    trace = sampler(spy, problem[1], grid, trace=True, callback=heard.append).trace
+    assert len(trace) == len(heard)
+    for record, same, x, t, output in zip(trace, heard, spy.x, spy.t, spy.outputs, strict=True):
+        assert same is record
+        assert record.t.equal(t)
+        assert record.difficulty.equal(output.difficulty)
+        assert record.evaluated.all()
+        pixels = t.unflatten(1, (x.shape[2] // spy.patch_size, -1))
+        pixels = pixels.repeat_interleave(spy.patch_size, 1).repeat_interleave(spy.patch_size, 2)
+        expected = x + (1 - pixels[:, None]) * output.velocity
+        torch.testing.assert_close(record.prediction, expected)
+
+
+def expected_times(sampler, grid: list[float]) -> list[tuple[int, float, float]]:
+    """(step, time of easy patches, time of hard patches) of every evaluation."""
+    times = []
+    for step, (now, then) in enumerate(pairwise(grid)):
+        times.append((step, now, now))
+        if isinstance(sampler, pf.samplers.LookAheadSampler) and now > PLAIN_UNTIL:
+            times.append((step, min(1.0, sampler.context_ratio * now), now))
+        n = getattr(sampler, "inner_steps", 1)
+        times += [(step, then, ((n - j) * now + j * then) / n) for j in range(1, n)]
+    return times
+
+
+@given(problems(), samplers, time_grids())
+def test_the_grid_is_honoured_and_the_easy_are_a_fixed_share(problem, sampler, grid):
+    trace = sampler(*problem, grid, trace=True).trace
+    expected = expected_times(sampler, grid)
+    assert [record.step for record in trace] == [step for step, _, _ in expected]
+    patches = trace[0].t.shape[1]
+    count = round(getattr(sampler, "easy_fraction", 0) * 100) * patches // 100
+    for record, (_, easy, hard) in zip(trace, expected, strict=True):
+        # ranked by time: hard patches are behind, easy ones ahead
+        found = record.t.sort(dim=1).values
+        ranked = torch.tensor([hard] * (patches - count) + [easy] * count)
+        torch.testing.assert_close(found, ranked.expand_as(found), rtol=0, atol=1e-7)
+
+
+@given(problems(), samplers, time_grids())
+def test_the_easy_have_the_lowest_difficulty(problem, sampler, grid):
+    trace = sampler(*problem, grid, trace=True).trace
+    if isinstance(sampler, pf.samplers.RandomOrderSampler):
+        return
+    for first, second in pairwise(trace):
+        if first.step == second.step and (first.t == first.t[0, 0]).all():
+            easy = second.t > first.t.max(dim=1, keepdim=True).values
+            for map_, chosen in zip(first.difficulty, second.t, strict=True):
+                ahead, behind = map_[chosen == chosen.max()], map_[chosen < chosen.max()]
+                if easy.any() and len(behind):
+                    assert ahead.max() <= behind.min()
+
+
+@given(problems(), samplers, time_grids(), st.integers(0, 2))
+def test_under_a_constant_velocity_noise_is_displaced_by_it(problem, sampler, grid, kinds):
+    field, x_0 = problem
+    patches = x_0[0, 0].numel() // field.patch_size**2
+    velocity = 3 * torch.randn(x_0.shape[1:])
+    difficulty = torch.randint(1 + kinds, (len(x_0), patches)).float()  # full of ties
+    constant = ConstantField(velocity, difficulty, field.patch_size)
+    result = sampler(constant, x_0, grid)
+    size = x_0.abs().max() + 2 * velocity.abs().max()
+    rounding = 2**-23 * size * (result.nfe + 1)
+    assert (result.x_1 - (x_0 + velocity)).abs().max() <= rounding
+
+
+@given(problems(), samplers, time_grids())
+def test_a_grid_may_be_a_tensor(problem, sampler, grid):
+    torch.manual_seed(0)
+    as_list = sampler(*problem, grid).x_1
+    torch.manual_seed(0)
+    assert sampler(*problem, torch.tensor(grid, dtype=torch.float64)).x_1.equal(as_list)
+
+
+@given(problems(), samplers)
+def test_a_grid_that_does_not_reach_the_data_is_refused(problem, sampler):
+    with pytest.raises(pf.UserError, match="starts at 0 and ends at 1"):
+        sampler(*problem, [0.0, 0.5])
+
+
+@given(samplers, time_grids())
+def test_samples_together_or_alone_are_the_same(sampler, grid):
+    model, labels = tiny_dit((4, 6)), torch.tensor([3, 0, 4])
+    x_0, seeds = torch.randn(3, 3, 4, 6, generator=torch.Generator().manual_seed(0)), [7, 8, 9]
+
+    def sample(images: slice) -> torch.Tensor:
+        random = pf.CountedGenerator(seeds[images])
+        field = pf.VelocityField(model, labels[images], pf.ClassifierFreeGuidance(1.5))
+        return sampler(field, x_0[images], grid, generator=random).x_1
+
+    together = sample(slice(None))
+    alone = torch.cat([sample(slice(i, i + 1)) for i in range(3)])
+    scale = together.abs().max().item()
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-5 * max(1.0, scale))
+
+
+def test_records_of_images_join_to_those_of_the_batch():
+    field = pf.VelocityField(tiny_dit())
+    x_0 = torch.randn(3, 3, 8, 8)
+    trace = pf.samplers.DualLoopSampler()(field, x_0, [0.0, 0.5, 1.0], trace=True).trace
+    for record in trace:
+        joined = Evaluation.join([record[:1], record[1:]])
+        assert joined.step == record.step
+        for name in ("t", "state_t", "difficulty", "evaluated", "prediction"):
+            assert getattr(joined, name).equal(getattr(record, name))
+
+
+def test_the_plain_part_of_look_ahead_ends_where_the_paper_says():
+    assert math.isclose(PLAIN_UNTIL, 0.05)

@@ -1,0 +1,38 @@
+"""Warm-up, and steps as torch's AdamW takes them."""
+
+import pytest
+import torch
+from torch import nn
+
+import patch_forcing as pf
+from patch_forcing.training.optim import OptimizerConfig, take_step
+
+
+def test_learning_rate_rises_linearly_then_stays():
+    config = OptimizerConfig(lr=2.0, warmup_steps=3)
+    assert [config.lr_at(step) for step in range(6)] == [0.5, 1.0, 1.5, 2.0, 2.0, 2.0]
+    assert OptimizerConfig(lr=2.0, warmup_steps=0).lr_at(0) == 2.0
+
+
+def test_a_step_is_adamw_with_that_learning_rate():
+    ours, theirs = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    config = OptimizerConfig(lr=0.1, warmup_steps=1, weight_decay=0.01, betas=(0.8, 0.9))
+    optimizer = config.build([ours])
+    oracle = torch.optim.AdamW([theirs], lr=1.0, weight_decay=0.01, betas=(0.8, 0.9))
+    for step in range(4):
+        for weight in (ours, theirs):
+            (weight * torch.tensor([1.0, -2.0, 3.0])).square().sum().backward()
+        take_step(optimizer, config.lr_at(step))
+        oracle.param_groups[0]["lr"] = 0.05 if step == 0 else 0.1
+        oracle.step()
+        oracle.zero_grad()
+        assert ours.equal(theirs)
+        assert ours.grad is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"lr": 0.0}, {"lr": float("nan")}, {"clip_norm": -1.0}, {"warmup_steps": -1}]
+)
+def test_values_out_of_range_are_refused(wrong):
+    with pytest.raises(pf.UserError, match=next(iter(wrong))):
+        OptimizerConfig(**wrong)

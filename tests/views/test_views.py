@@ -1,0 +1,102 @@
+"""Pictures show the numbers they are made of."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from patch_forcing.sampling.trajectory import Evaluation
+from patch_forcing.views.film import film_frames, save_film
+from patch_forcing.views.images import enlarge, grid_sheet, to_pil
+from patch_forcing.views.maps import DIFFICULTY, TIME, maps_sheet, mean_lead, patch_map
+
+
+def trace(calls=3, batch=2, rows=2, cols=3):
+    torch.manual_seed(0)
+    shape = (batch, rows * cols)
+    return [
+        Evaluation(
+            k,
+            torch.rand(shape),
+            torch.rand(shape),
+            torch.rand(shape) + 0.1,
+            torch.ones(shape, dtype=torch.bool),
+            torch.rand(batch, 1, 2 * rows, 2 * cols),
+        )
+        for k in range(calls)
+    ]
+
+
+def images(count=2):
+    return [Image.new("L", (6, 4), 40 * i) for i in range(count)]
+
+
+def test_grey_and_colour_tensors_become_images():
+    grey, colour = torch.randint(256, (1, 4, 6)).byte(), torch.randint(256, (3, 4, 6)).byte()
+    assert to_pil(grey).mode == "L"
+    assert np.array_equal(np.array(to_pil(grey)), grey[0].numpy())
+    assert to_pil(colour).mode == "RGB"
+    assert np.array_equal(np.array(to_pil(colour)), colour.permute(1, 2, 0).numpy())
+
+
+def test_enlarging_repeats_pixels_and_never_shrinks():
+    small = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6))
+    large = enlarge(small, 18)
+    assert large.size == (18, 12)
+    assert np.array_equal(np.array(large)[1::3, 1::3, 0], np.array(small))
+    assert enlarge(Image.new("L", (200, 100)), 50).size == (200, 100)
+
+
+def test_maps_are_row_major_and_brighter_where_values_are_larger():
+    values = torch.tensor([0.0, 0.5, 1.0, 0.25, 0.75, 2.0])
+    for colours in (TIME, DIFFICULTY):
+        pixels = np.array(patch_map(values, (2, 3), colours, (0.0, 1.0))).astype(int)
+        light = pixels @ np.array([0.299, 0.587, 0.114])
+        assert light.shape == (2, 3)
+        order = light.flatten()[[0, 3, 1, 4, 2]]
+        assert (np.diff(order) > 0).all()
+        assert (pixels[0, 2] == pixels[1, 2]).all()  # values beyond the bounds take the end colour
+
+
+def test_a_constant_map_does_not_divide_by_zero():
+    pixels = np.array(patch_map(torch.ones(4), (2, 2), TIME, (1.0, 1.0)))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) == 1
+
+
+def test_lead_is_relative_to_the_image():
+    record = trace(calls=1)[0]
+    lead = mean_lead([record])
+    torch.testing.assert_close(lead, record.t - record.t.mean(dim=1, keepdim=True))
+
+
+def test_the_sheet_has_room_for_all_tiles():
+    tile = Image.new("RGB", (20, 10), (255, 0, 0))
+    sheet = np.array(grid_sheet([[tile] * 3, [tile] * 2], captions=[["a"] * 3, ["b"] * 2], title="x"))
+    assert (sheet == (255, 0, 0)).all(axis=2).sum() == 5 * 200
+
+
+def test_maps_and_film_cover_every_image_and_evaluation(tmp_path):
+    records = trace()
+    sheet = maps_sheet(images(), ["a", "b"], records, patch_size=2)
+    assert sheet.width > 2 * 96
+    predictions = [images() for _ in records]
+    frames = film_frames(predictions, records, images(), patch_size=2)
+    assert len({frame.size for frame in frames}) == 1
+    save_film(frames, tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames == len(records) + 1
+        assert film.info["loop"] == 0
+
+
+def test_a_model_without_difficulty_still_has_pictures():
+    records = [
+        Evaluation(e.step, e.t, e.state_t, None, e.evaluated, e.prediction) for e in trace()
+    ]
+    assert maps_sheet(images(), ["a", "b"], records, patch_size=2).width > 0
+    assert len(film_frames([images()] * 3, records, images(), patch_size=2)) == 4
+
+
+@pytest.mark.parametrize("side", [1, 7, 64])
+def test_enlarged_tiles_keep_their_shape(side):
+    tile = enlarge(Image.new("L", (6, 4)), side)
+    assert tile.width * 4 == tile.height * 6
