@@ -41,7 +41,19 @@ def test_train_then_resume_then_sample(here, capsys):
     run(["train", "digits", "--steps", "3", *TINY])
     assert "complete at 3 steps" in capsys.readouterr().out
     assert json.loads((here / "runs/digits/run.json").read_text())["recipe"]["steps"] == 3
-    run(["sample", "runs/digits", "--labels", "3,7", "--sampler", "dual-loop", "--maps", "--steps", "2"])
+    run(
+        [
+            "sample",
+            "runs/digits",
+            "--labels",
+            "3,7",
+            "--sampler",
+            "dual-loop",
+            "--maps",
+            "--steps",
+            "2",
+        ]
+    )
     assert {file.name for file in (here / "samples").iterdir()} == {
         "0.png", "1.png", "sheet.png", "maps.png", "samples.json",
     }  # fmt: skip
@@ -156,7 +168,16 @@ def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(
 
 def test_ctrl_c_saves_and_exits_with_130(here):
     """A real process and a real signal."""
-    command = [sys.executable, "-m", "patch_forcing", "train", "digits", *TINY, "--steps", "1000000"]
+    command = [
+        sys.executable,
+        "-m",
+        "patch_forcing",
+        "train",
+        "digits",
+        *TINY,
+        "--steps",
+        "1000000",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, cwd=here, stderr=subprocess.PIPE, text=True, env=environment

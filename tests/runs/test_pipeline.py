@@ -49,7 +49,9 @@ def test_nfe_counts_every_evaluation_guidance_included(digits):
     assert digits([3], [0], sampler="euler", num_steps=5).nfe == 5
     assert digits([3], [0], sampler="euler", num_steps=5, guidance_scale=2.0).nfe == 10
     assert digits([3], [0], sampler="dual-loop", num_steps=3).nfe == 12
-    half = digits([3], [0], sampler="euler", num_steps=4, guidance_scale=2.0, guidance_interval=(0.5, 1.0))
+    half = digits(
+        [3], [0], sampler="euler", num_steps=4, guidance_scale=2.0, guidance_interval=(0.5, 1.0)
+    )
     assert half.nfe == 6  # t = 0, ¼ alone; ½, ¾ guided
     assert digits([3], [0], sampler="dual-loop", nfe=20, guidance_scale=2.0).nfe == 16
 

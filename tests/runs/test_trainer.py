@@ -67,7 +67,9 @@ def test_the_callers_random_state_is_left_alone_and_has_no_say(recipe, tmp_path)
 def test_the_seed_and_the_timesteps_change_the_run(recipe, tmp_path):
     base = train("digits", recipe, tmp_path / "base", progress=False)
     for name, change in (("seed", {"seed": 1}), ("times", {"timesteps": "shared-uniform"})):
-        other = train("digits", dataclasses.replace(recipe, **change), tmp_path / name, progress=False)
+        other = train(
+            "digits", dataclasses.replace(recipe, **change), tmp_path / name, progress=False
+        )
         ours, theirs = tensors(base.checkpoint), tensors(other.checkpoint)
         assert any(not ours[key].equal(theirs[key]) for key in ours)
 
@@ -111,7 +113,9 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(
         steps=50,
         optimizer=dataclasses.replace(recipe.optimizer, lr=1e18, warmup_steps=0),
     )
-    with pytest.raises(pf.UserError, match=r"loss is .* at step \d+: the last checkpoint is intact"):
+    with pytest.raises(
+        pf.UserError, match=r"loss is .* at step \d+: the last checkpoint is intact"
+    ):
         train("digits", wild, tmp_path / "run", progress=False)
     last = checkpoints(tmp_path / "run")[-1]
     assert broken_file(last) is None

@@ -45,9 +45,7 @@ def test_samplers_are_of_first_order_on_correlated_patches(sampler):
     assert errors[-1] < 0.025
 
 
-@pytest.mark.parametrize(
-    "sampler", [pf.samplers.LookAheadSampler(), pf.samplers.DualLoopSampler()]
-)
+@pytest.mark.parametrize("sampler", [pf.samplers.LookAheadSampler(), pf.samplers.DualLoopSampler()])
 def test_samplers_are_of_first_order_on_independent_pixels(sampler):
     model, x_0 = IndependentGaussian(), torch.randn(8, 2, 4, 6)
     errors = [rms(sample(sampler, model, x_0, steps) - model.answer(x_0)) for steps in STEPS]

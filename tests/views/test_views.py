@@ -71,7 +71,9 @@ def test_lead_is_relative_to_the_image():
 
 def test_the_sheet_has_room_for_all_tiles():
     tile = Image.new("RGB", (20, 10), (255, 0, 0))
-    sheet = np.array(grid_sheet([[tile] * 3, [tile] * 2], captions=[["a"] * 3, ["b"] * 2], title="x"))
+    sheet = np.array(
+        grid_sheet([[tile] * 3, [tile] * 2], captions=[["a"] * 3, ["b"] * 2], title="x")
+    )
     assert (sheet == (255, 0, 0)).all(axis=2).sum() == 5 * 200
 
 
@@ -89,9 +91,7 @@ def test_maps_and_film_cover_every_image_and_evaluation(tmp_path):
 
 
 def test_a_model_without_difficulty_still_has_pictures():
-    records = [
-        Evaluation(e.step, e.t, e.state_t, None, e.evaluated, e.prediction) for e in trace()
-    ]
+    records = [Evaluation(e.step, e.t, e.state_t, None, e.evaluated, e.prediction) for e in trace()]
     assert maps_sheet(images(), ["a", "b"], records, patch_size=2).width > 0
     assert len(film_frames([images()] * 3, records, images(), patch_size=2)) == 4
 

@@ -14,7 +14,9 @@ from patch_forcing.views.film import film_frames, save_film
 from patch_forcing.views.images import to_pil
 from patch_forcing.views.maps import maps_sheet
 
-MODEL, SAMPLER = "digits", "dual-loop"
+MODEL, ROWS = "digits", 4
+SAMPLER, SLOW_SAMPLER = "dual-loop", "dual-loop:inner_steps=8"
+"""The film's sampler takes as many evaluations in longer steps: easy patches are visibly ahead."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,15 @@ def demo(args: Sequence[str]) -> None:
     pipe = load(MODEL, parse_device(options.device))
     classes = pipe.model.config.num_classes
     many = pipe(
-        [label for label in range(classes) for _ in range(4)],
-        range(options.seed, options.seed + 4 * classes),
+        [*range(classes)] * ROWS,
+        range(options.seed, options.seed + ROWS * classes),
         sampler=SAMPLER,
     )
     few = pipe(
         range(classes),
         range(options.seed, options.seed + classes),
-        sampler=SAMPLER,
+        sampler=SLOW_SAMPLER,
+        num_steps=6,
         trace=True,
     )
     assert few.trace is not None
@@ -64,7 +67,7 @@ def demo(args: Sequence[str]) -> None:
         [to_pil(image) for image in to_uint8(evaluation.prediction, info)]
         for evaluation in few.trace
     ]
-    frames = film_frames(predictions, few.trace, few.images, patch_size, title=f"{SAMPLER}, ")
+    frames = film_frames(predictions, few.trace, few.images, patch_size, title="dual-loop, ")
     save_film(frames, out / "film.gif")
     print(
         f"{len(many.images)} images of the bundled model {MODEL!r} by {SAMPLER}, "

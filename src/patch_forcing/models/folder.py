@@ -50,6 +50,8 @@ def write_files(folder: Path, model: ModelDescription) -> None:
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.weights.items()}
     save_file(tensors, folder / WEIGHTS)
+    # safetensors writes for the owner only; a model is as readable as any other file
+    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
 
 
 def read_folder(path: Path) -> ModelDescription:

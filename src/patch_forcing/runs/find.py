@@ -37,4 +37,4 @@ def find_model(name: str | Path) -> Path:
         raise UserError(f"{path} is a file: give the folder that holds it")
     if looks_like_hub_id(str(name)):
         return download(str(name))
-    raise unknown_name("model, no folder and no bundled name:", str(name), bundled_names())
+    raise unknown_name("model or folder", str(name), bundled_names())
