@@ -61,7 +61,7 @@ def test_train_then_resume_then_sample(here, capsys):
 
 def test_samples_are_recorded_row_by_row_and_as_an_array(here):
     run([
-        "sample", "digits", "--labels", "4", "--seeds", "2-3,9", "--sampler", "euler:".rstrip(":"),
+        "sample", "digits", "--labels", "4", "--seeds", "2-3,9", "--sampler", "euler",
         "--nfe", "4", "--guidance", "2", "--npz", "all.npz", "--out", "out",
     ])  # fmt: skip
     rows = json.loads((here / "out" / "samples.json").read_text())
@@ -132,7 +132,7 @@ WRONG = {
     "sample digits --labels 1,2 --seeds 0-2": "2 labels for 3 seeds",
     "sample digits --seeds x": "--seeds 'x'",
     "sample digits --sampler dual-lop": "did you mean 'dual-loop'",
-    "sample digits --sampler dual-loop:easy=1": "did you mean 'easy_fraction'",
+    "sample digits --sampler dual-loop:easy_fracton=1": "did you mean 'easy_fraction'",
     "sample digits --sampler dual-loop:easy_fraction=2": "easy_fraction=2.0 is out of range",
     "sample digits --sampler dual-loop:inner_steps=x": "inner_steps='x' does not fit",
     "sample digits --nfe 3": "3 evaluations are too few",

@@ -167,6 +167,16 @@ def test_uniforms_are_uniform():
         assert stats.kstest(sample.flatten().double().numpy(), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_normals_are_box_and_mullers_of_the_draws_uniforms(count):
+    half = (count + 1) // 2
+    uniforms = CountedGenerator(6, range(9)).uniform(2 * half).double().numpy()
+    radius, angle = np.sqrt(-2 * np.log(uniforms[:, :half])), 2 * np.pi * uniforms[:, half:]
+    expected = np.hstack([radius * np.cos(angle), radius * np.sin(angle)])[:, :count]
+    drawn = CountedGenerator(6, range(9)).normal(count).double().numpy()
+    np.testing.assert_allclose(drawn, expected, rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize(("ids", "count"), [(1, 50_001), (10_001, 5)])
 def test_normals_are_standard_normal(ids, count):
     z = CountedGenerator(6, range(ids)).normal(count).flatten().double().numpy()

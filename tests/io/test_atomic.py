@@ -70,7 +70,8 @@ def test_every_file_and_folder_is_on_disk_before_the_name(tmp_path, monkeypatch)
     synced, real = [], os.fsync
 
     def fsync(handle: int) -> None:
-        synced.append((os.readlink(f"/proc/self/fd/{handle}"), (tmp_path / "run").exists()))
+        file = Path(f"/proc/self/fd/{handle}").readlink()
+        synced.append((file, (tmp_path / "run").exists()))
         real(handle)
 
     if not Path("/proc/self/fd").is_dir():
@@ -79,9 +80,9 @@ def test_every_file_and_folder_is_on_disk_before_the_name(tmp_path, monkeypatch)
     with atomic_folder(tmp_path / "run") as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "file").write_text("whole")
-    before = {Path(path).name for path, named in synced if not named}
+    before = {path.name for path, named in synced if not named}
     assert before == {"sub", "file", folder.name}
-    assert [path for path, named in synced if named] == [str(tmp_path)]
+    assert [path for path, named in synced if named] == [tmp_path]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")))

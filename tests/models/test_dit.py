@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from exact import tiny_dit
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
 import patch_forcing as pf
+from exact import tiny_dit
 
 SIZES = [
     {"input_size": 8, "patch_size": 2, "in_channels": 3},

@@ -1,14 +1,15 @@
 """Orders of convergence towards exact flows of Gaussian data."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from exact import CorrelatedGaussian, IndependentGaussian
 from torch import Tensor
 
 import patch_forcing as pf
+from exact import CorrelatedGaussian, IndependentGaussian
 from patch_forcing.sampling.grids import uniform_grid
 
 STEPS = [8, 16, 32, 64]
@@ -57,7 +58,7 @@ def test_euler_on_independent_pixels_is_the_product_of_its_steps():
     model, x_0 = IndependentGaussian(mean=0.3, std=0.6), torch.randn(2, 1, 4, 4)
     grid = [0.0, 0.15, 0.2, 0.7, 1.0]
     mean, factor = 0.0, 1.0  # of x as a function of x_0
-    for now, then in zip(grid, grid[1:], strict=False):
+    for now, then in pairwise(grid):
         spread = now**2 * 0.36 + (1 - now) ** 2
         gain = (then - now) * (now * 0.36 - (1 - now)) / spread
         mean += (then - now) * 0.3 + gain * (mean - now * 0.3)

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from exact import CorrelatedGaussian, IndependentGaussian, tiny_dit, to_patches
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 import patch_forcing as pf
+from exact import CorrelatedGaussian, IndependentGaussian, tiny_dit, to_patches
 from patch_forcing.core.patches import spread
 
 LABELS = torch.tensor([0, 3])
