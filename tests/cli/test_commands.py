@@ -40,6 +40,8 @@ def test_train_then_resume_then_sample(here, capsys):
     assert "3 steps, resumed at 2" in capsys.readouterr().out
     run(["train", "digits", "--steps", "3", *TINY])
     assert "complete at 3 steps" in capsys.readouterr().out
+    previews = [file.name for file in (here / "runs/digits/samples").iterdir()]
+    assert sorted(previews) == ["step-00000002.png", "step-00000003.png"]
     assert json.loads((here / "runs/digits/run.json").read_text())["recipe"]["steps"] == 3
     run(
         [

@@ -125,6 +125,7 @@ def test_a_save_whose_rename_fails_leaves_the_old_model(saved, monkeypatch):
             with pytest.raises(OSError, match="no space"):
                 tiny(seed=1).save(saved)
         assert same_weights(pf.load_model(saved), tiny())
+        assert [path.name for path in saved.parent.iterdir()] == ["model"]
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patch_forcing.cli.options import parse, parse_device
-from patch_forcing.cli.sample import captions_of, write_sheet
 from patch_forcing.core.errors import UserError
-from patch_forcing.runs.generate import to_uint8
+from patch_forcing.runs.gallery import write_film, write_maps, write_sheet
 from patch_forcing.runs.pipeline import load
-from patch_forcing.views.film import film_frames, save_film
-from patch_forcing.views.images import to_pil
-from patch_forcing.views.maps import maps_sheet
 
 MODEL, ROWS = "digits", 4
 SAMPLER, SLOW_SAMPLER = "dual-loop", "dual-loop:inner_steps=8"
@@ -57,18 +53,10 @@ def demo(args: Sequence[str]) -> None:
         num_steps=6,
         trace=True,
     )
-    assert few.trace is not None
-    info, patch_size = pipe.model.data_info, pipe.model.patch_size
     out.mkdir(parents=True, exist_ok=True)
-    write_sheet(many, captions_of(many, pipe), out / "sheet.png")
-    captions = captions_of(few, pipe)
-    maps_sheet(few.images, captions, few.trace, patch_size).save(out / "maps.png")
-    predictions = [
-        [to_pil(image) for image in to_uint8(evaluation.prediction, info)]
-        for evaluation in few.trace
-    ]
-    frames = film_frames(predictions, few.trace, few.images, patch_size, title="dual-loop, ")
-    save_film(frames, out / "film.gif")
+    write_sheet(many, pipe, out / "sheet.png")
+    write_maps(few, pipe, out / "maps.png")
+    write_film(few, pipe, out / "film.gif")
     print(
         f"{len(many.images)} images of the bundled model {MODEL!r} by {SAMPLER}, "
         f"{many.nfe:g} evaluations each, in {time.perf_counter() - started:.1f} s:\n"

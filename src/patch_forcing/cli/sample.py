@@ -1,20 +1,17 @@
 """`patch-forcing sample MODEL`."""
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 from patch_forcing.cli.options import parse, parse_device, parse_numbers
 from patch_forcing.core.errors import UserError
-from patch_forcing.io.atomic import write_atomic
-from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
-from patch_forcing.views.images import enlarge, grid_sheet
-from patch_forcing.views.maps import maps_sheet
+from patch_forcing.runs.gallery import write_samples
+from patch_forcing.runs.pipeline import load
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def sample(args: Sequence[str]) -> None:
         trace=options.maps,
         progress=None,
     )
-    write_samples(result, pipe, options)
+    write_samples(result, pipe, options.out, options.npz)
     print(
         f"{len(seeds)} images with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
         f"{options.out / 'sheet.png'}"
@@ -86,66 +83,10 @@ def sample(args: Sequence[str]) -> None:
 
 
 def _labels(text: str) -> list[int | str]:
-    """Numbers, ranges, or class names as they are."""
+    """Numbers and ranges, or class names as they are."""
     labels: list[int | str] = []
     for part in text.split(","):
         name = part.strip()
-        labels += parse_numbers("--labels", name) if name[:1].isdecimal() else [name]
+        number = re.fullmatch(r"\d+(-\d+)?", name)
+        labels += parse_numbers("--labels", name) if number else [name]
     return labels
-
-
-def write_samples(result: PipelineResult, pipe: Pipeline, options: Options) -> None:
-    """Write everything that was asked for."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    for seed, image in zip(result.seeds, result.images, strict=True):
-        image.save(options.out / f"{seed}.png")
-    captions = captions_of(result, pipe)
-    write_sheet(result, captions, options.out / "sheet.png")
-    if result.trace is not None:
-        sheet = maps_sheet(
-            result.images[:16], captions[:16], result.trace_of(slice(16)), pipe.model.patch_size
-        )
-        sheet.save(options.out / "maps.png")
-    write_atomic(options.out / "samples.json", json.dumps(_rows(result, pipe), indent=1) + "\n")
-    if options.npz is not None:
-        options.npz.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(options.npz, arr_0=result.pixels.permute(0, 2, 3, 1).numpy())
-
-
-def captions_of(result: PipelineResult, pipe: Pipeline) -> list[str]:
-    """The class of each image, or its seed."""
-    if result.labels is None:
-        return [f"seed {seed}" for seed in result.seeds]
-    return [pipe.class_name(label) for label in result.labels]
-
-
-def write_sheet(result: PipelineResult, captions: list[str], path: Path, most: int = 100) -> None:
-    """The first images side by side."""
-    tiles = [enlarge(image, 64) for image in result.images[:most]]
-    columns = min(10, len(tiles))
-    cut = range(0, len(tiles), columns)
-    grid_sheet(
-        [tiles[i : i + columns] for i in cut],
-        captions=[captions[i : min(i + columns, most)] for i in cut],
-    ).save(path)
-
-
-def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
-    """samples.json: how each image came about."""
-    patches = pipe.model.config.num_patches
-    return [
-        {
-            "seed": seed,
-            "label": None if result.labels is None else result.labels[i],
-            "sampler": result.sampler,
-            "grid": result.time_grid,
-            "guidance": result.guidance_scale,
-            "guidance_interval": result.guidance_interval,
-            "nfe": result.nfe,
-            "token_evaluations": round(result.nfe * patches),
-            "seconds": round(result.seconds / len(result.seeds), 4),
-            "model": pipe.name,
-            "model_hash": pipe.hash,
-        }
-        for i, seed in enumerate(result.seeds)
-    ]

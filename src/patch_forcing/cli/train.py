@@ -54,6 +54,7 @@ def train(args: Sequence[str]) -> None:
 
 
 def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
+    from patch_forcing.runs.gallery import write_preview
     from patch_forcing.runs.trainer import train as train_recipe
 
     outcome = train_recipe(name, recipe, run, device=device)
@@ -62,6 +63,7 @@ def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
     else:
         since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
         print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
+        print(f"samples with their difficulty: {write_preview(run, outcome.steps)}")
     print(f"next: patch-forcing sample {run} --labels 0 --seeds 0-9 --maps")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -56,16 +57,19 @@ class PipelineResult:
 class Pipeline:
     """A loaded model that makes images.
 
-    name: what it was loaded by. folder: where it lies. hash: of its weights, as in samples.json.
+    name: what it was loaded by. folder: where it lies.
     """
 
     def __init__(self, name: str, folder: Path, model: PatchDiT):
         self.name = name
         self.folder = folder
         self.model = model
-        self.hash = hashlib.sha256(
-            (sha256(folder / CONFIG) + sha256(folder / WEIGHTS)).encode()
-        ).hexdigest()[:16]
+
+    @cached_property
+    def hash(self) -> str:
+        """Tells models apart: from the bytes of both files of the folder."""
+        both = sha256(self.folder / CONFIG) + sha256(self.folder / WEIGHTS)
+        return hashlib.sha256(both.encode()).hexdigest()[:16]
 
     def __call__(
         self,

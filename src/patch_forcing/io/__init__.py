@@ -1,0 +1,1 @@
+"""Files: atomic writes, checksums, provenance, the Hub. Knows no network."""

@@ -1,0 +1,1 @@
+"""What ties it together: recipes, the trainer, checkpoints, the pipeline."""

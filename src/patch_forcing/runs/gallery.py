@@ -1,0 +1,111 @@
+"""What a run of the pipeline leaves on disk: images, sheets, maps, a film, and their record."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from patch_forcing.io.atomic import write_atomic
+from patch_forcing.runs.generate import to_uint8
+from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
+from patch_forcing.views.film import film_frames, save_film
+from patch_forcing.views.images import enlarge, grid_sheet, to_pil
+from patch_forcing.views.maps import maps_sheet
+
+COLUMNS, MOST, MOST_MAPS = 10, 100, 16
+"""A sheet's columns and images, and a map sheet's images."""
+
+
+def write_samples(
+    result: PipelineResult, pipe: Pipeline, out: Path, npz: Path | None = None
+) -> None:
+    """SEED.png, sheet.png and samples.json; maps.png if the result has a trace; the array if asked.
+
+    npz: `arr_0`, uint8, NHWC, in seed order.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for seed, image in zip(result.seeds, result.images, strict=True):
+        image.save(out / f"{seed}.png")
+    write_sheet(result, pipe, out / "sheet.png")
+    if result.trace is not None:
+        write_maps(result, pipe, out / "maps.png")
+    write_atomic(out / "samples.json", json.dumps(_rows(result, pipe), indent=1) + "\n")
+    if npz is not None:
+        npz.parent.mkdir(parents=True, exist_ok=True)
+        with npz.open("wb") as stream:  # np.savez would add its ending to another name
+            np.savez(stream, arr_0=result.pixels.permute(0, 2, 3, 1).numpy())
+
+
+def write_sheet(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
+    """The first images side by side."""
+    tiles = [enlarge(image, 64) for image in result.images[:MOST]]
+    captions = _captions(result, pipe)[:MOST]
+    cut = range(0, len(tiles), COLUMNS)
+    grid_sheet(
+        [tiles[i : i + COLUMNS] for i in cut],
+        captions=[captions[i : i + COLUMNS] for i in cut],
+    ).save(path)
+
+
+def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
+    """The first images with their difficulty and time maps; the result needs a trace."""
+    first = slice(MOST_MAPS)
+    maps_sheet(
+        result.images[first],
+        _captions(result, pipe)[first],
+        result.trace_of(first),
+        pipe.model.patch_size,
+    ).save(path)
+
+
+def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
+    """The sampler at work on the first images; the result needs a trace."""
+    first = slice(COLUMNS)
+    trace = result.trace_of(first)
+    predictions = [
+        [to_pil(image) for image in to_uint8(evaluation.prediction, pipe.model.data_info)]
+        for evaluation in trace
+    ]
+    name = result.sampler.partition(":")[0]
+    frames = film_frames(
+        predictions, trace, result.images[first], pipe.model.patch_size, title=f"{name}, "
+    )
+    save_film(frames, path)
+
+
+def write_preview(run: Path, step: int) -> Path:
+    """samples/step-XXXXXXXX.png of a training run: one image of each of the first classes."""
+    pipe = load(run)
+    count = min(pipe.model.config.num_classes, COLUMNS)
+    result = pipe(range(count) if count else None, range(count or COLUMNS), trace=True)
+    path = run / "samples" / f"step-{step:08d}.png"
+    path.parent.mkdir(exist_ok=True)
+    write_maps(result, pipe, path)
+    return path
+
+
+def _captions(result: PipelineResult, pipe: Pipeline) -> list[str]:
+    """The class of each image, or its seed."""
+    if result.labels is None:
+        return [f"seed {seed}" for seed in result.seeds]
+    return [pipe.class_name(label) for label in result.labels]
+
+
+def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
+    """samples.json: how each image came about."""
+    return [
+        {
+            "seed": seed,
+            "label": None if result.labels is None else result.labels[i],
+            "sampler": result.sampler,
+            "grid": result.time_grid,
+            "guidance": result.guidance_scale,
+            "guidance_interval": result.guidance_interval,
+            "nfe": result.nfe,
+            "token_evaluations": round(result.nfe * pipe.model.config.num_patches),
+            "seconds": round(result.seconds / len(result.seeds), 4),
+            "model": pipe.name,
+            "model_hash": pipe.hash,
+        }
+        for i, seed in enumerate(result.seeds)
+    ]

@@ -1,0 +1,1 @@
+"""From noise to samples: fields, guidance, grids, samplers. Knows no network and no condition."""

@@ -1,0 +1,1 @@
+"""The objective, the optimizer, the averaged weights. Knows no network."""
