@@ -11,6 +11,9 @@ with install_import_hook("patch_forcing", "typecheck.check"):
 
 import torch
 
+# Tensors here are tiny: threads would only wait for each other, most of all on a busy machine.
+torch.set_num_threads(1)
+
 # Time limits belong to benchmarks: no test may fail because a machine is slow.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -59,15 +59,13 @@ def test_philox_agrees_with_python_integers(blocks):
 
 
 @given(st.integers(0, 2**63 - 1), words, words)
-def test_uniforms_are_the_high_24_bits_counted_by_block_draw_step_and_id(seed, step, sample):
+def test_uniforms_are_the_high_23_bits_counted_by_block_draw_step_and_id(seed, step, sample):
     generator = CountedGenerator(seed, [sample], step)
     for draw in range(2):
         bits = []
         for block in range(2):
             bits += python_philox([block, draw, step, sample], [seed % 2**32, seed >> 32])
-        expected = np.array([((word >> 8) + 0.5) / 2**24 for word in bits[:6]])
-        drawn = generator.uniform(6)[0].double().numpy()
-        np.testing.assert_allclose(drawn, expected, rtol=2**-24, atol=0)
+        assert generator.uniform(6)[0].tolist() == [((w >> 9) + 0.5) / 2**23 for w in bits[:6]]
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -143,13 +141,13 @@ def test_a_fork_for_an_empty_purpose_is_not_its_parent():
 
 
 def test_uniforms_stay_strictly_between_0_and_1():
-    # ids found by search: the first word of one starts with 24 zeros, the second of the other
-    # with 24 ones
+    # ids found by search: the first word of one starts with zeros, the second of the other with
+    # ones
     ids = [5_296_325, 18_592_171]
     words = [python_philox([0, 0, 0, sample], [0, 0])[n] for n, sample in enumerate(ids)]
-    assert [word >> 8 for word in words] == [0, 2**24 - 1]
+    assert [word >> 9 for word in words] == [0, 2**23 - 1]
     drawn = CountedGenerator(0, ids).uniform(4)
-    assert drawn[0, 0] == 2.0**-25
+    assert drawn[0, 0] == 2.0**-24
     assert drawn[1, 1] == 1 - 2.0**-24
     assert CountedGenerator(0, ids).normal(4).isfinite().all()
 

@@ -44,14 +44,14 @@ def test_tile_repeats_the_batch():
 
 
 def test_the_border_takes_images_or_patches():
-    assert as_patch_time(torch.tensor([0.5]), 4).num_levels == 1
-    assert as_patch_time(torch.rand(3, 4), 4).num_levels == 4
+    assert as_patch_time(torch.tensor([0.5]), 1, 4).num_levels == 1
+    assert as_patch_time(torch.rand(3, 4), 3, 4).num_levels == 4
 
 
 @pytest.mark.parametrize("shape", [(), (1, 2, 3), (2, 5)])
 def test_the_border_refuses_other_shapes(shape):
     with pytest.raises(pf.UserError):
-        as_patch_time(torch.rand(shape), 4)
+        as_patch_time(torch.rand(shape), 2, 4)
 
 
 def test_mismatched_batches_are_refused():

@@ -3,7 +3,10 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,11 +45,12 @@ def saved(tmp_path: Path) -> Path:
 )
 def test_a_model_comes_back_bit_for_bit(tmp_path, sizes):
     model = tiny(**sizes)
-    model.data_info = INFO
+    names = tuple(f"class {n}" for n in range(model.config.num_classes))
+    model.data_info = replace(INFO, class_names=names)
     model.save(tmp_path / "model")
     loaded = pf.load_model(tmp_path / "model")
     assert same_weights(loaded, model)
-    assert (loaded.config, loaded.data_info) == (model.config, INFO)
+    assert (loaded.config, loaded.data_info) == (model.config, model.data_info)
     assert not loaded.training
     x = torch.randn(2, 3, *model.config.image_size)
     t = torch.rand(2, model.config.num_patches)
@@ -228,6 +232,44 @@ def test_sizes_that_do_not_fit_name_the_config(saved, sizes):
     edit_config(saved, lambda config: config["model"].update(sizes))
     with pytest.raises(pf.UserError, match=re.escape(str(saved / "config.json"))):
         pf.load_model(saved)
+
+
+WRONG_KINDS = [
+    ("data", "data_range", [1, 0]),
+    ("data", "data_range", [1]),
+    ("data", "latent_scale", 0),
+    ("data", "latent_scale", "x"),
+    ("data", "class_names", ["one too few"]),
+    ("model", "depth", 1.5),
+    ("model", "num_heads", 2.0),
+    ("model", "input_size", [4]),
+    ("model", "input_size", "4"),
+    ("model", "predict_difficulty", "false"),
+]
+
+LOAD_ALL = """
+import sys, patch_forcing as pf
+for folder in sys.argv[1:]:
+    try: pf.load_model(folder)
+    except pf.UserError as error: print(error)
+"""
+
+
+def test_values_of_the_wrong_kind_name_the_config(tmp_path):
+    """In a process of its own: users have no type checker at their borders."""
+    folders = [tmp_path / str(n) for n in range(len(WRONG_KINDS))]
+    for folder, (part, name, value) in zip(folders, WRONG_KINDS, strict=True):
+        tiny().save(folder)
+        config = json.loads((folder / "config.json").read_text())
+        config[part][name] = value
+        (folder / "config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-c", LOAD_ALL, *map(str, folders)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(said) == len(folders)
+    for line, folder, (_, _, value) in zip(said, folders, WRONG_KINDS, strict=True):
+        assert line.startswith(f"{folder / 'config.json'}: ")
+        wanted = "1 class names for 5 classes" if "few" in str(value) else str(value).strip("[]")
+        assert wanted in line
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b'"PatchDiT"', b"\xff\xfe{}"])

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
@@ -59,6 +59,7 @@ def test_a_grid_may_be_a_tensor():
 
 
 @given(st.floats(0, 0.999), st.floats(1e-3, 1), st.integers(1, 20))
+@example(0.0, 0.05, 3)  # 0 + 0.05·3/3 > 0.05 in floating point
 def test_substeps_are_equal_and_end_exactly(now, length, count):
     then = min(1.0, now + length)
     times = substeps(now, then, count)

@@ -25,6 +25,7 @@ def difficulty(logvar: Float[Tensor, "B 1 H W"], patch_size: int) -> Float[Tenso
 
 def easy_count(easy_fraction: float, num_patches: int) -> int:
     """⌊p·N⌋, so that 0.29 of 100 patches is 29 although 0.29·100 < 29 in floating point."""
+    check_fraction("easy_fraction", easy_fraction)
     return math.floor(easy_fraction * num_patches + 1e-9)
 
 

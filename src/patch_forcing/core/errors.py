@@ -14,6 +14,9 @@ class UserError(ValueError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not in a registry, with the nearest name that is."""
     known = sorted(known)
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    mend = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
+    by_case = {option.lower(): option for option in known}
+    nearest = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.5)
+    mend = f"did you mean {by_case[nearest[0]]!r}?" if nearest else f"known: {', '.join(known)}"
+    if not known:
+        mend = "there are none, leave it out"
     return UserError(f"unknown {kind} {name!r}: {mend}")

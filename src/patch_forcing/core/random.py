@@ -66,9 +66,12 @@ class CountedGenerator:
         self._draws = 0
 
     def fork(self, purpose: str) -> "CountedGenerator":
-        """New streams of the same samples, for `purpose`: neither draws from the other's."""
+        """New streams of the same samples, for `purpose`: neither draws from the other's.
+
+        A function of the purpose alone: forked again for the same one, they start again.
+        """
         child = copy.copy(self)
-        child._purpose, child._draws = zlib.crc32(purpose.encode(), self._purpose), 0
+        child._purpose, child._draws = zlib.crc32(b"\0" + purpose.encode(), self._purpose), 0
         return child
 
     def _bits(self, count: int) -> Int64[Tensor, "B {count}"]:
@@ -89,20 +92,27 @@ class CountedGenerator:
         return philox(counter, key[:, None].expand(-1, len(blocks), -1)).flatten(1)[:, :count]
 
     def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
-        """fp32 in (0, 1), both ends excluded: (bits + ½)·2^−24, shape (B, *shape)."""
-        bits = self._bits(math.prod(shape)) >> 8
-        # fp64 first: 2^24 − ½ rounds to 2^24 in fp32, and so to 1
-        unit = ((bits.double() + 0.5) * 2.0**-24).float().clamp(max=1 - 2.0**-24)
-        return unit.view(-1, *shape)
+        """fp32 in (0, 1), both ends excluded, shape (B, *shape): (23 bits + ½)·2^−23, exact."""
+        bits = self._bits(math.prod(shape)) >> 9
+        return ((bits.float() + 0.5) * 2.0**-23).view(len(bits), *shape)
 
     def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
         """fp32 standard normal, shape (B, *shape), by Box and Muller's transform."""
         count = math.prod(shape)
         half = (count + 1) // 2
-        u, w = self.uniform(2 * half).split(half, dim=1)
+        u, w = widen(self.uniform(2 * half)).split(half, dim=1)
         radius, angle = (-2 * u.log()).sqrt(), 2 * math.pi * w
         pairs = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
-        return pairs[:, :count].reshape(-1, *shape)
+        return pairs[:, :count].reshape(len(pairs), *shape).float()
+
+
+def widen(x: Tensor) -> Tensor:
+    """fp64 on a CPU, unchanged elsewhere: for logarithms and the like, to be rounded to fp32 after.
+
+    A CPU computes them in vectors, and what is left over one by one, with other last bits; so a
+    number would depend on its place in the batch. Rounded from fp64 it as good as never does.
+    """
+    return x.double() if x.device.type == "cpu" else x
 
 
 Generator = torch.Generator | CountedGenerator | None

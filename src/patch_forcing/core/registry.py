@@ -31,6 +31,8 @@ def build(kind: str, registry: Mapping[str, type[T]], spec: str) -> T:
             raise unknown_name(f"option of {kind} {name}", key, fields)
         if not equals:
             raise UserError(f"{kind} {name}: option {key!r} has no value: write {key}=VALUE")
+        if key in values:
+            raise UserError(f"{kind} {name}: option {key!r} is given twice: give it once")
         values[key] = _parse(f"{kind} {name}: {key}", text.strip(), fields[key].type)
     return chosen(**values)
 

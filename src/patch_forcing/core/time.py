@@ -83,17 +83,27 @@ class PatchTime:
         return type(self)(self.values.repeat(times, 1), index)
 
 
-def as_patch_time(t: PatchTime | Float[Tensor, "..."], num_patches: int) -> PatchTime:
+def as_patch_time(t: PatchTime | Float[Tensor, "..."], batch: int, num_patches: int) -> PatchTime:
     """The public border: `PatchTime`, one time per image (B,), or one per patch (B, N).
 
-    Raises UserError for any other shape.
+    Raises UserError for any other shape, for another batch or number of patches, and for tensors
+    outside [0, 1].
     """
     if not isinstance(t, PatchTime):
+        # looking at values makes a GPU wait: inner loops hand over a PatchTime
+        if not torch.compiler.is_compiling() and not ((t >= 0) & (t <= 1)).all():
+            raise UserError(
+                f"time from {t.min():g} to {t.max():g} is out of range: 0 is noise, 1 is data, "
+                "there is no scale of 1000"
+            )
         if t.ndim == 1:
-            return PatchTime.shared(t, num_patches)
-        if t.ndim != 2:
+            t = PatchTime.shared(t, num_patches)
+        elif t.ndim == 2:
+            t = PatchTime.dense(t)
+        else:
             raise UserError(f"time of shape {tuple(t.shape)}: give (B,), (B, N) or a PatchTime")
-        t = PatchTime.dense(t)
     if t.num_patches != num_patches:
         raise UserError(f"time for {t.num_patches} patches, but the image has {num_patches}")
+    if len(t.values) != batch:
+        raise UserError(f"time for {len(t.values)} images, but the batch has {batch}")
     return t

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.random import Generator, draw_normal, draw_uniform
+from patch_forcing.core.random import Generator, draw_normal, draw_uniform, widen
 from patch_forcing.core.time import PatchTime
 
 Device = torch.device | str | None
@@ -29,9 +29,15 @@ class TimestepSampler(Protocol):
     ) -> PatchTime: ...
 
 
+def _check_finite(owner: object, **values: float) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise UserError(f"{type(owner).__name__}: {name}={value}: choose a finite number")
+
+
 def _check_positive(owner: object, **values: float) -> None:
     for name, value in values.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise UserError(
                 f"{type(owner).__name__}: {name}={value} is out of range: choose a number above 0"
             )
@@ -41,7 +47,8 @@ def _logit_normal(
     batch: int, loc: float, scale: float, generator: Generator, device: Device
 ) -> Float[Tensor, "B 1"]:
     """σ(loc + scale·z)."""
-    return torch.sigmoid(loc + scale * draw_normal(generator, batch, 1, device=device))
+    z = widen(draw_normal(generator, batch, 1, device=device))
+    return torch.sigmoid(loc + scale * z).float()
 
 
 def _below_maximum(
@@ -73,6 +80,7 @@ class SharedLogitNormal:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_finite(self, loc=self.loc)
         _check_positive(self, scale=self.scale)
 
     def __call__(
@@ -98,7 +106,7 @@ class MeanControlled:
 
     Of n cells that hold the sum S, the first ⌊n/2⌋ get low + (high − low)·Beta(a, a), where
     low = max(0, S − ⌈n/2⌉), high = min(S, ⌊n/2⌋) and a = sharpness·(n − 1 − n mod 2)^1.05. Last,
-    the cells are shuffled. The larger the sharpness, the closer the patches stay together.
+    the cells are shuffled. The larger the sharpness, the closer each share is to its middle.
 
     sharpness: at least ½ (below, the closed form of the symmetric Beta draw does not hold).
     """
@@ -139,9 +147,10 @@ def _symmetric_beta(a: float, uniform: Float[Tensor, "B 2"]) -> Float[Tensor, "B
 
     Two draws always, no rejection: counted randomness needs that.
     """
-    u, w = uniform.unbind(1)
+    u, w = widen(uniform).unbind(1)
     exponent = math.inf if a == 0.5 else 2 / (2 * a - 1)
-    return 0.5 + 0.5 * (1 - u**exponent).sqrt() * torch.cos(2 * math.pi * w)
+    radius = (-torch.expm1(exponent * u.log())).sqrt()  # √(1 − u^exponent)
+    return (0.5 + 0.5 * radius * torch.cos(2 * math.pi * w)).float()
 
 
 @dataclass(frozen=True)
@@ -174,9 +183,12 @@ class LogitNormalTruncatedGaussian:
     levels: int | None = None
 
     def __post_init__(self) -> None:
+        _check_finite(self, loc=self.loc)
         _check_positive(self, scale=self.scale, std=self.std)
-        if self.levels is not None:
-            _check_positive(self, levels=self.levels)
+        if self.levels is not None and not (isinstance(self.levels, int) and self.levels > 0):
+            raise UserError(
+                f"LTG: levels={self.levels} is out of range: choose a whole number above 0, or None"
+            )
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None

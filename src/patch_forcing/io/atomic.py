@@ -34,11 +34,16 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         if path.exists():
             old = aside.with_name(aside.name + ".old")
             path.rename(old)
-            aside.rename(path)
+            try:
+                aside.rename(path)
+            except BaseException:
+                old.rename(path)
+                raise
+            _fsync(path.parent)
             shutil.rmtree(old)
         else:
             aside.rename(path)
-        _fsync(path.parent)
+            _fsync(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -51,6 +56,7 @@ def write_atomic(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
         _fsync(aside)
         aside.replace(path)
+        _fsync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -69,12 +75,13 @@ def sha256(file: Path) -> str:
 
 def write_manifest(folder: Path) -> None:
     """Record size and SHA-256 of every file below `folder`, to be written last."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    manifest = folder / MANIFEST
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != manifest)
     rows = {
         file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
         for file in files
     }
-    (folder / MANIFEST).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    manifest.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 def broken_file(folder: Path) -> Path | None:

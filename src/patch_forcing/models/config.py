@@ -1,6 +1,7 @@
 """Sizes of a PatchDiT, and what its images are."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from patch_forcing.core.errors import UserError, unknown_name
@@ -26,11 +27,30 @@ class PatchDiTConfig:
     predict_difficulty: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("patch_size", "in_channels", "hidden_size", "depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"PatchDiTConfig: {name}={getattr(self, name)}: choose 1 or more")
-        if self.num_classes < 0:
-            raise UserError(f"PatchDiTConfig: num_classes={self.num_classes}: choose 0 or more")
+        sizes = {
+            "patch_size": 1,
+            "in_channels": 1,
+            "hidden_size": 1,
+            "depth": 1,
+            "num_heads": 1,
+            "num_classes": 0,
+        }
+        for name, least in sizes.items():
+            value = getattr(self, name)
+            if not _is_whole(value) or value < least:
+                raise UserError(
+                    f"PatchDiTConfig: {name}={value!r}: choose a whole number, {least} or more"
+                )
+        size = self.input_size
+        pair = isinstance(size, tuple) and len(size) == 2 and all(map(_is_whole, size))
+        if not (_is_whole(size) or pair):
+            raise UserError(
+                f"PatchDiTConfig: input_size={size!r}: give one whole number, or (height, width)"
+            )
+        if not isinstance(self.predict_difficulty, bool):
+            raise UserError(
+                f"PatchDiTConfig: predict_difficulty={self.predict_difficulty!r}: true or false"
+            )
         if self.hidden_size % self.num_heads:
             raise UserError(
                 f"PatchDiTConfig: hidden_size={self.hidden_size} is not divisible by "
@@ -60,6 +80,10 @@ class PatchDiTConfig:
         return self.grid[0] * self.grid[1]
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class DataInfo:
     """What a model's numbers mean as images; stored beside the weights.
@@ -72,6 +96,17 @@ class DataInfo:
     data_range: tuple[float, float] = (-1.0, 1.0)
     latent_scale: float = 1.0
     class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = (*self.data_range, self.latent_scale)
+        if not all(isinstance(number, int | float) and isfinite(number) for number in numbers):
+            raise UserError(f"DataInfo: {numbers} are not all finite numbers: give such")
+        if len(self.data_range) != 2 or not self.data_range[0] < self.data_range[1]:
+            raise UserError(f"DataInfo: data_range={self.data_range}: give (low, high), low < high")
+        if not self.latent_scale > 0:
+            raise UserError(f"DataInfo: latent_scale={self.latent_scale}: choose above 0")
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise UserError(f"DataInfo: class_names={self.class_names}: give texts")
 
 
 _WIDTHS: dict[str, dict[str, int]] = {

@@ -30,6 +30,11 @@ class PatchDiT(nn.Module):
         super().__init__()
         self.config = config
         self.data_info = data_info or DataInfo()
+        names = len(self.data_info.class_names)
+        if names not in (0, config.num_classes):
+            raise UserError(
+                f"{names} class names for {config.num_classes} classes: name all or none"
+            )
         width, channels = config.hidden_size, config.in_channels
         self.x_embedder = PatchEmbedder(channels, width, config.patch_size)
         self.t_embedder = TimestepEmbedder(width)
@@ -74,7 +79,7 @@ class PatchDiT(nn.Module):
         self,
         x_t: Float[Tensor, "B C H W"],
         t: PatchTime | Float[Tensor, "B"] | Float[Tensor, "B N"],
-        condition: Int64[Tensor, "B"] | None = None,
+        condition: Int64[Tensor, "_"] | None = None,
     ) -> ModelOutput:
         """Velocity and log-variance at x_t.
 
@@ -86,9 +91,11 @@ class PatchDiT(nn.Module):
                 f"input of shape {tuple(x_t.shape)}: this model takes "
                 f"(B, {self.config.in_channels}, *{self.config.image_size})"
             )
-        time = as_patch_time(t, self.config.num_patches)
+        time = as_patch_time(t, len(x_t), self.config.num_patches)
         if condition is None:
             condition = self._null(x_t)
+        elif condition.shape != (len(x_t),):
+            raise UserError(f"labels {tuple(condition.shape)} for {len(x_t)} images: give one each")
         tokens = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
         c = self.t_embedder(time.values) + self.y_embedder(condition)[:, None]  # (B, U, D)
         for block in self.blocks:
@@ -112,8 +119,7 @@ class PatchDiT(nn.Module):
                 f"labels {tuple(condition.shape)} of {condition.dtype}: give ({batch},) int64"
             )
         classes = self.config.num_classes
-        # the null label itself is allowed: it is what dropped conditions hold
-        wrong = condition[(condition < 0) | (condition > classes)]
+        wrong = condition[(condition < 0) | (condition >= classes)]
         if len(wrong):
             raise label_error(int(wrong[0]), classes)
 

@@ -94,8 +94,8 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo]:
             class_names=tuple(data["class_names"]),
         )
         return config["class"], sizes, info
-    except UserError:
-        raise
+    except UserError as error:
+        raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(
             f"{file} is not a model's config ({error!r}): copy or export the model again"

@@ -22,11 +22,10 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
     if found.class_name != "PatchDiT":
         raise unknown_name(f"class in {path / CONFIG}", str(found.class_name), ["PatchDiT"])
     try:
-        config = PatchDiTConfig(**found.sizes)
-    except TypeError as error:
+        with torch.device("meta"):  # no memory and no initialisation for what is overwritten
+            model = PatchDiT(PatchDiTConfig(**found.sizes), found.data_info)
+    except (TypeError, UserError) as error:
         raise UserError(f"{path / CONFIG}: {error}: copy or export the model again") from None
-    with torch.device("meta"):  # no memory and no initialisation for what is overwritten
-        model = PatchDiT(config, found.data_info)
     _check_tensors(path / WEIGHTS, found.weights, model.state_dict())
     model = model.to_empty(device=device)
     model.init_positions()

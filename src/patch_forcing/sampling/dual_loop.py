@@ -29,8 +29,10 @@ class _TwoLoops:
 
     def __post_init__(self) -> None:
         check_fraction("easy_fraction", self.easy_fraction)
-        if self.inner_steps < 1:
-            raise UserError(f"inner_steps={self.inner_steps} is out of range: choose 1 or more")
+        if not isinstance(self.inner_steps, int) or self.inner_steps < 1:
+            raise UserError(
+                f"inner_steps={self.inner_steps} is out of range: choose a whole number, 1 or more"
+            )
 
     def count_evaluations(self, time_grid: list[float]) -> int:
         return self.inner_steps * (len(time_grid) - 1)

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patch_forcing.core.difficulty import difficulty
+from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.patches import spread
 from patch_forcing.core.time import PatchTime
@@ -62,6 +63,10 @@ class VelocityField:
         return self.model.patch_size
 
     def __call__(self, x_t: Tensor, t: PatchTime, *, guided: bool = True) -> FieldOutput:
+        if self.condition is not None and len(self.condition) != len(x_t):
+            raise UserError(
+                f"{len(self.condition)} conditions for {len(x_t)} images: give one each"
+            )
         guidance = self.guidance
         if guided and guidance is not None:
             active = active_patches(guidance, t)

@@ -58,7 +58,9 @@ def extrapolate(guidance: Guidance, pair: Pair, where: Bool[Tensor, "B 1 H W"]) 
         return torch.where(where, bad + guidance.scale * (good - bad), good)
 
     logvar = pair.good.logvar
-    if guidance.extrapolate_logvar and logvar is not None and pair.bad.logvar is not None:
+    if guidance.extrapolate_logvar:
+        if logvar is None or pair.bad.logvar is None:
+            raise UserError("extrapolate_logvar=True, but a model predicts none: leave it out")
         logvar = guided(logvar, pair.bad.logvar)
     return ModelOutput(guided(pair.good.velocity, pair.bad.velocity), logvar)
 

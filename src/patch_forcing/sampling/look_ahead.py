@@ -15,6 +15,11 @@ PLAIN_UNTIL = 0.05
 """Up to this time nothing is known yet: plain steps."""
 
 
+def _is_plain(now: float) -> bool:
+    # 0.05 in fp32 is above 0.05, and the same grid in another precision is the same grid
+    return now <= PLAIN_UNTIL + 1e-6
+
+
 @dataclass(frozen=True)
 class LookAheadSampler:
     """At τ_k, push the ⌊p·N⌋ easiest patches to min(1, r·τ_k) by one Euler step, evaluate again on
@@ -47,13 +52,14 @@ class LookAheadSampler:
     ) -> SampleResult:
         run = Trajectory(field, x_0, trace=trace, callback=callback)
         for k, now, then in run.steps(time_grid):
-            plain = now <= PLAIN_UNTIL
+            plain = _is_plain(now)
             guided = not (plain and self.unguided_context)
             first = run.evaluate(k, run.shared_time(now), guided=guided)
+            hard = run.difficulty(first)
             if plain:
                 run.move(first.velocity, then)
                 continue
-            easy = easy_set(run.difficulty(first), self.easy_fraction)
+            easy = easy_set(hard, self.easy_fraction)
             ahead = min(1.0, self.context_ratio * now)
             push = first.unguided if self.unguided_context else first.velocity
             context = run.displaced(push, ahead, where=easy)
@@ -63,4 +69,4 @@ class LookAheadSampler:
         return run.result()
 
     def count_evaluations(self, time_grid: list[float]) -> int:
-        return sum(1 if now <= PLAIN_UNTIL else 2 for now in time_grid[:-1])
+        return sum(1 if _is_plain(now) else 2 for now in time_grid[:-1])

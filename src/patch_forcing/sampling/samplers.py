@@ -1,6 +1,7 @@
 """The samplers by name, and how many steps a budget of evaluations buys."""
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from patch_forcing.core.errors import UserError
@@ -33,11 +34,16 @@ def steps_within(
     def needed(steps: int) -> int:
         return cost * sampler.count_evaluations(make_grid(steps))
 
+    if not isfinite(budget):
+        raise UserError(f"{budget} evaluations: choose a finite number")
     if needed(1) > budget:
         raise UserError(
             f"{budget:g} evaluations are too few: one step of this sampler takes {needed(1)}"
         )
-    steps = 1
-    while needed(steps + 1) <= budget:
-        steps += 1
-    return steps
+    enough, too_many = 1, 2
+    while needed(too_many) <= budget:
+        enough, too_many = too_many, 2 * too_many
+    while too_many - enough > 1:
+        middle = (enough + too_many) // 2
+        enough, too_many = (middle, too_many) if needed(middle) <= budget else (enough, middle)
+    return enough

@@ -136,6 +136,7 @@ class Trajectory:
         self.t = self.x.new_zeros(len(x_0), rows * cols)
         self.nfe = 0.0
         self.step = 0
+        self._finite: list[tuple[int, Tensor]] = []
         self._records: list[Evaluation] | None = [] if trace else None
         self._callback = callback
 
@@ -198,13 +199,15 @@ class Trajectory:
         """Take that step."""
         self.x = self.displaced(velocity, to, where)
         self.t = torch.full_like(self.t, to) if where is None else self.t.masked_fill(where, to)
+        self._finite.append((self.step, self.x.isfinite().all()))  # read at the end: no waiting
 
     def result(self) -> SampleResult:
         """The finished run. Raises UserError if the image is not finite."""
         assert bool((self.t == 1).all()), "a sampler left patches behind"
-        if not self.x.isfinite().all():
-            raise UserError(
-                f"samples hold NaN or infinity after step {self.step}: the model's weights are "
-                "broken, or the guidance scale is far too large"
-            )
+        for step, finite in self._finite:
+            if not finite:
+                raise UserError(
+                    f"samples hold NaN or infinity from step {step} on: the model's weights are "
+                    "broken, or the guidance scale is far too large"
+                )
         return SampleResult(self.x, self.nfe, self.t, self._records)

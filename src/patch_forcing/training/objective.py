@@ -44,11 +44,13 @@ class PatchForcingObjective:
         rows, cols = patch_grid(x_1.shape[-2:], self.path.patch_size)
         if x_0 is None:
             x_0 = draw_normal(_for(generator, "noise"), *x_1.shape, device=x_1.device)
+        elif x_0.shape != x_1.shape:
+            raise UserError(f"noise {tuple(x_0.shape)} for data {tuple(x_1.shape)}: give one shape")
         if t is None:
             t = self.timesteps(
                 len(x_1), rows * cols, generator=_for(generator, "timesteps"), device=x_1.device
             )
-        time = as_patch_time(t, rows * cols)
+        time = as_patch_time(t, len(x_1), rows * cols)
         target = self.path.velocity(x_0, x_1)
         output = model(self.path.interpolate(x_0, x_1, time), time, condition)
         velocity = velocity_error(output.velocity, target)
