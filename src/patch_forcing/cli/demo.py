@@ -65,5 +65,5 @@ def demo(args: Sequence[str]) -> None:
         f"  {out / 'film.gif'}   the sampler at work\n"
         "Next:\n"
         "  patch-forcing sample digits --labels 3,7 --sampler look-ahead --maps\n"
-        "  patch-forcing train digits        # 3 minutes on two cores"
+        "  patch-forcing train digits        # 2 minutes on two cores"
     )

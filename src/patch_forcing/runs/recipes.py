@@ -104,14 +104,14 @@ RECIPES = {
             data=Digits(),
             network=Network(patch_size=2, hidden_size=96, depth=4, num_heads=3),
             optimizer=OptimizerConfig(lr=3e-3, warmup_steps=50, betas=(0.9, 0.99)),
-            steps=800,
+            steps=700,
             batch_size=128,
             ema_decay=0.99,
-            checkpoint_every=200,
+            checkpoint_every=100,
             log_every=20,
         ),
-        needs="two CPU cores, 3 minutes, nothing to download",
-        reaches="97 % of samples read as the digit asked for",
+        needs="two CPU cores, 2 minutes, nothing to download",
+        reaches="98 % of samples read as the digit asked for",
     ),
 }
 
