@@ -95,6 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("digits.json"))
     options = parser.parse_args()
+    record = {"date": datetime.now(UTC).date().isoformat(), "commit": commit()}
     real = load_digits()
     classifier = SVC(gamma=0.001, C=10)
     held_out = cross_val_score(classifier, real.data, real.target, cv=5).mean()
@@ -112,8 +113,7 @@ def main() -> None:
     floor = frechet_distance(real.data[half], real.data[~half])
     report = {
         "command": "python benchmarks/digits.py",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
+        **record,
         "versions": versions(),
         "hardware": hardware("cpu"),
         "model_hash": pipe.hash,

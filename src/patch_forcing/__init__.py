@@ -11,6 +11,7 @@ from patch_forcing.core.time import PatchTime
 from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
+from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
 from patch_forcing.sampling import samplers
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
@@ -30,9 +31,12 @@ __all__ = [
     "PatchDiTConfig",
     "PatchForcingObjective",
     "PatchTime",
+    "Pipeline",
+    "PipelineResult",
     "UserError",
     "VelocityField",
     "difficulty",
+    "load",
     "load_model",
     "preset",
     "samplers",

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 
 import patch_forcing as pf
 from patch_forcing.models.folder import is_model_folder
@@ -144,7 +145,6 @@ def test_what_is_no_model_is_named(tmp_path):
 
 def test_a_hub_id_is_read_from_the_local_cache(digits, tmp_path, monkeypatch):
     """The Hub's own client finds what it downloaded before, without a network."""
-    constants = pytest.importorskip("huggingface_hub.constants")
     revision = "0" * 40
     cache = tmp_path / "hub" / "models--someone--digits"
     digits.model.save(cache / "snapshots" / revision)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from sklearn.datasets import load_digits
 
 from patch_forcing.data.batch import TensorData
 from patch_forcing.models.config import DataInfo
@@ -15,6 +14,8 @@ class Digits:
 
     def open(self) -> TensorData:
         """All scans with their labels 0 … 9."""
+        from sklearn.datasets import load_digits  # a slow import that only training pays for
+
         scans = load_digits()
         images = torch.from_numpy(scans.images).float()[:, None] / 8 - 1  # (1797, 1, 8, 8)
         names = tuple(str(name) for name in scans.target_names)

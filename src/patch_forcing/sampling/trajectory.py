@@ -72,13 +72,13 @@ class SampleResult:
     """What a sampler returns.
 
     x_1: (B, C, H, W), the samples, fp32. nfe: network evaluations per image, guidance counted.
-    t: (B, N), the time every patch ended at: 1. trace: one Evaluation per call, if asked for.
+    trace: one Evaluation per call, if asked for. t: (B, N), the time every patch ended at: 1.
     """
 
     x_1: Float[Tensor, "B C H W"]
     nfe: float
+    trace: list[Evaluation] | None
     t: Float[Tensor, "B N"]
-    trace: list[Evaluation] | None = None
 
 
 @runtime_checkable
@@ -210,4 +210,4 @@ class Trajectory:
                     f"samples hold NaN or infinity from step {step} on: the model's weights are "
                     "broken, or the guidance scale is far too large"
                 )
-        return SampleResult(self.x, self.nfe, self.t, self._records)
+        return SampleResult(self.x, self.nfe, self._records, self.t)

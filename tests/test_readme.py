@@ -1,0 +1,25 @@
+"""What the README shows works as it stands there."""
+
+import re
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_example_runs():
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", README, re.DOTALL)[1], names)
+    result, loss = names["result"], names["loss"]
+    assert [image.size for image in result.images] == [(8, 8)] * 2
+    assert result.nfe == 96  # 12 steps of 4 evaluations, guided
+    assert result.trace[1].t.unique().numel() == 2
+    assert loss.total.isfinite()
+    torch.testing.assert_close(loss.total, loss.velocity + 0.01 * loss.nll)
+
+
+def test_pictures_and_pages_it_links_to_exist():
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
