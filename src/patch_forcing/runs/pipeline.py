@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -57,19 +56,15 @@ class PipelineResult:
 class Pipeline:
     """A loaded model that makes images.
 
-    name: what it was loaded by. folder: where it lies.
+    name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart.
     """
 
     def __init__(self, name: str, folder: Path, model: PatchDiT):
         self.name = name
         self.folder = folder
         self.model = model
-
-    @cached_property
-    def hash(self) -> str:
-        """Tells models apart: from the bytes of both files of the folder."""
-        both = sha256(self.folder / CONFIG) + sha256(self.folder / WEIGHTS)
-        return hashlib.sha256(both.encode()).hexdigest()[:16]
+        both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
+        self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
 
     def __call__(
         self,
