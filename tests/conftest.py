@@ -6,10 +6,9 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-with install_import_hook("patch_forcing", "typecheck.check"):
-    import patch_forcing  # noqa: F401
+install_import_hook("patch_forcing", "typecheck.check")  # for all that tests import
 
-import torch
+import torch  # noqa: E402
 
 # Tensors here are tiny: threads would only wait for each other, most of all on a busy machine.
 torch.set_num_threads(1)

@@ -1,44 +1,26 @@
-"""Patch Forcing: image generation in which every patch has its own clock."""
+"""Patch Forcing: image generation in which every patch of the image has its own clock.
 
-from patch_forcing.core import timesteps
-from patch_forcing.core.difficulty import difficulty
-from patch_forcing.core.errors import UserError
-from patch_forcing.core.losses import LossTerms
-from patch_forcing.core.output import ModelOutput
-from patch_forcing.core.path import LinearPath
-from patch_forcing.core.random import CountedGenerator
-from patch_forcing.core.time import PatchTime
-from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
-from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.loading import load_model
-from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
-from patch_forcing.sampling import samplers
-from patch_forcing.sampling.field import VelocityField
-from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
-from patch_forcing.training.objective import PatchForcingObjective
+The public names live in `patch_forcing.api` and are imported when first asked for, so that the
+command line answers before torch is loaded.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from patch_forcing.api import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Autoguidance",
-    "ClassifierFreeGuidance",
-    "CountedGenerator",
-    "DataInfo",
-    "LinearPath",
-    "LossTerms",
-    "ModelOutput",
-    "PatchDiT",
-    "PatchDiTConfig",
-    "PatchForcingObjective",
-    "PatchTime",
-    "Pipeline",
-    "PipelineResult",
-    "UserError",
-    "VelocityField",
-    "difficulty",
-    "load",
-    "load_model",
-    "preset",
-    "samplers",
-    "timesteps",
-]
+
+def __getattr__(name: str) -> Any:
+    # a look for something private, or for a submodule while it is being imported, loads nothing
+    if not name.startswith("_") and name != "api":
+        api = import_module("patch_forcing.api")
+        if name in api.__all__:
+            return getattr(api, name)
+    raise AttributeError(f"module 'patch_forcing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*import_module("patch_forcing.api").__all__, "__version__"]

@@ -60,6 +60,9 @@ def run(args: Sequence[str]) -> None:
 
 def main() -> None:
     """The entry point: exit status 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    # Before torch is loaded: threads that wait asleep. Spinning ones, the default, make small
+    # operations ten times slower as soon as another program is busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         run(sys.argv[1:])
         sys.stdout.flush()

@@ -1,0 +1,42 @@
+"""What `import patch_forcing as pf` offers: the public names, each from its home."""
+
+from patch_forcing.core import timesteps
+from patch_forcing.core.difficulty import difficulty
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.losses import LossTerms
+from patch_forcing.core.output import ModelOutput
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.time import PatchTime
+from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.loading import load_model
+from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
+from patch_forcing.sampling import samplers
+from patch_forcing.sampling.field import VelocityField
+from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
+from patch_forcing.training.objective import PatchForcingObjective
+
+__all__ = [
+    "Autoguidance",
+    "ClassifierFreeGuidance",
+    "CountedGenerator",
+    "DataInfo",
+    "LinearPath",
+    "LossTerms",
+    "ModelOutput",
+    "PatchDiT",
+    "PatchDiTConfig",
+    "PatchForcingObjective",
+    "PatchTime",
+    "Pipeline",
+    "PipelineResult",
+    "UserError",
+    "VelocityField",
+    "difficulty",
+    "load",
+    "load_model",
+    "preset",
+    "samplers",
+    "timesteps",
+]
