@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     # a look for something private, or for a submodule while it is being imported, loads nothing
-    if not name.startswith("_") and name != "api":
+    if name == "__all__" or not (name.startswith("_") or name == "api"):
         api = import_module("patch_forcing.api")
-        if name in api.__all__:
+        if name == "__all__" or name in api.__all__:
             return getattr(api, name)
     raise AttributeError(f"module 'patch_forcing' has no attribute {name!r}")
 

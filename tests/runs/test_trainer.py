@@ -113,9 +113,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(
         steps=50,
         optimizer=dataclasses.replace(recipe.optimizer, lr=1e18, warmup_steps=0),
     )
-    with pytest.raises(
-        pf.UserError, match=r"loss is .* at step \d+: the last checkpoint is intact"
-    ):
+    with pytest.raises(pf.UserError, match=r"loss is .* at step \d+: checkpoints are intact"):
         train("digits", wild, tmp_path / "run", progress=False)
     last = checkpoints(tmp_path / "run")[-1]
     assert broken_file(last) is None
@@ -179,6 +177,17 @@ def test_another_recipe_does_not_resume_a_run(recipe, tmp_path):
         )
     with pytest.raises(pf.UserError, match="holds a run of 'digits', not of 'other'"):
         train("other", recipe, tmp_path / "run", progress=False)
+
+
+def test_a_run_that_never_got_to_a_checkpoint_may_be_changed(recipe, tmp_path):
+    with pytest.raises(Interrupted):
+        never = dataclasses.replace(recipe, data=Interrupting(at_step=0, times=2))
+        train("digits", never, tmp_path / "run", progress=False)
+    slower = dataclasses.replace(recipe.optimizer, lr=1e-3)
+    changed = dataclasses.replace(recipe, optimizer=slower)
+    assert train("digits", changed, tmp_path / "run", progress=False).steps_before == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["recipe"]["optimizer"]["lr"] == 1e-3
 
 
 def test_a_folder_with_other_things_is_left_alone(recipe, tmp_path):

@@ -31,7 +31,15 @@ def test_a_step_is_adamw_with_that_learning_rate():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"lr": 0.0}, {"lr": float("nan")}, {"clip_norm": -1.0}, {"warmup_steps": -1}]
+    "wrong",
+    [
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"clip_norm": -1.0},
+        {"betas": (0.9, 1.0)},
+        {"weight_decay": -0.1},
+        {"warmup_steps": -1},
+    ],
 )
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(pf.UserError, match=next(iter(wrong))):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patch_forcing.cli.options import parse, parse_device
-from patch_forcing.core.errors import UserError
+from patch_forcing.cli.options import check_out, parse, parse_device
+from patch_forcing.runs.find import find_bundled
 from patch_forcing.runs.gallery import write_film, write_maps, write_sheet
 from patch_forcing.runs.pipeline import load
 
@@ -24,7 +24,7 @@ class Options:
     seed: int = 0
     """Seed of the first image; the others count on."""
     device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a GPU if there is one."""
+    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
 
 
 def demo(args: Sequence[str]) -> None:
@@ -36,15 +36,17 @@ def demo(args: Sequence[str]) -> None:
         description="Images, difficulty and time maps, and a film, from the bundled model.",
     )
     out = options.out
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file: name a folder")
+    check_out("--out", out)
+    out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    pipe = load(MODEL, parse_device(options.device))
+    pipe = load(find_bundled(MODEL), parse_device(options.device))
     classes = pipe.model.config.num_classes
     many = pipe(
         [*range(classes)] * ROWS,
         range(options.seed, options.seed + ROWS * classes),
         sampler=SAMPLER,
+        trace=True,
+        progress=None,
     )
     few = pipe(
         range(classes),
@@ -52,17 +54,17 @@ def demo(args: Sequence[str]) -> None:
         sampler=SLOW_SAMPLER,
         num_steps=6,
         trace=True,
+        progress=None,
     )
-    out.mkdir(parents=True, exist_ok=True)
     write_sheet(many, pipe, out / "sheet.png")
-    write_maps(few, pipe, out / "maps.png")
+    write_maps(many, pipe, out / "maps.png", most=classes)
     write_film(few, pipe, out / "film.gif")
     print(
         f"{len(many.images)} images of the bundled model {MODEL!r} by {SAMPLER}, "
         f"{many.nfe:g} evaluations each, in {time.perf_counter() - started:.1f} s:\n"
         f"  {out / 'sheet.png'}  the images\n"
-        f"  {out / 'maps.png'}   where they were hard, and which patches went ahead\n"
-        f"  {out / 'film.gif'}   the sampler at work\n"
+        f"  {out / 'maps.png'}   where its first row was hard, and which patches went ahead\n"
+        f"  {out / 'film.gif'}   the sampler at work, in longer steps to be seen\n"
         "Next:\n"
         "  patch-forcing sample digits --labels 3,7 --sampler look-ahead --maps\n"
         "  patch-forcing train digits        # 2 minutes on two cores"

@@ -1,5 +1,6 @@
 """`patch-forcing COMMAND …`: finds the command; errors end in one line and exit status 2."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -60,9 +61,12 @@ def run(args: Sequence[str]) -> None:
 
 def main() -> None:
     """The entry point: exit status 0, 2 for a user's mistake, 130 after Ctrl-C."""
-    # Before torch is loaded: threads that wait asleep. Spinning ones, the default, make small
-    # operations ten times slower as soon as another program is busy.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch is loaded: threads that wait (GNU OpenMP) spin for some microseconds, not for
+    # milliseconds, which would starve each other as soon as another program is busy.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         run(sys.argv[1:])
         sys.stdout.flush()
@@ -75,9 +79,18 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        if error.filename is None:
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror or error}: choose another place, or make room", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
             raise
-        _fail(f"{error.filename}: {error.strerror}: choose another place, or make room", 2)
+        _fail("out of memory: lower --batch-size, or the network's sizes", 2)
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    # torch has a class for it on GPUs, but only a text on CPUs
+    text = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
 
 
 def _fail(message: str, status: int) -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
@@ -73,7 +75,7 @@ def parse_numbers(option: str, text: str) -> list[int]:
     """Numbers and ranges: "0-2,7" → 0, 1, 2, 7. Raises UserError naming the option."""
     numbers: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        match = re.fullmatch(r"(\d{1,19})(?:-(\d{1,19}))?", part.strip())
         if not match:
             raise UserError(
                 f"{option} {text!r}: {part!r} is no number: write for example 3,7 or 0-15"
@@ -87,17 +89,29 @@ def parse_numbers(option: str, text: str) -> list[int]:
     return numbers
 
 
+def check_out(option: str, folder: Path) -> None:
+    """Raises UserError, before any work, unless `folder` is or can become a folder to write to."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"{option} {folder}: {place} is a file: name a folder")
+    if not os.access(place, os.W_OK):
+        raise UserError(f"{option} {folder}: {place} cannot be written to: name another folder")
+
+
 def parse_device(name: str | None) -> str:
     """A device that is there: the named one, or the fastest. Raises UserError if it is not."""
     import torch
 
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
+    known = re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name)
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
+        if known:
+            torch.zeros(1, device=name)
     except (RuntimeError, AssertionError):
-        raise UserError(
-            f"--device {name!r} is not on this machine: leave it out, or use cpu"
-        ) from None
-    return str(device)
+        known = None
+    if not known:
+        raise UserError(f"--device {name!r} is not on this machine: leave it out, or use cpu")
+    return name

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from patch_forcing.cli.options import parse, parse_device, parse_numbers
+from patch_forcing.cli.options import check_out, parse, parse_device, parse_numbers
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.gallery import write_samples
 from patch_forcing.runs.pipeline import load
@@ -26,7 +26,7 @@ class Options:
     sampler: str = "dual-loop"
     """euler, random-order, dual-loop, look-ahead; with options: dual-loop:easy_fraction=0.5"""
     steps: int | None = None
-    """Time steps. Without --steps and --nfe: as many as 48 calls of the network allow."""
+    """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided."""
     nfe: float | None = None
     """Budget of network evaluations per image, guidance counted; in place of --steps."""
     guidance: float = 1.0
@@ -36,7 +36,7 @@ class Options:
     seeds: str | None = None
     """Seeds, such as 0-15: one image each. Default: as many as there are labels, from 0."""
     maps: bool = False
-    """Also write maps.png: where each image was hard, and which patches went ahead."""
+    """Also write maps.png: where the first 16 images were hard, which patches went ahead."""
     npz: Path | None = None
     """Also write the images as one array: arr_0, uint8, NHWC, in seed order."""
     out: Path = Path("samples")
@@ -44,7 +44,7 @@ class Options:
     batch_size: int = 64
     """Images sampled at once; changes speed and memory only."""
     device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a GPU if there is one."""
+    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
 
 
 def sample(args: Sequence[str]) -> None:
@@ -55,14 +55,18 @@ def sample(args: Sequence[str]) -> None:
         prog="patch-forcing sample",
         description="Sample images, one PNG for each seed, a sheet and samples.json.",
     )
-    if options.out.exists() and not options.out.is_dir():
-        raise UserError(f"--out {options.out} is a file: name a folder")
-    if options.batch_size < 1:
-        raise UserError(f"--batch-size {options.batch_size} is out of range: choose 1 or more")
+    check_out("--out", options.out)
+    if options.npz is not None:
+        check_out("--npz", options.npz.parent)
+    if options.npz is not None and (options.npz.suffix != ".npz" or options.npz.is_dir()):
+        raise UserError(f"--npz {options.npz}: name a file that ends in .npz")
     pipe = load(options.model, parse_device(options.device))
     labels = None if options.labels is None else _labels(options.labels)
     count = 1 if labels is None else len(labels)
     seeds = list(range(count)) if options.seeds is None else parse_numbers("--seeds", options.seeds)
+    if len(set(seeds)) < len(seeds):
+        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+        raise UserError(f"--seeds: {twice} is there twice, and images are named by their seed")
     result = pipe(
         labels,
         seeds,

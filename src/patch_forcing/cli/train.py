@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from patch_forcing.cli.options import parse, parse_device
+from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.recipes import RECIPES, NamedRecipe, Recipe, find_recipe
 
@@ -21,7 +21,7 @@ class Options:
     out: Path | None = None
     """Run folder; an unfinished run there is resumed. Default: runs/RECIPE."""
     device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a GPU if there is one."""
+    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
     dry_run: bool = False
     """Print the resolved run and stop."""
 
@@ -50,6 +50,7 @@ def train(args: Sequence[str]) -> None:
         resolved = {"name": name, "out": str(run), "recipe": asdict(options.recipe)}
         print(json.dumps(resolved, indent=2))
         return
+    check_out("--out", run)
     _train(name, options.recipe, run, parse_device(options.device))
 
 
@@ -63,7 +64,7 @@ def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
     else:
         since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
         print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
-        print(f"samples with their difficulty: {write_preview(run, outcome.steps)}")
+        print(f"samples with their difficulty: {write_preview(run, outcome.steps, device)}")
     print(f"next: patch-forcing sample {run} --labels 0 --seeds 0-9 --maps")
 
 

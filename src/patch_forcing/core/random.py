@@ -1,4 +1,4 @@
-"""Counted randomness: every number is a function of (seed, step, sample id), never of history.
+"""Counted randomness: every number is a function of (seed, step, sample), never of history.
 
 So resuming, resharding and changing the batch size cannot change what a sample sees, and no
 generator state is ever saved. The bits are Philox-4x32-10 (Salmon et al., "Parallel Random

@@ -33,11 +33,12 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             _fsync(file)
         if path.exists():
             old = aside.with_name(aside.name + ".old")
-            path.rename(old)
             try:
+                path.rename(old)
                 aside.rename(path)
             except BaseException:
-                old.rename(path)
+                if old.exists() and not path.exists():
+                    old.rename(path)
                 raise
             _fsync(path.parent)
             shutil.rmtree(old)
@@ -103,7 +104,16 @@ def broken_file(folder: Path) -> Path | None:
     return None
 
 
+def remove_folder(path: Path) -> None:
+    """Delete a folder so that its name never stands for a part of it."""
+    aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
+    path.rename(aside)
+    shutil.rmtree(aside)
+
+
 def _fsync(path: Path) -> None:
+    if os.name == "nt":
+        return  # Windows cannot open a folder for that
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -22,14 +22,14 @@ def download(hub_id: str) -> Path:
         )
     except ImportError:
         raise UserError(
-            f"{hub_id}: no such folder, and reading the Hub needs an extra: "
-            "pip install 'patch-forcing[hub]'"
+            f"{hub_id}: no such folder (train it first?); if it is on the Hub: "
+            "pip install huggingface-hub"
         ) from None
     try:
         return Path(snapshot_download(hub_id, allow_patterns=["config.json", "model.safetensors"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{hub_id}: no such folder, and the Hub does not give it ({reason}): "
+            f"{hub_id}: no such folder (train it first?), and the Hub does not give it ({reason}): "
             "check the name and the network"
         ) from None

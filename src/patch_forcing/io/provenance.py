@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -10,8 +10,16 @@ import torch
 
 def versions() -> dict[str, str]:
     """What can change a number."""
-    packages = {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
+    names = ("patch-forcing", "torch", "numpy", "scikit-learn")
+    packages = {name: _version(name) for name in names}
     return {"python": platform.python_version(), **packages}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from its source, without installation
+        return "not installed"
 
 
 def hardware(device: torch.device | str) -> str:
@@ -29,10 +37,19 @@ def hardware(device: torch.device | str) -> str:
 
 def commit() -> str | None:
     """The git commit of this source tree, "-dirty" if it was changed; None outside a checkout."""
+    here = Path(__file__)
     try:
+        # a package installed inside another project's checkout is not of that project's commit
+        subprocess.run(
+            ["git", "ls-files", "--error-unmatch", here.name],
+            cwd=here.parent,
+            capture_output=True,
+            check=True,
+            timeout=10,
+        )
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=Path(__file__).parent,
+            cwd=here.parent,
             capture_output=True,
             text=True,
             check=True,

@@ -32,9 +32,16 @@ def is_model_folder(path: Path) -> bool:
 
 
 def save_folder(path: Path, model: ModelDescription) -> None:
-    """Write a model folder, complete or absent. Raises UserError over anything that is not one."""
+    """Write a model folder, complete or absent.
+
+    Raises UserError over anything but a folder with these two files: replacing it would lose more.
+    """
+    path = path.resolve()
     if path.exists() and not is_model_folder(path):
         raise UserError(f"{path} exists and is not a model folder: name another one")
+    others = [file.name for file in path.glob("*") if file.name not in (CONFIG, WEIGHTS)]
+    if others:
+        raise UserError(f"{path} holds {others[0]!r} besides a model: name another folder")
     with atomic_folder(path, replace=True) as folder:
         write_files(folder, model)
 
@@ -49,9 +56,18 @@ def write_files(folder: Path, model: ModelDescription) -> None:
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.weights.items()}
-    save_file(tensors, folder / WEIGHTS)
-    # safetensors writes for the owner only; a model is as readable as any other file
-    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
+    write_tensors(folder / WEIGHTS, tensors)
+
+
+def write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
+    """A safetensors file as readable as any other file. Raises OSError if it cannot be written."""
+    file.touch()
+    mode = file.stat().st_mode
+    try:
+        save_file(tensors, file)
+    except SafetensorError as error:
+        raise OSError(None, str(error), str(file)) from None
+    file.chmod(mode)  # safetensors writes for the owner only
 
 
 def read_folder(path: Path) -> ModelDescription:

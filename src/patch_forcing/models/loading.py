@@ -1,5 +1,6 @@
 """Model folders → networks, whatever their class."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -21,6 +22,9 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
     found = read_folder(path)
     if found.class_name != "PatchDiT":
         raise unknown_name(f"class in {path / CONFIG}", str(found.class_name), ["PatchDiT"])
+    for field in fields(PatchDiTConfig):
+        if field.name not in found.sizes:
+            raise UserError(f"{path / CONFIG} lacks {field.name!r}: copy or export the model again")
     try:
         with torch.device("meta"):  # no memory and no initialisation for what is overwritten
             model = PatchDiT(PatchDiTConfig(**found.sizes), found.data_info)

@@ -1,18 +1,18 @@
 """A run folder and its checkpoints: each complete and checksummed, or absent."""
 
-import json
-import shutil
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.io.atomic import atomic_folder, broken_file, write_manifest
+from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import WEIGHTS, write_files
+from patch_forcing.models.folder import WEIGHTS, write_files, write_tensors
 
 CHECKPOINTS = "checkpoints"
 _PREFIX = "step-"
@@ -39,7 +39,8 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 def checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
-    return sorted((run / CHECKPOINTS).glob(f"{_PREFIX}*"))
+    found = (run / CHECKPOINTS).glob(f"{_PREFIX}*")
+    return sorted(path for path in found if re.fullmatch(rf"{_PREFIX}\d{{8,}}", path.name))
 
 
 def latest_checkpoint(run: Path) -> Path:
@@ -62,10 +63,18 @@ def save_checkpoint(run: Path, step: int, state: TrainingState) -> Path:
         for name, model in (("model", state.model), ("ema", state.ema)):
             (folder / name).mkdir()
             write_files(folder / name, model.description())
-        save_file(_flat(state.optimizer), folder / _OPTIMIZER)
-        (folder / "state.json").write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
+        write_tensors(folder / _OPTIMIZER, _flat(state.optimizer))
         write_manifest(folder)
     return path
+
+
+def verify_checkpoint(checkpoint: Path) -> None:
+    """Raises UserError naming the file that is missing or altered."""
+    broken = broken_file(checkpoint)
+    if broken is not None:
+        raise UserError(
+            f"{broken} is missing or damaged: remove {checkpoint} to go on from the one before"
+        )
 
 
 def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
@@ -73,21 +82,23 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
 
     Raises UserError naming the file that is missing or altered.
     """
-    broken = broken_file(checkpoint)
-    if broken is not None:
+    verify_checkpoint(checkpoint)
+    try:
+        state.model.load_state_dict(load_file(checkpoint / "model" / WEIGHTS))
+        state.ema.load_state_dict(load_file(ema_folder(checkpoint) / WEIGHTS))
+        _fill(state.optimizer, load_file(checkpoint / _OPTIMIZER))
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
-            f"{broken} is missing or damaged: remove {checkpoint} to resume from the one before"
-        )
-    state.model.load_state_dict(load_file(checkpoint / "model" / WEIGHTS))
-    state.ema.load_state_dict(load_file(ema_folder(checkpoint) / WEIGHTS))
-    _fill(state.optimizer, load_file(checkpoint / _OPTIMIZER))
+            f"{checkpoint} does not fit this run ({str(error).splitlines()[0]}): remove it to "
+            "resume from the one before"
+        ) from None
     return checkpoint_step(checkpoint)
 
 
 def keep_newest(run: Path, count: int) -> None:
     """Remove all but the newest checkpoints."""
     for old in checkpoints(run)[:-count]:
-        shutil.rmtree(old)
+        remove_folder(old)
 
 
 def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

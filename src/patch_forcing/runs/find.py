@@ -5,7 +5,7 @@ from pathlib import Path
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.hub import download, looks_like_hub_id
 from patch_forcing.models.folder import is_model_folder
-from patch_forcing.runs.checkpoint import ema_folder, latest_checkpoint
+from patch_forcing.runs.checkpoint import ema_folder, latest_checkpoint, verify_checkpoint
 from patch_forcing.runs.run_folder import is_run_folder
 
 _BUNDLED = Path(__file__).parent.parent / "bundled"
@@ -16,6 +16,11 @@ def bundled_names() -> list[str]:
     return sorted(folder.name for folder in _BUNDLED.iterdir() if is_model_folder(folder))
 
 
+def find_bundled(name: str) -> Path:
+    """The model folder of a bundled name, whatever lies in the current folder."""
+    return _BUNDLED / name
+
+
 def find_model(name: str | Path) -> Path:
     """The model folder: a folder here (a run's newest averaged weights), bundled, or the Hub's.
 
@@ -24,15 +29,17 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if path.is_dir():
         if is_run_folder(path):
-            return ema_folder(latest_checkpoint(path))
+            checkpoint = latest_checkpoint(path)
+            verify_checkpoint(checkpoint)
+            return ema_folder(checkpoint)
         if is_model_folder(path):
             return path
         what = "is empty" if not any(path.iterdir()) else "holds neither a model nor a run"
         raise UserError(
             f"{path} {what}: give a folder with config.json and model.safetensors, or of a run"
         )
-    if (_BUNDLED / str(name)).is_dir():
-        return _BUNDLED / str(name)
+    if str(name) in bundled_names():
+        return find_bundled(str(name))
     if path.exists():
         raise UserError(f"{path} is a file: give the folder that holds it")
     if looks_like_hub_id(str(name)):

@@ -47,9 +47,9 @@ def write_sheet(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     ).save(path)
 
 
-def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
+def write_maps(result: PipelineResult, pipe: Pipeline, path: Path, most: int = MOST_MAPS) -> None:
     """The first images with their difficulty and time maps; the result needs a trace."""
-    first = slice(MOST_MAPS)
+    first = slice(most)
     maps_sheet(
         result.images[first],
         _captions(result, pipe)[first],
@@ -73,9 +73,9 @@ def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     save_film(frames, path)
 
 
-def write_preview(run: Path, step: int) -> Path:
+def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
     """samples/step-XXXXXXXX.png of a training run: one image of each of the first classes."""
-    pipe = load(run)
+    pipe = load(run, device)
     count = min(pipe.model.config.num_classes, COLUMNS)
     result = pipe(range(count) if count else None, range(count or COLUMNS), trace=True)
     path = run / "samples" / f"step-{step:08d}.png"

@@ -62,6 +62,11 @@ class Pipeline:
     def __init__(self, name: str, folder: Path, model: PatchDiT):
         self.name = name
         self.folder = folder
+        if model.config.in_channels not in (1, 3) or model.data_info.latent_scale != 1:
+            raise UserError(
+                f"{folder} makes latents of {model.config.in_channels} channels, not pixels: "
+                "this release has no decoder; use load_model and a sampler"
+            )
         self.model = model
         both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
         self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
@@ -91,8 +96,15 @@ class Pipeline:
         trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
         Raises UserError for values that do not fit the model, before any work.
         """
+        if batch_size < 1:
+            raise UserError(f"batch size {batch_size} is out of range: choose 1 or more")
+        seeds = [int(seed) for seed in seeds]
         guidance = None
-        if guidance_scale != 1 or guidance_interval is not None:
+        if guidance_scale == 1 and guidance_interval is not None:
+            raise UserError(
+                f"guidance interval {guidance_interval} without guidance: give a scale other than 1"
+            )
+        if guidance_scale != 1:
             guidance = ClassifierFreeGuidance(guidance_scale, guidance_interval)
         solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
         cost = 1 if guidance is None else 2
@@ -119,7 +131,7 @@ class Pipeline:
         return PipelineResult(
             [to_pil(image) for image in pixels],
             pixels,
-            list(seeds),
+            seeds,
             used or None,
             sampler if isinstance(sampler, str) else repr(sampler),
             grid,
@@ -139,7 +151,7 @@ class Pipeline:
                 label = names.index(label)
             elif isinstance(label, str):
                 raise unknown_name("class", label, names)
-            numbers.append(label)
+            numbers.append(int(label))
         return numbers
 
     def class_name(self, label: int) -> str:

@@ -75,6 +75,11 @@ class Recipe:
         for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)} is out of range: choose 1 or more")
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) > 2**31:
+                raise UserError(f"{name}={getattr(self, name)} is out of range: choose up to 2^31")
+        if not 0 <= self.nll_weight < float("inf"):
+            raise UserError(f"nll_weight={self.nll_weight} is out of range: choose 0 or more")
         for name in ("label_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(

@@ -8,6 +8,7 @@ from typing import Any
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.provenance import commit, versions
+from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.recipes import Recipe
 
 RUN, METRICS = "run.json", "metrics.jsonl"
@@ -21,12 +22,13 @@ def is_run_folder(path: Path) -> bool:
 
 
 def open_run(run: Path, name: str, recipe: Recipe) -> None:
-    """Write run.json, or check that the run there is the same one.
+    """Write run.json, or check that the run there is the same one, if it got to a checkpoint.
 
     Raises UserError naming the first field that differs, or if the folder holds something else.
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
-    if is_run_folder(run):
+    resolved["data"] = {"kind": type(recipe.data).__name__, **resolved["data"]}
+    if is_run_folder(run) and checkpoints(run):
         before = _read(run)
         if before.get("name") != name:
             raise UserError(
@@ -40,7 +42,7 @@ def open_run(run: Path, name: str, recipe: Recipe) -> None:
                     f"{run} was trained with {field}={old!r}, now it is {value!r}: "
                     "use the same value to resume, or choose another --out"
                 )
-    elif run.is_dir() and any(run.iterdir()):
+    elif run.is_dir() and any(run.iterdir()) and not is_run_folder(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
     elif run.exists() and not run.is_dir():
         raise UserError(f"{run} is a file: choose another --out")
@@ -74,7 +76,9 @@ class Metrics:
         """done: steps that count; lines of later steps, lost with an interruption, are dropped."""
         self.file = run / METRICS
         if self.file.exists():
-            lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
+            lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines(
+                keepends=True
+            )
             write_atomic(self.file, "".join(line for line in lines if _step(line) <= done))
 
     def write(self, row: dict[str, float | int]) -> None:
@@ -85,6 +89,8 @@ class Metrics:
 
 def _step(line: str) -> float:
     """The step of a line; a line cut short counts as lost."""
+    if not line.endswith("\n"):
+        return float("inf")
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

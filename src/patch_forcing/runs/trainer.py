@@ -99,8 +99,8 @@ def train(
                     metrics.write(_metrics_row(recipe, steps, steps - done, seconds, loss, norm))
                 if steps % recipe.checkpoint_every == 0 or steps == recipe.steps or stop.is_set():
                     save_checkpoint(run, steps, state)
-                    keep_newest(run, KEEP)
                     saved = steps
+                    keep_newest(run, KEEP)
                 if stop.is_set():
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
     except Interrupted:
@@ -144,7 +144,7 @@ def _train_step(
     if not (loss.total + norm).isfinite():
         raise UserError(
             f"loss is {loss.total.item():g}, gradient norm {norm.item():g} at step {step}: "
-            "the last checkpoint is intact; train in another --out with a lower --optimizer.lr"
+            "checkpoints are intact; train in another --out with a lower --optimizer.lr"
         )
     take_step(state.optimizer, recipe.optimizer.lr_at(step))
     update_ema(state.ema.parameters(), weights, step + 1, recipe.ema_decay)

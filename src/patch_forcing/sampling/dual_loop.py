@@ -16,7 +16,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import Field, FieldOutput
-from patch_forcing.sampling.grids import substeps
+from patch_forcing.sampling.grids import MOST, substeps
 from patch_forcing.sampling.trajectory import Callback, SampleResult, Trajectory
 
 
@@ -29,7 +29,7 @@ class _TwoLoops:
 
     def __post_init__(self) -> None:
         check_fraction("easy_fraction", self.easy_fraction)
-        if not isinstance(self.inner_steps, int) or self.inner_steps < 1:
+        if not isinstance(self.inner_steps, int) or not 1 <= self.inner_steps <= MOST:
             raise UserError(
                 f"inner_steps={self.inner_steps} is out of range: choose a whole number, 1 or more"
             )

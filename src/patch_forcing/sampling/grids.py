@@ -8,11 +8,14 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 
+MOST = 1_000_000
+"""Steps and evaluations beyond this are a slip of the finger."""
+
 
 def uniform_grid(num_steps: int) -> list[float]:
     """K equal steps."""
-    if num_steps < 1:
-        raise UserError(f"{num_steps} steps: choose 1 or more")
+    if not 1 <= num_steps <= MOST:
+        raise UserError(f"{num_steps} steps: choose 1 to {MOST}")
     return [k / num_steps for k in range(num_steps + 1)]
 
 

@@ -1,13 +1,12 @@
 """The samplers by name, and how many steps a budget of evaluations buys."""
 
 from collections.abc import Callable
-from math import isfinite
 from typing import Any
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
 from patch_forcing.sampling.euler import EulerSampler
-from patch_forcing.sampling.grids import uniform_grid
+from patch_forcing.sampling.grids import MOST, uniform_grid
 from patch_forcing.sampling.look_ahead import LookAheadSampler
 from patch_forcing.sampling.trajectory import Sampler
 
@@ -34,15 +33,14 @@ def steps_within(
     def needed(steps: int) -> int:
         return cost * sampler.count_evaluations(make_grid(steps))
 
-    if not isfinite(budget):
-        raise UserError(f"{budget} evaluations: choose a finite number")
+    if not budget <= MOST:
+        raise UserError(f"{budget} evaluations: choose up to {MOST}")
     if needed(1) > budget:
         raise UserError(
-            f"{budget:g} evaluations are too few: one step of this sampler takes {needed(1)}"
+            f"{budget:g} evaluations are too few: one step of this sampler takes {needed(1)}, "
+            "give at least so many, or a number of steps"
         )
-    enough, too_many = 1, 2
-    while needed(too_many) <= budget:
-        enough, too_many = too_many, 2 * too_many
+    enough, too_many = 1, int(budget) + 1  # a step takes at least one evaluation
     while too_many - enough > 1:
         middle = (enough + too_many) // 2
         enough, too_many = (middle, too_many) if needed(middle) <= budget else (enough, middle)

@@ -184,7 +184,7 @@ class Trajectory:
         if output.difficulty.isnan().any():
             raise UserError(
                 f"difficulty is NaN at step {self.step}: the model's weights are broken, "
-                "use an earlier checkpoint"
+                "or the guidance scale is far too large"
             )
         return output.difficulty
 

@@ -1,5 +1,6 @@
 """AdamW with warm-up, as this family is trained."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,16 +26,17 @@ class OptimizerConfig:
     """The gradient's norm is clipped to this."""
 
     def __post_init__(self) -> None:
-        for name in ("lr", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise UserError(
-                    f"optimizer.{name}={getattr(self, name)} is out of range: choose above 0"
-                )
-        if self.warmup_steps < 0 or not self.weight_decay >= 0:
-            raise UserError(
-                f"optimizer.warmup_steps={self.warmup_steps}, optimizer.weight_decay="
-                f"{self.weight_decay}: choose 0 or more"
-            )
+        ranges = {
+            "lr": (0 < self.lr < 1e30, "above 0"),
+            "warmup_steps": (self.warmup_steps >= 0, "0 or more"),
+            "betas": (all(0 <= beta < 1 for beta in self.betas), "0 or more, below 1"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "clip_norm": (self.clip_norm > 0, "above 0; inf is none"),
+        }
+        for name, (fits, wanted) in ranges.items():
+            if not fits:
+                value = getattr(self, name)
+                raise UserError(f"optimizer.{name}={value} is out of range: choose {wanted}")
 
     def build(self, weights: Iterable[nn.Parameter]) -> torch.optim.AdamW:
         """The optimizer over these weights."""
