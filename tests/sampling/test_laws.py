@@ -169,3 +169,63 @@ def test_records_of_images_join_to_those_of_the_batch():
         assert joined.step == record.step
         for name in ("t", "state_t", "difficulty", "evaluated", "prediction"):
             assert getattr(joined, name).equal(getattr(record, name))
+
+
+fractions = hundredths.map(lambda percent: percent / 100)
+
+
+@given(problems(), time_grids(), fractions, two_loops, st.integers(0, 999))
+def test_two_loops_with_one_inner_step_are_euler(problem, grid, easy_fraction, build, seed):
+    field, x_0 = problem
+    random = torch.Generator().manual_seed(seed)
+    result = build(easy_fraction, 1)(field, x_0, grid, generator=random)
+    euler = pf.samplers.EulerSampler()(field, x_0, grid)
+    assert result.x_1.equal(euler.x_1)
+    assert result.nfe == euler.nfe
+
+
+@given(problems(), time_grids(), fractions)
+def test_look_ahead_that_looks_nowhere_is_euler(problem, grid, easy_fraction):
+    field, x_0 = problem
+    result = pf.samplers.LookAheadSampler(easy_fraction, 1.0)(field, x_0, grid)
+    euler = pf.samplers.EulerSampler()(field, x_0, grid)
+    torch.testing.assert_close(result.x_1, euler.x_1, rtol=1e-4, atol=1e-4)
+
+
+class LevelField:
+    """A real field that finds patches as hard as it is told; NaN from a time on, if asked."""
+
+    def __init__(self, field, levels: int | None, broken_from: float = 2.0):
+        self.field, self.levels, self.broken_from = field, levels, broken_from
+        self.patch_size = field.patch_size
+
+    def __call__(self, x_t, t, *, guided=True):
+        output = self.field(x_t, t, guided=guided)
+        level = torch.arange(t.num_patches).remainder(self.levels).float()
+        level = level.expand(len(x_t), -1).clone()
+        level[t.values.min(dim=1).values >= self.broken_from] = float("nan")
+        return output._replace(difficulty=level)
+
+
+@given(problems(), time_grids(), fractions, st.integers(1, 3))
+def test_ties_go_to_the_lower_patch_in_every_image_and_step(problem, grid, fraction, levels):
+    field, x_0 = problem
+    sampler = pf.samplers.DualLoopSampler(fraction, 2)
+    trace = sampler(LevelField(field, levels), x_0, grid, trace=True).trace
+    patches = trace[0].t.shape[1]
+    order = sorted(range(patches), key=lambda n: (n % levels, n))
+    easy = set(order[: round(100 * fraction) * patches // 100])
+    for k, (evaluation, then) in enumerate(zip(trace[1::2], grid[1:], strict=True)):
+        expected = [n in easy for n in range(patches)]
+        for image in evaluation.t:
+            assert evaluation.step == k
+            assert [bool(t == torch.tensor(then)) for t in image] == expected
+
+
+@given(problems(), time_grids(), st.data(), st.sampled_from(["dual-loop", "look-ahead"]))
+def test_difficulty_that_is_not_a_number_names_the_step(problem, grid, data, name):
+    field, x_0 = problem
+    step = data.draw(st.integers(0, len(grid) - 2))
+    broken = LevelField(field, 1, broken_from=float(torch.tensor(grid[step])))
+    with pytest.raises(pf.UserError, match=rf"difficulty is NaN at step {step}\b"):
+        pf.samplers.SAMPLERS[name]()(broken, x_0, grid)

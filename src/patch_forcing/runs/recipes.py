@@ -116,7 +116,7 @@ RECIPES = {
             log_every=20,
         ),
         needs="two CPU cores, 2 minutes, nothing to download",
-        reaches="98 % of samples read as the digit asked for",
+        reaches="98 % of samples read as the digit asked for, 100 % with guidance 2",
     ),
 }
 
