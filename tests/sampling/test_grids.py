@@ -27,7 +27,7 @@ def test_a_uniform_grid_has_equal_steps_from_0_to_1(steps):
 
 @pytest.mark.parametrize("steps", [0, -3])
 def test_a_grid_without_steps_is_refused(steps):
-    with pytest.raises(pf.UserError, match=f"{steps} steps: choose 1 or more"):
+    with pytest.raises(pf.UserError, match=f"{steps} steps: choose 1 to"):
         uniform_grid(steps)
 
 
