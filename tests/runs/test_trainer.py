@@ -131,11 +131,11 @@ class Interrupting:
         digits, at_step, times = Digits().open(), self.at_step, self.times
 
         class Data(TensorData):
-            def batch(self, step: int, batch_size: int, seed: int) -> Batch:
+            def batch(self, step: int, batch_size: int, seed: int, device: str) -> Batch:
                 if step == at_step:
                     for _ in range(times):
                         signal.raise_signal(signal.SIGINT)
-                return super().batch(step, batch_size, seed)
+                return super().batch(step, batch_size, seed, device)
 
         return Data(digits.images, digits.labels, digits.num_classes, digits.info)
 

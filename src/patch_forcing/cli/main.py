@@ -26,10 +26,17 @@ def _sample(args: Sequence[str]) -> None:
     sample(args)
 
 
+def _data(args: Sequence[str]) -> None:
+    from patch_forcing.cli.data import data
+
+    data(args)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "demo": (_demo, "images, difficulty maps and a film from the bundled model"),
     "train": (_train, "train a named recipe; the same command again resumes"),
     "sample": (_sample, "images from a bundled, trained or exported model"),
+    "data": (_data, "build a data set from what this machine has: emoji"),
 }
 
 

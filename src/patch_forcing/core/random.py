@@ -8,7 +8,6 @@ every device.
 
 import copy
 import math
-import zlib
 from collections.abc import Sequence
 
 import torch
@@ -61,7 +60,8 @@ class CountedGenerator:
         seed_rows = torch.tensor([seeds] if isinstance(seeds, int) else list(seeds), device=device)
         id_rows = torch.as_tensor(ids, dtype=torch.int64, device=device)
         self.seeds, self.ids = torch.broadcast_tensors(seed_rows, id_rows)
-        self.step = step
+        # a tensor, so that a compiled training step is compiled once
+        self._step = torch.tensor(step & _MASK, device=device)
         self._purpose = 0
         self._draws = 0
 
@@ -71,7 +71,7 @@ class CountedGenerator:
         A function of the purpose alone: forked again for the same one, they start again.
         """
         child = copy.copy(self)
-        child._purpose, child._draws = zlib.crc32(b"\0" + purpose.encode(), self._purpose), 0
+        child._purpose, child._draws = _crc32(purpose, self._purpose), 0
         return child
 
     def _bits(self, count: int) -> Int64[Tensor, "B {count}"]:
@@ -82,7 +82,7 @@ class CountedGenerator:
             [
                 blocks.expand_as(rows),
                 torch.full_like(rows, (self._purpose + self._draws) & _MASK),
-                torch.full_like(rows, self.step & _MASK),
+                self._step.expand_as(rows),
                 rows & _MASK,
             ],
             dim=-1,
@@ -113,6 +113,16 @@ def widen(x: Tensor) -> Tensor:
     number would depend on its place in the batch. Rounded from fp64 it as good as never does.
     """
     return x.double() if x.device.type == "cpu" else x
+
+
+def _crc32(text: str, start: int) -> int:
+    """zlib.crc32 of a zero byte and `text`, in Python: compiled training steps see through it."""
+    crc = ~start & _MASK
+    for byte in (0, *text.encode()):
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0xEDB88320 if crc & 1 else 0)
+    return ~crc & _MASK
 
 
 Generator = torch.Generator | CountedGenerator | None

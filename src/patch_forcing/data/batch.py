@@ -35,8 +35,10 @@ class TrainingData(Protocol):
     def info(self) -> DataInfo:
         """What goes with a model trained on it."""
 
-    def batch(self, step: int, batch_size: int, seed: int) -> Batch:
-        """The batch of a step: a function of its arguments alone."""
+    def batch(
+        self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
+    ) -> Batch:
+        """The batch of a step, on the device: a function of its arguments alone."""
 
 
 @runtime_checkable
@@ -62,10 +64,12 @@ class TensorData:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
-    def batch(self, step: int, batch_size: int, seed: int) -> Batch:
+    def batch(
+        self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
+    ) -> Batch:
         """The next batch_size samples of a new order each epoch; epochs follow without a gap."""
         chosen = sample_ids(step, batch_size, len(self.images), seed)
-        return Batch(self.images[chosen], self.labels[chosen])
+        return Batch(self.images[chosen].to(device), self.labels[chosen].to(device))
 
 
 def sample_ids(step: int, batch_size: int, size: int, seed: int) -> Int64[Tensor, "{batch_size}"]:

@@ -62,6 +62,8 @@ class Recipe:
     """Decay of the averaged weights, which are what is sampled."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """What the network computes in; weights, loss and average are always fp32."""
+    compile: bool = False
+    """Compile the training step: half a minute at the start, a few times faster on a GPU."""
     seed: int = 0
     """Noise, times, order and initial weights all follow from it."""
     checkpoint_every: int = 10_000

@@ -4,7 +4,7 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import Batch, TrainingData
 from patch_forcing.io.atomic import remove_leftovers
+from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
     TrainingState,
@@ -32,6 +32,7 @@ from patch_forcing.runs.checkpoint import (
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import Metrics, open_run
 from patch_forcing.training.ema import update_ema
+from patch_forcing.training.finite import FiniteSteps
 from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step
 
@@ -80,24 +81,26 @@ def train(
     if done >= recipe.steps:
         return Outcome(found[-1], done, done, 0.0)
     metrics = Metrics(run, done)
-    objective = PatchForcingObjective(
-        LinearPath(state.model.patch_size), recipe.timestep_sampler(), recipe.nll_weight
-    )
+    losses = _losses(recipe, state.model.patch_size)
+    finite = FiniteSteps(done)
     started = time.perf_counter()
     saved, step = done, done
     bar = tqdm(total=recipe.steps, initial=done, unit="step", disable=_hidden(progress))
     try:
         with bar, _stop_requests() as stop:
             for step in range(done, recipe.steps):
-                batch = data.batch(step, recipe.batch_size, recipe.seed)
-                loss, norm = _train_step(state, objective, recipe, batch, step, device)
-                bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
+                batch = data.batch(step, recipe.batch_size, recipe.seed, device)
+                loss, norm = _train_step(state, losses, recipe, batch, step, device)
+                finite.record(loss, norm)
                 bar.update()
                 steps = step + 1
                 if steps % recipe.log_every == 0:
+                    finite.check()
+                    bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
                     seconds = time.perf_counter() - started
                     metrics.write(_metrics_row(recipe, steps, steps - done, seconds, loss, norm))
                 if steps % recipe.checkpoint_every == 0 or steps == recipe.steps or stop.is_set():
+                    finite.check()
                     save_checkpoint(run, steps, state)
                     saved = steps
                     keep_newest(run, KEEP)
@@ -119,9 +122,26 @@ def _initial_state(recipe: Recipe, data: TrainingData, device: torch.device | st
     return TrainingState(model, ema, recipe.optimizer.build(model.parameters()))
 
 
+def _losses(recipe: Recipe, patch_size: int) -> Callable[..., LossTerms]:
+    """The objective; compiled whole, with its random draws, if the recipe says so."""
+    objective = PatchForcingObjective(
+        LinearPath(patch_size), recipe.timestep_sampler(), recipe.nll_weight
+    )
+    if not recipe.compile:
+        return objective
+
+    @torch.compile(fullgraph=True)
+    def compiled(
+        model: PatchDiT, x_1: Tensor, condition: Tensor, generator: CountedGenerator
+    ) -> LossTerms:
+        return objective(model, x_1, condition, generator=generator)
+
+    return compiled
+
+
 def _train_step(
     state: TrainingState,
-    objective: PatchForcingObjective,
+    losses: Callable[..., LossTerms],
     recipe: Recipe,
     batch: Batch,
     step: int,
@@ -132,20 +152,14 @@ def _train_step(
     Returns the loss and the gradient's norm before clipping.
     """
     generator = CountedGenerator(recipe.seed, torch.arange(len(batch.x_1)), step, device)
-    x_1, condition = batch.x_1.to(device), batch.condition.to(device)
     dropped = generator.fork("label dropout").uniform() < recipe.label_dropout
-    condition = state.model.drop_condition(condition, dropped)
+    condition = state.model.drop_condition(batch.condition, dropped)
     kind = torch.device(device).type
     with torch.autocast(kind, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        loss = objective(state.model, x_1, condition, generator=generator)
+        loss = losses(state.model, batch.x_1, condition, generator=generator)
     loss.total.backward()
     weights = list(state.model.parameters())
     norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
-    if not (loss.total + norm).isfinite():
-        raise UserError(
-            f"loss is {loss.total.item():g}, gradient norm {norm.item():g} at step {step}: "
-            "checkpoints are intact; train in another --out with a lower --optimizer.lr"
-        )
     take_step(state.optimizer, recipe.optimizer.lr_at(step))
     update_ema(state.ema.parameters(), weights, step + 1, recipe.ema_decay)
     return LossTerms(*(term.detach() for term in loss)), norm

@@ -40,8 +40,10 @@ class OptimizerConfig:
 
     def build(self, weights: Iterable[nn.Parameter]) -> torch.optim.AdamW:
         """The optimizer over these weights."""
+        weights = list(weights)
+        fused = True if weights[0].is_cuda else None  # one kernel; elsewhere torch's own choice
         return torch.optim.AdamW(
-            weights, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
+            weights, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=fused
         )
 
     def lr_at(self, step: int) -> float:

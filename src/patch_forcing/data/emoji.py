@@ -1,0 +1,120 @@
+"""Emoji scenes: one emoji, of random size and place, on a two-colour gradient of random angle.
+
+Gradients are easy and drawings are hard, which is what per-patch time is about. Scenes are composed
+on the fly from (seed, sample id) on any device: there is no end to them, and no file of them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.data.atlas import TILE, Atlas, load_atlas
+from patch_forcing.data.batch import Batch
+from patch_forcing.models.config import DataInfo
+
+SCALES = (0.45, 0.9)
+"""The emoji's side, as a share of the scene's."""
+
+
+@dataclass(frozen=True)
+class EmojiSource:
+    """The scenes of an atlas made by `patch-forcing data emoji`."""
+
+    path: str = "data/emoji"
+    """Folder of the atlas."""
+    size: int = 64
+    """Height and width of a scene; 64 is the benchmark."""
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 1024:
+            raise UserError(f"data.size={self.size} is out of range: choose 16 to 1024")
+
+    def open(self) -> "EmojiScenes":
+        """Read the atlas. Raises UserError saying how to make it if it is not there."""
+        return EmojiScenes(load_atlas(Path(self.path)), self.size)
+
+
+class EmojiScenes:
+    """Endless scenes; the class of a scene is its emoji's subgroup.
+
+    Scenes of another seed are held out: they share the drawings, not place, size and background.
+    """
+
+    def __init__(self, atlas: Atlas, size: int = 64):
+        self.atlas = atlas
+        self.shape = (3, size, size)
+        self.num_classes = len(atlas.subgroups)
+        self.info = DataInfo(class_names=atlas.subgroups)
+        straight = atlas.tiles.permute(0, 3, 1, 2)  # (M, 4, 128, 128)
+        alpha = straight[:, 3:]
+        # colours are mixed in proportion to their coverage: premultiplied, rounded
+        colour = ((straight[:, :3].to(torch.int32) * alpha + 127) // 255).to(torch.uint8)
+        self._tiles = torch.cat([colour, alpha], dim=1)
+        self._on: dict[torch.device, Tensor] = {}
+
+    def batch(
+        self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
+    ) -> Batch:
+        """The next batch_size scenes."""
+        ids = torch.arange(step * batch_size, (step + 1) * batch_size)
+        x_1, emoji = self.scenes(seed, ids, device)
+        return Batch(x_1, self.atlas.labels.to(device)[emoji])
+
+    def scenes(
+        self, seed: int, ids: Int64[Tensor, "B"], device: torch.device | str = "cpu"
+    ) -> tuple[Float[Tensor, "B 3 H W"], Int64[Tensor, "B"]]:
+        """Scenes in [−1, 1] and which emoji each shows: functions of (seed, id) alone."""
+        generator = CountedGenerator(seed, ids & 0xFFFFFFFF, device=device).fork("emoji scene")
+        u = generator.uniform(11)  # (B, 11)
+        emoji = (u[:, 0] * len(self._tiles)).long()
+        low, high = SCALES
+        scale = low + (high - low) * u[:, 1]
+        corner = (1 - scale[:, None]) * u[:, 2:4]  # left, top
+        drawing = self._drawings(emoji, scale, corner)  # (B, 4, H, W)
+        background = _gradient(self.shape[1], u[:, 4], u[:, 5:8], u[:, 8:11])
+        return 2 * (drawing[:, :3] + (1 - drawing[:, 3:]) * background) - 1, emoji
+
+    def _drawings(
+        self, emoji: Int64[Tensor, "B"], scale: Float[Tensor, "B"], corner: Float[Tensor, "B 2"]
+    ) -> Float[Tensor, "B 4 H W"]:
+        """Tiles placed on transparent scenes, premultiplied, in [0, 1]."""
+        device, size = emoji.device, self.shape[1]
+        if device not in self._on:
+            self._on[device] = self._tiles.to(device)
+        tiles = self._on[device][emoji].float() / 255  # (B, 4, 128, 128)
+        columns = coverage(size, size * corner[:, 0], size * scale)
+        rows = coverage(size, size * corner[:, 1], size * scale)  # (B, H, 128)
+        return rows[:, None] @ tiles @ columns[:, None].mT
+
+
+def coverage(
+    size: int, start: Float[Tensor, "B"], length: Float[Tensor, "B"], cells: int = TILE
+) -> Float[Tensor, "B {size} {cells}"]:
+    """How much of each cell of a row each pixel holds: the exact mean of the linear interpolation.
+
+    The row's cells lie on [start, start + length] of `size` pixels; beyond it the row is zero.
+    Weight (i, j) is the mean over pixel i of cell j's hat function, so neither shrinking aliases
+    nor enlarging shows blocks. Pixels inside have weights that sum to 1.
+    """
+    edges = torch.arange(size + 1, device=start.device)
+    source = (edges - start[:, None]) * (cells / length[:, None])  # (B, size + 1), in cells
+    centres = torch.arange(cells, device=start.device) + 0.5
+    x = (source[:, :, None] - centres).clamp(-1, 1)
+    below = 0.5 + x - 0.5 * x * x.abs()  # ∫ hat from −∞ to x
+    return (below[:, 1:] - below[:, :-1]) * (length / cells)[:, None, None]
+
+
+def _gradient(
+    size: int, angle: Float[Tensor, "B"], first: Float[Tensor, "B 3"], last: Float[Tensor, "B 3"]
+) -> Float[Tensor, "B 3 H W"]:
+    """From one colour to the other, corner to corner along `angle` (in turns)."""
+    places = (torch.arange(size, device=angle.device) + 0.5) / size - 0.5
+    cos, sin = torch.cos(2 * torch.pi * angle), torch.sin(2 * torch.pi * angle)
+    along = cos[:, None, None] * places + sin[:, None, None] * places[:, None]  # (B, H, W)
+    share = (along / (cos.abs() + sin.abs())[:, None, None] + 0.5)[:, None]
+    return first[:, :, None, None] * (1 - share) + last[:, :, None, None] * share

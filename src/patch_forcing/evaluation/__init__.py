@@ -1,0 +1,1 @@
+"""How good samples are: features, distances, coverage. Knows no sampler and no generator."""

@@ -1,0 +1,169 @@
+"""The emoji feature network: names the emoji of a scene, and its last layer measures scenes.
+
+It comes with the package, trained by benchmarks/emoji_features.py, with the statistics of real
+scenes: so samples can be measured without the atlas.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.evaluation.metrics import FeatureStatistics
+
+SIZE = 64
+"""Height and width of the images that the network sees; others are resized."""
+_WIDTHS = (48, 96, 128, 144)
+_BLOCKS = (1, 2, 2, 2)
+_FOLDER = Path(__file__).parent.parent / "bundled" / "features" / "emoji"
+_CONFIG, _WEIGHTS = "config.json", "features.safetensors"
+
+_conv = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
+
+
+class _Residual(nn.Module):
+    """Two convolutions beside a shortcut (He et al. 2016)."""
+
+    def __init__(self, channels: int, width: int, stride: int):
+        super().__init__()
+        self.conv1, self.norm1 = _conv(channels, width, stride=stride), nn.BatchNorm2d(width)
+        self.conv2, self.norm2 = _conv(width, width), nn.BatchNorm2d(width)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != width:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride), nn.Conv2d(channels, width, 1, bias=False)
+            )
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        inner = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
+
+
+class EmojiNet(nn.Module):
+    """A small residual network: (B, 3, 64, 64) in [−1, 1] → features (B, 144), and names.
+
+    num_drawings: how many different drawings there are to name.
+    """
+
+    def __init__(self, num_drawings: int):
+        super().__init__()
+        channels = 32
+        layers: list[nn.Module] = [_conv(3, channels), nn.BatchNorm2d(channels), nn.ReLU()]
+        for width, blocks in zip(_WIDTHS, _BLOCKS, strict=True):
+            for block in range(blocks):
+                layers.append(_Residual(channels, width, stride=2 if block == 0 else 1))
+                channels = width
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(channels, num_drawings)
+
+    def forward(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
+        return self.body(x)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the network sees in M images: features (M, 144), drawing and class (M,) of each."""
+
+    features: Float[Tensor, "M F"]
+    drawings: Int64[Tensor, "M"]
+    classes: Int64[Tensor, "M"]
+
+
+@dataclass(frozen=True)
+class EmojiFeatures:
+    """The network with what its numbers mean.
+
+    classes: (drawings,) the class of each drawing. class_names: the emoji's subgroups.
+    reference: of real scenes. atlas: which atlas all this belongs to.
+    """
+
+    network: EmojiNet
+    classes: Int64[Tensor, "drawings"]
+    class_names: tuple[str, ...]
+    reference: FeatureStatistics
+    atlas: str
+
+    def to(self, device: torch.device | str) -> "EmojiFeatures":
+        """The same, computing on that device."""
+        return EmojiFeatures(
+            self.network.to(device),
+            self.classes.to(device),
+            self.class_names,
+            self.reference,
+            self.atlas,
+        )
+
+    @torch.no_grad()
+    def read(self, images: UInt8[Tensor, "M 3 H W"], batch_size: int = 1000) -> Reading:
+        """Features and names of images, on the CPU. Sizes other than 64 × 64 are resized."""
+        features, drawings = [], []
+        for some in images.split(batch_size):
+            x = some.to(self.classes.device).float() / 127.5 - 1
+            if x.shape[-2:] != (SIZE, SIZE):
+                x = F.interpolate(x, (SIZE, SIZE), mode="bilinear", antialias=True)
+            seen = self.network(x)
+            features.append(seen.cpu())
+            drawings.append(self.network.head(seen).argmax(dim=1).cpu())
+        named = torch.cat(drawings)
+        return Reading(torch.cat(features), named, self.classes.cpu()[named])
+
+    def save(self, folder: Path) -> None:
+        """Write the folder that `load_emoji_features` reads; weights in fp16."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"network.{name}": tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in self.network.state_dict().items()
+        }
+        tensors |= {
+            "classes": self.classes,
+            "reference.mean": self.reference.mean,
+            "reference.covariance": self.reference.covariance,
+        }
+        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, folder / _WEIGHTS)
+        config = {
+            "format": 1,
+            "atlas": self.atlas,
+            "reference_count": self.reference.count,
+            "class_names": self.class_names,
+        }
+        text = json.dumps(config, ensure_ascii=False, indent=1)
+        (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def load_emoji_features(
+    folder: Path = _FOLDER, device: torch.device | str = "cpu"
+) -> EmojiFeatures:
+    """The feature network that comes with the package, or another one.
+
+    Raises UserError if the folder does not hold one.
+    """
+    try:
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(folder / _WEIGHTS)
+        weights = {
+            name.removeprefix("network."): tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+            if name.startswith("network.")
+        }
+        network = EmojiNet(len(tensors["classes"]))
+        network.load_state_dict(weights)
+        reference = FeatureStatistics(
+            tensors["reference.mean"], tensors["reference.covariance"], config["reference_count"]
+        )
+        names, atlas = tuple(config["class_names"]), config["atlas"]
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{folder} holds no emoji feature network ({reason}): install the package again"
+        ) from None
+    network.eval().requires_grad_(False)
+    features = EmojiFeatures(network, tensors["classes"], names, reference, atlas)
+    return features.to(device)
