@@ -96,7 +96,9 @@ def main() -> None:
         """Features, what was read, what it was."""
         parts = []
         for first in range(start, start + count, 1000):
-            images, emoji = uint8_scenes(data, seed, first, min(1000, start + count - first), device)
+            images, emoji = uint8_scenes(
+                data, seed, first, min(1000, start + count - first), device
+            )
             reading = features.read(images)
             parts.append((reading.features, reading.drawings, emoji.cpu()))
         return tuple(torch.cat(column) for column in zip(*parts, strict=True))

@@ -6,7 +6,6 @@ Numbers: As Easy as 1, 2, 3", SC 2011), computed with integer tensor operations:
 every device.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -52,16 +51,18 @@ class CountedGenerator:
 
     def __init__(
         self,
-        seeds: int | Sequence[int],
+        seeds: int | Sequence[int] | Int64[Tensor, "..."],
         ids: Sequence[int] | Int64[Tensor, "B"] = (0,),
-        step: int = 0,
+        step: int | Int64[Tensor, "..."] = 0,
         device: torch.device | str | None = None,
     ):
-        seed_rows = torch.tensor([seeds] if isinstance(seeds, int) else list(seeds), device=device)
-        id_rows = torch.as_tensor(ids, dtype=torch.int64, device=device)
-        self.seeds, self.ids = torch.broadcast_tensors(seed_rows, id_rows)
-        # a tensor, so that a compiled training step is compiled once
-        self._step = torch.tensor(step & _MASK, device=device)
+        # tensors, the step too: a compiled training step is then compiled once
+        self.seeds, self.ids, self.step = torch.broadcast_tensors(
+            *(
+                torch.as_tensor(words, dtype=torch.int64, device=device)
+                for words in (seeds, ids, step)
+            )
+        )
         self._purpose = 0
         self._draws = 0
 
@@ -70,8 +71,8 @@ class CountedGenerator:
 
         A function of the purpose alone: forked again for the same one, they start again.
         """
-        child = copy.copy(self)
-        child._purpose, child._draws = _crc32(purpose, self._purpose), 0
+        child = CountedGenerator(self.seeds, self.ids, self.step)
+        child._purpose = _crc32(purpose, self._purpose)
         return child
 
     def _bits(self, count: int) -> Int64[Tensor, "B {count}"]:
@@ -82,7 +83,7 @@ class CountedGenerator:
             [
                 blocks.expand_as(rows),
                 torch.full_like(rows, (self._purpose + self._draws) & _MASK),
-                self._step.expand_as(rows),
+                (self.step & _MASK)[:, None].expand_as(rows),
                 rows & _MASK,
             ],
             dim=-1,

@@ -1,0 +1,480 @@
+"""The paper's claims on emoji scenes: timesteps, samplers, difficulty, guidance.
+
+    python benchmarks/emoji.py --atlas data/emoji --work runs/emoji --out docs/results/emoji
+
+Trains the models it needs, samples and measures them, and appends each result to OUT/rows.jsonl as
+soon as it has it; run again, it goes on with what is missing. Tables and charts:
+benchmarks/emoji_report.py.
+"""
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from patch_forcing.core.difficulty import difficulty, easy_set
+from patch_forcing.core.patches import patch_grid, pool
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.registry import build
+from patch_forcing.core.time import PatchTime
+from patch_forcing.data.atlas import atlas_hash
+from patch_forcing.data.emoji import EmojiScenes, EmojiSource
+from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
+from patch_forcing.evaluation.metrics import (
+    FeatureStatistics,
+    frechet_distance,
+    precision_recall,
+)
+from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.loading import load_model
+from patch_forcing.runs.find import find_model
+from patch_forcing.runs.generate import generate
+from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.trainer import train
+from patch_forcing.sampling.grids import uniform_grid
+from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Interval
+from patch_forcing.sampling.samplers import SAMPLERS, steps_within
+from patch_forcing.training.optim import OptimizerConfig
+
+HELD_OUT = 1004
+"""Seed of the real scenes that samples are compared with; no model or network learnt from it."""
+SIT, LTG, GROUPED = "shared-uniform", "ltg", "ltg:levels=8"
+HEADLINE = (SIT, LTG, GROUPED)
+OTHERS = (
+    "shared-logit-normal",
+    "independent-uniform",
+    "mean-controlled:sharpness=1",
+    "mean-controlled:sharpness=4",
+    "mean-controlled:sharpness=10",
+    "tg",
+    "ltg:levels=4",
+    "ltg:levels=16",
+    "ltg:levels=32",
+)
+BUDGETS = (25, 50, 100)
+PAPER = ("dual-loop", "random-order", "look-ahead")
+"""With the paper's settings: easy_fraction 0.4, inner_steps 4, context_ratio 1.4."""
+GRID = {
+    "dual-loop": [
+        f"dual-loop:easy_fraction={p},inner_steps={n}" for p in (0.2, 0.4, 0.6) for n in (2, 4)
+    ],
+    "look-ahead": [
+        f"look-ahead:easy_fraction={p},context_ratio={r}"
+        for p in (0.2, 0.4, 0.6)
+        for r in (1.1, 1.4, 2.0)
+    ],
+}
+"""What is searched on seed 0, at 50 evaluations, and reported on the other seeds."""
+SCALES = (1.25, 1.5, 2.0, 3.0)
+INTERVALS: tuple[Interval | None, ...] = (None, (0.1, 0.8))
+TIMES = tuple(round(0.1 * k, 1) for k in range(1, 10))
+RATIOS = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything; one size for all rows of a patch side."""
+
+    network: Network
+    steps: int
+    batch_size: int
+    samples: int
+    lr: float = 4e-4
+    warmup_steps: int = 500
+    ema_decay: float = 0.999
+
+    def recipe(self, atlas: str, timesteps: str, seed: int, gpu: bool) -> Recipe:
+        """What a model is trained by."""
+        return Recipe(
+            data=EmojiSource(path=atlas),
+            network=self.network,
+            optimizer=OptimizerConfig(lr=self.lr, warmup_steps=self.warmup_steps),
+            timesteps=timesteps,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            ema_decay=self.ema_decay,
+            precision="bf16" if gpu else "fp32",
+            compile=gpu,
+            seed=seed,
+            checkpoint_every=self.steps,
+            log_every=min(100, self.steps),
+        )
+
+
+SIZES = {
+    "p8": Size(Network(8, 384, 12, 6), steps=4000, batch_size=512, samples=10_000),
+    "p4": Size(Network(4, 384, 12, 6), steps=4000, batch_size=256, samples=10_000),
+    "smoke": Size(Network(16, 32, 2, 2), steps=4, batch_size=8, samples=24, warmup_steps=1),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One training: a size, a distribution of times, a seed."""
+
+    size: str
+    timesteps: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Also the folder's."""
+        return f"{self.size}-{self.timesteps.translate(str.maketrans(':=', '--'))}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One set of samples: a sampler as the registry writes it, a budget, guidance."""
+
+    sampler: str
+    nfe: int
+    guidance: float = 1.0
+    interval: Interval | None = None
+
+
+Row = dict[str, Any]
+
+
+def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Model, list[Sampling]]]:
+    """Every model that the tables need, with what is measured on it; an empty list: difficulty.
+
+    rows: results so far; the search on seed 0 decides what is sampled from the others.
+    """
+    seeds = (0, 1, 2)
+    if "timesteps" in tables:
+        yield from (
+            (Model(size, name, seed), [Sampling("euler", 50)])
+            for seed in seeds
+            for name in HEADLINE
+        )
+        yield from ((Model(size, name, 0), [Sampling("euler", 50)]) for name in OTHERS)
+    if "samplers" in tables:
+        for name in (LTG, GROUPED):
+            yield (
+                Model(size, name, 0),
+                [Sampling(spec, 50) for specs in GRID.values() for spec in specs],
+            )
+        for seed in seeds:
+            yield Model(size, SIT, seed), [Sampling("euler", nfe) for nfe in BUDGETS]
+            for name in (LTG, GROUPED):
+                best = [best_of(size, name, kind, rows) for kind in GRID]
+                chosen = dict.fromkeys(("euler", *PAPER, *filter(None, best)))
+                yield (
+                    Model(size, name, seed),
+                    [Sampling(spec, nfe) for spec in chosen for nfe in BUDGETS],
+                )
+    if "difficulty" in tables:
+        yield from ((Model(size, name, seed), []) for seed in seeds for name in (LTG, GROUPED))
+    if "guidance" in tables:
+        for name, samplers in ((SIT, ("euler",)), (LTG, ("euler", "dual-loop", "look-ahead"))):
+            yield (
+                Model(size, name, 0),
+                [
+                    Sampling(sampler, 50, scale, interval)
+                    for sampler in samplers
+                    for scale in SCALES
+                    for interval in INTERVALS
+                ],
+            )
+
+
+def best_of(size: str, timesteps: str, kind: str, rows: list[Row]) -> str | None:
+    """The sampler of that kind with the lowest distance on seed 0 at 50 evaluations."""
+    found = [
+        row
+        for row in rows
+        if row["model"] == asdict(Model(size, timesteps, 0))
+        and row["kind"] == "samples"
+        and row["sampling"]["sampler"] in GRID[kind]
+        and row["sampling"]["nfe"] == 50
+        and row["sampling"]["guidance"] == 1
+    ]
+    if len(found) < len(GRID[kind]):
+        return None
+    return min(found, key=lambda row: row["fd"])["sampling"]["sampler"]
+
+
+# what a worker does ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Real:
+    """Real scenes that samples are held against, and the labels that are asked for."""
+
+    labels: Tensor
+    features: Tensor
+    statistics: FeatureStatistics
+
+
+def real_scenes(data: EmojiScenes, features: EmojiFeatures, count: int, device: str) -> Real:
+    """Held-out scenes, as many as samples: precision and recall need equal counts."""
+    seen, labels = [], []
+    for start in range(0, count, 1000):
+        x, emoji = data.scenes(HELD_OUT, torch.arange(start, min(start + 1000, count)), device)
+        images = ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        seen.append(features.read(images).features)
+        labels.append(data.atlas.labels[emoji.cpu()])
+    found = torch.cat(seen)
+    return Real(torch.cat(labels), found, FeatureStatistics.of(found))
+
+
+def measure(
+    model: PatchDiT, sampling: Sampling, features: EmojiFeatures, real: Real, device: str
+) -> Row:
+    """Sample as many images as there are real scenes, with their labels, and measure them."""
+    sampler = build("sampler", SAMPLERS, sampling.sampler)
+    guidance = None
+    if sampling.guidance != 1:
+        guidance = ClassifierFreeGuidance(sampling.guidance, sampling.interval)
+    grid = uniform_grid(steps_within(sampler, sampling.nfe, 1 if guidance is None else 2))
+    count = len(real.labels)
+    started = time.perf_counter()
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+        batches = list(
+            generate(
+                model,
+                sampler,
+                grid,
+                range(count),
+                real.labels.tolist(),
+                guidance=guidance,
+                batch_size=min(2500, count),
+            )
+        )
+    seconds = time.perf_counter() - started
+    read = features.read(torch.cat([batch.images for batch in batches]))
+    right = (read.classes == real.labels).float()
+    per_class = [float(right[real.labels == label].mean()) for label in real.labels.unique()]
+    near = precision_recall(real.features.to(device), read.features.to(device))
+    return {
+        "kind": "samples",
+        "sampling": asdict(sampling),
+        "nfe": sum(batch.nfe * len(batch.seeds) for batch in batches) / count,
+        "fd": frechet_distance(FeatureStatistics.of(read.features), features.reference),
+        "precision": near.precision,
+        "recall": near.recall,
+        "accuracy": float(right.mean()),
+        "class_accuracy": sum(per_class) / len(per_class),
+        "samples": count,
+        "seconds": round(seconds, 2),
+    }
+
+
+@torch.no_grad()
+def measure_difficulty(model: PatchDiT, data: EmojiScenes, count: int, device: str) -> Row:
+    """Predicted difficulty against the squared error it should be, on held-out scenes.
+
+    Per time: rank correlation over all patches, and within images; predicted and true means in ten
+    bins of equal count. Then hard patches at that time with the easy 40 % ahead, as context.
+    """
+    path = LinearPath(model.patch_size)
+    patches = patch_grid(data.shape[1:], model.patch_size)
+    tokens = patches[0] * patches[1]
+    x_1, emoji = data.scenes(HELD_OUT, torch.arange(count), device)
+    labels = data.atlas.labels.to(device)[emoji]
+    noise = CountedGenerator(HELD_OUT, torch.arange(count), device=device).fork("difficulty")
+    x_0 = noise.normal(*data.shape)
+
+    def look(time: PatchTime) -> tuple[Tensor, Tensor]:
+        """Predicted and true squared error of every patch, (count, N)."""
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+            output = model(path.interpolate(x_0, x_1, time), time, labels)
+        error = (output.velocity.float() - (x_1 - x_0)).square().mean(dim=1, keepdim=True)
+        return difficulty(output.logvar, model.patch_size), pool(error, model.patch_size)
+
+    by_time, by_context = [], []
+    for t in TIMES:
+        times = torch.full((count,), t, device=device)
+        predicted, true = look(PatchTime.shared(times, tokens))
+        order = predicted.flatten().argsort()
+        bins = [part for part in order.chunk(10) if len(part)]
+        by_time.append(
+            {
+                "t": t,
+                "rank_correlation": rank_correlation(predicted.flatten(), true.flatten()),
+                "within_images": float(rank_correlations(predicted, true).nanmean()),
+                "predicted": [float(predicted.flatten()[part].mean()) for part in bins],
+                "true": [float(true.flatten()[part].mean()) for part in bins],
+            }
+        )
+        easy = easy_set(predicted, 0.4)
+        for ratio in RATIOS:
+            ahead = min(1.0, ratio * t)
+            predicted_r, true_r = look(PatchTime.two_level(easy, ahead, t))
+            by_context.append(
+                {
+                    "t": t,
+                    "ratio": ratio,
+                    "predicted": float(predicted_r[~easy].mean()),
+                    "true": float(true_r[~easy].mean()),
+                }
+            )
+    return {"kind": "difficulty", "scenes": count, "by_time": by_time, "by_context": by_context}
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's, of two lists."""
+    return float(rank_correlations(a[None], b[None])[0])
+
+
+def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's, of each row; ties, which real numbers hardly have, count in order."""
+    ranks = [x.argsort(dim=1).argsort(dim=1).double() for x in (a, b)]
+    centred = [rank - rank.mean(dim=1, keepdim=True) for rank in ranks]
+    norms = [x.norm(dim=1) for x in centred]
+    return (centred[0] * centred[1]).sum(dim=1) / (norms[0] * norms[1])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model and what is missing of its results."""
+
+    model: Model
+    samplings: tuple[Sampling, ...]
+    wants_difficulty: bool
+
+
+def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) -> None:
+    """Train the model unless it is there, then measure; each result is handed over at once."""
+    model, device = task.model, options.device
+    torch.set_num_threads(max(1, torch.get_num_threads() // options.jobs))
+    size = SIZES[model.size]
+    run = options.work / model.name
+    recipe = size.recipe(str(options.atlas), model.timesteps, model.seed, device != "cpu")
+    outcome = train(model.name, recipe, run, device=device, progress=False)
+    about = {
+        "model": asdict(model),
+        "commit": commit(),
+        "hardware": hardware(device),
+        "versions": versions(),
+        "atlas": atlas_hash(options.atlas),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    if outcome.seconds:
+        log = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        last = json.loads(log[-1])
+        recorded = {**asdict(recipe), "data": "emoji scenes"}
+        put({**about, "kind": "training", "seconds": outcome.seconds, "recipe": recorded, **last})
+    network = load_model(find_model(run), device)
+    if device != "cpu":
+        network.compile(dynamic=False)
+    data = EmojiSource(path=str(options.atlas)).open()
+    features = load_emoji_features(device=device)
+    if task.wants_difficulty:
+        count = min(2000, size.samples)
+        put({**about, **measure_difficulty(network, data, count, device)})
+    real = real_scenes(data, features, size.samples, device)
+    if task.samplings:
+        floor = frechet_distance(real.statistics, features.reference)
+        for sampling in task.samplings:
+            put({**about, **measure(network, sampling, features, real, device), "floor": floor})
+
+
+# the run --------------------------------------------------------------------------------------
+
+
+def missing(options: argparse.Namespace, rows: list[Row]) -> list[Task]:
+    """One task for each model that lacks results, in the order of the tables."""
+    done = {json.dumps([row["model"], row.get("sampling", row["kind"])]) for row in rows}
+
+    def lacks(model: Model, what: object) -> bool:
+        # what was read back from JSON has lists for tuples
+        return json.dumps([asdict(model), what]) not in done
+
+    tasks: dict[Model, Task] = {}
+    for size in options.sizes:
+        for model, samplings in claims(size, options.tables, rows):
+            before = tasks.get(model, Task(model, (), False))
+            new = [one for one in samplings if lacks(model, asdict(one))]
+            wants = not samplings and lacks(model, "difficulty")
+            together = tuple(dict.fromkeys((*before.samplings, *new)))
+            tasks[model] = Task(model, together, before.wants_difficulty or wants)
+    chosen = [task for task in tasks.values() if task.samplings or task.wants_difficulty]
+    return [task for task in chosen if not options.only or task.model.name in options.only]
+
+
+def _child(task: Task, options: argparse.Namespace, queue: Any) -> None:
+    try:
+        work(task, options, queue.put)
+    except Exception as error:  # the parent reports it, and goes on with the others
+        queue.put(f"{task.model.name}: {type(error).__name__}: {error}")
+        raise
+
+
+def run_all(tasks: list[Task], options: argparse.Namespace, file: Path) -> list[str]:
+    """Up to `jobs` tasks at once, each in its own process; returns what failed."""
+    context = multiprocessing.get_context("spawn")
+    queue: Any = context.Queue()
+    running: list[Any] = []
+    failed: list[str] = []
+    waiting = list(tasks)
+    while waiting or running or not queue.empty():
+        running = [process for process in running if process.is_alive()]
+        while waiting and len(running) < options.jobs:
+            process = context.Process(target=_child, args=(waiting.pop(0), options, queue))
+            process.start()
+            running.append(process)
+        while not queue.empty():
+            row = queue.get()
+            if isinstance(row, str):
+                failed.append(row)
+                print(row, flush=True)
+                continue
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+            print(short(row), flush=True)
+        time.sleep(0.2)
+    return failed
+
+
+def short(row: Row) -> str:
+    """One line for the terminal."""
+    name = f"{time.strftime('%H:%M:%S')} {Model(**row['model']).name}"
+    if row["kind"] == "samples":
+        how = " ".join(str(value) for value in row["sampling"].values() if value not in (None, 1.0))
+        return (
+            f"{name} {how}: FD {row['fd']:.2f}, accuracy {row['accuracy']:.1%}, precision "
+            f"{row['precision']:.2f}, recall {row['recall']:.2f}, {row['seconds']} s"
+        )
+    if row["kind"] == "training":
+        return f"{name}: {row['seconds']:.0f} s, {row['images_per_second']} img/s, loss {row['velocity']:.4f}"
+    return f"{name}: " + ", ".join(f"{e['t']}: {e['rank_correlation']:.2f}" for e in row["by_time"])
+
+
+def main() -> None:
+    """Do what is missing; twice, since the search on seed 0 decides what else is sampled."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
+    parser.add_argument("--work", type=Path, default=Path("runs/emoji"), help="training runs")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/emoji"))
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["p8", "p4"])
+    everything = ["timesteps", "samplers", "difficulty", "guidance"]
+    parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
+    parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")
+    parser.add_argument("--jobs", type=int, default=1, help="models at once")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "rows.jsonl"
+    failed: list[str] = []
+    for _ in range(2):
+        rows = []
+        if file.exists():
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        failed += run_all(missing(options, rows), options, file)
+    if failed:
+        raise SystemExit(f"{len(failed)} failed: {'; '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
