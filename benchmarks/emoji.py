@@ -89,8 +89,8 @@ class Size:
     steps: int
     batch_size: int
     samples: int
-    lr: float = 4e-4
-    warmup_steps: int = 500
+    lr: float = 6e-4
+    warmup_steps: int = 300
     ema_decay: float = 0.999
 
     def recipe(self, atlas: str, timesteps: str, seed: int, gpu: bool) -> Recipe:
@@ -106,14 +106,14 @@ class Size:
             precision="bf16" if gpu else "fp32",
             compile=gpu,
             seed=seed,
-            checkpoint_every=self.steps,
+            checkpoint_every=min(1000, self.steps),
             log_every=min(100, self.steps),
         )
 
 
 SIZES = {
-    "p8": Size(Network(8, 384, 12, 6), steps=4000, batch_size=512, samples=10_000),
-    "p4": Size(Network(4, 384, 12, 6), steps=4000, batch_size=256, samples=10_000),
+    "p8": Size(Network(8, 256, 10, 4), steps=2500, batch_size=512, samples=10_000),
+    "p4": Size(Network(4, 256, 10, 4), steps=2500, batch_size=512, samples=10_000),
     "smoke": Size(Network(16, 32, 2, 2), steps=4, batch_size=8, samples=24, warmup_steps=1),
 }
 
