@@ -271,3 +271,11 @@ def test_times_for_another_number_of_images_are_refused():
     time = pf.PatchTime(torch.rand(1, 2), torch.arange(16)[None] % 2)
     with pytest.raises(pf.UserError):
         model(x, time, torch.tensor([0, 1, 2]))
+
+
+def test_hidden_matrices_are_the_blocks_linear_weights():
+    model = pf.PatchDiT(pf.PatchDiTConfig(input_size=4, hidden_size=8, depth=2, num_heads=2))
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    found = [names[id(weight)] for weight in model.hidden_matrices()]
+    layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "adaLN_modulation.1")
+    assert found == [f"blocks.{i}.{layer}.weight" for i in range(2) for layer in layers]

@@ -37,7 +37,11 @@ def losses(run):
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])
-def test_a_resumed_run_is_bitwise_the_run_that_never_stopped(recipe, tmp_path, stop):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_resumed_run_is_bitwise_the_run_that_never_stopped(recipe, tmp_path, stop, optimizer):
+    recipe = dataclasses.replace(
+        recipe, optimizer=dataclasses.replace(recipe.optimizer, name=optimizer)
+    )
     whole = train("digits", recipe, tmp_path / "whole", progress=False)
     train("digits", dataclasses.replace(recipe, steps=stop), tmp_path / "parts", progress=False)
     parts = train("digits", recipe, tmp_path / "parts", progress=False)
@@ -215,3 +219,14 @@ def test_patches_that_do_not_tile_the_image_stop_before_anything_is_written(reci
             progress=False,
         )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow  # a minute of compilation
+@pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=2", "shared-uniform"])
+def test_a_compiled_run_learns_as_the_plain_one(recipe, tmp_path, timesteps):
+    recipe = dataclasses.replace(recipe, timesteps=timesteps)
+    train("digits", recipe, tmp_path / "plain", progress=False)
+    compiled = dataclasses.replace(recipe, compile=True)
+    train("digits", compiled, tmp_path / "compiled", progress=False)
+    plain = [value for _, value in losses(tmp_path / "plain")]
+    assert [value for _, value in losses(tmp_path / "compiled")] == pytest.approx(plain, rel=1e-3)

@@ -1,4 +1,4 @@
-"""Warm-up, and steps as torch's AdamW takes them."""
+"""Warm-up, and steps as torch's AdamW and Muon take them."""
 
 import pytest
 import torch
@@ -17,17 +17,46 @@ def test_learning_rate_rises_linearly_then_stays():
 def test_a_step_is_adamw_with_that_learning_rate():
     ours, theirs = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
     config = OptimizerConfig(lr=0.1, warmup_steps=1, weight_decay=0.01, betas=(0.8, 0.9))
-    optimizer = config.build([ours])
+    optimizers = config.build([ours])
     oracle = torch.optim.AdamW([theirs], lr=1.0, weight_decay=0.01, betas=(0.8, 0.9))
     for step in range(4):
         for weight in (ours, theirs):
             (weight * torch.tensor([1.0, -2.0, 3.0])).square().sum().backward()
-        take_step(optimizer, config.lr_at(step))
+        take_step(optimizers, config.lr_at(step))
         oracle.param_groups[0]["lr"] = 0.05 if step == 0 else 0.1
         oracle.step()
         oracle.zero_grad()
         assert ours.equal(theirs)
         assert ours.grad is None
+
+
+def test_muon_takes_the_matrices_and_adamw_the_rest():
+    torch.manual_seed(0)
+    start = [
+        torch.randn(4, 6),
+        torch.randn(5),
+        torch.randn(3, 4),
+    ]  # a hidden matrix, a bias, a table
+    ours = [nn.Parameter(tensor.clone()) for tensor in start]
+    theirs = [nn.Parameter(tensor.clone()) for tensor in start]
+    config = OptimizerConfig(name="muon", lr=0.1, warmup_steps=0, betas=(0.8, 0.9))
+    optimizers = config.build(ours, matrices=[ours[0]])
+    muon = torch.optim.Muon([theirs[0]], lr=0.1, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(theirs[1:], lr=0.1, weight_decay=0.0, betas=(0.8, 0.9))
+    for _ in range(3):
+        for weights in (ours, theirs):
+            sum(weight.sin().square().sum() for weight in weights).backward()
+        take_step(optimizers, config.lr_at(0))
+        for oracle in (muon, adamw):
+            oracle.step()
+            oracle.zero_grad()
+        assert all(a.equal(b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_adamw_takes_the_matrices_too_unless_muon_is_chosen():
+    weights = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
+    (adamw,) = OptimizerConfig().build(weights, matrices=weights[:1])
+    assert adamw.param_groups[0]["params"] == weights
 
 
 @pytest.mark.parametrize(

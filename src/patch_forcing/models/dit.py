@@ -70,6 +70,10 @@ class PatchDiT(nn.Module):
                 _zero(module[1])
         _zero(self.final_layer.linear)
 
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The 2-D weights inside the blocks: what optimizers for matrices are made for."""
+        return [weight for weight in self.blocks.parameters() if weight.ndim == 2]
+
     @property
     def patch_size(self) -> int:
         """P."""

@@ -24,7 +24,7 @@ class TrainingState(NamedTuple):
 
     model: PatchDiT
     ema: PatchDiT
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
@@ -63,7 +63,7 @@ def save_checkpoint(run: Path, step: int, state: TrainingState) -> Path:
         for name, model in (("model", state.model), ("ema", state.ema)):
             (folder / name).mkdir()
             write_files(folder / name, model.description())
-        write_tensors(folder / _OPTIMIZER, _flat(state.optimizer))
+        write_tensors(folder / _OPTIMIZER, _flat(state.optimizers))
         write_manifest(folder)
     return path
 
@@ -86,7 +86,7 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
     try:
         state.model.load_state_dict(load_file(checkpoint / "model" / WEIGHTS))
         state.ema.load_state_dict(load_file(ema_folder(checkpoint) / WEIGHTS))
-        _fill(state.optimizer, load_file(checkpoint / _OPTIMIZER))
+        _fill(state.optimizers, load_file(checkpoint / _OPTIMIZER))
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{checkpoint} does not fit this run ({str(error).splitlines()[0]}): remove it to "
@@ -101,19 +101,21 @@ def keep_newest(run: Path, count: int) -> None:
         remove_folder(old)
 
 
-def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's tensors, named by weight and kind."""
+def _flat(optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """The optimizers' tensors, named by optimizer, weight and kind."""
     return {
-        f"{weight}.{name}": tensor
+        f"{number}.{weight}.{name}": tensor
+        for number, optimizer in enumerate(optimizers)
         for weight, tensors in optimizer.state_dict()["state"].items()
         for name, tensor in tensors.items()
     }
 
 
-def _fill(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
+def _fill(optimizers: list[torch.optim.Optimizer], flat: dict[str, Tensor]) -> None:
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for key, tensor in flat.items():
-        weight, name = key.split(".")
-        state.setdefault(int(weight), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+        number, weight, name = key.split(".")
+        states[int(number)].setdefault(int(weight), {})[name] = tensor
+    for optimizer, state in zip(optimizers, states, strict=True):
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})

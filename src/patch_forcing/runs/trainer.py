@@ -17,6 +17,7 @@ from tqdm import tqdm
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.time import PatchTime
 from patch_forcing.data.batch import Batch, TrainingData
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.models.dit import PatchDiT
@@ -39,6 +40,9 @@ from patch_forcing.training.optim import take_step
 KEEP = 3
 """Checkpoints kept: the newest, and two to fall back on."""
 _RESUME = "the same command resumes"
+
+
+Losses = Callable[[PatchDiT, Batch, CountedGenerator], LossTerms]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -119,29 +123,49 @@ def _initial_state(recipe: Recipe, data: TrainingData, device: torch.device | st
         torch.manual_seed(recipe.seed)
         model = recipe.network.build(data).to(device)
     ema = copy.deepcopy(model).eval().requires_grad_(False)
-    return TrainingState(model, ema, recipe.optimizer.build(model.parameters()))
+    return TrainingState(
+        model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())
+    )
 
 
-def _losses(recipe: Recipe, patch_size: int) -> Callable[..., LossTerms]:
-    """The objective; compiled whole, with its random draws, if the recipe says so."""
+def _losses(recipe: Recipe, patch_size: int) -> Losses:
+    """The objective with all its random draws; compiled, if the recipe says so."""
     objective = PatchForcingObjective(
         LinearPath(patch_size), recipe.timestep_sampler(), recipe.nll_weight
     )
-    if not recipe.compile:
-        return objective
 
-    @torch.compile(fullgraph=True)
-    def compiled(
-        model: PatchDiT, x_1: Tensor, condition: Tensor, generator: CountedGenerator
+    def draw(
+        x_1: Tensor, generator: CountedGenerator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        dropped = generator.fork("label dropout").uniform() < recipe.label_dropout
+        t = objective.draw_times(x_1, generator)
+        return dropped, objective.draw_noise(x_1, generator), t.values, t.index
+
+    def loss(
+        model: PatchDiT,
+        batch: Batch,
+        dropped: Tensor,
+        x_0: Tensor,
+        values: Tensor,
+        index: Tensor | None,
     ) -> LossTerms:
-        return objective(model, x_1, condition, generator=generator)
+        condition = model.drop_condition(batch.condition, dropped)
+        return objective(model, batch.x_1, condition, x_0=x_0, t=PatchTime(values, index))
 
-    return compiled
+    if recipe.compile:
+        # apart: in one graph, draws would be computed again wherever they are used
+        draw = torch.compile(draw, fullgraph=True)
+        loss = torch.compile(loss, fullgraph=True)
+
+    def losses(model: PatchDiT, batch: Batch, generator: CountedGenerator) -> LossTerms:
+        return loss(model, batch, *draw(batch.x_1, generator))
+
+    return losses
 
 
 def _train_step(
     state: TrainingState,
-    losses: Callable[..., LossTerms],
+    losses: Losses,
     recipe: Recipe,
     batch: Batch,
     step: int,
@@ -152,15 +176,13 @@ def _train_step(
     Returns the loss and the gradient's norm before clipping.
     """
     generator = CountedGenerator(recipe.seed, torch.arange(len(batch.x_1)), step, device)
-    dropped = generator.fork("label dropout").uniform() < recipe.label_dropout
-    condition = state.model.drop_condition(batch.condition, dropped)
     kind = torch.device(device).type
     with torch.autocast(kind, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        loss = losses(state.model, batch.x_1, condition, generator=generator)
+        loss = losses(state.model, batch, generator)
     loss.total.backward()
     weights = list(state.model.parameters())
     norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
-    take_step(state.optimizer, recipe.optimizer.lr_at(step))
+    take_step(state.optimizers, recipe.optimizer.lr_at(step))
     update_ema(state.ema.parameters(), weights, step + 1, recipe.ema_decay)
     return LossTerms(*(term.detach() for term in loss)), norm
 

@@ -41,15 +41,13 @@ class PatchForcingObjective:
         generator: Generator = None,
     ) -> LossTerms:
         """Loss of the batch x_1; noise and times are drawn from `generator` unless given."""
-        rows, cols = patch_grid(x_1.shape[-2:], self.path.patch_size)
         if x_0 is None:
-            x_0 = draw_normal(_for(generator, "noise"), *x_1.shape, device=x_1.device)
+            x_0 = self.draw_noise(x_1, generator)
         elif x_0.shape != x_1.shape:
             raise UserError(f"noise {tuple(x_0.shape)} for data {tuple(x_1.shape)}: give one shape")
         if t is None:
-            t = self.timesteps(
-                len(x_1), rows * cols, generator=_for(generator, "timesteps"), device=x_1.device
-            )
+            t = self.draw_times(x_1, generator)
+        rows, cols = patch_grid(x_1.shape[-2:], self.path.patch_size)
         time = as_patch_time(t, len(x_1), rows * cols)
         target = self.path.velocity(x_0, x_1)
         output = model(self.path.interpolate(x_0, x_1, time), time, condition)
@@ -58,6 +56,18 @@ class PatchForcingObjective:
             return LossTerms(velocity, velocity, velocity.new_zeros(()))
         nll = gaussian_nll(output.velocity, output.logvar, target)
         return LossTerms(velocity + self.nll_weight * nll, velocity, nll)
+
+    def draw_noise(
+        self, x_1: Float[Tensor, "B C H W"], generator: Generator = None
+    ) -> Float[Tensor, "B C H W"]:
+        """x_0 for the batch x_1."""
+        return draw_normal(_for(generator, "noise"), *x_1.shape, device=x_1.device)
+
+    def draw_times(self, x_1: Float[Tensor, "B C H W"], generator: Generator = None) -> PatchTime:
+        """Per-patch times for the batch x_1."""
+        rows, cols = patch_grid(x_1.shape[-2:], self.path.patch_size)
+        stream = _for(generator, "timesteps")
+        return self.timesteps(len(x_1), rows * cols, generator=stream, device=x_1.device)
 
 
 def _for(generator: Generator, purpose: str) -> Generator:

@@ -1,8 +1,9 @@
-"""AdamW with warm-up, as this family is trained."""
+"""AdamW, as this family is trained, or Muon, which learns as much in fewer steps; warm-up."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -14,6 +15,8 @@ from patch_forcing.core.errors import UserError
 class OptimizerConfig:
     """The optimizer of a recipe."""
 
+    name: Literal["adamw", "muon"] = "adamw"
+    """adamw; or muon (Jordan et al. 2024) for the matrices inside blocks, adamw for the rest."""
     lr: float = 1e-4
     """Learning rate after warm-up."""
     warmup_steps: int = 1000
@@ -38,22 +41,40 @@ class OptimizerConfig:
                 value = getattr(self, name)
                 raise UserError(f"optimizer.{name}={value} is out of range: choose {wanted}")
 
-    def build(self, weights: Iterable[nn.Parameter]) -> torch.optim.AdamW:
-        """The optimizer over these weights."""
-        weights = list(weights)
-        fused = True if weights[0].is_cuda else None  # one kernel; elsewhere torch's own choice
-        return torch.optim.AdamW(
-            weights, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=fused
+    def build(
+        self, weights: Iterable[nn.Parameter], matrices: Iterable[nn.Parameter] = ()
+    ) -> list[torch.optim.Optimizer]:
+        """The optimizers over these weights.
+
+        matrices: those of the weights that Muon takes, if it is chosen: 2-D, of hidden layers.
+        """
+        by_muon = list(matrices) if self.name == "muon" else []
+        taken = set(map(id, by_muon))
+        others = [weight for weight in weights if id(weight) not in taken]
+        fused = True if others[0].is_cuda else None  # one kernel; elsewhere torch's own choice
+        adamw = torch.optim.AdamW(
+            others, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=fused
         )
+        if not by_muon:
+            return [adamw]
+        # steps as long as AdamW's (Liu et al. 2025), so that one learning rate suits both
+        muon = torch.optim.Muon(
+            by_muon,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        return [adamw, muon]
 
     def lr_at(self, step: int) -> float:
         """The learning rate of step 0, 1, …: constant after warm-up, so that runs can go on."""
         return self.lr * min(1.0, (step + 1) / (self.warmup_steps + 1))
 
 
-def take_step(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """One optimizer step at this learning rate; gradients are cleared."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+def take_step(optimizers: Sequence[torch.optim.Optimizer], lr: float) -> None:
+    """One step of each at this learning rate; gradients are cleared."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
