@@ -1,6 +1,6 @@
 """Train the emoji feature network that comes with the package, and count its mistakes.
 
-    python benchmarks/emoji_features.py --atlas data/emoji --out src/patch_forcing/bundled/features/emoji
+    python benchmarks/emoji_features.py --atlas data/emoji --out FOLDER
 
 Scenes of three seeds: one to learn from, one held out to count on, one for reference statistics.
 """

@@ -9,7 +9,7 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PatchTime:
     """The U distinct times that one image holds, and which of them each of its N patches has.
 

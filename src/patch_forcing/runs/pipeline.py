@@ -9,7 +9,6 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
@@ -19,6 +18,7 @@ from patch_forcing.models.folder import CONFIG, WEIGHTS
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.generate import generate
+from patch_forcing.runs.progress import progress_bar
 from patch_forcing.sampling.grids import check_grid, uniform_grid
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Interval
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within
@@ -111,8 +111,7 @@ class Pipeline:
         grid = _grid(solver, cost, num_steps, nfe, time_grid)
         numbers = None if labels is None else self.label_numbers(labels)
         batches = []
-        hidden = None if progress is None else not progress
-        with tqdm(total=len(seeds), unit="image", disable=hidden) as bar:
+        with progress_bar(progress, total=len(seeds), unit="image") as bar:
             for batch in generate(
                 self.model,
                 solver,

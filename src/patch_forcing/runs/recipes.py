@@ -8,6 +8,7 @@ from patch_forcing.core.registry import build
 from patch_forcing.core.timesteps import TIMESTEPS, TimestepSampler
 from patch_forcing.data.batch import DataSource, TrainingData
 from patch_forcing.data.digits import Digits
+from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.training.optim import OptimizerConfig
@@ -49,7 +50,8 @@ class Recipe:
     network: Network
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     timesteps: str = "ltg"
-    """Training distribution of per-patch times: NAME or NAME:option=value,option=value."""
+    """Training distribution of per-patch times, NAME or NAME:option=value,option=value: ltg, tg,
+    shared-uniform, shared-logit-normal, independent-uniform, mean-controlled."""
     steps: int = 400_000
     """Optimizer steps in all."""
     batch_size: int = 256
@@ -119,6 +121,37 @@ RECIPES = {
         ),
         needs="two CPU cores, 2 minutes, nothing to download",
         reaches="98 % of samples read as the digit asked for, 100 % with guidance 2",
+    ),
+    "emoji-64": NamedRecipe(
+        Recipe(
+            data=EmojiSource(),
+            network=Network(patch_size=8, hidden_size=320, depth=10, num_heads=5),
+            optimizer=OptimizerConfig("muon", lr=2e-3, warmup_steps=500),
+            timesteps="ltg:levels=8",
+            steps=30_000,
+            batch_size=1024,
+            ema_decay=0.9995,
+            precision="bf16",
+            compile=True,
+            checkpoint_every=2000,
+        ),
+        needs="one H200 for half an hour; the atlas: patch-forcing data emoji",
+        reaches="not measured yet",
+    ),
+    "emoji-64-smoke": NamedRecipe(
+        Recipe(
+            data=EmojiSource(),
+            network=Network(patch_size=16, hidden_size=64, depth=2, num_heads=2),
+            optimizer=OptimizerConfig("muon", lr=2e-3, warmup_steps=5),
+            timesteps="ltg:levels=8",
+            steps=30,
+            batch_size=16,
+            ema_decay=0.9,
+            checkpoint_every=10,
+            log_every=5,
+        ),
+        needs="two CPU cores for seconds; the atlas: patch-forcing data emoji",
+        reaches="nothing: it shows that emoji-64 would run",
     ),
 }
 

@@ -12,7 +12,6 @@ from types import FrameType
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.core.path import LinearPath
@@ -30,6 +29,7 @@ from patch_forcing.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import Metrics, open_run
 from patch_forcing.training.ema import update_ema
@@ -89,7 +89,7 @@ def train(
     finite = FiniteSteps(done)
     started = time.perf_counter()
     saved, step = done, done
-    bar = tqdm(total=recipe.steps, initial=done, unit="step", disable=_hidden(progress))
+    bar = progress_bar(progress, total=recipe.steps, initial=done, unit="step")
     try:
         with bar, _stop_requests() as stop:
             for step in range(done, recipe.steps):
@@ -217,8 +217,3 @@ def _stop_requests() -> Iterator[threading.Event]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _hidden(progress: bool | None) -> bool | None:
-    """What tqdm calls `disable`: None lets it look for a terminal."""
-    return None if progress is None else not progress

@@ -68,7 +68,6 @@ def maps_sheet(
     trace: list[Evaluation],
     patch_size: int,
     *,
-    title: str = "",
     tile: int = 96,
 ) -> Image.Image:
     """For each image: the image, its difficulty and its time lead, means over the run."""
@@ -85,7 +84,7 @@ def maps_sheet(
     ]
     titles = ["image", "difficulty (bright: hard)", "time (bright: ahead)"]
     blank = [""] * len(images)
-    return grid_sheet(rows, captions=[list(captions), blank, blank], row_titles=titles, title=title)
+    return grid_sheet(rows, captions=[list(captions), blank, blank], row_titles=titles)
 
 
 def _like(small: Image.Image, image: Image.Image, tile: int) -> Image.Image:
