@@ -149,8 +149,8 @@ Row = dict[str, Any]
 def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Model, list[Sampling]]]:
     """Every model that the tables need, with what is measured on it; an empty list: difficulty.
 
-    rows: results so far; the search on seed 0 decides what is sampled from the others. Patch 4, four
-    times as dear, has the headline rows alone, at 50 evaluations.
+    rows: results so far; the search on seed 0 decides what is sampled from the others. Patch 4,
+    four times as dear, has the headline rows alone, at 50 evaluations.
     """
     seeds, sweeps = (0, 1, 2), size != "p4"
     budgets = BUDGETS if sweeps else (50,)
