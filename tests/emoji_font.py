@@ -41,10 +41,10 @@ LIST = """\
 """
 """The font lacks big eyes, and joins no pirate flag; Svalbard flies Norway's."""
 
-_FLAG = [("red", (0, 150, 1000, 850)), ("blue", (300, 150, 500, 850))]
-_PICTURES = {  # layers: a colour and a rectangle of the 1000 × 1000 that an emoji fills
+_FLAG = [("red", (0, 300, 1000, 1000)), ("blue", (300, 300, 500, 1000))]
+_PICTURES = {  # layers: a colour and a rectangle of 1000 × 1000; one reaches the top
     "face": [("yellow", (0, 0, 1000, 1000)), ("blue", (200, 600, 400, 800))],
-    "heart": [("red", (100, 0, 900, 700))],
+    "heart": [("red", (100, 0, 900, 700)), ("blue", (400, 700, 600, 1000))],
     "fire": [("yellow", (200, 0, 800, 1000))],
     "heart_fire": [("red", (0, 0, 1000, 600)), ("yellow", (300, 600, 700, 1000))],
     "black_flag": [("blue", (0, 0, 1000, 1000))],
@@ -80,7 +80,7 @@ def emoji_font(path: Path, *, colour: bool = True) -> Path:
     font.setupCharacterMap(_CHARACTERS)
     font.setupGlyf(glyphs)
     width = {name: 0 if glyph.numberOfContours == 0 else 1000 for name, glyph in glyphs.items()}
-    font.setupHorizontalMetrics({name: (width[name], 0) for name in glyphs})
+    font.setupHorizontalMetrics({n: (width[n], getattr(g, "xMin", 0)) for n, g in glyphs.items()})
     font.setupHorizontalHeader(ascent=1000, descent=0)
     font.setupNameTable({"familyName": "Few Emoji", "styleName": "Regular"})
     font.setupOS2()
@@ -122,7 +122,9 @@ def tiny_atlas(*tiles: Sequence[int] | np.ndarray) -> Atlas:
     if not tiles:
         tiles = tuple(np.asarray(_shape(n)) for n in range(4))
     pictures = np.stack([np.broadcast_to(np.uint8(tile), (TILE, TILE, 4)) for tile in tiles])
-    emoji = [Emoji(chr(0x1F600 + n), f"shape {n}", "shapes", "ab"[n % 2]) for n in range(len(tiles))]
+    emoji = [
+        Emoji(chr(0x1F600 + n), f"shape {n}", "shapes", "ab"[n % 2]) for n in range(len(tiles))
+    ]
     return Atlas(tuple(emoji), torch.from_numpy(pictures))
 
 

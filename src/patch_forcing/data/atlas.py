@@ -126,11 +126,12 @@ def build_atlas(
     for file in (font, emoji_test):
         if not file.is_file():
             raise UserError(f"{file} is not there: give another file, or leave the option out")
-    if out.exists() and not (out / SHEET).is_file() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or {f.name for f in out.iterdir()} - {SHEET, MANIFEST}):
         raise UserError(f"{out} holds other files: name an empty or a new folder")
     listed = read_emoji_test(emoji_test)
     emoji, tiles = _draw(listed, font)
-    left_out = [entry for entry in listed if entry not in set(emoji)]
+    drawn = set(emoji)
+    left_out = [entry for entry in listed if entry not in drawn]
     with atomic_folder(out, replace=True) as folder:
         _sheet(tiles).save(folder / SHEET)
         manifest = {
@@ -202,7 +203,7 @@ def _draw(listed: list[Emoji], path: Path) -> tuple[list[Emoji], UInt8[np.ndarra
             continue
         canvas = Image.new("RGBA", (side, side))
         ImageDraw.Draw(canvas).text((-left, -top), entry.text, font=font, embedded_color=True)
-        pixels = np.asarray(canvas)
+        pixels = _straight(np.asarray(canvas))
         if not _is_coloured(pixels):
             continue  # an empty box, or a letter in the drawing colour
         emoji.append(entry)
@@ -220,6 +221,14 @@ def _open_font(path: Path) -> ImageFont.FreeTypeFont:
         except OSError as error:
             reason = str(error)
     raise UserError(f"{path} cannot be read as a font ({reason}): give a colour emoji font")
+
+
+def _straight(pixels: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Pillow blends text into the clear black canvas, so colours came out premultiplied."""
+    wide = pixels.astype(np.int32)
+    alpha = wide[..., 3:]
+    colour = (wide[..., :3] * 255 + alpha // 2) // np.maximum(alpha, 1)
+    return np.concatenate([colour.clip(0, 255), alpha], axis=-1).astype(np.uint8)
 
 
 def _is_coloured(pixels: UInt8[np.ndarray, "H W 4"]) -> bool:

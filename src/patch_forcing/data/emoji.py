@@ -77,7 +77,8 @@ class EmojiScenes:
         corner = (1 - scale[:, None]) * u[:, 2:4]  # left, top
         drawing = self._drawings(emoji, scale, corner)  # (B, 4, H, W)
         background = _gradient(self.shape[1], u[:, 4], u[:, 5:8], u[:, 8:11])
-        return 2 * (drawing[:, :3] + (1 - drawing[:, 3:]) * background) - 1, emoji
+        scene = drawing[:, :3] + (1 - drawing[:, 3:]) * background
+        return (2 * scene - 1).clamp(-1, 1), emoji  # rounding leads up to 1e-4 beyond
 
     def _drawings(
         self, emoji: Int64[Tensor, "B"], scale: Float[Tensor, "B"], corner: Float[Tensor, "B 2"]

@@ -159,7 +159,7 @@ def load_emoji_features(
             tensors["reference.mean"], tensors["reference.covariance"], config["reference_count"]
         )
         names, atlas = tuple(config["class_names"]), config["atlas"]
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{folder} holds no emoji feature network ({reason}): install the package again"

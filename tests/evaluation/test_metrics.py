@@ -1,0 +1,227 @@
+"""The Fréchet distance is the published formula, and neighbourhoods are scikit-learn's."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import linalg
+from sklearn.neighbors import NearestNeighbors
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.evaluation import metrics
+from patch_forcing.evaluation.metrics import (
+    FeatureStatistics,
+    PrecisionRecall,
+    frechet_distance,
+    precision_recall,
+)
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def gaussian(mean, covariance) -> FeatureStatistics:
+    mean, covariance = (torch.as_tensor(x, dtype=torch.float64) for x in (mean, covariance))
+    return FeatureStatistics(mean, covariance, 100)
+
+
+def features(random, count, width, rank=None):
+    """Correlated features of unlike spread, fp64; those of low rank lie in a plane."""
+    mixing = random.standard_normal((rank or width, width)) * random.uniform(0.1, 3, width)
+    points = random.standard_normal((count, len(mixing))) @ mixing
+    return points + random.standard_normal(width)
+
+
+def orthogonal(random, width):
+    return torch.from_numpy(np.linalg.qr(random.standard_normal((width, width)))[0])
+
+
+# Statistics
+
+
+@given(SEEDS, st.integers(2, 30), st.integers(1, 9))
+def test_statistics_are_numpys(seed, count, width):
+    points = features(np.random.default_rng(seed), count, width)
+    found = FeatureStatistics.of(torch.from_numpy(points))
+    np.testing.assert_allclose(found.mean, points.mean(0), rtol=1e-12, atol=1e-12)
+    expected = np.cov(points, rowvar=False).reshape(width, width)
+    np.testing.assert_allclose(found.covariance, expected, rtol=1e-9, atol=1e-12)
+    assert found.count == count
+
+
+def test_statistics_of_fp32_features_are_summed_in_fp64():
+    points = torch.rand(5000, 3) + 1000
+    found = FeatureStatistics.of(points)
+    assert found.mean.dtype == found.covariance.dtype == torch.float64
+    np.testing.assert_allclose(found.covariance, np.cov(points.double().T), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_images_are_refused(count):
+    with pytest.raises(UserError, match=f"{count} images have no covariance: give at least 2"):
+        FeatureStatistics.of(torch.zeros(count, 3))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_features_that_are_not_finite_are_refused(value):
+    points = torch.zeros(4, 3)
+    points[2, 1] = value
+    with pytest.raises(UserError, match="not all finite"):
+        FeatureStatistics.of(points)
+
+
+# The Fréchet distance
+
+
+@given(SEEDS, st.integers(1, 12))
+def test_the_distance_is_the_published_formula(seed, width):
+    random = np.random.default_rng(seed)
+    a, b = (
+        FeatureStatistics.of(torch.from_numpy(features(random, 3 * width + 5, width)))
+        for _ in range(2)
+    )
+    product = a.covariance.numpy() @ b.covariance.numpy()
+    traces = a.covariance + b.covariance - 2 * torch.from_numpy(linalg.sqrtm(product).real)
+    published = (a.mean - b.mean).square().sum() + traces.trace()
+    assert frechet_distance(a, b) == pytest.approx(float(published), rel=1e-6)
+
+
+@given(SEEDS, st.integers(1, 12), st.integers(2, 20), st.integers(2, 20), st.integers(1, 12))
+def test_the_distance_of_singular_covariances_is_that_of_their_factors(
+    seed, width, first, second, rank
+):
+    # with Σ_a = XᵀX and Σ_b = YᵀY, tr (Σ_a·Σ_b)^½ is the sum of the singular values of X·Yᵀ
+    random = np.random.default_rng(seed)
+    points = [features(random, first, width, rank), features(random, second, width)]
+    a, b = (FeatureStatistics.of(torch.from_numpy(some)) for some in points)
+    x, y = ((some - some.mean(0)) / math.sqrt(len(some) - 1) for some in points)
+    overlap = np.linalg.svd(x @ y.T, compute_uv=False).sum()
+    expected = ((points[0].mean(0) - points[1].mean(0)) ** 2).sum()
+    expected += (x**2).sum() + (y**2).sum() - 2 * overlap
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+
+
+@given(SEEDS, st.integers(1, 12), st.integers(1, 12), st.floats(0, 5))
+def test_a_shifted_gaussian_is_as_far_as_it_is_shifted(seed, width, rank, shift):
+    random = np.random.default_rng(seed)
+    a = FeatureStatistics.of(torch.from_numpy(features(random, 30, width, rank)))
+    direction = random.standard_normal(width)
+    step = torch.from_numpy(shift * direction / np.linalg.norm(direction))
+    b = FeatureStatistics(a.mean + step, a.covariance, 7)
+    scale = float(a.covariance.trace())
+    assert frechet_distance(a, b) == pytest.approx(shift**2, rel=1e-9, abs=1e-7 * scale)
+
+
+SPREADS = st.lists(
+    st.tuples(st.floats(0, 9), st.floats(0, 9), st.floats(-3, 3)), min_size=1, max_size=9
+)
+
+
+@given(SPREADS)
+def test_commuting_covariances_differ_by_their_deviations(rows):
+    a, b, shift = (np.array(column) for column in zip(*rows, strict=True))
+    found = frechet_distance(gaussian(shift, np.diag(a)), gaussian(np.zeros_like(a), np.diag(b)))
+    expected = (shift**2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@given(SEEDS, st.integers(1, 10), st.integers(2, 20))
+def test_the_distance_is_symmetric_and_keeps_under_rotation(seed, width, count):
+    random = np.random.default_rng(seed)
+    points = [torch.from_numpy(features(random, count, width)) for _ in range(2)]
+    a, b = map(FeatureStatistics.of, points)
+    there = frechet_distance(a, b)
+    assert frechet_distance(b, a) == pytest.approx(there, rel=1e-6)
+    turn, step = orthogonal(random, width), torch.from_numpy(random.standard_normal(width))
+    turned = [FeatureStatistics.of(some @ turn + step) for some in points]
+    assert frechet_distance(*turned) == pytest.approx(there, rel=1e-6)
+    doubled = [FeatureStatistics.of(2 * some) for some in points]
+    assert frechet_distance(*doubled) == pytest.approx(4 * there, rel=1e-6)
+
+
+def test_features_of_two_networks_are_refused():
+    a, b = (gaussian(np.zeros(width), np.eye(width)) for width in (3, 4))
+    with pytest.raises(UserError, match="features of 3 and 4 numbers"):
+        frechet_distance(a, b)
+
+
+# Precision and recall
+
+
+def near(points, manifold, neighbours):
+    """Share of the points in a ball around a member of the manifold, by scikit-learn."""
+    search = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(manifold)
+    radii = search.kneighbors()[0][:, -1]  # of its fellows: a member is not its own neighbour
+    every = NearestNeighbors(n_neighbors=len(manifold), algorithm="brute").fit(manifold)
+    distances, members = every.kneighbors(points)
+    return (distances <= radii[members]).any(axis=1).mean()
+
+
+@given(SEEDS, st.integers(1, 5), st.integers(0, 30), st.integers(0, 30), st.integers(1, 4))
+def test_precision_and_recall_are_those_of_a_search(seed, neighbours, real, sampled, width):
+    random = np.random.default_rng(seed)
+    a = random.standard_normal((neighbours + 1 + real, width))
+    b = 1.5 * random.standard_normal((neighbours + 1 + sampled, width)) + 0.5
+    found = precision_recall(torch.from_numpy(a), torch.from_numpy(b), neighbours)
+    assert found.precision == pytest.approx(near(b, a, neighbours))
+    assert found.recall == pytest.approx(near(a, b, neighbours))
+
+
+@given(SEEDS, st.integers(4, 40), st.integers(1, 6))
+def test_a_set_covers_itself_and_its_parts(seed, count, width):
+    random = torch.Generator().manual_seed(seed)
+    real = torch.randn(count, width, generator=random)
+    assert precision_recall(real, real) == PrecisionRecall(1, 1)
+    part = real[torch.randperm(count, generator=random)[:4]]
+    assert precision_recall(real, part).precision == 1
+    assert precision_recall(part, real).recall == 1
+
+
+def test_sets_far_apart_cover_nothing_of_each_other():
+    real = torch.randn(20, 3)
+    assert precision_recall(real, real + 100) == PrecisionRecall(0, 0)
+
+
+def test_one_mode_of_two_has_full_precision_and_half_the_recall():
+    one = torch.randn(40, 2)
+    assert precision_recall(torch.cat([one, one + 100]), one) == PrecisionRecall(1, 0.5)
+    assert precision_recall(one, torch.cat([one, one + 100])) == PrecisionRecall(0.5, 1)
+
+
+def test_a_ball_reaches_to_its_last_neighbour_and_no_further():
+    # on a line, with two neighbours, the balls of 0, 1, 3 and 7 reach 3, 2, 3 and 6 far
+    real = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+    for place, inside in {-3: 1, -3.1: 0, 6: 1, 13: 1, 13.1: 0, 1.5: 1}.items():
+        samples = torch.full((3, 1), float(place))
+        assert precision_recall(real, samples, 2).precision == inside
+
+
+def test_where_the_origin_lies_does_not_matter():
+    # whole numbers of 2^−7, so that fp32 holds them exactly near 1000 too
+    real, sampled = ((torch.randn(40, 3) * 128).round() / 128 for _ in range(2))
+    near = precision_recall(real, sampled)
+    assert 0 < near.precision < 1
+    assert precision_recall(real + 1000, sampled + 1000) == near
+
+
+def test_three_neighbours_unless_told_otherwise():
+    real, sampled = torch.randn(30, 2), torch.randn(30, 2)
+    assert precision_recall(real, sampled) == precision_recall(real, sampled, 3)
+    assert precision_recall(real, sampled, 3) != precision_recall(real, sampled, 1)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 50, 64])
+def test_how_many_distances_are_held_at_once_does_not_matter(monkeypatch, rows):
+    real, sampled = torch.randn(50, 4), torch.randn(64, 4) + 0.5
+    whole = precision_recall(real, sampled)
+    assert 0 < whole.recall < 1
+    monkeypatch.setattr(metrics, "_ROWS", rows)
+    assert precision_recall(real, sampled) == whole
+
+
+@pytest.mark.parametrize(("real", "sampled", "few"), [(3, 9, "3 real"), (9, 2, "2 sampled")])
+def test_a_set_without_that_many_neighbours_is_refused_by_name(real, sampled, few):
+    with pytest.raises(UserError, match=f"{few} images for 3 neighbours: give more images"):
+        precision_recall(torch.randn(real, 2), torch.randn(sampled, 2))
