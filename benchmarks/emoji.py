@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from patch_forcing.core.difficulty import difficulty, easy_set
+from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import patch_grid, pool
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import PatchTime
-from patch_forcing.data.atlas import atlas_hash
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
 from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.evaluation.metrics import (
@@ -353,13 +353,20 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
     size = SIZES[model.size]
     run = options.work / model.name
     recipe = size.recipe(str(options.atlas), model.timesteps, model.seed, device != "cpu")
+    data = EmojiSource(path=str(options.atlas)).open()
+    features = load_emoji_features(device=device)
+    if features.atlas != data.atlas.identity:
+        raise UserError(
+            f"{options.atlas} is atlas {data.atlas.identity}, the features are of "
+            f"{features.atlas}: train them on this atlas with benchmarks/emoji_features.py"
+        )
     outcome = train(model.name, recipe, run, device=device, progress=False)
     about = {
         "model": asdict(model),
         "commit": commit(),
         "hardware": hardware(device),
         "versions": versions(),
-        "atlas": atlas_hash(options.atlas),
+        "atlas": data.atlas.identity,
         "date": datetime.now(UTC).date().isoformat(),
     }
     if outcome.seconds:
@@ -370,8 +377,6 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
     network = load_model(find_model(run), device)
     if device != "cpu":
         network.compile(dynamic=False)
-    data = EmojiSource(path=str(options.atlas)).open()
-    features = load_emoji_features(device=device)
     if task.wants_difficulty:
         count = min(2000, size.samples)
         put({**about, **measure_difficulty(network, data, count, device)})

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patch_forcing.data.atlas import atlas_hash, load_atlas
+from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.emoji import EmojiFeatures, EmojiNet
 from patch_forcing.evaluation.metrics import FeatureStatistics, frechet_distance
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--report", type=Path, help="JSON of what was reached")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--counted", type=int, default=COUNTED)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -113,7 +113,7 @@ def main() -> None:
         frechet_distance(FeatureStatistics.of(read(HELD_OUT, 10_000, 10_000 * part)[0]), statistics)
         for part in range(3)
     ]
-    shipped = EmojiFeatures(net, classes, atlas.subgroups, statistics, atlas_hash(options.atlas))
+    shipped = EmojiFeatures(net, classes, atlas.subgroups, statistics, atlas.identity)
     shipped.save(options.out)
     report = {
         "command": "python benchmarks/emoji_features.py",

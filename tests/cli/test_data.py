@@ -114,3 +114,28 @@ def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(
     assert said.err.startswith("patch-forcing: ")
     assert WRONG[line] in said.err
     assert {file: file.stat().st_mtime_ns for file in here.rglob("*")} == before
+
+
+def test_the_smoke_recipe_trains_on_the_atlas_resumes_and_samples_its_classes(here, capsys):
+    run(["data", "emoji", "--font", "few.ttf", "--emoji-test", "emoji-test.txt"])
+    train = ["train", "emoji-64-smoke", "--out", "run", "--device", "cpu"]
+    run([*train, "--steps", "10"])
+    run(train)
+    assert "30 steps, resumed at 10" in capsys.readouterr().out
+    losses = [
+        json.loads(line)["velocity"]
+        for line in (here / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert losses[-1] < 0.95 * losses[0]
+    name = load_atlas(here / "data" / "emoji").subgroups[1]
+    run(["sample", "run", "--labels", name, "--seeds", "0-1", "--nfe", "8", "--guidance", "2"])
+    assert (here / "samples" / "1.png").is_file()
+
+
+def test_training_without_the_atlas_says_how_to_make_it(here, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["patch-forcing", "train", "emoji-64-smoke"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "data/emoji holds no emoji atlas: make it with" in capsys.readouterr().err
+    assert not (here / "runs").exists()

@@ -4,6 +4,7 @@ A folder of `atlas.png` (tiles in reading order) and `manifest.json` (what each 
 which font and list, with hashes). The artwork belongs to the font; it is made, not shipped.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -74,6 +75,13 @@ class Atlas:
         return torch.tensor([numbers[emoji.subgroup] for emoji in self.emoji])
 
     @cached_property
+    def identity(self) -> str:
+        """Tells atlases apart: 16 digits of the SHA-256 of emoji and pixels, however stored."""
+        digest = hashlib.sha256("\n".join(entry.text for entry in self.emoji).encode())
+        digest.update(self.tiles.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
     def drawings(self) -> Int64[Tensor, "M"]:
         """The drawing of each emoji: fonts give some emoji one picture (Norway and Svalbard)."""
         seen: dict[bytes, int] = {}
@@ -130,6 +138,7 @@ def build_atlas(
         raise UserError(f"{out} holds other files: name an empty or a new folder")
     listed = read_emoji_test(emoji_test)
     emoji, tiles = _draw(listed, font)
+    atlas = Atlas(tuple(emoji), torch.from_numpy(tiles))
     drawn = set(emoji)
     left_out = [entry for entry in listed if entry not in drawn]
     with atomic_folder(out, replace=True) as folder:
@@ -139,12 +148,13 @@ def build_atlas(
             "font": {"file": font.name, "sha256": sha256(font)},
             "emoji_test": {"file": emoji_test.name, "sha256": sha256(emoji_test)},
             "atlas": {"file": SHEET, "sha256": sha256(folder / SHEET), "tile": TILE},
+            "identity": atlas.identity,
             "left_out": [entry.name for entry in left_out],
             "emoji": [asdict(entry) for entry in emoji],
         }
         text = json.dumps(manifest, ensure_ascii=False, indent=1)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    return Atlas(tuple(emoji), torch.from_numpy(tiles)), left_out
+    return atlas, left_out
 
 
 def load_atlas(folder: Path) -> Atlas:
@@ -165,12 +175,6 @@ def load_atlas(folder: Path) -> Atlas:
     rows, cols = sheet.shape[0] // TILE, sheet.shape[1] // TILE
     tiles = sheet.reshape(rows, TILE, cols, TILE, 4).swapaxes(1, 2).reshape(-1, TILE, TILE, 4)
     return Atlas(emoji, torch.from_numpy(tiles[: len(emoji)].copy()))
-
-
-def atlas_hash(folder: Path) -> str:
-    """Tells atlases apart: the beginning of the sheet's SHA-256, which the manifest records."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return manifest["atlas"]["sha256"][:16]
 
 
 _FONT_PACKAGES = (
