@@ -202,3 +202,17 @@ def test_ctrl_c_saves_and_exits_with_130(here):
     assert said.startswith("patch-forcing: stopped after step")
     assert "saved" in said
     assert len(list((here / "runs" / "digits" / "checkpoints").iterdir())) == 1
+
+
+@pytest.mark.slow  # a minute of compilation
+@pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=2", "shared-uniform"])
+def test_a_compiled_run_learns_as_the_plain_one(here, timesteps):
+    """In processes of their own: what checks types in tests cannot be compiled."""
+    command = [sys.executable, "-m", "patch_forcing", "train", "digits", *TINY, "--steps", "5"]
+    losses = []
+    for name, switch in (("plain", "--no-compile"), ("compiled", "--compile")):
+        whole = [*command, "--timesteps", timesteps, "--out", name, switch]
+        subprocess.run(whole, cwd=here, check=True, capture_output=True)
+        rows = (here / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        losses.append([json.loads(row)["velocity"] for row in rows])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)

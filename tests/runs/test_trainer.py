@@ -219,14 +219,3 @@ def test_patches_that_do_not_tile_the_image_stop_before_anything_is_written(reci
             progress=False,
         )
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow  # a minute of compilation
-@pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=2", "shared-uniform"])
-def test_a_compiled_run_learns_as_the_plain_one(recipe, tmp_path, timesteps):
-    recipe = dataclasses.replace(recipe, timesteps=timesteps)
-    train("digits", recipe, tmp_path / "plain", progress=False)
-    compiled = dataclasses.replace(recipe, compile=True)
-    train("digits", compiled, tmp_path / "compiled", progress=False)
-    plain = [value for _, value in losses(tmp_path / "plain")]
-    assert [value for _, value in losses(tmp_path / "compiled")] == pytest.approx(plain, rel=1e-3)
