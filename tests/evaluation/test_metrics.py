@@ -225,3 +225,16 @@ def test_how_many_distances_are_held_at_once_does_not_matter(monkeypatch, rows):
 def test_a_set_without_that_many_neighbours_is_refused_by_name(real, sampled, few):
     with pytest.raises(UserError, match=f"{few} images for 3 neighbours: give more images"):
         precision_recall(torch.randn(real, 2), torch.randn(sampled, 2))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_features_that_are_not_finite_have_no_precision(which):
+    sets = [torch.randn(5, 2), torch.randn(5, 2)]
+    sets[which][3, 1] = torch.nan
+    with pytest.raises(UserError, match=("real", "sampled")[which]):
+        precision_recall(*sets)
+
+
+def test_features_of_two_networks_have_no_precision():
+    with pytest.raises(UserError, match="2 and 3 numbers"):
+        precision_recall(torch.randn(5, 2), torch.randn(5, 3))

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from patch_forcing.io.atomic import atomic_folder, sha256
 SHEET, MANIFEST = "atlas.png", "manifest.json"
 TILE = 128
 """Side of a tile; colour fonts are drawn at about this size."""
-_FORMAT = 1
+_FORMAT = 2
 _COLUMNS = 44
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _STRIKES = (109, 160, 128, 136, 96, 64)
@@ -36,9 +37,9 @@ _FONTS = (
     "/usr/share/fonts/google-noto-emoji/NotoColorEmoji.ttf",
     "/usr/share/fonts/noto/NotoColorEmoji.ttf",
     "~/Library/Fonts/NotoColorEmoji.ttf",
-    "~/Library/Fonts/NotoColorEmoji-Regular.ttf",
     "/Library/Fonts/NotoColorEmoji.ttf",
     "/System/Library/Fonts/Apple Color Emoji.ttc",
+    "~/Library/Fonts/NotoColorEmoji-Regular.ttf",
 )
 _LISTS = (
     "/usr/share/unicode/emoji/emoji-test.txt",
@@ -167,14 +168,19 @@ def load_atlas(folder: Path) -> Atlas:
         emoji = tuple(Emoji(**row) for row in manifest["emoji"])
         whole = manifest["format"] == _FORMAT
         whole = whole and sha256(folder / SHEET) == manifest["atlas"]["sha256"]
+        whole = whole and isinstance(manifest["identity"], str)
     except (ValueError, KeyError, TypeError):
         whole = False
+    damaged = UserError(f"{folder} is damaged or of another version: make it again with {again}")
     if not whole:
-        raise UserError(f"{folder} is damaged or of another version: make it again with {again}")
+        raise damaged
     sheet = np.asarray(Image.open(folder / SHEET))
     rows, cols = sheet.shape[0] // TILE, sheet.shape[1] // TILE
     tiles = sheet.reshape(rows, TILE, cols, TILE, 4).swapaxes(1, 2).reshape(-1, TILE, TILE, 4)
-    return Atlas(emoji, torch.from_numpy(tiles[: len(emoji)].copy()))
+    atlas = Atlas(emoji, torch.from_numpy(tiles[: len(emoji)].copy()))
+    if atlas.identity != manifest["identity"]:  # a row too few, and each name is beside its picture
+        raise damaged
+    return atlas
 
 
 _FONT_PACKAGES = (
@@ -198,22 +204,25 @@ def _installed(places: Iterable[str], what: str, option: str, packages: str) -> 
 def _draw(listed: list[Emoji], path: Path) -> tuple[list[Emoji], UInt8[np.ndarray, "M 128 128 4"]]:
     """The emoji that the font has, and their tiles: one square around all ink, so sizes compare."""
     font = _open_font(path)
-    side = round(2 * font.size)
+    side, corner = round(2 * font.size), round(font.size / 4)
+    advance = statistics.median(font.getlength(entry.text) for entry in listed)
     emoji, canvases = [], []
     for entry in listed:
-        left, top, right, bottom = font.getbbox(entry.text)
         # a font that does not know a sequence draws its parts side by side
-        if right - left > 1.5 * (bottom - top):
+        if font.getlength(entry.text) > 1.5 * advance:
             continue
         canvas = Image.new("RGBA", (side, side))
-        ImageDraw.Draw(canvas).text((-left, -top), entry.text, font=font, embedded_color=True)
+        ImageDraw.Draw(canvas).text((corner, corner), entry.text, font=font, embedded_color=True)
         pixels = _straight(np.asarray(canvas))
         if not _is_coloured(pixels):
             continue  # an empty box, or a letter in the drawing colour
         emoji.append(entry)
         canvases.append(pixels)
     if not emoji:
-        raise UserError(f"{path} draws none of the listed emoji in colour: give a colour font")
+        raise UserError(
+            f"{path} draws none of the listed emoji in colour: give a colour font with "
+            "bitmaps or plain layers (CBDT, sbix, COLRv0), as Debian's NotoColorEmoji.ttf has"
+        )
     return emoji, _tiles(np.stack(canvases))
 
 

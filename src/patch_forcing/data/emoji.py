@@ -100,7 +100,7 @@ def coverage(
 
     The row's cells lie on [start, start + length] of `size` pixels; beyond it the row is zero.
     Weight (i, j) is the mean over pixel i of cell j's hat function, so neither shrinking aliases
-    nor enlarging shows blocks. Pixels inside have weights that sum to 1.
+    nor enlarging shows blocks. Pixels half a cell or more inside have weights that sum to 1.
     """
     edges = torch.arange(size + 1, device=start.device)
     source = (edges - start[:, None]) * (cells / length[:, None])  # (B, size + 1), in cells

@@ -67,6 +67,13 @@ def precision_recall(
             raise UserError(
                 f"{len(features)} {name} images for {neighbours} neighbours: give more images"
             )
+        if not features.isfinite().all():
+            raise UserError(f"{name} features are not all finite: the images hold NaN or infinity")
+    if real.shape[1] != sampled.shape[1]:
+        raise UserError(
+            f"features of {real.shape[1]} and {sampled.shape[1]} numbers: "
+            "use one feature network for both"
+        )
     return PrecisionRecall(
         float(_covered(sampled, real, neighbours).float().mean()),
         float(_covered(real, sampled, neighbours).float().mean()),
