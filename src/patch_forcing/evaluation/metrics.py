@@ -55,7 +55,7 @@ class PrecisionRecall(NamedTuple):
 
 
 def precision_recall(
-    real: Float[Tensor, "R F"], sampled: Float[Tensor, "S F"], neighbours: int = 3
+    real: Float[Tensor, "R F"], sampled: Float[Tensor, "S _"], neighbours: int = 3
 ) -> PrecisionRecall:
     """Improved precision and recall (Kynkäänniemi et al. 2019).
 
