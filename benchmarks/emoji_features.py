@@ -19,16 +19,11 @@ from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.emoji import EmojiFeatures, EmojiNet
 from patch_forcing.evaluation.metrics import FeatureStatistics, frechet_distance
 from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.runs.generate import to_uint8
 
 LEARN, HELD_OUT, REFERENCE = 1001, 1002, 1003
 COUNTED = 100_000
 """Scenes of the reference statistics, and held-out scenes that mistakes are counted on."""
-
-
-def uint8_scenes(data: EmojiScenes, seed: int, start: int, count: int, device: str) -> tuple:
-    """Scenes as images hold them, and which emoji each shows."""
-    x, emoji = data.scenes(seed, torch.arange(start, start + count), device)
-    return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), emoji
 
 
 def learn(data: EmojiScenes, steps: int, batch_size: int, device: str) -> EmojiNet:
@@ -96,10 +91,9 @@ def main() -> None:
         """Features, what was read, what it was."""
         parts = []
         for first in range(start, start + count, 1000):
-            images, emoji = uint8_scenes(
-                data, seed, first, min(1000, start + count - first), device
-            )
-            reading = features.read(images)
+            ids = torch.arange(first, min(first + 1000, start + count))
+            x, emoji = data.scenes(seed, ids, device)
+            reading = features.read(to_uint8(x, data.info))
             parts.append((reading.features, reading.drawings, emoji.cpu()))
         return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 

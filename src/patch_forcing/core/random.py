@@ -58,10 +58,7 @@ class CountedGenerator:
     ):
         # tensors, the step too: a compiled training step is then compiled once
         self.seeds, self.ids, self.step = torch.broadcast_tensors(
-            *(
-                torch.as_tensor(words, dtype=torch.int64, device=device)
-                for words in (seeds, ids, step)
-            )
+            *(_words(numbers, device) for numbers in (seeds, ids, step))
         )
         self._purpose = 0
         self._draws = 0
@@ -114,6 +111,14 @@ def widen(x: Tensor) -> Tensor:
     number would depend on its place in the batch. Rounded from fp64 it as good as never does.
     """
     return x.double() if x.device.type == "cpu" else x
+
+
+def _words(
+    numbers: int | Sequence[int] | Tensor, device: torch.device | str | None
+) -> Int64[Tensor, "..."]:
+    if isinstance(numbers, int):  # filled in there: a copy would make a GPU wait
+        return torch.full((), numbers, dtype=torch.int64, device=device)
+    return torch.as_tensor(numbers, dtype=torch.int64, device=device)
 
 
 def _crc32(text: str, start: int) -> int:

@@ -223,7 +223,7 @@ def _draw(listed: list[Emoji], path: Path) -> tuple[list[Emoji], UInt8[np.ndarra
             f"{path} draws none of the listed emoji in colour: give a colour font with "
             "bitmaps or plain layers (CBDT, sbix, COLRv0), as Debian's NotoColorEmoji.ttf has"
         )
-    return emoji, _tiles(np.stack(canvases))
+    return emoji, _tiles(canvases)
 
 
 def _open_font(path: Path) -> ImageFont.FreeTypeFont:
@@ -250,9 +250,11 @@ def _is_coloured(pixels: UInt8[np.ndarray, "H W 4"]) -> bool:
     return bool(len(ink)) and bool((ink[:, :3] != 255).any())
 
 
-def _tiles(canvases: UInt8[np.ndarray, "M S S 4"]) -> UInt8[np.ndarray, "M 128 128 4"]:
+def _tiles(canvases: list[UInt8[np.ndarray, "S S 4"]]) -> UInt8[np.ndarray, "M 128 128 4"]:
     """One square for all, around all ink, resized to the tile if it differs."""
-    ink: np.ndarray = np.any(canvases[..., 3] > 0, axis=0)
+    ink = np.zeros(canvases[0].shape[:2], bool)
+    for canvas in canvases:
+        ink |= canvas[..., 3] > 0
     ys, xs = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     side = int(max(ys[-1] - ys[0], xs[-1] - xs[0])) + 1
     left, top = (int(axis[0] + axis[-1] + 1 - side) // 2 for axis in (xs, ys))

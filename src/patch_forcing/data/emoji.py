@@ -50,20 +50,15 @@ class EmojiScenes:
         self.shape = (3, size, size)
         self.num_classes = len(atlas.subgroups)
         self.info = DataInfo(class_names=atlas.subgroups)
-        straight = atlas.tiles.permute(0, 3, 1, 2)  # (M, 4, 128, 128)
-        alpha = straight[:, 3:]
-        # colours are mixed in proportion to their coverage: premultiplied, rounded
-        colour = ((straight[:, :3].to(torch.int32) * alpha + 127) // 255).to(torch.uint8)
-        self._tiles = torch.cat([colour, alpha], dim=1)
-        self._on: dict[torch.device, Tensor] = {}
+        self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def batch(
         self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
     ) -> Batch:
         """The next batch_size scenes."""
-        ids = torch.arange(step * batch_size, (step + 1) * batch_size)
+        ids = torch.arange(step * batch_size, (step + 1) * batch_size, device=device)
         x_1, emoji = self.scenes(seed, ids, device)
-        return Batch(x_1, self.atlas.labels.to(device)[emoji])
+        return Batch(x_1, self._atlas_on(emoji.device)[1][emoji])
 
     def scenes(
         self, seed: int, ids: Int64[Tensor, "B"], device: torch.device | str = "cpu"
@@ -71,7 +66,7 @@ class EmojiScenes:
         """Scenes in [−1, 1] and which emoji each shows: functions of (seed, id) alone."""
         generator = CountedGenerator(seed, ids & 0xFFFFFFFF, device=device).fork("emoji scene")
         u = generator.uniform(11)  # (B, 11)
-        emoji = (u[:, 0] * len(self._tiles)).long()
+        emoji = (u[:, 0] * len(self.atlas.emoji)).long()
         low, high = SCALES
         scale = low + (high - low) * u[:, 1]
         corner = (1 - scale[:, None]) * u[:, 2:4]  # left, top
@@ -84,13 +79,18 @@ class EmojiScenes:
         self, emoji: Int64[Tensor, "B"], scale: Float[Tensor, "B"], corner: Float[Tensor, "B 2"]
     ) -> Float[Tensor, "B 4 H W"]:
         """Tiles placed on transparent scenes, premultiplied, in [0, 1]."""
-        device, size = emoji.device, self.shape[1]
-        if device not in self._on:
-            self._on[device] = self._tiles.to(device)
-        tiles = self._on[device][emoji].float() / 255  # (B, 4, 128, 128)
+        size, (atlas, _) = self.shape[1], self._atlas_on(emoji.device)
+        tiles = atlas[emoji].movedim(3, 1).contiguous().float() / 255  # (B, 4, 128, 128)
+        tiles[:, :3] *= tiles[:, 3:]  # colours are mixed in proportion to their coverage
         columns = coverage(size, size * corner[:, 0], size * scale)
         rows = coverage(size, size * corner[:, 1], size * scale)  # (B, H, 128)
         return rows[:, None] @ tiles @ columns[:, None].mT
+
+    def _atlas_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Tiles and labels, copied to a device once: every copy makes a GPU wait."""
+        if device not in self._on:
+            self._on[device] = self.atlas.tiles.to(device), self.atlas.labels.to(device)
+        return self._on[device]
 
 
 def coverage(

@@ -175,7 +175,8 @@ def _train_step(
 
     Returns the loss and the gradient's norm before clipping.
     """
-    generator = CountedGenerator(recipe.seed, torch.arange(len(batch.x_1)), step, device)
+    places = torch.arange(len(batch.x_1), device=device)
+    generator = CountedGenerator(recipe.seed, places, step, device)
     kind = torch.device(device).type
     with torch.autocast(kind, torch.bfloat16, enabled=recipe.precision == "bf16"):
         loss = losses(state.model, batch, generator)
