@@ -1,12 +1,11 @@
 """`patch-forcing data` as a user types it, on a font of a few emoji."""
 
 import json
-import sys
 
 import pytest
 
 from emoji_font import font_and_list
-from patch_forcing.cli.main import main, run
+from patch_forcing.cli.main import run
 from patch_forcing.data import atlas
 from patch_forcing.data.atlas import load_atlas
 
@@ -98,21 +97,11 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(
-    here, capsys, monkeypatch, line
-):
+def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(here, mistake, line):
     (here / "mine").mkdir()
     (here / "mine" / "notes.txt").write_text("mine")
-    monkeypatch.setattr(sys, "argv", ["patch-forcing", *line.split(" ")])
     before = {file: file.stat().st_mtime_ns for file in here.rglob("*")}
-    with pytest.raises(SystemExit) as end:
-        main()
-    said = capsys.readouterr()
-    assert end.value.code == 2
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
-    assert said.err.startswith("patch-forcing: ")
-    assert WRONG[line] in said.err
+    assert WRONG[line] in mistake(line)
     assert {file: file.stat().st_mtime_ns for file in here.rglob("*")} == before
 
 
@@ -132,10 +121,7 @@ def test_the_smoke_recipe_trains_on_the_atlas_resumes_and_samples_its_classes(he
     assert (here / "samples" / "1.png").is_file()
 
 
-def test_training_without_the_atlas_says_how_to_make_it(here, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["patch-forcing", "train", "emoji-64-smoke"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert "data/emoji holds no emoji atlas: make it with" in capsys.readouterr().err
+def test_training_without_the_atlas_says_how_to_make_it(here, mistake):
+    said = mistake("train emoji-64-smoke")
+    assert "data/emoji holds no emoji atlas: make it with" in said
     assert not (here / "runs").exists()

@@ -1,6 +1,7 @@
 """Counted randomness: the bits of Philox, and rows that know nothing of each other."""
 
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from patch_forcing.core.random import CountedGenerator, draw_normal, draw_uniform, philox
+from patch_forcing.core.random import (
+    CountedGenerator,
+    _crc32,
+    draw_normal,
+    draw_uniform,
+    philox,
+)
 
 DRAWS = ("uniform", "normal")
 
@@ -244,3 +251,9 @@ def test_draws_without_a_generator_follow_the_global_seed(draw):
     torch.manual_seed(4)
     assert draw(None, 3).equal(first)
     assert first.shape == (3,)
+
+
+@given(st.text(), st.integers(0, 2**32 - 1))
+def test_purposes_are_hashed_as_zlib_hashes_them(purpose, start):
+    """So what was drawn for a purpose stays drawn, although compiled code cannot call zlib."""
+    assert _crc32(purpose, start) == zlib.crc32(b"\0" + purpose.encode(), start)
