@@ -16,8 +16,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from emoji import BUDGETS, GRID, GROUPED, LTG, PAPER, RATIOS_AT_P4, SIT, best_of
+from emoji_measure import Row
 
-Row = dict[str, Any]
 NAMES = {
     SIT: "shared uniform (SiT)",
     "shared-logit-normal": "shared logit-normal",
