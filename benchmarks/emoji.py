@@ -76,7 +76,7 @@ class Size:
     samples: int
     lr: float = 2e-3
     warmup_steps: int = 200
-    ema_decay: float = 0.999
+    ema_decay: float = 0.995
 
     def recipe(self, atlas: str, timesteps: str, seed: int, gpu: bool) -> Recipe:
         """What a model is trained by."""
