@@ -97,7 +97,7 @@ class Size:
 
 
 SIZES = {
-    "p8": Size(Network(8, 256, 10, 4), steps=1500, batch_size=1024, samples=10_000),
+    "p8": Size(Network(8, 256, 10, 4), 3000, 512, samples=10_000, lr=3e-3, ema_decay=0.9975),
     "p4": Size(Network(4, 256, 10, 4), steps=1500, batch_size=512, samples=10_000),
     "smoke": Size(Network(16, 32, 2, 2), steps=4, batch_size=8, samples=24, warmup_steps=1),
 }
