@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Size:
     samples: int
     lr: float = 2e-3
     warmup_steps: int = 200
-    ema_decay: float = 0.995
+    ema_decay: float = 0.9975
 
     def recipe(self, atlas: str, timesteps: str, seed: int, gpu: bool) -> Recipe:
         """What a model is trained by."""
@@ -97,7 +97,9 @@ class Size:
 
 
 SIZES = {
-    "p8": Size(Network(8, 256, 10, 4), 3000, 512, samples=10_000, lr=3e-3, ema_decay=0.9975),
+    "p8": Size(
+        Network(8, 256, 10, 4), steps=3000, batch_size=512, samples=10_000, ema_decay=0.9975
+    ),
     "p4": Size(Network(4, 256, 10, 4), steps=1500, batch_size=512, samples=10_000),
     "smoke": Size(Network(16, 32, 2, 2), steps=4, batch_size=8, samples=24, warmup_steps=1),
 }
@@ -191,6 +193,7 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
     model, device = task.model, options.device
     torch.set_num_threads(max(1, torch.get_num_threads() // options.jobs))
     size = SIZES[model.size]
+    size = replace(size, steps=options.steps or size.steps)
     run = options.work / model.name
     recipe = size.recipe(str(options.atlas), model.timesteps, model.seed, device != "cpu")
     data = EmojiSource(path=str(options.atlas)).open()
@@ -205,10 +208,12 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
         "date": datetime.now(UTC).date().isoformat(),
     }
     if outcome.seconds:
-        log = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        last = json.loads(log[-1])
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        log = [json.loads(line) for line in lines]
         recorded = {**asdict(recipe), "data": "emoji scenes"}
-        put({**about, "kind": "training", "seconds": outcome.seconds, "recipe": recorded, **last})
+        losses = {row["step"]: round(row["velocity"], 5) for row in log}
+        training = {"kind": "training", "seconds": outcome.seconds, "recipe": recorded}
+        put({**about, **training, "losses": losses, **log[-1]})
     network = load_model(find_model(run), device)
     if device != "cpu":
         network.compile(dynamic=False)
@@ -290,7 +295,8 @@ def short(row: Row) -> str:
         )
     if row["kind"] == "training":
         speed, loss = row["images_per_second"], row["velocity"]
-        return f"{name}: {row['seconds']:.0f} s, {speed} img/s, loss {loss:.4f}"
+        failed = f", {row['failed_steps']} failed" if row["failed_steps"] else ""
+        return f"{name}: {row['seconds']:.0f} s, {speed} img/s, loss {loss:.4f}{failed}"
     return f"{name}: " + ", ".join(f"{e['t']}: {e['rank_correlation']:.2f}" for e in row["by_time"])
 
 
@@ -304,6 +310,7 @@ def main() -> None:
     everything = ["timesteps", "samplers", "difficulty", "guidance"]
     parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
     parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")
+    parser.add_argument("--steps", type=int, help="of each training, instead of the size's own")
     parser.add_argument("--jobs", type=int, default=1, help="models at once")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()

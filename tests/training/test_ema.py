@@ -2,7 +2,7 @@
 
 import torch
 
-from patch_forcing.training.ema import update_ema
+from patch_forcing.training.ema import ema_share, update_ema
 
 
 def test_average_follows_the_recursion_with_its_warm_up():
@@ -10,7 +10,7 @@ def test_average_follows_the_recursion_with_its_warm_up():
     average, history = [torch.randn(3, dtype=torch.float64)], torch.randn(200, 3).double()
     expected = average[0].clone()
     for step, weights in enumerate(history, start=1):
-        update_ema(average, [weights], step, decay=0.9)
+        update_ema(average, [weights], ema_share(step, 0.9))
         decay = min(0.9, step / (step + 9))
         expected = decay * expected + (1 - decay) * weights
         torch.testing.assert_close(average[0], expected)
@@ -19,11 +19,11 @@ def test_average_follows_the_recursion_with_its_warm_up():
 def test_the_start_is_forgotten_after_a_few_steps():
     average = [torch.full((1,), 1e6)]
     for step in range(1, 61):
-        update_ema(average, [torch.zeros(1)], step, decay=0.9999)
+        update_ema(average, [torch.zeros(1)], ema_share(step, 0.9999))
     assert average[0].item() < 1
 
 
 def test_equal_weights_stay():
     average = [torch.ones(4)]
-    update_ema(average, [torch.ones(4)], 1, decay=0.5)
+    update_ema(average, [torch.ones(4)], ema_share(1, 0.5))
     assert average[0].equal(torch.ones(4))

@@ -1,4 +1,4 @@
-"""The first step that was not finite is named, however late anyone looks."""
+"""A failed step is counted; one after the other stops, named however late anyone looks."""
 
 import math
 
@@ -7,25 +7,44 @@ import torch
 
 import patch_forcing as pf
 from patch_forcing.core.losses import LossTerms
-from patch_forcing.training.finite import FiniteSteps
+from patch_forcing.training.finite import PATIENCE, FiniteSteps
 
 
 def record(steps: FiniteSteps, loss: float, norm: float) -> None:
     steps.record(LossTerms(*torch.tensor([loss, 0.0, 0.0]).unbind()), torch.tensor(norm))
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("looks", [0, 1, 3])
+bad_numbers = pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+
+
+@bad_numbers
+@pytest.mark.parametrize("looks", [0, 1, 3, 8, 12, 15])
 @pytest.mark.parametrize("place", ["loss", "norm"])
-def test_the_first_bad_step_is_named(bad, looks, place):
+def test_the_first_of_many_failed_steps_is_named(bad, looks, place):
     steps = FiniteSteps(7)
-    for step in range(7, 11):
+    for step in range(7, 11 + PATIENCE):
         if step - 7 == looks:
-            steps.check()  # all was well so far
-        record(steps, 1.0, 2.0)
-    record(steps, *((bad, 1.0) if place == "loss" else (1.0, bad)))  # step 11
-    record(steps, math.nan, math.nan)
-    with pytest.raises(pf.UserError, match="at step 11: checkpoints are intact"):
+            steps.check()
+        failed = (bad, 1.0) if place == "loss" else (1.0, bad)
+        record(steps, *(failed if step >= 11 else (1.0, 2.0)))
+    with pytest.raises(pf.UserError, match=r"at step 11, and no step since .* are intact"):
+        steps.check()
+    assert steps.failed == PATIENCE
+
+
+@bad_numbers
+def test_steps_that_fail_now_and_then_are_counted(bad):
+    steps = FiniteSteps(0)
+    for step in range(10 * PATIENCE):
+        record(steps, bad if step % PATIENCE else 1.0, 1.0)
+    steps.check()
+    assert steps.failed == (PATIENCE - 1) * 10
+
+
+def test_a_run_of_which_no_step_was_finite_stops_however_short():
+    steps = FiniteSteps(3)
+    record(steps, math.nan, 1.0)
+    with pytest.raises(pf.UserError, match="at step 3,"):
         steps.check()
 
 

@@ -4,22 +4,18 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from patch_forcing.core.losses import LossTerms
-from patch_forcing.core.path import LinearPath
-from patch_forcing.core.random import CountedGenerator
-from patch_forcing.core.time import PatchTime
-from patch_forcing.data.batch import Batch, TrainingData
+from patch_forcing.data.batch import TrainingData
 from patch_forcing.io.atomic import remove_leftovers
-from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
     TrainingState,
@@ -32,17 +28,12 @@ from patch_forcing.runs.checkpoint import (
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import Metrics, open_run
-from patch_forcing.training.ema import update_ema
+from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.training.finite import FiniteSteps
-from patch_forcing.training.objective import PatchForcingObjective
-from patch_forcing.training.optim import take_step
 
 KEEP = 3
 """Checkpoints kept: the newest, and two to fall back on."""
 _RESUME = "the same command resumes"
-
-
-Losses = Callable[[PatchDiT, Batch, CountedGenerator], LossTerms]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -85,16 +76,16 @@ def train(
     if done >= recipe.steps:
         return Outcome(found[-1], done, done, 0.0)
     metrics = Metrics(run, done)
-    losses = _losses(recipe, state.model.patch_size)
+    train_step = TrainStep(state, recipe, device)
     finite = FiniteSteps(done)
     started = time.perf_counter()
     saved, step = done, done
     bar = progress_bar(progress, total=recipe.steps, initial=done, unit="step")
     try:
-        with bar, _stop_requests() as stop:
+        with bar, side_stream(device), _stop_requests() as stop:
             for step in range(done, recipe.steps):
                 batch = data.batch(step, recipe.batch_size, recipe.seed, device)
-                loss, norm = _train_step(state, losses, recipe, batch, step, device)
+                loss, norm = train_step(batch, step)
                 finite.record(loss, norm)
                 bar.update()
                 steps = step + 1
@@ -102,7 +93,8 @@ def train(
                     finite.check()
                     bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
                     seconds = time.perf_counter() - started
-                    metrics.write(_metrics_row(recipe, steps, steps - done, seconds, loss, norm))
+                    row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
+                    metrics.write({**row, "failed_steps": finite.failed})
                 if steps % recipe.checkpoint_every == 0 or steps == recipe.steps or stop.is_set():
                     finite.check()
                     save_checkpoint(run, steps, state)
@@ -126,66 +118,6 @@ def _initial_state(recipe: Recipe, data: TrainingData, device: torch.device | st
     return TrainingState(
         model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())
     )
-
-
-def _losses(recipe: Recipe, patch_size: int) -> Losses:
-    """The objective with all its random draws; compiled, if the recipe says so."""
-    objective = PatchForcingObjective(
-        LinearPath(patch_size), recipe.timestep_sampler(), recipe.nll_weight
-    )
-
-    def draw(
-        x_1: Tensor, generator: CountedGenerator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        dropped = generator.fork("label dropout").uniform() < recipe.label_dropout
-        t = objective.draw_times(x_1, generator)
-        return dropped, objective.draw_noise(x_1, generator), t.values, t.index
-
-    def loss(
-        model: PatchDiT,
-        batch: Batch,
-        dropped: Tensor,
-        x_0: Tensor,
-        values: Tensor,
-        index: Tensor | None,
-    ) -> LossTerms:
-        condition = model.drop_condition(batch.condition, dropped)
-        return objective(model, batch.x_1, condition, x_0=x_0, t=PatchTime(values, index))
-
-    if recipe.compile:
-        # apart: in one graph, draws would be computed again wherever they are used
-        draw = torch.compile(draw, fullgraph=True)
-        loss = torch.compile(loss, fullgraph=True)
-
-    def losses(model: PatchDiT, batch: Batch, generator: CountedGenerator) -> LossTerms:
-        return loss(model, batch, *draw(batch.x_1, generator))
-
-    return losses
-
-
-def _train_step(
-    state: TrainingState,
-    losses: Losses,
-    recipe: Recipe,
-    batch: Batch,
-    step: int,
-    device: torch.device | str,
-) -> tuple[LossTerms, Tensor]:
-    """One optimizer step; all its randomness is counted by (seed, step, place in the batch).
-
-    Returns the loss and the gradient's norm before clipping.
-    """
-    places = torch.arange(len(batch.x_1), device=device)
-    generator = CountedGenerator(recipe.seed, places, step, device)
-    kind = torch.device(device).type
-    with torch.autocast(kind, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        loss = losses(state.model, batch, generator)
-    loss.total.backward()
-    weights = list(state.model.parameters())
-    norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
-    take_step(state.optimizers, recipe.optimizer.lr_at(step))
-    update_ema(state.ema.parameters(), weights, step + 1, recipe.ema_decay)
-    return LossTerms(*(term.detach() for term in loss)), norm
 
 
 def _metrics_row(

@@ -6,13 +6,18 @@ import torch
 from torch import Tensor
 
 
-@torch.no_grad()
-def update_ema(
-    average: Iterable[Tensor], weights: Iterable[Tensor], step: int, decay: float
-) -> None:
-    """In place: average ← decay·average + (1 − decay)·weights, after optimizer step `step` ≥ 1.
+def ema_share(step: int, decay: float) -> float:
+    """The share of the new weights in the average, after optimizer step `step` ≥ 1.
 
     The decay is at most step/(step + 9), so that a short run does not remember its start.
     """
-    decay = min(decay, step / (step + 9))
-    torch._foreach_lerp_(list(average), list(weights), 1 - decay)
+    return 1 - min(decay, step / (step + 9))
+
+
+@torch.no_grad()
+def update_ema(average: Iterable[Tensor], weights: Iterable[Tensor], share: float | Tensor) -> None:
+    """In place: average ← average + share·(weights − average)."""
+    average = list(average)
+    change = torch._foreach_sub(list(weights), average)
+    torch._foreach_mul_(change, share)
+    torch._foreach_add_(average, change)

@@ -8,27 +8,46 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
 
+PATIENCE = 10
+"""Steps in a row that may fail; one that fails now and then does no harm."""
+
 
 class FiniteSteps:
-    """Loss and gradient norm of the steps since the last look. first: the step to come."""
+    """Loss and gradient norm of the steps since the last look. first: the step to come.
+
+    Steps where either is not finite change no weight; `failed` counts those that were looked at.
+    """
 
     def __init__(self, first: int):
-        self._first = first
+        self.failed = 0
+        self._next = first
         self._steps: list[Tensor] = []
+        self._in_a_row: list[tuple[int, float, float]] = []
+        self._first = first
 
     def record(self, loss: LossTerms, norm: Tensor) -> None:
         """Remember a step, without waiting for it."""
         self._steps.append(torch.stack([loss.total, norm]))
 
     def check(self) -> None:
-        """Raises UserError naming the first step whose loss or gradient was not finite."""
-        if not self._steps:
-            return
-        for step, (loss, norm) in enumerate(torch.stack(self._steps).tolist(), self._first):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise UserError(
-                    f"loss is {loss:g}, gradient norm {norm:g} at step {step}: "
-                    "checkpoints are intact; train in another --out with a lower --optimizer.lr"
-                )
-        self._first += len(self._steps)
+        """Raises UserError naming the first of PATIENCE failed steps in a row, or if all failed."""
+        recorded = torch.stack(self._steps).tolist() if self._steps else []
         self._steps.clear()
+        for loss, norm in recorded:
+            if math.isfinite(loss) and math.isfinite(norm):
+                self._in_a_row.clear()
+            else:
+                self.failed += 1
+                self._in_a_row.append((self._next, loss, norm))
+            self._next += 1
+            if len(self._in_a_row) >= PATIENCE:
+                raise self._error()
+        if self._in_a_row and self.failed == self._next - self._first:
+            raise self._error()
+
+    def _error(self) -> UserError:
+        step, loss, norm = self._in_a_row[0]
+        return UserError(
+            f"loss {loss:g}, gradient norm {norm:g} at step {step}, and no step since was finite: "
+            "weights and checkpoints are intact; train in another --out with a lower --optimizer.lr"
+        )

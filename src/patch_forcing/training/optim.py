@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.training.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -51,29 +52,33 @@ class OptimizerConfig:
         by_muon = list(matrices) if self.name == "muon" else []
         taken = set(map(id, by_muon))
         others = [weight for weight in weights if id(weight) not in taken]
-        fused = True if others[0].is_cuda else None  # one kernel; elsewhere torch's own choice
+        # fused: knows found_inf on every device; capturable: can be replayed as a CUDA graph
         adamw = torch.optim.AdamW(
-            others, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=fused
+            others,
+            lr=self.lr,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            fused=True,
+            capturable=others[0].is_cuda,
         )
         if not by_muon:
             return [adamw]
-        # steps as long as AdamW's (Liu et al. 2025), so that one learning rate suits both
-        muon = torch.optim.Muon(
-            by_muon,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        )
-        return [adamw, muon]
+        return [adamw, Muon(by_muon, lr=self.lr, weight_decay=self.weight_decay)]
 
     def lr_at(self, step: int) -> float:
         """The learning rate of step 0, 1, …: constant after warm-up, so that runs can go on."""
         return self.lr * min(1.0, (step + 1) / (self.warmup_steps + 1))
 
 
-def take_step(optimizers: Sequence[torch.optim.Optimizer], lr: float) -> None:
-    """One step of each at this learning rate; gradients are cleared."""
+def take_step(
+    optimizers: Sequence[torch.optim.Optimizer], lr: float | Tensor, skip: Tensor | None = None
+) -> None:
+    """One step of each at this learning rate; gradients are cleared.
+
+    skip: scalar; 1 leaves weights and averages alone, which no one has to wait for.
+    """
     for optimizer in optimizers:
+        optimizer.found_inf = skip  # type: ignore[attr-defined]  # what torch's GradScaler sets
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()

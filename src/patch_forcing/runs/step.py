@@ -1,0 +1,150 @@
+"""One optimizer step of a recipe."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from patch_forcing.core.losses import LossTerms
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.time import PatchTime
+from patch_forcing.data.batch import Batch
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.checkpoint import TrainingState
+from patch_forcing.runs.recipes import Recipe
+from patch_forcing.training.ema import ema_share, update_ema
+from patch_forcing.training.objective import PatchForcingObjective
+from patch_forcing.training.optim import take_step
+
+_EAGER_STEPS = 3
+"""Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
+
+
+class Inputs(NamedTuple):
+    """All that changes from step to step, as tensors, so that a graph can be replayed on them."""
+
+    x_1: Tensor
+    condition: Tensor
+    dropped: Tensor
+    x_0: Tensor
+    t_values: Tensor
+    t_index: Tensor | None
+    lr: Tensor
+    ema_share: Tensor
+
+
+class TrainStep:
+    """Changes weights, optimizers and average of a training state in place.
+
+    All randomness is counted by (seed, step, place in the batch). A step whose loss or gradient is
+    not finite changes nothing. Compiled, on a GPU, the step is recorded as one CUDA graph: a small
+    network's thousand kernels take longer to launch than to run.
+    """
+
+    def __init__(self, state: TrainingState, recipe: Recipe, device: torch.device | str):
+        self._state, self._recipe, self._device = state, recipe, torch.device(device)
+        self._objective = PatchForcingObjective(
+            LinearPath(state.model.patch_size), recipe.timestep_sampler(), recipe.nll_weight
+        )
+        self._draw, self._loss = self._draw_all, self._loss_of
+        if recipe.compile:
+            # apart: in one graph, draws would be computed again wherever they are used
+            self._draw = torch.compile(self._draw_all, fullgraph=True)
+            self._loss = torch.compile(self._loss_of, fullgraph=True)
+        self._replays = recipe.compile and self._device.type == "cuda"
+        self._eager_steps = _EAGER_STEPS
+        self._inputs: Inputs | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._result: Tensor | None = None
+
+    def __call__(self, batch: Batch, step: int) -> tuple[LossTerms, Tensor]:
+        """Step 0, 1, … on this batch; returns the loss and the gradient's norm before clipping."""
+        recipe = self._recipe
+        places = torch.arange(len(batch.x_1), device=self._device)
+        generator = CountedGenerator(recipe.seed, places, step, self._device)
+        inputs = Inputs(
+            batch.x_1,
+            batch.condition,
+            *self._draw(batch.x_1, generator),
+            self._scalar(recipe.optimizer.lr_at(step)),
+            self._scalar(ema_share(step + 1, recipe.ema_decay)),
+        )
+        result = self._replay(inputs) if self._replays else self._update(inputs)
+        total, velocity, nll, norm = result.unbind()
+        return LossTerms(total, velocity, nll), norm
+
+    def _replay(self, inputs: Inputs) -> Tensor:
+        if self._inputs is None:
+            copies: list[Any] = [None if new is None else _copy(new) for new in inputs]
+            self._inputs = Inputs(*copies)
+        for ours, new in zip(self._inputs, inputs, strict=True):
+            if ours is not None and new is not None:
+                ours.copy_(new)
+        if self._eager_steps:
+            self._eager_steps -= 1
+            return self._update(self._inputs)
+        if self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, stream=torch.cuda.current_stream()):
+                self._result = self._update(self._inputs)
+        self._graph.replay()
+        assert self._result is not None
+        return self._result.clone()  # the next replay writes there
+
+    def _update(self, inputs: Inputs) -> Tensor:
+        """Forward, backward, optimizers, average; the losses and the gradient's norm, (4,)."""
+        model, recipe = self._state.model, self._recipe
+        bf16 = recipe.precision == "bf16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            loss = self._loss(model, *inputs[:6])
+        loss.total.backward()
+        weights = list(model.parameters())
+        norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
+        result = torch.stack([*(term.detach() for term in loss), norm])
+        skip = 1 - result.isfinite().all().float()
+        take_step(self._state.optimizers, inputs.lr, skip)
+        update_ema(self._state.ema.parameters(), weights, inputs.ema_share * (1 - skip))
+        return result
+
+    def _draw_all(
+        self, x_1: Tensor, generator: CountedGenerator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        dropped = generator.fork("label dropout").uniform() < self._recipe.label_dropout
+        t = self._objective.draw_times(x_1, generator)
+        return dropped, self._objective.draw_noise(x_1, generator), t.values, t.index
+
+    def _loss_of(
+        self,
+        model: PatchDiT,
+        x_1: Tensor,
+        condition: Tensor,
+        dropped: Tensor,
+        x_0: Tensor,
+        values: Tensor,
+        index: Tensor | None,
+    ) -> LossTerms:
+        condition = model.drop_condition(condition, dropped)
+        return self._objective(model, x_1, condition, x_0=x_0, t=PatchTime(values, index))
+
+    def _scalar(self, number: float) -> Tensor:
+        return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting
+
+
+@contextmanager
+def side_stream(device: torch.device | str) -> Iterator[None]:
+    """On a GPU, a stream beside the default one, which alone cannot be recorded from."""
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)
