@@ -55,6 +55,13 @@ def kind(sampler: str) -> str:
     return sampler.partition(":")[0]
 
 
+def paired_change(found: list[Row], base: list[Row]) -> str:
+    """Mean change of the distance against `base` on the same seeds, which share their weights."""
+    before = {row["model"]["seed"]: row["fd"] for row in base}
+    ratios = [row["fd"] / before[row["model"]["seed"]] for row in found]
+    return f" ({100 * (statistics.mean(ratios) - 1):+.1f}%)" if ratios else ""
+
+
 class Rows:
     """The results, by what they are of."""
 
@@ -124,7 +131,9 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                 found = rows.sampled(size, timesteps, spec, nfe)
                 if spec in best and spec not in PAPER:  # chosen on seed 0, so not reported on it
                     found = [row for row in found if row["model"]["seed"] != 0]
-                cells.append(spread(row["fd"] for row in found) if found else "")
+                plain = rows.sampled(size, timesteps, "euler", nfe)
+                change = "" if spec == "euler" else paired_change(found, plain)
+                cells.append(spread(row["fd"] for row in found) + change if found else "")
                 if found:
                     values = [row["fd"] for row in found]
                     what = {"size": size, "timesteps": timesteps, "sampler": spec, "budget": nfe}
@@ -134,7 +143,8 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                 note = f" ({setting.replace('_', ' ')})" if setting else ""
                 note += ", chosen" if spec in best else ""
                 lines.append([NAMES[timesteps], kind(spec) + note, *cells])
-    return table(["trained with", "sampler", *(f"FD, {n} NFE" for n in BUDGETS)], lines), record
+    header = [f"FD, {n} NFE (against euler)" for n in BUDGETS]
+    return table(["trained with", "sampler", *header], lines), record
 
 
 def difficulty_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
@@ -197,7 +207,8 @@ def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         for (timesteps, sampler, where), by_scale in sorted(grouped.items())
     ]
     header = ["trained with", "sampler", "guided", *(f"scale {scale:g}" for scale in scales)]
-    return table(header, lines), found
+    record = [r for r in found if (r["model"]["timesteps"], r["sampling"]["sampler"]) in guided]
+    return table(header, lines), record
 
 
 # charts ---------------------------------------------------------------------------------------
@@ -249,8 +260,9 @@ def chart_difficulty(rows: Rows, axes: list[plt.Axes], size: str) -> None:
     for k, entry in enumerate(found[0]["by_time"]):
         if k % 2 == 0:
             axes[0].plot(entry["predicted"], entry["true"], ".-", color=colours(entry["t"]))
-    low, high = axes[0].get_xlim()
-    axes[0].plot([max(low, 1e-4), high], [max(low, 1e-4), high], "k:", linewidth=1)
+    ends = [value for entry in found[0]["by_time"] for value in entry["predicted"]]
+    low, high = min(ends), max(ends)
+    axes[0].axline((low, low), (high, high), color="k", linestyle=":", linewidth=1)
     axes[0].set(xscale="log", yscale="log", xlabel="predicted variance", ylabel="squared error")
     axes[0].set_title("calibration, deciles (bright: late)")
     times = [entry["t"] for entry in found[0]["by_time"]]
@@ -288,7 +300,7 @@ def chart_guidance(rows: Rows, axes: plt.Axes, size: str) -> None:
                 point = (sampling["guidance"], row["fd"])
                 curves[timesteps, sampling["sampler"], inside].append(point)
     for (timesteps, sampler, inside), points in curves.items():
-        if len(points) > 1:
+        if len(points) > 1:  # the others were not guided there
             label = "SiT, euler" if timesteps == SIT else f"LTG, {sampler}"
             axes.plot(
                 *zip(*sorted(points), strict=True),
@@ -312,10 +324,9 @@ TABLES: dict[str, tuple[str, Builder]] = {
 
 
 def draw(name: str, rows: Rows, path: Path) -> None:
-    """One chart a table."""
-    sizes = rows.sizes()
+    """One chart a table, of the sizes that it has results for."""
+    sizes = [size for size in rows.sizes() if TABLES[name][1](rows, size)[1]]
     if name == "difficulty":
-        sizes = [size for size in sizes if rows.of("difficulty", size, LTG)]
         figure, axes = plt.subplots(
             len(sizes), 3, figsize=(14, 4.2 * len(sizes)), squeeze=False, layout="constrained"
         )
@@ -347,13 +358,15 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     page = []
     for name, (title, build) in TABLES.items():
-        page.append(f"## {title}\n\n![{title}]({name}.png)\n")
-        record = []
+        record, tables = [], []
         for size in rows.sizes():
             text, entries = build(rows, size)
             record += entries
             if entries:
-                page.append(f"{GEOMETRY[size].capitalize()}:\n\n{text}")
+                tables.append(f"{GEOMETRY[size].capitalize()}:\n\n{text}")
+        if not record:
+            continue
+        page += [f"## {title}\n\n![{title}]({name}.png)\n", *tables]
         provenance = {
             key: sorted({json.dumps(row[key]) for row in rows.rows})
             for key in ("commit", "hardware", "date", "versions", "atlas")

@@ -1,6 +1,7 @@
 """run.json and metrics.jsonl: what a run is, and how it goes."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,10 @@ class Metrics:
             write_atomic(self.file, "".join(line for line in lines if _step(line) <= done))
 
     def write(self, row: dict[str, float | int]) -> None:
-        """Append one line."""
+        """Append one line; what is not finite becomes null, since JSON knows no NaN."""
+        written = {name: value if math.isfinite(value) else None for name, value in row.items()}
         with self.file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+            stream.write(json.dumps(written, allow_nan=False) + "\n")
 
 
 def _step(line: str) -> float:

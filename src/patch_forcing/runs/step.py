@@ -69,7 +69,7 @@ class TrainStep:
             batch.x_1,
             batch.condition,
             *self._draw(batch.x_1, generator),
-            self._scalar(recipe.optimizer.lr_at(step)),
+            self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
         )
         result = self._replay(inputs) if self._replays else self._update(inputs)

@@ -127,7 +127,7 @@ def _metrics_row(
         "step": steps,
         **{term: float(value) for term, value in loss._asdict().items()},
         "gradient_norm": float(norm),
-        "lr": recipe.optimizer.lr_at(steps - 1),
+        "lr": recipe.optimizer.lr_at(steps - 1, recipe.steps),
         "images_per_second": round(steps_here * recipe.batch_size / seconds, 1),
     }
 

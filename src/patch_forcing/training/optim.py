@@ -22,6 +22,8 @@ class OptimizerConfig:
     """Learning rate after warm-up."""
     warmup_steps: int = 1000
     """Steps in which the learning rate rises linearly from 0."""
+    decay_steps: int = 0
+    """Last steps of the run in which it falls linearly to 0; with 0, a run can be continued."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's averaging of the gradient and of its square."""
     weight_decay: float = 0.0
@@ -33,6 +35,7 @@ class OptimizerConfig:
         ranges = {
             "lr": (0 < self.lr < 1e30, "above 0"),
             "warmup_steps": (self.warmup_steps >= 0, "0 or more"),
+            "decay_steps": (self.decay_steps >= 0, "0 or more"),
             "betas": (all(0 <= beta < 1 for beta in self.betas), "0 or more, below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
             "clip_norm": (self.clip_norm > 0, "above 0; inf is none"),
@@ -65,9 +68,10 @@ class OptimizerConfig:
             return [adamw]
         return [adamw, Muon(by_muon, lr=self.lr, weight_decay=self.weight_decay)]
 
-    def lr_at(self, step: int) -> float:
-        """The learning rate of step 0, 1, …: constant after warm-up, so that runs can go on."""
-        return self.lr * min(1.0, (step + 1) / (self.warmup_steps + 1))
+    def lr_at(self, step: int, steps: int) -> float:
+        """The learning rate of step 0, 1, …, steps − 1: it rises, stays, and may fall."""
+        rise, fall = (step + 1) / (self.warmup_steps + 1), (steps - step) / (self.decay_steps + 1)
+        return self.lr * min(1.0, rise, fall)
 
 
 def take_step(
