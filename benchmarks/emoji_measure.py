@@ -74,7 +74,11 @@ def measure(
     guidance = None
     if sampling.guidance != 1:
         guidance = ClassifierFreeGuidance(sampling.guidance, sampling.interval)
-    grid = uniform_grid(steps_within(sampler, sampling.nfe, 1 if guidance is None else 2))
+    grid = uniform_grid(
+        steps_within(
+            sampler, sampling.nfe, model.config.num_patches, cost=1 if guidance is None else 2
+        )
+    )
     count = len(real.labels)
     started = time.perf_counter()
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):

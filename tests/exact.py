@@ -10,6 +10,7 @@ and with one time for all patches the flow ends at μ + Σ^½·x_0.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -130,8 +131,10 @@ class SpyField:
     def patch_size(self) -> int:
         return self.field.patch_size
 
-    def __call__(self, x_t: Tensor, t: pf.PatchTime, *, guided: bool = True) -> FieldOutput:
-        output = self.field(x_t, t, guided=guided)
+    def __call__(
+        self, x_t: Tensor, t: pf.PatchTime, *, guided: bool = True, **more: Any
+    ) -> FieldOutput:
+        output = self.field(x_t, t, guided=guided, **more)
         self.x.append(x_t)
         self.t.append(t.to_dense())
         self.guided.append(guided)

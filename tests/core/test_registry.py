@@ -20,6 +20,7 @@ class Clock:
     loud: bool = False
     levels: int | None = 8
     start_time: float = 0.0
+    tune: str = "none"
 
     def __post_init__(self):
         if self.rate <= 0:
@@ -50,6 +51,12 @@ def test_a_whole_number_suits_a_float():
 
 def test_spaces_around_options_do_not_matter():
     assert clock(" rate = 2 , hands = 1 ") == Clock(2.0, 1)
+
+
+def test_words_stay_as_they_are():
+    assert clock("tune=Westminster Quarters, hands=1") == Clock(
+        hands=1, tune="Westminster Quarters"
+    )
 
 
 @pytest.mark.parametrize("text", ["none", "None"])

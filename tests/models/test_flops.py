@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import patch_forcing as pf
+from patch_forcing.core.active import ActiveTokens
 
 GOLDEN = {
     "B/2": {1: 46005485568, 2: 46094352384, 16: 47338487808, 256: 68666523648},
@@ -45,6 +46,27 @@ def test_operations_of_a_forward_pass_are_the_golden_numbers(name):
             with FlopCounterMode(display=False) as counter:
                 model(x, time, labels)
             assert counter.get_total_flops() == golden
+
+
+@pytest.mark.parametrize("active", [1, 77, 256])
+@pytest.mark.parametrize("name", GOLDEN)
+def test_active_tokens_cost_their_share_and_look_at_all(name, active):
+    config = pf.preset(name)
+    with torch.device("meta"):
+        model = pf.PatchDiT(config)
+        x, labels = torch.empty(1, 4, 32, 32), torch.zeros(1, dtype=torch.int64)
+        time = pf.PatchTime(torch.empty(1, 2), torch.zeros(1, 256, dtype=torch.int64))
+        memory = []
+        model(x, time, labels, active=ActiveTokens(None, memory))
+        tokens = torch.zeros(1, active, dtype=torch.int64)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(x, time, labels, active=ActiveTokens(tokens, memory))
+    n, d, pixels, levels = 256, config.hidden_size, config.patch_size**2, 2
+    block = 12 * d**2 * active + 2 * active * n * d + 6 * d**2 * levels
+    patches = n * d * pixels * config.in_channels  # all are embedded
+    final = levels * 2 * d**2 + active * d * pixels * (config.in_channels + 1)
+    expected = 2 * (config.depth * block + patches + levels * (256 * d + d**2) + final)
+    assert counter.get_total_flops() == expected
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -11,6 +11,7 @@ from patch_forcing.data.batch import Batch
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.trainer import _initial_state, train
+from waits import waits
 
 
 def everything(state):
@@ -47,6 +48,16 @@ def test_a_step_that_is_not_finite_changes_nothing(recipe, bad, optimizer):
         else:
             assert loss.total.isfinite()
             assert not all(a.equal(b) for a, b in zip(after, before, strict=False))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=4", "tg", "shared-uniform"])
+def test_a_step_waits_for_nothing(recipe, optimizer, timesteps):
+    recipe = dataclasses.replace(with_optimizer(recipe, optimizer), timesteps=timesteps)
+    data = recipe.data.open()
+    step = TrainStep(_initial_state(recipe, data, "cpu"), recipe, "cpu")
+    batches = [data.batch(number, recipe.batch_size, recipe.seed) for number in range(2)]
+    assert [waits(lambda k=k: step(batches[k], k)) for k in range(2)] == [0, 0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ SAMPLERS = [
     pf.samplers.DualLoopSampler(inner_steps=3),
     pf.samplers.RandomOrderSampler(inner_steps=5),
     pf.samplers.LookAheadSampler(),
+    pf.samplers.DualLoopSampler(evaluate="moving", refresh=2),
 ]
 
 
@@ -81,23 +82,23 @@ def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, budget,
     fitting = [
         steps
         for steps in range(1, 100)
-        if cost * sampler.count_evaluations(make_grid(steps)) <= budget
+        if cost * sampler.count_evaluations(make_grid(steps), 10) <= budget
     ]
     if fitting:
-        found = pf.samplers.steps_within(sampler, budget, cost, make_grid)
+        found = pf.samplers.steps_within(sampler, budget, 10, cost, make_grid)
         assert found == max(fitting)
     else:
         with pytest.raises(pf.UserError, match="evaluations are too few"):
-            pf.samplers.steps_within(sampler, budget, cost, make_grid)
+            pf.samplers.steps_within(sampler, budget, 10, cost, make_grid)
 
 
 @pytest.mark.parametrize(
-    ("sampler", "budget", "steps"), [*zip(SAMPLERS, [48] * 4, [48, 16, 9, 25], strict=True)]
+    ("sampler", "budget", "steps"), [*zip(SAMPLERS, [48] * 5, [48, 16, 9, 25, 14], strict=True)]
 )
 def test_forty_eight_evaluations_buy_these_steps(sampler, budget, steps):
     # look-ahead, 25 steps: 0 and 0.04 are plain, 2 + 2·23 = 48
-    assert pf.samplers.steps_within(sampler, budget) == steps
-    assert pf.samplers.steps_within(sampler, 2 * budget, cost=2) == steps
+    assert pf.samplers.steps_within(sampler, budget, 16) == steps
+    assert pf.samplers.steps_within(sampler, 2 * budget, 16, cost=2) == steps
 
 
 def test_the_samplers_have_their_names():

@@ -64,7 +64,12 @@ def test_every_patch_ends_at_exactly_one_and_never_goes_back(problem, sampler, g
 def test_evaluations_are_the_calls_that_were_made(problem, sampler, grid):
     spy = SpyField(problem[0])
     result = sampler(spy, problem[1], grid, trace=True)
-    assert result.nfe == len(spy.t) == len(result.trace) == sampler.count_evaluations(grid)
+    assert (
+        result.nfe
+        == len(spy.t)
+        == len(result.trace)
+        == sampler.count_evaluations(grid, spy.t[0].shape[1])
+    )
 
 
 @given(problems(), samplers, time_grids())

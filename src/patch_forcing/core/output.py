@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from patch_forcing.core.active import ActiveTokens
 from patch_forcing.core.time import PatchTime
 
 
@@ -17,12 +18,23 @@ class ModelOutput(NamedTuple):
 
 @runtime_checkable
 class Model(Protocol):
-    """A network that predicts a velocity from per-patch times, under a droppable condition."""
+    """A network that predicts a velocity from per-patch times, under a droppable condition.
+
+    A call with `active` computes those tokens alone; the others' pixels of the output mean nothing.
+    Samplers that evaluate everything never ask for it.
+    """
 
     @property
     def patch_size(self) -> int: ...
 
-    def __call__(self, x_t: Tensor, t: PatchTime, condition: Tensor | None) -> ModelOutput: ...
+    def __call__(
+        self,
+        x_t: Tensor,
+        t: PatchTime,
+        condition: Tensor | None,
+        *,
+        active: ActiveTokens | None = None,
+    ) -> ModelOutput: ...
 
     def check_condition(self, condition: Tensor | None, batch: int) -> None:
         """Raises UserError if the condition does not suit the model or the batch."""

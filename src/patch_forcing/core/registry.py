@@ -37,8 +37,10 @@ def build(kind: str, registry: Mapping[str, type[T]], spec: str) -> T:
     return chosen(**values)
 
 
-def _parse(place: str, text: str, kind: Any) -> int | float | bool | None:
-    """Options are numbers, switches, or None where the field allows it."""
+def _parse(place: str, text: str, kind: Any) -> int | float | bool | str | None:
+    """Options are numbers, switches, words, or None where the field allows it."""
+    if kind is str:
+        return text  # what the class does not know, it refuses itself
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]

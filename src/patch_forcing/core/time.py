@@ -1,6 +1,7 @@
 """Per-patch flow time as a type. t = 0 is noise, t = 1 is data."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -18,10 +19,13 @@ class PatchTime:
 
     values: (B, U) in [0, 1].
     index: (B, N) in 0 … U−1, or None: patch i holds `values[:, i]` and U = N.
+    known: all times that occur, as floats, where the caller has them: reading `values` makes a GPU
+    wait.
     """
 
     values: Float[Tensor, "B U"]
     index: Int64[Tensor, "_ N"] | None = None
+    known: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2:
@@ -40,6 +44,12 @@ class PatchTime:
         return cls(t[:, None], t.new_zeros(1, 1, dtype=torch.int64).expand(len(t), num_patches))
 
     @classmethod
+    def everywhere(cls, t: float, like: Tensor, num_patches: int) -> "PatchTime":
+        """One time for all patches of all images of the batch `like`, on its device, U = 1."""
+        shared = cls.shared(torch.full((len(like),), t, device=like.device), num_patches)
+        return cls(shared.values, shared.index, (t,))
+
+    @classmethod
     def dense(cls, t: Float[Tensor, "B N"]) -> "PatchTime":
         """Every patch its own time, U = N."""
         return cls(t)
@@ -49,11 +59,15 @@ class PatchTime:
         cls, where: Bool[Tensor, "B N"], then: float | Tensor, otherwise: float | Tensor
     ) -> "PatchTime":
         """U = 2: `then` on the patches of `where`, `otherwise` on the rest; scalars or (B,)."""
-        levels = [torch.as_tensor(level, dtype=torch.float32) for level in (otherwise, then)]
-        values = torch.stack(
-            [level.to(where.device).expand(where.shape[0]) for level in levels], dim=1
-        )
-        return cls(values, where.long())
+        numbers = [level for level in (otherwise, then) if isinstance(level, float | int)]
+        levels = [
+            level.to(where.device, torch.float32).expand(len(where))
+            if isinstance(level, Tensor)
+            else torch.full((len(where),), float(level), device=where.device)
+            for level in (otherwise, then)
+        ]
+        known = tuple(map(float, numbers)) if len(numbers) == 2 else None
+        return cls(torch.stack(levels, dim=1), where.long(), known)
 
     @property
     def num_levels(self) -> int:
@@ -77,10 +91,16 @@ class PatchTime:
         """(B, N): the time of every patch."""
         return self.gather(self.values[:, :, None])[:, :, 0]
 
+    def at(self, tokens: Int64[Tensor, "B M"]) -> "PatchTime":
+        """The times of some patches of each image."""
+        if self.index is None:
+            return type(self)(self.values.gather(1, tokens))
+        return type(self)(self.values, self.index.gather(1, tokens))
+
     def tile(self, times: int) -> "PatchTime":
         """The batch repeated whole, `times` over: for guidance in one batched call."""
         index = None if self.index is None else self.index.repeat(times, 1)
-        return type(self)(self.values.repeat(times, 1), index)
+        return type(self)(self.values.repeat(times, 1), index, self.known)
 
 
 def as_patch_time(t: PatchTime | Float[Tensor, "..."], batch: int, num_patches: int) -> PatchTime:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from patch_forcing.core.active import ActiveTokens
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.patches import unpatchify
@@ -14,7 +15,7 @@ from patch_forcing.core.time import PatchTime, as_patch_time
 from patch_forcing.models.config import DataInfo, PatchDiTConfig
 from patch_forcing.models.embeddings import LabelEmbedder, TimestepEmbedder, sincos_positions
 from patch_forcing.models.folder import ModelDescription, save_folder
-from patch_forcing.models.layers import Block, FinalLayer, Modulation
+from patch_forcing.models.layers import Block, FinalLayer, Modulation, Remembered
 
 
 class PatchDiT(nn.Module):
@@ -84,11 +85,15 @@ class PatchDiT(nn.Module):
         x_t: Float[Tensor, "B C H W"],
         t: PatchTime | Float[Tensor, "B"] | Float[Tensor, "B N"],
         condition: Int64[Tensor, "_"] | None = None,
+        *,
+        active: ActiveTokens | None = None,
     ) -> ModelOutput:
         """Velocity and log-variance at x_t.
 
         t: in [0, 1], 1 is data. condition: labels; None is the null condition. The output has the
         dtype of x_t, whatever the weights' is.
+        active: compute these tokens only; the output is zero in the others' pixels. For sampling:
+        keys and values are overwritten in place.
         """
         if x_t.shape[1:] != (self.config.in_channels, *self.config.image_size):
             raise UserError(
@@ -101,10 +106,18 @@ class PatchDiT(nn.Module):
         elif condition.shape != (len(x_t),):
             raise UserError(f"labels {tuple(condition.shape)} for {len(x_t)} images: give one each")
         tokens = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
+        chosen, memory = (None, []) if active is None else active
+        if chosen is not None:
+            tokens, time = _take(tokens, chosen), time.at(chosen)  # (B, M, D)
         c = self.t_embedder(time.values) + self.y_embedder(condition)[:, None]  # (B, U, D)
-        for block in self.blocks:
-            tokens = block(tokens, c, time)  # (B, N, D)
-        tokens = self.final_layer(tokens, c, time)  # (B, N, P²·(C + 1))
+        for number, block in enumerate(self.blocks):
+            remembered = None if chosen is None else Remembered(chosen, memory[number])
+            tokens, keys_values = block(tokens, c, time, remembered)  # (B, N or M, D)
+            if active is not None and chosen is None:
+                memory.append(keys_values)
+        tokens = self.final_layer(tokens, c, time)  # (B, N or M, P²·(C + 1))
+        if chosen is not None:
+            tokens = _put(tokens, chosen, self.config.num_patches)
         image = unpatchify(tokens.to(x_t.dtype), self.config.image_size, self.patch_size)
         velocity, logvar = image.split(
             [self.config.in_channels, int(self.config.predict_difficulty)], dim=1
@@ -158,6 +171,17 @@ def label_error(label: int, num_classes: int) -> UserError:
     if num_classes == 0:
         return UserError(f"label {label}: this model is unconditional, give no labels")
     return UserError(f"label {label} is out of range: this model knows 0 to {num_classes - 1}")
+
+
+def _take(rows: Tensor, index: Int64[Tensor, "B M"]) -> Tensor:
+    """(B, N, F) → (B, M, F)."""
+    return rows.gather(1, index[:, :, None].expand(-1, -1, rows.shape[2]))
+
+
+def _put(rows: Tensor, index: Int64[Tensor, "B M"], num_patches: int) -> Tensor:
+    """(B, M, F) → (B, N, F), zero elsewhere."""
+    everywhere = rows.new_zeros(len(rows), num_patches, rows.shape[2])
+    return everywhere.scatter(1, index[:, :, None].expand_as(rows), rows)
 
 
 def _bias(module: nn.Linear | nn.Conv2d) -> Tensor:

@@ -1,10 +1,22 @@
 """Transformer layers whose modulation is projected once per distinct time, then gathered."""
 
+from typing import NamedTuple
+
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from patch_forcing.core.time import PatchTime
+
+KeysValues = Float[Tensor, "B N 2 heads width"]
+
+
+class Remembered(NamedTuple):
+    """Which tokens (B, M) are computed, and keys and values of all, which they overwrite."""
+
+    tokens: Int64[Tensor, "B M"]
+    keys_values: KeysValues
 
 
 class Modulation(nn.Sequential):
@@ -46,11 +58,19 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
         self.proj = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, head width)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, head width)
-        attended = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(attended.transpose(1, 2).flatten(2))
+    def forward(
+        self, x: Float[Tensor, "B M D"], remembered: Remembered | None = None
+    ) -> tuple[Float[Tensor, "B M D"], KeysValues]:
+        """All tokens, or the active ones, which look at all; also the keys and values of all."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, M, 3, heads, head width)
+        q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
+        if remembered is not None:
+            rows = torch.arange(len(x), device=x.device)[:, None]
+            remembered.keys_values[rows, remembered.tokens] = keys_values
+            keys_values = remembered.keys_values
+        k, v = keys_values.unbind(2)
+        attended = F.scaled_dot_product_attention(*(y.transpose(1, 2) for y in (q, k, v)))
+        return self.proj(attended.transpose(1, 2).flatten(2)), keys_values
 
 
 class Mlp(nn.Module):
@@ -77,11 +97,17 @@ class Block(nn.Module):
         self.adaLN_modulation = Modulation(hidden_size, 6)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], condition: Float[Tensor, "B U D"], time: PatchTime
-    ) -> Float[Tensor, "B N D"]:
+        self,
+        x: Float[Tensor, "B M D"],
+        condition: Float[Tensor, "B U D"],
+        time: PatchTime,
+        remembered: Remembered | None = None,
+    ) -> tuple[Float[Tensor, "B M D"], KeysValues]:
+        """All tokens, or the active ones, and their times; also the keys and values of all."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(condition, time)
-        x = x + gate_a * self.attn(modulate(self.norm1(x), shift_a, scale_a))
-        return x + gate_m * self.mlp(modulate(self.norm2(x), shift_m, scale_m))
+        attended, keys_values = self.attn(modulate(self.norm1(x), shift_a, scale_a), remembered)
+        x = x + gate_a * attended
+        return x + gate_m * self.mlp(modulate(self.norm2(x), shift_m, scale_m)), keys_values
 
 
 class FinalLayer(nn.Module):

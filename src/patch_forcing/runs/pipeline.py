@@ -108,7 +108,7 @@ class Pipeline:
             guidance = ClassifierFreeGuidance(guidance_scale, guidance_interval)
         solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
         cost = 1 if guidance is None else 2
-        grid = _grid(solver, cost, num_steps, nfe, time_grid)
+        grid = _grid(solver, self.model.config.num_patches, cost, num_steps, nfe, time_grid)
         numbers = None if labels is None else self.label_numbers(labels)
         batches = []
         with progress_bar(progress, total=len(seeds), unit="image") as bar:
@@ -174,6 +174,7 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> Pipeline:
 
 def _grid(
     sampler: Sampler,
+    num_patches: int,
     cost: int,
     num_steps: int | None,
     nfe: float | None,
@@ -187,5 +188,5 @@ def _grid(
     if num_steps is not None:
         return uniform_grid(num_steps)
     if nfe is not None:
-        return uniform_grid(steps_within(sampler, nfe, cost))
-    return uniform_grid(steps_within(sampler, CALLS))
+        return uniform_grid(steps_within(sampler, nfe, num_patches, cost))
+    return uniform_grid(steps_within(sampler, CALLS, num_patches))

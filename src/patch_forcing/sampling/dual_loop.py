@@ -11,21 +11,29 @@ from itertools import pairwise
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patch_forcing.core.difficulty import check_fraction, easy_set
+from patch_forcing.core.active import token_index
+from patch_forcing.core.difficulty import check_fraction, easy_count, easy_set
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import Field, FieldOutput
 from patch_forcing.sampling.grids import MOST, substeps
-from patch_forcing.sampling.trajectory import Callback, SampleResult, Trajectory
+from patch_forcing.sampling.trajectory import Callback, Moving, SampleResult, Trajectory
 
 
 @dataclass(frozen=True)
 class _TwoLoops:
-    """easy_fraction: p, the share of patches ahead. inner_steps: n, evaluations a step."""
+    """easy_fraction: p, the share of patches ahead. inner_steps: n, evaluations a step.
+
+    evaluate: what the n − 1 inner evaluations of a step compute: all patches, or only those that
+    are moving, with the others' keys and values as the step's first evaluation left them.
+    refresh: of those, every so many computes all patches after all; 0 is none.
+    """
 
     easy_fraction: float = 0.4
     inner_steps: int = 4
+    evaluate: str = "all"
+    refresh: int = 0
 
     def __post_init__(self) -> None:
         check_fraction("easy_fraction", self.easy_fraction)
@@ -33,9 +41,20 @@ class _TwoLoops:
             raise UserError(
                 f"inner_steps={self.inner_steps} is out of range: choose a whole number, 1 or more"
             )
+        if self.evaluate not in ("all", "moving"):
+            raise UserError(f"evaluate={self.evaluate!r} is unknown: choose all or moving")
+        if not isinstance(self.refresh, int) or not 0 <= self.refresh <= MOST:
+            raise UserError(f"refresh={self.refresh} is out of range: choose 0 or more; 0 is none")
 
-    def count_evaluations(self, time_grid: list[float]) -> int:
-        return self.inner_steps * (len(time_grid) - 1)
+    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
+        inner = range(1, self.inner_steps)
+        whole = sum(self._computes_all(number) for number in inner)
+        share = 1 - easy_count(self.easy_fraction, num_patches) / num_patches
+        return (1 + whole + (len(inner) - whole) * share) * (len(time_grid) - 1)
+
+    def _computes_all(self, number: int) -> bool:
+        """Whether inner evaluation 1, 2, … of a step computes all patches."""
+        return self.evaluate == "all" or bool(self.refresh and number % self.refresh == 0)
 
     def _run(
         self,
@@ -44,14 +63,21 @@ class _TwoLoops:
         rank: Callable[[FieldOutput], Float[Tensor, "B N"]],
     ) -> SampleResult:
         """rank: what the patches are ordered by, lowest first."""
+        patches = run.t.shape[1]
+        hard_count = patches - easy_count(self.easy_fraction, patches)
         for k, now, then in run.steps(time_grid):
-            output = run.evaluate(k, run.shared_time(now))
+            output = run.evaluate(k, run.shared_time(now), remember=self.evaluate == "moving")
             easy: Bool[Tensor, "B N"] = easy_set(rank(output), self.easy_fraction)
+            hard = Moving(~easy, token_index(~easy, hard_count))
             inner = substeps(now, then, self.inner_steps)
             run.move(output.velocity, then, where=easy)
             run.move(output.velocity, inner[1], where=~easy)
-            for hard_now, hard_then in pairwise(inner[1:]):
-                output = run.evaluate(k, PatchTime.two_level(easy, then, hard_now))
+            for number, (hard_now, hard_then) in enumerate(pairwise(inner[1:]), 1):
+                time = PatchTime.two_level(easy, then, hard_now)
+                if self._computes_all(number):
+                    output = run.evaluate(k, time, remember=self.evaluate == "moving")
+                else:
+                    output = run.evaluate(k, time, moving=hard)
                 run.move(output.velocity, hard_then, where=~easy)
         return run.result()
 

@@ -29,5 +29,5 @@ class EulerSampler:
             run.move(output.velocity, then)
         return run.result()
 
-    def count_evaluations(self, time_grid: list[float]) -> int:
+    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
         return len(time_grid) - 1

@@ -2,29 +2,32 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from patch_forcing.core.active import ActiveTokens, Memory, asked
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.output import Model, ModelOutput
+from patch_forcing.core.output import Model
 from patch_forcing.core.patches import spread
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.guidance import Guidance, active_patches, extrapolate
+from patch_forcing.sampling.guidance import Guidance, extrapolate, guided_patches
 
 
 class FieldOutput(NamedTuple):
     """One evaluation of a field.
 
     velocity: (B, C, H, W), guided. difficulty: (B, N), or None if the model predicts none.
-    evaluations: what it cost, in network evaluations per image. unguided: (B, C, H, W), the bare
-    conditional velocity; the same as `velocity` without guidance.
+    evaluations: what it cost, in network evaluations per image: an evaluation of some tokens counts
+    by their share. unguided: (B, C, H, W), the bare conditional velocity; the same as `velocity`
+    without guidance. whole: all tokens were computed; if not, only theirs mean anything.
     """
 
     velocity: Float[Tensor, "B C H W"]
     difficulty: Float[Tensor, "B N"] | None
     evaluations: float
     unguided: Float[Tensor, "B C H W"]
+    whole: bool = True
 
 
 @runtime_checkable
@@ -34,8 +37,21 @@ class Field(Protocol):
     @property
     def patch_size(self) -> int: ...
 
-    def __call__(self, x_t: Tensor, t: PatchTime, *, guided: bool = True) -> FieldOutput:
-        """`guided=False`: the bare conditional velocity, at the cost of one evaluation."""
+    def __call__(
+        self,
+        x_t: Tensor,
+        t: PatchTime,
+        *,
+        guided: bool = True,
+        tokens: Int64[Tensor, "B M"] | None = None,
+        memory: Memory | None = None,
+    ) -> FieldOutput:
+        """`guided=False`: the bare conditional velocity, at the cost of one evaluation.
+
+        memory: is brought up to date. tokens: compute these only, the others as remembered from a
+        call with the same memory and no tokens; everything is computed after all where guidance has
+        set in or ended since then.
+        """
         ...
 
 
@@ -62,22 +78,35 @@ class VelocityField:
         """P."""
         return self.model.patch_size
 
-    def __call__(self, x_t: Tensor, t: PatchTime, *, guided: bool = True) -> FieldOutput:
+    def __call__(
+        self,
+        x_t: Tensor,
+        t: PatchTime,
+        *,
+        guided: bool = True,
+        tokens: Int64[Tensor, "B M"] | None = None,
+        memory: Memory | None = None,
+    ) -> FieldOutput:
         if self.condition is not None and len(self.condition) != len(x_t):
             raise UserError(
                 f"{len(self.condition)} conditions for {len(x_t)} images: give one each"
             )
-        guidance = self.guidance
-        if guided and guidance is not None:
-            active = active_patches(guidance, t)
-            if active.any():
-                pair = guidance.predict(self.model, x_t, t, self.condition)
-                where = spread(active, x_t.shape[-2:], self.patch_size)
-                return self._output(extrapolate(guidance, pair, where), 2, pair.good.velocity)
-        prediction = self.model(x_t, t, self.condition)
-        return self._output(prediction, 1, prediction.velocity)
-
-    def _output(self, prediction: ModelOutput, cost: float, unguided: Tensor) -> FieldOutput:
-        logvar = prediction.logvar
-        hard = None if logvar is None else difficulty(logvar, self.patch_size)
-        return FieldOutput(prediction.velocity, hard, cost, unguided)
+        guidance = self.guidance if guided else None
+        where = None if guidance is None else guided_patches(guidance, t)
+        if where is None:
+            guidance = None
+        active = None
+        if memory is not None:
+            if tokens is None or memory.guided != (guidance is not None):
+                memory.guided, memory.of_model, tokens = guidance is not None, [], None
+            active = ActiveTokens(tokens, memory.of_model)
+        if guidance is None or where is None:
+            output = self.model(x_t, t, self.condition, **asked(active))
+            cost, unguided = 1, output.velocity
+        else:
+            pair = guidance.predict(self.model, x_t, t, self.condition, active)
+            output = extrapolate(guidance, pair, spread(where, x_t.shape[-2:], self.patch_size))
+            cost, unguided = 2, pair.good.velocity
+        hard = None if output.logvar is None else difficulty(output.logvar, self.patch_size)
+        share = 1.0 if tokens is None else tokens.shape[1] / t.num_patches
+        return FieldOutput(output.velocity, hard, cost * share, unguided, tokens is None)

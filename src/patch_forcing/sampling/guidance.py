@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from patch_forcing.core.active import ActiveTokens, asked
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.time import PatchTime
@@ -37,15 +39,25 @@ class Guidance(Protocol):
     def check(self, condition: Tensor | None) -> None:
         """Raises UserError if there is nothing to guide."""
 
-    def predict(self, model: Model, x_t: Tensor, t: PatchTime, condition: Tensor | None) -> Pair:
-        """Both predictions, two evaluations."""
+    def predict(
+        self,
+        model: Model,
+        x_t: Tensor,
+        t: PatchTime,
+        condition: Tensor | None,
+        active: ActiveTokens | None = None,
+    ) -> Pair:
+        """Both predictions, two evaluations; of the active tokens, if given, as for a model."""
 
 
-def active_patches(guidance: Guidance, t: PatchTime) -> Bool[Tensor, "B N"]:
-    """The patches whose time lies in the guidance interval, ends included."""
-    low, high = guidance.interval or (0.0, 1.0)
+def guided_patches(guidance: Guidance, t: PatchTime) -> Bool[Tensor, "B N"] | None:
+    """The patches whose time lies in the guidance interval, ends included; None if none does."""
+    low, high = map(np.float32, guidance.interval or (0.0, 1.0))
+    if t.known is not None and not any(low <= np.float32(time) <= high for time in t.known):
+        return None
     dense = t.to_dense()
-    return (dense >= low) & (dense <= high)
+    inside = (dense >= float(low)) & (dense <= float(high))
+    return inside if t.known is not None or inside.any() else None
 
 
 def extrapolate(guidance: Guidance, pair: Pair, where: Bool[Tensor, "B 1 H W"]) -> ModelOutput:
@@ -93,11 +105,20 @@ class ClassifierFreeGuidance:
         if condition is None:
             raise UserError("guidance without a condition: give labels, or leave guidance out")
 
-    def predict(self, model: Model, x_t: Tensor, t: PatchTime, condition: Tensor | None) -> Pair:
+    def predict(
+        self,
+        model: Model,
+        x_t: Tensor,
+        t: PatchTime,
+        condition: Tensor | None,
+        active: ActiveTokens | None = None,
+    ) -> Pair:
         assert condition is not None
         everything = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
         both = torch.cat([condition, model.drop_condition(condition, everything)])
-        velocity, logvar = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both)
+        if active is not None and active.tokens is not None:
+            active = active._replace(tokens=active.tokens.repeat(2, 1))
+        velocity, logvar = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both, **asked(active))
         logvars = (None, None) if logvar is None else logvar.chunk(2)
         good, bad = map(ModelOutput, velocity.chunk(2), logvars)
         return Pair(good, bad)
@@ -122,5 +143,20 @@ class Autoguidance:
         if condition is not None:
             self.weak_model.check_condition(condition, len(condition))
 
-    def predict(self, model: Model, x_t: Tensor, t: PatchTime, condition: Tensor | None) -> Pair:
-        return Pair(model(x_t, t, condition), self.weak_model(x_t, t, condition))
+    def predict(
+        self,
+        model: Model,
+        x_t: Tensor,
+        t: PatchTime,
+        condition: Tensor | None,
+        active: ActiveTokens | None = None,
+    ) -> Pair:
+        if active is not None and active.tokens is None:
+            active.memory.extend(([], []))  # one each
+        good, bad = (
+            each(
+                x_t, t, condition, **asked(active and ActiveTokens(active.tokens, active.memory[k]))
+            )
+            for k, each in enumerate((model, self.weak_model))
+        )
+        return Pair(good, bad)

@@ -68,5 +68,5 @@ class LookAheadSampler:
             run.move(second.velocity, then, where=~easy)
         return run.result()
 
-    def count_evaluations(self, time_grid: list[float]) -> int:
+    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
         return sum(1 if _is_plain(now) else 2 for now in time_grid[:-1])

@@ -21,23 +21,25 @@ SAMPLERS: dict[str, type[Any]] = {
 def steps_within(
     sampler: Sampler,
     budget: float,
+    num_patches: int,
     cost: int = 1,
     make_grid: Callable[[int], list[float]] = uniform_grid,
 ) -> int:
     """The most steps whose evaluations stay within `budget`.
 
+    num_patches: N of the images.
     cost: network evaluations of one call of the field: 2 under guidance.
     Raises UserError if not even one step fits.
     """
 
-    def needed(steps: int) -> int:
-        return cost * sampler.count_evaluations(make_grid(steps))
+    def needed(steps: int) -> float:
+        return cost * sampler.count_evaluations(make_grid(steps), num_patches)
 
     if not budget <= MOST:
         raise UserError(f"{budget} evaluations: choose up to {MOST}")
     if needed(1) > budget:
         raise UserError(
-            f"{budget:g} evaluations are too few: one step of this sampler takes {needed(1)}, "
+            f"{budget:g} evaluations are too few: one step of this sampler takes {needed(1):g}, "
             "give at least so many, or a number of steps"
         )
     enough, too_many = 1, int(budget) + 1  # a step takes at least one evaluation

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from patch_forcing.core.active import Memory
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import patch_grid, spread
 from patch_forcing.core.path import LinearPath
@@ -102,8 +103,8 @@ class Sampler(Protocol):
         """
         ...
 
-    def count_evaluations(self, time_grid: list[float]) -> int:
-        """Calls of the field on this grid."""
+    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
+        """Evaluations of the field on this grid, for images of N patches."""
         ...
 
 
@@ -113,6 +114,28 @@ class Step(NamedTuple):
     number: int
     now: float
     then: float
+
+
+class Moving(NamedTuple):
+    """The patches that an evaluation is for: where, (B, N), as token indices too, (B, M)."""
+
+    where: Bool[Tensor, "B N"]
+    tokens: Int64[Tensor, "B M"]
+
+
+def _merge(
+    new: FieldOutput, before: FieldOutput, where: Bool[Tensor, "B N"], patch_size: int
+) -> FieldOutput:
+    """`new` in the patches of `where`, `before` elsewhere."""
+    pixels = spread(where, new.velocity.shape[-2:], patch_size)
+    hard = new.difficulty
+    if hard is not None and before.difficulty is not None:
+        hard = torch.where(where, hard, before.difficulty)
+    return new._replace(
+        velocity=torch.where(pixels, new.velocity, before.velocity),
+        unguided=torch.where(pixels, new.unguided, before.unguided),
+        difficulty=hard,
+    )
 
 
 class Trajectory:
@@ -136,7 +159,9 @@ class Trajectory:
         self.t = self.x.new_zeros(len(x_0), rows * cols)
         self.nfe = 0.0
         self.step = 0
-        self._finite: list[tuple[int, Tensor]] = []
+        self._last: FieldOutput | None = None
+        self._memory = Memory()
+        self._broken: list[tuple[int, str, Tensor]] = []  # read at the end: reading waits
         self._records: list[Evaluation] | None = [] if trace else None
         self._callback = callback
 
@@ -147,16 +172,39 @@ class Trajectory:
 
     def shared_time(self, t: float) -> PatchTime:
         """The same time for every patch of every image."""
-        return PatchTime.shared(self.x.new_full((len(self.x),), t), self.t.shape[1])
+        return PatchTime.everywhere(t, self.x, self.t.shape[1])
 
     def evaluate(
-        self, step: int, t: PatchTime, x: Tensor | None = None, *, guided: bool = True
+        self,
+        step: int,
+        t: PatchTime,
+        x: Tensor | None = None,
+        *,
+        guided: bool = True,
+        moving: Moving | None = None,
+        remember: bool = False,
     ) -> FieldOutput:
-        """The field at the current image, or at `x` in its place."""
+        """The field at the current image, or at `x` in its place.
+
+        remember: for later evaluations of some patches. moving: compute these only; the others keep
+        their velocity and difficulty of the evaluation before.
+        """
         self.step = step
         x = self.x if x is None else x
+        before: FieldOutput | None = self._last
+        options: dict[str, Any] = {}
+        if remember:
+            self._memory = Memory()
+            options = {"memory": self._memory}
+        elif moving is not None:
+            options = {"memory": self._memory, "tokens": moving.tokens}
         with torch.no_grad():
-            output = self.field(x, t, guided=guided)
+            output = self.field(x, t, guided=guided, **options)
+        evaluated = torch.ones_like(self.t, dtype=torch.bool)
+        if moving is not None and before is not None and not output.whole:
+            evaluated = moving.where
+            output = _merge(output, before, evaluated, self.field.patch_size)
+        self._last = output
         self.nfe += output.evaluations
         if self._records is not None or self._callback is not None:
             dense = t.to_dense()
@@ -165,7 +213,7 @@ class Trajectory:
                 dense,
                 self.t,
                 output.difficulty,
-                torch.ones_like(dense, dtype=torch.bool),
+                evaluated,
                 self.path.predict_data(x, output.velocity, t),
             )
             if self._records is not None:
@@ -175,17 +223,16 @@ class Trajectory:
         return output
 
     def difficulty(self, output: FieldOutput) -> Float[Tensor, "B N"]:
-        """The difficulty of an evaluation, to choose by. Raises UserError if missing or NaN."""
+        """The difficulty of an evaluation, to choose by. Raises UserError if the model has none.
+
+        NaN is found at the end of the run.
+        """
         if output.difficulty is None:
             raise UserError(
                 "this model predicts no difficulty, which the sampler orders patches by: "
                 "sample with euler or random-order"
             )
-        if output.difficulty.isnan().any():
-            raise UserError(
-                f"difficulty is NaN at step {self.step}: the model's weights are broken, "
-                "or the guidance scale is far too large"
-            )
+        self._watch("difficulty is NaN at step {step}", output.difficulty.isnan().any())
         return output.difficulty
 
     def displaced(
@@ -199,15 +246,20 @@ class Trajectory:
         """Take that step."""
         self.x = self.displaced(velocity, to, where)
         self.t = torch.full_like(self.t, to) if where is None else self.t.masked_fill(where, to)
-        self._finite.append((self.step, self.x.isfinite().all()))  # read at the end: no waiting
+        self._watch("samples hold NaN or infinity from step {step} on", ~self.x.isfinite().all())
+
+    def _watch(self, what: str, broken: Bool[Tensor, ""]) -> None:
+        self._broken.append((self.step, what, broken))
 
     def result(self) -> SampleResult:
-        """The finished run. Raises UserError if the image is not finite."""
-        assert bool((self.t == 1).all()), "a sampler left patches behind"
-        for step, finite in self._finite:
-            if not finite:
+        """The finished run. Raises UserError if anything was NaN, or the image infinite."""
+        behind = (self.t != 1).any()
+        found = torch.stack([*(broken for _, _, broken in self._broken), behind]).tolist()
+        for (step, what, _), broken in zip(self._broken, found, strict=False):
+            if broken:
                 raise UserError(
-                    f"samples hold NaN or infinity from step {step} on: the model's weights are "
-                    "broken, or the guidance scale is far too large"
+                    f"{what.format(step=step)}: the model's weights are broken, or the guidance "
+                    "scale is far too large"
                 )
+        assert not found[-1], "a sampler left patches behind"
         return SampleResult(self.x, self.nfe, self._records, self.t)

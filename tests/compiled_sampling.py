@@ -1,0 +1,61 @@
+"""Counts the graphs that sampling compiles; prints them as JSON. Run by test_gates.py."""
+
+import json
+
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounter
+
+import patch_forcing as pf
+from exact import tiny_dit
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.registry import build
+from patch_forcing.sampling.grids import uniform_grid
+
+GUIDANCE = {
+    "": None,
+    "guided": pf.ClassifierFreeGuidance(2.0),
+    "guided within": pf.ClassifierFreeGuidance(2.0, (0.2, 0.6)),
+}
+GRAPHS = {
+    "euler": 1,
+    "euler guided": 1,
+    "euler guided within": 2,
+    "dual-loop": 2,
+    "dual-loop guided": 2,
+    "dual-loop guided within": 4,
+    "look-ahead": 2,
+    "random-order guided": 2,
+    "dual-loop:evaluate=moving": 2,
+    "dual-loop:evaluate=moving guided": 2,
+    "dual-loop:evaluate=moving,refresh=2": 3,
+}
+"""One for each number of images, of distinct times and of tokens; fullgraph allows no breaks."""
+
+
+def sample(
+    model: pf.PatchDiT, sampler: str, steps: int, guidance: pf.ClassifierFreeGuidance | None
+) -> Tensor:
+    """Three images."""
+    field = pf.VelocityField(model, torch.tensor([0, 3, 1]), guidance)
+    generator = CountedGenerator([0, 1, 2])
+    noise = generator.fork("noise").normal(3, 8, 8)
+    run = build("sampler", pf.samplers.SAMPLERS, sampler)
+    return run(field, noise, uniform_grid(steps), generator=generator.fork("sampler")).x_1
+
+
+def count(case: str) -> dict[str, bool | int]:
+    """Graphs of a first run, and of a second one with more steps."""
+    torch._dynamo.reset()
+    sampler, _, guidance = case.partition(" ")
+    model, counter = tiny_dit(), CompileCounter()
+    plain = sample(model, sampler, 6, GUIDANCE[guidance])
+    model.compile(fullgraph=True, dynamic=False, backend=counter)
+    same = sample(model, sampler, 6, GUIDANCE[guidance]).equal(plain)
+    graphs = counter.frame_count
+    sample(model, sampler, 9, GUIDANCE[guidance])
+    return {"same": same, "graphs": graphs, "more_for_more_steps": counter.frame_count - graphs}
+
+
+if __name__ == "__main__":
+    print(json.dumps({case: count(case) for case in GRAPHS}))

@@ -1,0 +1,50 @@
+"""What no noise can move: reads that make a GPU wait, graphs compiled, breaks in graphs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from compiled_sampling import GRAPHS, GUIDANCE, sample
+from exact import tiny_dit
+from waits import waits
+
+
+def test_waits_are_counted():
+    x = torch.arange(3.0)
+    assert waits(lambda: x + 1) == 0
+    assert waits(lambda: x.sum().item()) == 1
+    assert waits(lambda: bool((x > 1).any())) == 1
+    assert waits(lambda: x[x > 1]) == 1
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "euler",
+        "dual-loop",
+        "look-ahead",
+        "random-order",
+        "dual-loop:evaluate=moving,refresh=2",
+    ],
+)
+@pytest.mark.parametrize("guidance", GUIDANCE)
+def test_a_sampling_run_waits_once_for_its_labels_and_then_not_before_its_end(sampler, guidance):
+    # there the flags of all steps are read at once, by tolist, which is no operation on a CPU
+    model = tiny_dit()
+    for steps in (1, 5):
+        assert waits(lambda n=steps: sample(model, sampler, n, GUIDANCE[guidance])) == 1
+
+
+def test_a_sampling_run_compiles_one_graph_a_shape_and_never_again():
+    # in a process of its own: the type checks of the tests cannot be compiled
+    script = Path(__file__).with_name("compiled_sampling.py")
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == {
+        case: {"same": True, "graphs": graphs, "more_for_more_steps": 0}
+        for case, graphs in GRAPHS.items()
+    }
