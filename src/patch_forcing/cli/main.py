@@ -32,10 +32,17 @@ def _data(args: Sequence[str]) -> None:
     data(args)
 
 
+def _bench(args: Sequence[str]) -> None:
+    from patch_forcing.cli.bench import bench
+
+    bench(args)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "demo": (_demo, "images, difficulty maps and a film from the bundled model"),
     "train": (_train, "train a named recipe; the same command again resumes"),
     "sample": (_sample, "images from a bundled, trained or exported model"),
+    "bench": (_bench, "how fast a model is on this machine, beside what it could be"),
     "data": (_data, "build a data set from what this machine has: emoji"),
 }
 

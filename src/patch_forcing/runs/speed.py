@@ -1,0 +1,175 @@
+"""How fast a network is, beside what its machine could do at best."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.registry import build
+from patch_forcing.core.time import PatchTime
+from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.sampling.field import VelocityField
+from patch_forcing.sampling.grids import uniform_grid
+from patch_forcing.sampling.samplers import SAMPLERS, steps_within
+
+SAMPLED = ("euler", "dual-loop", "dual-loop:evaluate=moving", "look-ahead")
+REPEATS = 3
+_GRAPHS = 64
+"""Shapes that one process may meet: samplers, guidance and batch sizes multiply."""
+
+
+def compile_whole(model: nn.Module) -> None:
+    """Compile a network as one graph for each shape it meets; values never compile it again."""
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, _GRAPHS)
+    model.compile(fullgraph=True, dynamic=False)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call, from each repeat."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Of the repeats."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """The slowest repeat less the fastest, as a share of the median."""
+        return (max(self.seconds) - min(self.seconds)) / self.median
+
+
+def timed(
+    call: Callable[[], object], device: torch.device | str, least_seconds: float = 0.5
+) -> Timing:
+    """Seconds a call takes once it is warm; each repeat calls for `least_seconds` at least."""
+    device = torch.device(device)
+
+    def seconds(calls: int) -> float:
+        _wait(device)
+        started = time.perf_counter()
+        for _ in range(calls):
+            call()
+        _wait(device)
+        return (time.perf_counter() - started) / calls
+
+    seconds(2)
+    calls = max(1, round(least_seconds / seconds(2)))
+    return Timing(tuple(seconds(calls) for _ in range(REPEATS)))
+
+
+def matrix_rate(
+    device: torch.device | str, dtype: torch.dtype, least_seconds: float = 0.5
+) -> float:
+    """Floating-point operations a second of one large matrix product: the floor of everything."""
+    size = 8192 if torch.device(device).type == "cuda" else 1024
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / timed(lambda: a @ b, device, least_seconds).median
+
+
+def random_model(config: PatchDiTConfig, device: torch.device | str = "cpu") -> PatchDiT:
+    """A network of no use but the measure: nothing in it is zero, since zeros multiply faster."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = PatchDiT(config).eval()
+    for weight in model.parameters():
+        weight.data.normal_(std=0.02)
+    return model
+
+
+def operations(model: PatchDiT, num_levels: int) -> int:
+    """Floating-point operations of a forward pass of one image with so many distinct times."""
+    config = model.config
+    with torch.device("meta"):
+        twin = PatchDiT(config)
+        x = torch.empty(1, config.in_channels, *config.image_size)
+        index = torch.zeros(1, config.num_patches, dtype=torch.int64)
+        t = PatchTime(torch.empty(1, num_levels), index)
+        with FlopCounterMode(display=False) as counter:
+            twin(x, t, torch.zeros(1, dtype=torch.int64))
+    return int(counter.get_total_flops())
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One line of the table.
+
+    images_per_second: of forward passes, or of finished samples. share: of `matrix_rate`, counting
+    only the operations that one shared time needs; of a sampler, by its evaluations.
+    """
+
+    what: str
+    timing: Timing
+    images_per_second: float
+    share: float
+    nfe: float | None = None
+
+
+def forward_times(model: PatchDiT, batch_size: int) -> dict[str, PatchTime]:
+    """One time for all patches, two, and one for each: what networks of this kind are given."""
+    device, patches = model.pos_embed.device, model.config.num_patches
+    half = torch.arange(patches, device=device).expand(batch_size, -1) % 2 == 0
+    each = torch.rand(batch_size, patches, device=device)
+    return {
+        "forward, one time": PatchTime.everywhere(0.5, each, patches),
+        "forward, two times": PatchTime.two_level(half, 0.7, 0.5),
+        "forward, a time for each patch": PatchTime.dense(each),
+    }
+
+
+@torch.no_grad()
+def speeds(
+    model: PatchDiT, batch_size: int, num_calls: int, rate: float, least_seconds: float = 0.5
+) -> Iterator[Speed]:
+    """Forward passes, then whole runs of samplers, of at most `num_calls` calls of the network.
+
+    rate: `matrix_rate` of the same machine and number type.
+    """
+    device, config = model.pos_embed.device, model.config
+    x = torch.randn(batch_size, config.in_channels, *config.image_size, device=device)
+    condition = None
+    if config.num_classes:
+        condition = torch.arange(batch_size, device=device) % config.num_classes
+    useful = operations(model, 1) * batch_size
+    for what, t in forward_times(model, batch_size).items():
+        timing = timed(partial(model, x, t, condition), device, least_seconds)
+        yield Speed(what, timing, batch_size / timing.median, useful / timing.median / rate)
+    field = VelocityField(model, condition)
+    for name in SAMPLED:
+        timing, nfe = time_sampler(name, field, x, num_calls, least_seconds)
+        share = useful * nfe / timing.median / rate
+        yield Speed(name, timing, batch_size / timing.median, share, nfe)
+
+
+def time_sampler(
+    name: str, field: VelocityField, x_0: Tensor, num_calls: int, least_seconds: float = 0.5
+) -> tuple[Timing, float]:
+    """Seconds of a whole run of at most `num_calls` calls of the field, and its evaluations."""
+    sampler = build("sampler", SAMPLERS, name)
+    # of one patch nothing is left out, so that evaluations are calls
+    grid = uniform_grid(steps_within(sampler, num_calls, num_patches=1))
+    generator = CountedGenerator(range(len(x_0)), device=x_0.device)
+    nfe = 0.0
+
+    def run() -> None:
+        nonlocal nfe
+        nfe = sampler(field, x_0, grid, generator=generator.fork("sampler")).nfe
+
+    return timed(run, x_0.device, least_seconds), nfe
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

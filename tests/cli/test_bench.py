@@ -1,0 +1,63 @@
+"""`patch-forcing bench`: its table, its file, its mistakes."""
+
+import json
+
+import pytest
+
+import patch_forcing as pf
+from exact import tiny_dit
+from patch_forcing.cli.main import run
+
+
+@pytest.fixture
+def model(tmp_path):
+    tiny_dit().save(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def test_the_table_is_printed_and_written(model, tmp_path, capsys):
+    out = tmp_path / "speed.json"
+    sizes = ["--batch-size", "2", "--calls", "4", "--seconds", "0"]
+    run(["bench", "speed", model, *sizes, "--out", str(out)])
+    printed = capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert [row["what"] for row in report["rows"]] == [
+        "forward, one time",
+        "forward, two times",
+        "forward, a time for each patch",
+        "euler",
+        "dual-loop",
+        "dual-loop:evaluate=moving",
+        "look-ahead",
+    ]
+    assert all(row["what"] in printed for row in report["rows"])
+    assert (report["batch_size"], report["precision"], report["compiled"]) == (2, "fp32", False)
+    assert {"hardware", "versions", "commit", "matrix_rate"} <= report.keys()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["sped", "digits"], "did you mean 'speed'"),
+        (["--calls", "4"], "'--calls' is no measurement"),
+        (["speed", "digit"], "did you mean 'digits'"),
+        (["speed", "XXL/2"], "unknown model or folder 'XXL/2'|XXL/2"),
+        (["speed", "B/two"], "unknown model size 'B/two'"),
+        (["speed", "digits", "--batch-size", "0"], "--batch-size 0 is out of range"),
+        (["speed", "digits", "--seconds", "-1"], "--seconds -1.0 is out of range"),
+        (["speed", "digits", "--calls", "-1"], "--calls -1 is out of range"),
+        (["speed", "digits", "--out", "table.txt"], "name a file that ends in .json"),
+        (["speed", "digits", "--device", "tpu"], "--device 'tpu' is not on this machine"),
+        (["speed"], "MODEL"),
+    ],
+)
+def test_mistakes_are_named_with_their_mend(args, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(pf.UserError, match=message):
+        run(["bench", *args])
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_names_what_there_is(capsys):
+    run(["bench", "--help"])
+    assert "speed" in capsys.readouterr().out

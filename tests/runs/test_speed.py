@@ -1,0 +1,75 @@
+"""What is counted about speed; how fast anything is, no test depends on."""
+
+import pytest
+import torch
+
+import patch_forcing as pf
+from exact import tiny_dit
+from patch_forcing.runs.speed import (
+    SAMPLED,
+    Timing,
+    forward_times,
+    operations,
+    random_model,
+    speeds,
+    time_sampler,
+    timed,
+)
+
+
+def test_median_and_spread_of_the_repeats():
+    timing = Timing((0.3, 0.1, 0.2))
+    assert timing.median == 0.2
+    assert timing.spread == pytest.approx(1.0)
+
+
+def test_the_call_is_made_as_often_as_its_time_is_divided_by():
+    calls = []
+    timing = timed(lambda: calls.append(len(calls)), "cpu", least_seconds=0.001)
+    assert len(timing.seconds) == 3
+    assert min(timing.seconds) > 0
+    assert len(calls) > 4  # two to warm up, two to see how long they take, then the repeats
+
+
+def test_operations_are_those_of_the_golden_numbers():
+    with torch.device("meta"):
+        model = pf.PatchDiT(pf.preset("B/2"))
+    assert operations(model, 1) == 46005485568
+    assert operations(model, 16) == 47338487808
+
+
+def test_nothing_in_a_random_model_is_zero():
+    model = random_model(tiny_dit().config)
+    assert all(weight.ne(0).all() for weight in model.parameters())
+
+
+def test_networks_are_given_one_time_two_and_one_for_each_patch():
+    times = forward_times(tiny_dit(), 3).values()
+    assert [t.num_levels for t in times] == [1, 2, 16]
+    assert [len(t.to_dense().unique()) for t in times] == [1, 2, 48]
+
+
+@pytest.mark.parametrize(
+    ("name", "nfe"),
+    [
+        ("euler", 9),
+        ("dual-loop", 8),
+        ("dual-loop:evaluate=moving", 2 * (1 + 3 * 10 / 16)),
+        ("look-ahead", 9),
+    ],
+)
+def test_samplers_are_compared_at_as_many_calls(name, nfe):
+    field = pf.VelocityField(tiny_dit(), torch.tensor([0, 1]))
+    timing, counted = time_sampler(name, field, torch.randn(2, 3, 8, 8), 9, least_seconds=0.0)
+    assert counted == nfe
+    assert len(timing.seconds) == 3
+
+
+def test_shares_and_rates_follow_from_the_times():
+    model = tiny_dit(num_classes=0)
+    rows = list(speeds(model, 2, 5, rate=1e9, least_seconds=0.0))
+    assert [row.what for row in rows[3:]] == list(SAMPLED)
+    for row in rows:
+        assert row.images_per_second == pytest.approx(2 / row.timing.median)
+        useful = operations(model, 1) * 2 * (row.nfe or 1)
+        assert row.share == pytest.approx(useful / row.timing.median / 1e9)
