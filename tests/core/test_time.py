@@ -43,6 +43,37 @@ def test_tile_repeats_the_batch():
         assert time.tile(2).to_dense().equal(time.to_dense().repeat(2, 1))
 
 
+def test_the_times_are_known_where_they_are_given_as_numbers():
+    where = torch.tensor([[True, False, False]])
+    assert pf.PatchTime.two_level(where, 0.5, 0.25).known == (0.25, 0.5)
+    assert pf.PatchTime.two_level(where, 1, 0).known == (0.0, 1.0)
+    assert pf.PatchTime.two_level(where, 0.5, torch.tensor(0.25)).known is None
+    everywhere = pf.PatchTime.everywhere(0.3, torch.zeros(2, 1, 4, 4), 5)
+    assert (everywhere.known, everywhere.num_levels) == ((0.3,), 1)
+    assert everywhere.to_dense().equal(torch.full((2, 5), 0.3))
+    assert everywhere.tile(3).known == (0.3,)
+    assert pf.PatchTime.dense(torch.rand(2, 5)).known is None
+
+
+@pytest.mark.parametrize("levels", range(1, 25))
+def test_padding_keeps_every_time_and_leaves_few_shapes(levels):
+    time = pf.PatchTime(torch.rand(2, levels), torch.randint(levels, (2, 24)), (0.5,))
+    padded = time.padded()
+    assert padded.to_dense().equal(time.to_dense())
+    assert padded.num_levels == min(many for many in (1, 2, 4, 8, 16, 24) if many >= levels)
+    assert padded.known == time.known
+    assert padded.padded() is padded
+
+
+def test_times_of_some_patches():
+    tokens = torch.tensor([[0, 3], [1, 4]])
+    for time in (
+        pf.PatchTime(torch.rand(2, 3), torch.randint(3, (2, 5))),
+        pf.PatchTime.dense(torch.rand(2, 5)),
+    ):
+        assert time.at(tokens).to_dense().equal(time.to_dense().gather(1, tokens))
+
+
 def test_the_border_takes_images_or_patches():
     assert as_patch_time(torch.tensor([0.5]), 1, 4).num_levels == 1
     assert as_patch_time(torch.rand(3, 4), 3, 4).num_levels == 4

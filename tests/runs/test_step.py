@@ -10,7 +10,7 @@ import torch
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.step import TrainStep, side_stream
-from patch_forcing.runs.trainer import _initial_state, train
+from patch_forcing.runs.trainer import initial_state, train
 from waits import waits
 
 
@@ -32,7 +32,7 @@ def with_optimizer(recipe, name):
 def test_a_step_that_is_not_finite_changes_nothing(recipe, bad, optimizer):
     recipe = with_optimizer(recipe, optimizer)
     data = recipe.data.open()
-    state = _initial_state(recipe, data, "cpu")
+    state = initial_state(recipe, data, "cpu")
     step = TrainStep(state, recipe, "cpu")
     for number in range(5):
         before = everything(state)
@@ -55,7 +55,7 @@ def test_a_step_that_is_not_finite_changes_nothing(recipe, bad, optimizer):
 def test_a_step_waits_for_nothing(recipe, optimizer, timesteps):
     recipe = dataclasses.replace(with_optimizer(recipe, optimizer), timesteps=timesteps)
     data = recipe.data.open()
-    step = TrainStep(_initial_state(recipe, data, "cpu"), recipe, "cpu")
+    step = TrainStep(initial_state(recipe, data, "cpu"), recipe, "cpu")
     batches = [data.batch(number, recipe.batch_size, recipe.seed) for number in range(2)]
     assert [waits(lambda k=k: step(batches[k], k)) for k in range(2)] == [0, 0]
 
@@ -98,7 +98,7 @@ def test_the_recorded_step_is_the_step(recipe, optimizer, timesteps):
     ends = []
     for compiled in (False, True):
         chosen = dataclasses.replace(recipe, compile=compiled)
-        state = _initial_state(chosen, data, device)
+        state = initial_state(chosen, data, device)
         step = TrainStep(state, chosen, device)
         with side_stream(device):
             for number in range(recipe.steps):

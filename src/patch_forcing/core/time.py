@@ -9,6 +9,9 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 
+LEVELS = (1, 2, 4, 8, 16)
+"""Numbers of distinct times that `PatchTime.padded` leaves as they are, besides one for each."""
+
 
 @dataclass(frozen=True, eq=False)
 class PatchTime:
@@ -90,6 +93,19 @@ class PatchTime:
     def to_dense(self) -> Float[Tensor, "B N"]:
         """(B, N): the time of every patch."""
         return self.gather(self.values[:, :, None])[:, :, 0]
+
+    def padded(self) -> "PatchTime":
+        """The same times with U = 1, 2, 4, 8, 16 or N, the last one repeated.
+
+        So that a compiled network meets few shapes, however many times a sampler holds.
+        """
+        if self.index is None or self.num_levels in LEVELS:
+            return self
+        if self.num_levels > LEVELS[-1]:
+            return type(self)(self.to_dense(), None, self.known)
+        missing = next(level for level in LEVELS if level > self.num_levels) - self.num_levels
+        values = torch.cat([self.values, self.values[:, -1:].expand(-1, missing)], dim=1)
+        return type(self)(values, self.index, self.known)
 
     def at(self, tokens: Int64[Tensor, "B M"]) -> "PatchTime":
         """The times of some patches of each image."""

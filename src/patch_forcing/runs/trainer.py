@@ -67,7 +67,7 @@ def train(
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
     data = recipe.data.open()
-    state = _initial_state(recipe, data, device)
+    state = initial_state(recipe, data, device)
     open_run(run, name, recipe)
     (run / CHECKPOINTS).mkdir(exist_ok=True)
     remove_leftovers(run / CHECKPOINTS)
@@ -109,7 +109,7 @@ def train(
     return Outcome(checkpoint_path(run, saved), done, saved, time.perf_counter() - started)
 
 
-def _initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:
+def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:
     """Weights from the recipe's seed, leaving the caller's random state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)

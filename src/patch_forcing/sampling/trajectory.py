@@ -189,7 +189,7 @@ class Trajectory:
         remember: for later evaluations of some patches. moving: compute these only; the others keep
         their velocity and difficulty of the evaluation before.
         """
-        self.step = step
+        self.step, t = step, t.padded()
         x = self.x if x is None else x
         before: FieldOutput | None = self._last
         options: dict[str, Any] = {}
