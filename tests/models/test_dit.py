@@ -279,3 +279,25 @@ def test_hidden_matrices_are_the_blocks_linear_weights():
     found = [names[id(weight)] for weight in model.hidden_matrices()]
     layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "adaLN_modulation.1")
     assert found == [f"blocks.{i}.{layer}.weight" for i in range(2) for layer in layers]
+
+
+def test_activations_computed_again_give_the_same_gradients_out_of_less_memory():
+    model = tiny_dit(depth=4).train()
+    x, labels = inputs(model)
+    time = pf.PatchTime(torch.rand(3, 4), torch.randint(4, (3, model.config.num_patches)))
+    gradients, kept = [], []
+    for again in (False, True):
+        model.recompute_activations = again
+        count = 0
+
+        def keep(tensor: Tensor) -> Tensor:
+            nonlocal count
+            count += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = whole(model(x, time, labels)).square().mean()
+        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+        kept.append(count)
+    assert all(one.equal(other) for one, other in zip(*gradients, strict=True))
+    assert kept[1] < kept[0] / 3

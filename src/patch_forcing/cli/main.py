@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.errors import UserError, is_out_of_memory, unknown_name
 
 
 def _demo(args: Sequence[str]) -> None:
@@ -96,15 +96,9 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}: choose another place, or make room", 2)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         _fail("out of memory: lower --batch-size, or the network's sizes", 2)
-
-
-def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    # torch has a class for it on GPUs, but only a text on CPUs
-    text = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
 
 
 def _fail(message: str, status: int) -> None:

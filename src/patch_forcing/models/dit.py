@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from patch_forcing.core.active import ActiveTokens
 from patch_forcing.core.errors import UserError
@@ -25,11 +26,14 @@ class PatchDiT(nn.Module):
     velocity. Where all tokens hold the same time, this is SiT.
 
     data_info: what the numbers mean as images; goes with the weights into a model folder.
+    recompute_activations: while training, keep what goes into each block only and compute the rest
+    again in the backward pass: a third more work for a fraction of the memory.
     """
 
     def __init__(self, config: PatchDiTConfig, data_info: DataInfo | None = None):
         super().__init__()
         self.config = config
+        self.recompute_activations = False
         self.data_info = data_info or DataInfo()
         names = len(self.data_info.class_names)
         if names not in (0, config.num_classes):
@@ -112,7 +116,10 @@ class PatchDiT(nn.Module):
         c = self.t_embedder(time.values) + self.y_embedder(condition)[:, None]  # (B, U, D)
         for number, block in enumerate(self.blocks):
             remembered = None if chosen is None else Remembered(chosen, memory[number])
-            tokens, keys_values = block(tokens, c, time, remembered)  # (B, N or M, D)
+            if self.recompute_activations and torch.is_grad_enabled():
+                tokens, keys_values = checkpoint(block, tokens, c, time, use_reentrant=False)
+            else:
+                tokens, keys_values = block(tokens, c, time, remembered)  # (B, N or M, D)
             if active is not None and chosen is None:
                 memory.append(keys_values)
         tokens = self.final_layer(tokens, c, time)  # (B, N or M, P²·(C + 1))

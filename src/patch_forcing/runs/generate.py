@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, is_out_of_memory
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT, label_error
@@ -48,15 +48,16 @@ def generate(
     """Sample one image for each seed, in batches and in order, on the model's device.
 
     labels: one for all, or one for each seed; None is unconditional.
+    batch_size: at most so many at once; where memory runs out, half as many from then on, which
+    changes no image.
     Raises UserError for labels out of range or not as many as seeds, before any work.
     """
     chosen = check_labels(labels, len(seeds), model.config.num_classes)
     check_seeds(seeds)
     device = model.pos_embed.device
     shape = (model.config.in_channels, *model.config.image_size)
-    for start in range(0, len(seeds), batch_size):
-        some = tuple(seeds[start : start + batch_size])
-        some_labels = None if chosen is None else tuple(chosen[start : start + batch_size])
+
+    def one_batch(some: tuple[int, ...], some_labels: tuple[int, ...] | None) -> Generated:
         condition = None if some_labels is None else torch.tensor(some_labels, device=device)
         field = VelocityField(model, condition, guidance)
         generator = CountedGenerator(some, device=device)
@@ -70,7 +71,25 @@ def generate(
         )
         images = to_uint8(result.x_1, model.data_info).cpu()
         seconds = time.perf_counter() - started
-        yield Generated(some, some_labels, images, result.nfe, seconds, result.trace)
+        return Generated(some, some_labels, images, result.nfe, seconds, result.trace)
+
+    start = 0
+    while start < len(seeds):
+        some = tuple(seeds[start : start + batch_size])
+        some_labels = None if chosen is None else tuple(chosen[start : start + batch_size])
+        batch = None
+        try:
+            batch = one_batch(some, some_labels)
+        except (MemoryError, RuntimeError) as error:
+            if len(some) == 1 or not is_out_of_memory(error):
+                raise
+        if batch is None:  # here nothing holds on to the memory of the attempt any more
+            batch_size = (len(some) + 1) // 2
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        yield batch
+        start += len(some)
 
 
 def check_labels(labels: Sequence[int] | None, count: int, num_classes: int) -> list[int] | None:

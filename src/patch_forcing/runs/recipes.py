@@ -66,6 +66,8 @@ class Recipe:
     """What the network computes in; weights, loss and average are always fp32."""
     compile: bool = False
     """Compile the training step: half a minute at the start, a few times faster on a GPU."""
+    recompute_activations: bool = False
+    """Keep less for the backward pass and compute it again: a third more work, far less memory."""
     seed: int = 0
     """Noise, times, order and initial weights all follow from it."""
     checkpoint_every: int = 10_000

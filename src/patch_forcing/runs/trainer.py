@@ -114,6 +114,7 @@ def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = recipe.network.build(data).to(device)
+    model.recompute_activations = recipe.recompute_activations
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     return TrainingState(
         model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())
