@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from emoji_measure import Row, Sampling, measure, measure_difficulty, real_scenes
+from patch_forcing.core.registry import build
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.evaluation.emoji import load_emoji_features
@@ -29,7 +30,9 @@ from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.trainer import train
+from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.guidance import Interval
+from patch_forcing.sampling.samplers import SAMPLERS
 from patch_forcing.training.optim import OptimizerConfig
 
 SIT, LTG, GROUPED = "shared-uniform", "ltg", "ltg:levels=8"
@@ -61,6 +64,13 @@ GRID = {  # the paper's own settings go by the bare name, so that nothing is sam
     ],
 }
 """What is searched on seed 0, at 50 evaluations, and reported on the other seeds."""
+MOVING_STEPS = 12
+MOVING = [  # dual-loop computing everything in its inner evaluations, or less and less
+    f"dual-loop:easy_fraction={p}{computes}"
+    for p in (0.4, 0.7)
+    for computes in ("", *(f",evaluate=moving,refresh={often}" for often in (2, 0)))
+]
+"""At equal steps, so that what is left out is all that differs."""
 RATIOS_AT_P4 = ["look-ahead:context_ratio=1.1", "look-ahead:context_ratio=2.0"]
 SCALES = (1.25, 1.5, 2.0, 3.0)
 INTERVALS: tuple[Interval | None, ...] = (None, (0.1, 0.8))
@@ -150,6 +160,10 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Mode
                 yield Model(size, name, seed), every
     if "difficulty" in tables:
         yield from ((Model(size, name, seed), []) for seed in seeds for name in (LTG, GROUPED))
+    if "moving" in tables:
+        patches = (64 // SIZES[size].network.patch_size) ** 2
+        for seed in seeds:
+            yield Model(size, LTG, seed), [Sampling(spec, cost(spec, patches)) for spec in MOVING]
     if "guidance" in tables and sweeps:
         for name, kinds in ((SIT, ("euler",)), (LTG, ("euler", "dual-loop", "look-ahead"))):
             yield (
@@ -161,6 +175,12 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Mode
                     for interval in INTERVALS
                 ],
             )
+
+
+def cost(spec: str, patches: int) -> float:
+    """Evaluations of MOVING_STEPS steps."""
+    sampler = build("sampler", SAMPLERS, spec)
+    return float(sampler.count_evaluations(uniform_grid(MOVING_STEPS), patches))
 
 
 def best_of(size: str, timesteps: str, kind: str, rows: list[Row]) -> str | None:
@@ -307,7 +327,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/emoji"), help="training runs")
     parser.add_argument("--out", type=Path, default=Path("docs/results/emoji"))
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["p8", "p4"])
-    everything = ["timesteps", "samplers", "difficulty", "guidance"]
+    everything = ["timesteps", "samplers", "difficulty", "guidance", "moving"]
     parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
     parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")
     parser.add_argument("--steps", type=int, help="of each training, instead of the size's own")

@@ -38,7 +38,7 @@ class Sampling:
     """One set of samples: a sampler as the registry writes it, a budget, guidance."""
 
     sampler: str
-    nfe: int
+    nfe: float
     guidance: float = 1.0
     interval: Interval | None = None
 

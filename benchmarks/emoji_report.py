@@ -15,7 +15,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from emoji import BUDGETS, GRID, GROUPED, LTG, PAPER, RATIOS_AT_P4, SIT, best_of
+from emoji import BUDGETS, GRID, GROUPED, LTG, MOVING, PAPER, RATIOS_AT_P4, SIT, best_of, cost
 from emoji_measure import Row
 
 NAMES = {
@@ -145,6 +145,25 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                 lines.append([NAMES[timesteps], kind(spec) + note, *cells])
     header = [f"FD, {n} NFE (against euler)" for n in BUDGETS]
     return table(["trained with", "sampler", *header], lines), record
+
+
+def moving_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
+    """What it costs to compute the moving patches alone, at equal steps."""
+    lines, record = [], []
+    patches = {"p8": 64, "p4": 256}[size]
+    plain: list[Row] = []
+    for spec in MOVING:
+        found = rows.sampled(size, LTG, spec, cost(spec, patches))
+        if not found:
+            continue
+        plain = plain if "moving" in spec else found
+        change = paired_change(found, plain) if "moving" in spec else ""
+        setting = spec.partition(":")[2].replace(",", ", ").replace("=", " ").replace("_", " ")
+        fd = [row["fd"] for row in found]
+        lines.append([setting, f"{found[0]['nfe']:.1f}", spread(fd) + change])
+        what = {"size": size, "sampler": spec, "nfe": found[0]["nfe"]}
+        record.append({**what, "fd": fd})
+    return table(["dual-loop, 12 steps", "NFE", "FD (against computing all)"], lines), record
 
 
 def difficulty_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
@@ -289,6 +308,25 @@ def chart_difficulty(rows: Rows, axes: list[plt.Axes], size: str) -> None:
     axes[2].legend()
 
 
+def chart_moving(rows: Rows, axes: plt.Axes, size: str) -> None:
+    """Distance against what was computed, one line an easy fraction."""
+    _, record = moving_table(rows, size)
+    for fraction, colour in (("0.4", "#4c72b0"), ("0.7", "#dd8452")):
+        entries = [e for e in record if f"easy_fraction={fraction}" in e["sampler"]]
+        axes.errorbar(
+            [entry["nfe"] for entry in entries],
+            [statistics.mean(entry["fd"]) for entry in entries],
+            [statistics.stdev(e["fd"]) if len(e["fd"]) > 1 else 0 for e in entries],
+            label=f"easy fraction {fraction}",
+            color=colour,
+            marker="o",
+            capsize=3,
+        )
+    axes.set(xlabel="network evaluations, 12 steps", ylabel="Fréchet distance")
+    axes.set_title(GEOMETRY[size])
+    axes.legend()
+
+
 def chart_guidance(rows: Rows, axes: plt.Axes, size: str) -> None:
     """Distance against scale; dashed inside the interval only."""
     _, found = guidance_table(rows, size)
@@ -318,6 +356,7 @@ Builder = Callable[[Rows, str], tuple[str, list[Row]]]
 TABLES: dict[str, tuple[str, Builder]] = {
     "timesteps": ("Training timesteps, Euler, 50 evaluations", timesteps_table),
     "samplers": ("Samplers at equal evaluations", samplers_table),
+    "moving": ("Computing the moving patches alone", moving_table),
     "difficulty": ("Predicted difficulty against true squared error", difficulty_table),
     "guidance": ("Guidance, 50 evaluations in all; FD and accuracy", guidance_table),
 }
@@ -337,6 +376,7 @@ def draw(name: str, rows: Rows, path: Path) -> None:
             "timesteps": chart_timesteps,
             "samplers": chart_samplers,
             "guidance": chart_guidance,
+            "moving": chart_moving,
         }[name]
         figure, axes = plt.subplots(
             1, len(sizes), figsize=(6.5 * len(sizes), 4.5), squeeze=False, layout="constrained"
