@@ -29,6 +29,7 @@ GRAPHS = {
     "dual-loop:evaluate=moving": 2,
     "dual-loop:evaluate=moving guided": 2,
     "dual-loop:evaluate=moving,refresh=2": 3,
+    "multirate:rates=1/2/4,shares=0.5/0.25/0.25": 3,
 }
 """One for each number of images, of distinct times and of tokens; fullgraph allows no breaks."""
 

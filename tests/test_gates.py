@@ -29,6 +29,7 @@ def test_waits_are_counted():
         "look-ahead",
         "random-order",
         "dual-loop:evaluate=moving,refresh=2",
+        "multirate:rates=1/2/4,shares=0.5/0.25/0.25",
     ],
 )
 @pytest.mark.parametrize("guidance", GUIDANCE)

@@ -16,6 +16,7 @@ SAMPLERS = [
     pf.samplers.RandomOrderSampler(inner_steps=5),
     pf.samplers.LookAheadSampler(),
     pf.samplers.DualLoopSampler(evaluate="moving", refresh=2),
+    pf.samplers.MultirateSampler(),
 ]
 
 
@@ -93,7 +94,7 @@ def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, budget,
 
 
 @pytest.mark.parametrize(
-    ("sampler", "budget", "steps"), [*zip(SAMPLERS, [48] * 5, [48, 16, 9, 25, 14], strict=True)]
+    ("sampler", "budget", "steps"), [*zip(SAMPLERS, [48] * 6, [48, 16, 9, 25, 14, 32], strict=True)]
 )
 def test_forty_eight_evaluations_buy_these_steps(sampler, budget, steps):
     # look-ahead, 25 steps: 0 and 0.04 are plain, 2 + 2·23 = 48
@@ -107,4 +108,5 @@ def test_the_samplers_have_their_names():
         "random-order": pf.samplers.RandomOrderSampler,
         "dual-loop": pf.samplers.DualLoopSampler,
         "look-ahead": pf.samplers.LookAheadSampler,
+        "multirate": pf.samplers.MultirateSampler,
     }

@@ -13,7 +13,13 @@ from patch_forcing.sampling.trajectory import Evaluation
 
 hundredths = st.integers(0, 100)
 two_loops = st.sampled_from([pf.samplers.DualLoopSampler, pf.samplers.RandomOrderSampler])
-samplers = st.one_of(
+multirate = [
+    pf.samplers.MultirateSampler((1,), (1.0,), evaluate="all"),
+    pf.samplers.MultirateSampler((1, 2), (0.5, 0.5), evaluate="all"),
+    pf.samplers.MultirateSampler((2, 4, 12), (0.4, 0.3, 0.3), evaluate="all", order=1),
+    pf.samplers.MultirateSampler((1, 3), (0.7, 0.3), evaluate="all", rank="random"),
+]
+published = st.one_of(
     st.builds(pf.samplers.EulerSampler),
     st.builds(
         lambda build, p, n: build(easy_fraction=p / 100, inner_steps=n),
@@ -27,6 +33,7 @@ samplers = st.one_of(
         st.floats(1, 30),
     ),
 )
+samplers = st.one_of(published, st.sampled_from(multirate))
 
 
 @st.composite
@@ -100,7 +107,7 @@ def expected_times(sampler, grid: list[float]) -> list[tuple[int, float, float]]
     return times
 
 
-@given(problems(), samplers, time_grids())
+@given(problems(), published, time_grids())
 def test_the_grid_is_honoured_and_the_easy_are_a_fixed_share(problem, sampler, grid):
     trace = sampler(*problem, grid, trace=True).trace
     expected = expected_times(sampler, grid)

@@ -6,7 +6,7 @@ JSON, and nothing is imported by name.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from patch_forcing.core.errors import UserError, unknown_name
 
@@ -37,8 +37,10 @@ def build(kind: str, registry: Mapping[str, type[T]], spec: str) -> T:
     return chosen(**values)
 
 
-def _parse(place: str, text: str, kind: Any) -> int | float | bool | str | None:
-    """Options are numbers, switches, words, or None where the field allows it."""
+def _parse(place: str, text: str, kind: Any) -> Any:
+    """Options are numbers, switches, words, several of one kind, or None where allowed."""
+    if get_origin(kind) is tuple:  # 1/2/4
+        return tuple(_parse(place, part, get_args(kind)[0]) for part in text.split("/"))
     if kind is str:
         return text  # what the class does not know, it refuses itself
     try:

@@ -1,0 +1,160 @@
+"""Multirate: hard patches take more and smaller steps than easy ones, each at second order.
+
+Methods that give components of a system step sizes of their own go back to Gear and Wells (1984)
+and Günther and Rentrop (1993); here a patch is a component, and its predicted difficulty chooses.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from patch_forcing.core.active import token_index
+from patch_forcing.core.difficulty import easy_count
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.patches import spread
+from patch_forcing.core.random import Generator, draw_uniform
+from patch_forcing.core.time import PatchTime
+from patch_forcing.sampling.field import Field
+from patch_forcing.sampling.grids import MOST, substeps
+from patch_forcing.sampling.trajectory import Callback, Moving, SampleResult, Trajectory
+
+
+@dataclass(frozen=True)
+class MultirateSampler:
+    """In each step of the grid, group g of the patches takes rates[g] substeps; easiest first.
+
+    All patches are evaluated at the start of a step; then, at each substep of the hardest group,
+    the groups that are due are evaluated and move, while the others wait, ahead of them. A patch
+    moves by variable-step Adams–Bashforth from its own last two evaluations.
+
+    rates: substeps a step, rising, each a divisor of the next. shares: of the patches, in sum 1.
+    order: 2, or 1 for Euler steps. evaluate: what evaluations within a step compute: the moving
+    patches, with the others' keys and values as the step's first evaluation left them, or all.
+    rank: by difficulty, or at random: the control.
+    """
+
+    rates: tuple[int, ...] = (1, 2)
+    shares: tuple[float, ...] = (0.5, 0.5)
+    order: int = 2
+    evaluate: str = "moving"
+    rank: str = "difficulty"
+
+    def __post_init__(self) -> None:
+        rates, shares = self.rates, self.shares
+        rising = all(0 < a < b and b % a == 0 for a, b in pairwise(rates))
+        if not rates or rates[0] < 1 or rates[-1] > MOST or not rising:
+            raise UserError(
+                f"rates={_text(rates)}: give rising whole numbers from 1, each a divisor of the "
+                "next, such as 1/2/4"
+            )
+        if len(shares) != len(rates):
+            raise UserError(f"{len(shares)} shares for {len(rates)} rates: give one for each")
+        if not all(share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+            raise UserError(f"shares={_text(shares)}: give shares from 0 to 1 that add up to 1")
+        choices = {"order": (1, 2), "evaluate": ("moving", "all"), "rank": ("difficulty", "random")}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise UserError(f"{name}={getattr(self, name)}: choose {known[0]} or {known[1]}")
+
+    def __call__(
+        self,
+        field: Field,
+        x_0: Tensor,
+        time_grid: list[float] | Tensor,
+        *,
+        generator: Generator = None,
+        trace: bool = False,
+        callback: Callback | None = None,
+    ) -> SampleResult:
+        run = Trajectory(field, x_0, trace=trace, callback=callback)
+        batch, patches = run.t.shape
+        due_counts = self._due_counts(patches)
+        remember = self.evaluate == "moving" and len(due_counts) > 1
+        # what a patch was last moved by, and when that was evaluated
+        last_velocity, last_time = run.x.new_zeros(run.x.shape), torch.full_like(run.t, torch.nan)
+        for k, now, then in run.steps(time_grid):
+            output = run.evaluate(k, run.shared_time(now), remember=remember)
+            if self.rank == "random":
+                hardness = draw_uniform(generator, batch, patches, device=x_0.device)
+            elif len(self.rates) > 1:
+                hardness = run.difficulty(output)
+            else:
+                hardness = torch.zeros_like(run.t)
+            group = self._groups(hardness)
+            fine = substeps(now, then, self.rates[-1])
+            reached = [now] * len(self.rates)
+            for number, count in enumerate(due_counts):
+                if not count:
+                    continue
+                first_due = self._first_due(number)
+                due = group >= first_due
+                if number:
+                    time = _group_time(group, reached)
+                    if self.evaluate == "all":
+                        output = run.evaluate(k, time)
+                    else:
+                        moving = Moving(due, token_index(due, count))
+                        output = run.evaluate(k, time, moving=moving)
+                velocity = output.velocity.float()
+                targets = [
+                    fine[number + self.rates[-1] // rate] if g >= first_due else time_of_group
+                    for g, (rate, time_of_group) in enumerate(zip(self.rates, reached, strict=True))
+                ]
+                slope = velocity
+                if self.order == 2:
+                    goal = _group_time(group, targets).to_dense()
+                    ratio = (goal - run.t) / (2 * (run.t - last_time))  # NaN before the second step
+                    pixels = spread(ratio.nan_to_num(0, 0, 0), run.x.shape[-2:], field.patch_size)
+                    slope = velocity + pixels * (velocity - last_velocity)
+                    where = spread(due, run.x.shape[-2:], field.patch_size)
+                    last_velocity = torch.where(where, velocity, last_velocity)
+                    last_time = torch.where(due, run.t, last_time)
+                for g in range(first_due, len(self.rates)):
+                    run.move(slope, targets[g], where=group == g)
+                reached = targets
+        return run.result()
+
+    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
+        counts = self._due_counts(num_patches)
+        if self.evaluate == "all":
+            each = float(sum(count > 0 for count in counts))
+        else:
+            each = sum(counts) / num_patches
+        return each * (len(time_grid) - 1)
+
+    def _first_due(self, number: int) -> int:
+        """The easiest group that moves at substep 0, 1, … of the hardest; harder ones do too."""
+        longest = self.rates[-1]
+        return next(g for g, rate in enumerate(self.rates) if number % (longest // rate) == 0)
+
+    def _due_counts(self, patches: int) -> list[int]:
+        """How many patches move at each substep of the hardest group."""
+        starts = self._starts(patches)
+        return [patches - starts[self._first_due(number)] for number in range(self.rates[-1])]
+
+    def _starts(self, patches: int) -> list[int]:
+        """How many patches are easier than each group."""
+        sums = [min(1.0, sum(self.shares[:g])) for g in range(len(self.shares))]
+        return [easy_count(share, patches) for share in sums]
+
+    def _groups(self, hardness: Float[Tensor, "B N"]) -> Int64[Tensor, "B N"]:
+        """Each patch's group; ties go to the lower index."""
+        ranks = hardness.argsort(dim=1, stable=True).argsort(dim=1)
+        starts = self._starts(hardness.shape[1])[1:]
+        group = torch.zeros_like(ranks)
+        for start in starts:
+            group += ranks >= start
+        return group
+
+
+def _group_time(group: Int64[Tensor, "B N"], reached: list[float]) -> PatchTime:
+    """The times of the groups, hardest first, as in a dual loop."""
+    values = [torch.full((len(group),), t, device=group.device) for t in reversed(reached)]
+    return PatchTime(torch.stack(values, dim=1), len(reached) - 1 - group, tuple(reached))
+
+
+def _text(numbers: tuple[float, ...]) -> str:
+    return "/".join(f"{number:g}" for number in numbers)
