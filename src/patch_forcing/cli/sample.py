@@ -81,8 +81,9 @@ def sample(args: Sequence[str]) -> None:
         progress=None,
     )
     write_samples(result, pipe, options.out, options.npz)
+    images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
     print(
-        f"{len(seeds)} images with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
+        f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
         f"{options.out / 'sheet.png'}"
     )
 
