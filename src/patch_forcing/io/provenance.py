@@ -1,5 +1,6 @@
 """Where a result comes from: versions, hardware, commit. Recorded with runs and benchmarks."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +37,12 @@ def hardware(device: torch.device | str) -> str:
 
 
 def commit() -> str | None:
-    """The git commit of this source tree, "-dirty" if it was changed; None outside a checkout."""
+    """The git commit of this source tree, "-dirty" if it was changed; None outside a checkout.
+
+    PATCH_FORCING_COMMIT in the environment names it where a tree travels without its history.
+    """
+    if told := os.environ.get("PATCH_FORCING_COMMIT"):
+        return told
     here = Path(__file__)
     try:
         # a package installed inside another project's checkout is not of that project's commit
