@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.speed import compile_whole
 from patch_forcing.runs.trainer import train
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.guidance import Interval
@@ -108,7 +109,7 @@ class Size:
 
 SIZES = {
     "p8": Size(
-        Network(8, 256, 10, 4), steps=3000, batch_size=512, samples=10_000, ema_decay=0.9975
+        Network(8, 256, 10, 4), steps=2500, batch_size=512, samples=10_000, ema_decay=0.9975
     ),
     "p4": Size(Network(4, 256, 10, 4), steps=1500, batch_size=512, samples=10_000),
     "smoke": Size(Network(16, 32, 2, 2), steps=4, batch_size=8, samples=24, warmup_steps=1),
@@ -161,9 +162,8 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Mode
     if "difficulty" in tables:
         yield from ((Model(size, name, seed), []) for seed in seeds for name in (LTG, GROUPED))
     if "moving" in tables:
-        patches = (64 // SIZES[size].network.patch_size) ** 2
         for seed in seeds:
-            yield Model(size, LTG, seed), [Sampling(spec, cost(spec, patches)) for spec in MOVING]
+            yield Model(size, LTG, seed), [Sampling(spec, cost(spec, size)) for spec in MOVING]
     if "guidance" in tables and sweeps:
         for name, kinds in ((SIT, ("euler",)), (LTG, ("euler", "dual-loop", "look-ahead"))):
             yield (
@@ -177,8 +177,9 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Mode
             )
 
 
-def cost(spec: str, patches: int) -> float:
+def cost(spec: str, size: str) -> float:
     """Evaluations of MOVING_STEPS steps."""
+    patches = (64 // SIZES[size].network.patch_size) ** 2
     sampler = build("sampler", SAMPLERS, spec)
     return float(sampler.count_evaluations(uniform_grid(MOVING_STEPS), patches))
 
@@ -213,7 +214,6 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
     model, device = task.model, options.device
     torch.set_num_threads(max(1, torch.get_num_threads() // options.jobs))
     size = SIZES[model.size]
-    size = replace(size, steps=options.steps or size.steps)
     run = options.work / model.name
     recipe = size.recipe(str(options.atlas), model.timesteps, model.seed, device != "cpu")
     data = EmojiSource(path=str(options.atlas)).open()
@@ -231,12 +231,12 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         log = [json.loads(line) for line in lines]
         recorded = {**asdict(recipe), "data": "emoji scenes"}
-        losses = {row["step"]: round(row["velocity"], 5) for row in log}
+        losses = {row["step"]: row["velocity"] for row in log}  # null where a step failed
         training = {"kind": "training", "seconds": outcome.seconds, "recipe": recorded}
         put({**about, **training, "losses": losses, **log[-1]})
     network = load_model(find_model(run), device)
     if device != "cpu":
-        network.compile(dynamic=False)
+        compile_whole(network)
     if task.wants_difficulty:
         count = min(2000, size.samples)
         put({**about, **measure_difficulty(network, data, count, device)})
@@ -316,7 +316,7 @@ def short(row: Row) -> str:
     if row["kind"] == "training":
         speed, loss = row["images_per_second"], row["velocity"]
         failed = f", {row['failed_steps']} failed" if row["failed_steps"] else ""
-        return f"{name}: {row['seconds']:.0f} s, {speed} img/s, loss {loss:.4f}{failed}"
+        return f"{name}: {row['seconds']:.0f} s, {speed} img/s, loss {loss}{failed}"
     return f"{name}: " + ", ".join(f"{e['t']}: {e['rank_correlation']:.2f}" for e in row["by_time"])
 
 
@@ -330,7 +330,6 @@ def main() -> None:
     everything = ["timesteps", "samplers", "difficulty", "guidance", "moving"]
     parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
     parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")
-    parser.add_argument("--steps", type=int, help="of each training, instead of the size's own")
     parser.add_argument("--jobs", type=int, default=1, help="models at once")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()

@@ -18,6 +18,7 @@ from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
+from patch_forcing.runs.speed import compile_whole
 
 CALLS = 48
 SAMPLERS = ("euler", "dual-loop", "look-ahead", "random-order", "multirate")
@@ -102,7 +103,7 @@ def main() -> None:
     model = load_model(options.out, device)
     weights = sum(weight.numel() for weight in model.parameters())
     if device != "cpu":
-        model.compile(dynamic=False)
+        compile_whole(model)
     recipe = json.loads((options.run / "run.json").read_text(encoding="utf-8"))["recipe"]
     lines = (options.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     log = [json.loads(line) for line in lines]

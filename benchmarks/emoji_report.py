@@ -58,7 +58,8 @@ def kind(sampler: str) -> str:
 def paired_change(found: list[Row], base: list[Row]) -> str:
     """Mean change of the distance against `base` on the same seeds, which share their weights."""
     before = {row["model"]["seed"]: row["fd"] for row in base}
-    ratios = [row["fd"] / before[row["model"]["seed"]] for row in found]
+    both = [(row["fd"], before.get(row["model"]["seed"])) for row in found]
+    ratios = [fd / base for fd, base in both if base]
     return f" ({100 * (statistics.mean(ratios) - 1):+.1f}%)" if ratios else ""
 
 
@@ -150,10 +151,9 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
 def moving_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     """What it costs to compute the moving patches alone, at equal steps."""
     lines, record = [], []
-    patches = {"p8": 64, "p4": 256}[size]
     plain: list[Row] = []
     for spec in MOVING:
-        found = rows.sampled(size, LTG, spec, cost(spec, patches))
+        found = rows.sampled(size, LTG, spec, cost(spec, size))
         if not found:
             continue
         plain = plain if "moving" in spec else found

@@ -45,7 +45,7 @@ def test_the_table_is_printed_and_written(model, tmp_path, capsys):
         (["speed", "B/two"], "unknown model size 'B/two'"),
         (["speed", "digits", "--batch-size", "0"], "--batch-size 0 is out of range"),
         (["speed", "digits", "--seconds", "-1"], "--seconds -1.0 is out of range"),
-        (["speed", "digits", "--calls", "-1"], "--calls -1 is out of range"),
+        (["speed", "digits", "--calls", "-1"], "--calls -1 is out of range: choose 4"),
         (["speed", "digits", "--out", "table.txt"], "name a file that ends in .json"),
         (["speed", "digits", "--device", "tpu"], "--device 'tpu' is not on this machine"),
         (["speed"], "MODEL"),

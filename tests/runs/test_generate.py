@@ -1,6 +1,6 @@
 """Batches that do not fit into memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -16,12 +16,14 @@ class Hungry(pf.samplers.EulerSampler):
     """Euler on a device with room for so many images."""
 
     room: int = 3
+    tried: list[int] = field(default_factory=list)
     message: str = "CUDA out of memory. Tried to allocate 20.00 MiB"
 
-    def __call__(self, field, x_0, time_grid, **options):
+    def __call__(self, velocity, x_0, time_grid, **options):
+        self.tried.append(len(x_0))
         if len(x_0) > self.room:
             raise torch.OutOfMemoryError(self.message)
-        return super().__call__(field, x_0, time_grid, **options)
+        return super().__call__(velocity, x_0, time_grid, **options)
 
 
 def images(sampler, batch_size, seeds=range(11)):
@@ -34,8 +36,10 @@ def images(sampler, batch_size, seeds=range(11)):
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_the_images_are_the_same():
-    sizes, pixels = images(Hungry(), batch_size=11)
-    assert sizes == [3, 3, 3, 2]  # 11, 6 and 5 and so on were tried first
+    hungry = Hungry()
+    sizes, pixels = images(hungry, batch_size=11)
+    assert sizes == [3, 3, 3, 2]
+    assert hungry.tried == [11, 6, 3, 3, 3, 2]
     _, plain = images(pf.samplers.EulerSampler(), batch_size=3)
     assert pixels.equal(plain)
 

@@ -183,6 +183,20 @@ def test_another_recipe_does_not_resume_a_run(recipe, tmp_path):
         train("other", recipe, tmp_path / "run", progress=False)
 
 
+def test_a_run_whose_learning_rate_falls_keeps_its_length_and_resumes_bitwise(recipe, tmp_path):
+    falling = dataclasses.replace(recipe.optimizer, decay_share=0.5)
+    recipe = dataclasses.replace(recipe, optimizer=falling)
+    whole = train("digits", recipe, tmp_path / "whole", progress=False)
+    stopped = dataclasses.replace(recipe, data=Interrupting(at_step=3))
+    with pytest.raises(Interrupted):
+        train("digits", stopped, tmp_path / "parts", progress=False)
+    parts = train("digits", stopped, tmp_path / "parts", progress=False)
+    assert parts.steps_before == 4
+    assert_same(whole.checkpoint, parts.checkpoint)
+    with pytest.raises(pf.UserError, match="was trained with steps=6, now it is 9"):
+        train("digits", dataclasses.replace(recipe, steps=9), tmp_path / "whole", progress=False)
+
+
 def test_a_run_that_never_got_to_a_checkpoint_may_be_changed(recipe, tmp_path):
     with pytest.raises(Interrupted):
         never = dataclasses.replace(recipe, data=Interrupting(at_step=0, times=2))

@@ -62,8 +62,66 @@ def test_an_evaluation_counts_by_the_share_of_patches_computed(
     shares = [float(record.evaluated.float().mean()) for record in result.trace]
     assert result.nfe == pytest.approx(sum(shares))
     assert result.nfe == pytest.approx(sampler.count_evaluations(uniform_grid(steps), 16))
-    assert len(shares) == steps * inner_steps
+    assert len(shares) == steps * (1 if p == 16 else inner_steps)
     assert (result.t == 1).all()
+
+
+def test_after_a_refresh_the_others_are_remembered_as_they_are_now():
+    """Step by step with the network itself: the second memory is of the refreshed image."""
+    model, p, n = tiny_dit(depth=3), 0.5, 4
+    field = pf.VelocityField(model, LABELS)
+    spy = SpyField(field)
+    sampler = pf.samplers.DualLoopSampler(p, n, evaluate="moving", refresh=2)
+    sampler(spy, X_0, [0.0, 1.0])
+    assert [output.whole for output in spy.outputs] == [True, False, True, False]
+    memory = Memory()
+    where = (spy.t[3] == 0.75) & torch.ones(3, 16, dtype=torch.bool)
+    field(spy.x[2], pf.PatchTime.dense(spy.t[2]), memory=memory)
+    tokens = token_index(where, 8)
+    last = field(spy.x[3], pf.PatchTime.dense(spy.t[3]), memory=memory, tokens=tokens)
+    torch.testing.assert_close(last.difficulty[where], spy.outputs[3].difficulty[where])
+    stale = Memory()
+    field(spy.x[0], pf.PatchTime.dense(spy.t[0]), memory=stale)
+    other = field(spy.x[3], pf.PatchTime.dense(spy.t[3]), memory=stale, tokens=tokens)
+    assert (other.difficulty[where] - last.difficulty[where]).abs().max() > 1e-4
+
+
+def test_tokens_without_memory_are_refused_and_an_empty_one_is_filled():
+    field, tokens = pf.VelocityField(tiny_dit(), LABELS), torch.arange(4).expand(3, 4)
+    time = pf.PatchTime.everywhere(0.5, X_0, 16)
+    with pytest.raises(pf.UserError, match="tokens without memory"):
+        field(X_0, time, tokens=tokens)
+    memory = Memory()
+    output = field(X_0, time, memory=memory, tokens=tokens)
+    assert (output.whole, output.evaluations, len(memory.of_model)) == (True, 1, 2)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+@pytest.mark.parametrize("n", [1, 4])
+def test_guidance_is_paid_for_only_where_a_patch_is(p, n):
+    field = pf.VelocityField(tiny_dit(), LABELS, pf.ClassifierFreeGuidance(2, (0.9, 1.0)))
+    result = pf.samplers.DualLoopSampler(p, n)(field, X_0, [0.0, 1.0], trace=True)
+    inside = sum(bool((record.t >= 0.9).any()) for record in result.trace)
+    assert result.nfe == n + inside
+
+
+def test_where_all_patches_are_easy_nothing_is_left_to_compute():
+    spy = SpyField(pf.VelocityField(tiny_dit(), LABELS))
+    pf.samplers.DualLoopSampler(1.0, 4, evaluate="moving", refresh=2)(spy, X_0, [0.0, 0.5, 1.0])
+    assert len(spy.outputs) == 2
+
+
+def test_a_network_meets_padded_times():
+    class Levels(SpyField):
+        seen = ()
+
+        def __call__(self, x_t, t, **more):
+            self.seen = (*self.seen, t.num_levels)
+            return super().__call__(x_t, t, **more)
+
+    field = Levels(pf.VelocityField(tiny_dit(), LABELS))
+    pf.samplers.MultirateSampler((1, 2, 4), (0.5, 0.25, 0.25))(field, X_0, [0.0, 1.0])
+    assert field.seen == (1, 4, 4, 4)
 
 
 def test_only_the_hard_patches_are_computed_and_the_others_keep_what_was_said_of_them():
@@ -117,6 +175,7 @@ def test_a_field_told_nothing_new_answers_the_same(guidance):
     [
         ({"evaluate": "some"}, "all or moving"),
         ({"refresh": -1}, "refresh=-1"),
+        ({"refresh": 2}, "refresh=2 is for evaluate=moving"),
     ],
 )
 @pytest.mark.parametrize("build", TWO_LOOPS)

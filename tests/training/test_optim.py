@@ -16,9 +16,9 @@ def test_learning_rate_rises_linearly_then_stays():
 
 
 def test_learning_rate_falls_linearly_over_the_last_steps():
-    config = OptimizerConfig(lr=2.0, warmup_steps=1, decay_steps=3)
-    assert [config.lr_at(step, 7) for step in range(7)] == [1.0, 2.0, 2.0, 2.0, 1.5, 1.0, 0.5]
-    short = OptimizerConfig(lr=2.0, warmup_steps=3, decay_steps=3)
+    config = OptimizerConfig(lr=2.0, warmup_steps=1, decay_share=0.375)
+    assert [config.lr_at(step, 8) for step in range(8)] == [1, 2, 2, 2, 2, 1.5, 1, 0.5]
+    short = OptimizerConfig(lr=2.0, warmup_steps=3, decay_share=0.75)
     assert [short.lr_at(step, 4) for step in range(4)] == [0.5, 1.0, 1.0, 0.5]
 
 
@@ -88,6 +88,14 @@ def test_muon_is_torch_s_whatever_the_shapes(lr, weight_decay):
             )
 
 
+def test_muon_leaves_weights_without_a_gradient_alone():
+    weights = [nn.Parameter(torch.ones(3, 4)) for _ in range(2)]
+    weights[1].grad = torch.rand(3, 4)
+    take_step([Muon(weights, lr=0.1)], 0.1)
+    assert weights[0].equal(torch.ones(3, 4))
+    assert not weights[1].equal(torch.ones(3, 4))
+
+
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_a_skipped_step_changes_nothing(name):
     torch.manual_seed(0)
@@ -126,7 +134,7 @@ def test_adamw_takes_the_matrices_too_unless_muon_is_chosen():
         {"betas": (0.9, 1.0)},
         {"weight_decay": -0.1},
         {"warmup_steps": -1},
-        {"decay_steps": -1},
+        {"decay_share": 1.1},
     ],
 )
 def test_values_out_of_range_are_refused(wrong):

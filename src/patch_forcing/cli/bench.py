@@ -67,9 +67,10 @@ def _speed(options: SpeedOptions) -> None:
         check_out("--out", options.out.parent)
         if options.out.suffix != ".json" or options.out.is_dir():
             raise UserError(f"--out {options.out}: name a file that ends in .json")
-    for name, value in (("--batch-size", options.batch_size), ("--calls", options.calls)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} {value} is out of range: choose 1 or more")
+    if options.batch_size is not None and options.batch_size < 1:
+        raise UserError(f"--batch-size {options.batch_size} is out of range: choose 1 or more")
+    if not 4 <= options.calls <= 10_000:  # a dual loop's step takes four
+        raise UserError(f"--calls {options.calls} is out of range: choose 4 to 10000")
     if not 0 <= options.seconds <= 600:
         raise UserError(f"--seconds {options.seconds} is out of range: choose 0 to 600")
     device = parse_device(options.device)

@@ -101,9 +101,10 @@ class PatchTime:
         """
         if self.index is None or self.num_levels in LEVELS:
             return self
-        if self.num_levels > LEVELS[-1]:
+        fitting = [level for level in LEVELS if self.num_levels < level < self.num_patches]
+        if not fitting:
             return type(self)(self.to_dense(), None, self.known)
-        missing = next(level for level in LEVELS if level > self.num_levels) - self.num_levels
+        missing = fitting[0] - self.num_levels
         values = torch.cat([self.values, self.values[:, -1:].expand(-1, missing)], dim=1)
         return type(self)(values, self.index, self.known)
 

@@ -116,7 +116,7 @@ class PatchDiT(nn.Module):
         c = self.t_embedder(time.values) + self.y_embedder(condition)[:, None]  # (B, U, D)
         for number, block in enumerate(self.blocks):
             remembered = None if chosen is None else Remembered(chosen, memory[number])
-            if self.recompute_activations and torch.is_grad_enabled():
+            if self.recompute_activations and self.training and active is None:
                 tokens, keys_values = checkpoint(block, tokens, c, time, use_reentrant=False)
             else:
                 tokens, keys_values = block(tokens, c, time, remembered)  # (B, N or M, D)

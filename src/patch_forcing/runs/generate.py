@@ -49,7 +49,7 @@ def generate(
 
     labels: one for all, or one for each seed; None is unconditional.
     batch_size: at most so many at once; where memory runs out, half as many from then on, which
-    changes no image.
+    changes images by rounding only.
     Raises UserError for labels out of range or not as many as seeds, before any work.
     """
     chosen = check_labels(labels, len(seeds), model.config.num_classes)

@@ -128,7 +128,7 @@ RECIPES = {
         Recipe(
             data=EmojiSource(),
             network=Network(patch_size=8, hidden_size=320, depth=10, num_heads=5),
-            optimizer=OptimizerConfig("muon", lr=2e-3, warmup_steps=500, decay_steps=15_000),
+            optimizer=OptimizerConfig("muon", lr=2e-3, warmup_steps=500, decay_share=0.25),
             timesteps="ltg:levels=8",
             steps=60_000,
             batch_size=512,

@@ -14,7 +14,7 @@ from patch_forcing.runs.recipes import Recipe
 
 RUN, METRICS = "run.json", "metrics.jsonl"
 _MAY_CHANGE = {"steps", "checkpoint_every", "log_every"}
-"""What a resumed run may change without being another run."""
+"""What a resumed run may change without being another run; steps, if nothing depends on them."""
 
 
 def is_run_folder(path: Path) -> bool:
@@ -36,9 +36,11 @@ def open_run(run: Path, name: str, recipe: Recipe) -> None:
                 f"{run} holds a run of {before.get('name')!r}, not of {name!r}: "
                 "choose another --out"
             )
+        # a learning rate that falls at the end was on its way to that end
+        may_change = _MAY_CHANGE - ({"steps"} if recipe.optimizer.decay_share else set())
         for field, value in _flat(resolved).items():
             old = _flat(before["recipe"]).get(field)
-            if field not in _MAY_CHANGE and old != value:
+            if field not in may_change and old != value:
                 raise UserError(
                     f"{run} was trained with {field}={old!r}, now it is {value!r}: "
                     "use the same value to resume, or choose another --out"

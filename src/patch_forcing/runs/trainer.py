@@ -96,7 +96,7 @@ def train(
                     row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
                     metrics.write({**row, "failed_steps": finite.failed})
                 if steps % recipe.checkpoint_every == 0 or steps == recipe.steps or stop.is_set():
-                    finite.check()
+                    finite.check(last=steps == recipe.steps)
                     save_checkpoint(run, steps, state)
                     saved = steps
                     keep_newest(run, KEEP)

@@ -27,7 +27,8 @@ class _TwoLoops:
 
     evaluate: what the n − 1 inner evaluations of a step compute: all patches, or only those that
     are moving, with the others' keys and values as the step's first evaluation left them.
-    refresh: of those, every so many computes all patches after all; 0 is none.
+    refresh: of those, every so many computes all patches after all; 0 is none. Where guidance sets
+    in or ends within a step, all are computed too, beyond what `count_evaluations` says.
     """
 
     easy_fraction: float = 0.4
@@ -45,11 +46,15 @@ class _TwoLoops:
             raise UserError(f"evaluate={self.evaluate!r} is unknown: choose all or moving")
         if not isinstance(self.refresh, int) or not 0 <= self.refresh <= MOST:
             raise UserError(f"refresh={self.refresh} is out of range: choose 0 or more; 0 is none")
+        if self.refresh and self.evaluate == "all":
+            raise UserError(f"refresh={self.refresh} is for evaluate=moving: leave it out")
 
     def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
         inner = range(1, self.inner_steps)
-        whole = sum(self._computes_all(number) for number in inner)
         share = 1 - easy_count(self.easy_fraction, num_patches) / num_patches
+        whole = sum(self._computes_all(number) for number in inner)
+        if not share and self.evaluate == "moving":
+            whole = 0  # nothing moves
         return (1 + whole + (len(inner) - whole) * share) * (len(time_grid) - 1)
 
     def _computes_all(self, number: int) -> bool:
@@ -73,13 +78,24 @@ class _TwoLoops:
             run.move(output.velocity, then, where=easy)
             run.move(output.velocity, inner[1], where=~easy)
             for number, (hard_now, hard_then) in enumerate(pairwise(inner[1:]), 1):
-                time = PatchTime.two_level(easy, then, hard_now)
+                if not hard_count and self.evaluate == "moving":
+                    continue  # nothing moves
+                time = _time(run, easy, hard_count, then, hard_now)
                 if self._computes_all(number):
                     output = run.evaluate(k, time, remember=self.evaluate == "moving")
                 else:
                     output = run.evaluate(k, time, moving=hard)
                 run.move(output.velocity, hard_then, where=~easy)
         return run.result()
+
+
+def _time(
+    run: Trajectory, easy: Bool[Tensor, "B N"], hard_count: int, easy_t: float, hard_t: float
+) -> PatchTime:
+    """Two times, or the one that occurs: guidance asks which do."""
+    if hard_count in (0, run.t.shape[1]):
+        return run.shared_time(hard_t if hard_count else easy_t)
+    return PatchTime.two_level(easy, easy_t, hard_t)
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,13 @@ class VelocityField:
         if where is None:
             guidance = None
         active = None
-        if memory is not None:
-            if tokens is None or memory.guided != (guidance is not None):
+        if memory is None:
+            if tokens is not None:
+                raise UserError("tokens without memory: give the memory of an earlier call")
+        else:
+            if not memory.of_model or memory.guided != (guidance is not None):
+                tokens = None
+            if tokens is None:
                 memory.guided, memory.of_model, tokens = guidance is not None, [], None
             active = ActiveTokens(tokens, memory.of_model)
         if guidance is None or where is None:

@@ -4,7 +4,7 @@ Methods that give components of a system step sizes of their own go back to Gear
 and Günther and Rentrop (1993); here a patch is a component, and its predicted difficulty chooses.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -92,7 +92,7 @@ class MultirateSampler:
                 first_due = self._first_due(number)
                 due = group >= first_due
                 if number:
-                    time = _group_time(group, reached)
+                    time = replace(_group_time(group, reached), known=self._known(reached, patches))
                     if self.evaluate == "all":
                         output = run.evaluate(k, time)
                     else:
@@ -140,6 +140,12 @@ class MultirateSampler:
         sums = [min(1.0, sum(self.shares[:g])) for g in range(len(self.shares))]
         return [easy_count(share, patches) for share in sums]
 
+    def _known(self, reached: list[float], patches: int) -> tuple[float, ...]:
+        """The times of the groups that have patches."""
+        starts = [*self._starts(patches), patches]
+        sizes = [end - start for start, end in pairwise(starts)]
+        return tuple(t for t, size in zip(reached, sizes, strict=True) if size)
+
     def _groups(self, hardness: Float[Tensor, "B N"]) -> Int64[Tensor, "B N"]:
         """Each patch's group; ties go to the lower index."""
         ranks = hardness.argsort(dim=1, stable=True).argsort(dim=1)
@@ -153,7 +159,7 @@ class MultirateSampler:
 def _group_time(group: Int64[Tensor, "B N"], reached: list[float]) -> PatchTime:
     """The times of the groups, hardest first, as in a dual loop."""
     values = [torch.full((len(group),), t, device=group.device) for t in reversed(reached)]
-    return PatchTime(torch.stack(values, dim=1), len(reached) - 1 - group, tuple(reached))
+    return PatchTime(torch.stack(values, dim=1), len(reached) - 1 - group)
 
 
 def _text(numbers: tuple[float, ...]) -> str:

@@ -24,7 +24,7 @@ class Evaluation:
     """One call of the field: what a callback sees and a trace keeps.
 
     step: index of the time step, from 0.
-    t: (B, N), the times the network saw.
+    t: (B, N), the times of the call; of patches that were not computed, what they would have been.
     state_t: (B, N), the times the image had reached; t is ahead of it only where a patch was pushed
     ahead as context.
     difficulty: (B, N), or None if the model predicts none.

@@ -29,8 +29,11 @@ class FiniteSteps:
         """Remember a step, without waiting for it."""
         self._steps.append(torch.stack([loss.total, norm]))
 
-    def check(self) -> None:
-        """Raises UserError naming the first of PATIENCE failed steps in a row, or if all failed."""
+    def check(self, *, last: bool = False) -> None:
+        """Raises UserError naming the first of PATIENCE failed steps in a row.
+
+        last: the run ends here; raises too if none of its steps was finite, however few.
+        """
         recorded = torch.stack(self._steps).tolist() if self._steps else []
         self._steps.clear()
         for loss, norm in recorded:
@@ -42,12 +45,13 @@ class FiniteSteps:
             self._next += 1
             if len(self._in_a_row) >= PATIENCE:
                 raise self._error()
-        if self._in_a_row and self.failed == self._next - self._first:
+        if last and self._in_a_row and self.failed == self._next - self._first:
             raise self._error()
 
     def _error(self) -> UserError:
         step, loss, norm = self._in_a_row[0]
         return UserError(
-            f"loss {loss:g}, gradient norm {norm:g} at step {step}, and no step since was finite: "
-            "weights and checkpoints are intact; train in another --out with a lower --optimizer.lr"
+            f"loss {loss:g}, gradient norm {norm:g} at step {step}, the first of "
+            f"{len(self._in_a_row)} in a row that were not finite: weights and checkpoints are "
+            "intact; train in another --out with a lower --optimizer.lr"
         )

@@ -38,7 +38,8 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             by_shape = defaultdict(list)
             for weight in group["params"]:
-                by_shape[weight.shape].append(weight)
+                if weight.grad is not None:
+                    by_shape[weight.shape].append(weight)
             for (rows, cols), weights in by_shape.items():
                 self._step(weights, group, 0.2 * max(rows, cols) ** 0.5)
 

@@ -22,12 +22,13 @@ class OptimizerConfig:
     """Learning rate after warm-up."""
     warmup_steps: int = 1000
     """Steps in which the learning rate rises linearly from 0."""
-    decay_steps: int = 0
-    """Last steps of the run in which it falls linearly to 0; with 0, a run can be continued."""
+    decay_share: float = 0.0
+    """Share of the run, at its end, in which it falls linearly to 0; of a run with
+    0, the steps may change later."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's averaging of the gradient and of its square."""
     weight_decay: float = 0.0
-    """AdamW's decoupled weight decay."""
+    """Decoupled weight decay."""
     clip_norm: float = 1.0
     """The gradient's norm is clipped to this."""
 
@@ -35,7 +36,7 @@ class OptimizerConfig:
         ranges = {
             "lr": (0 < self.lr < 1e30, "above 0"),
             "warmup_steps": (self.warmup_steps >= 0, "0 or more"),
-            "decay_steps": (self.decay_steps >= 0, "0 or more"),
+            "decay_share": (0 <= self.decay_share <= 1, "0 to 1"),
             "betas": (all(0 <= beta < 1 for beta in self.betas), "0 or more, below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
             "clip_norm": (self.clip_norm > 0, "above 0; inf is none"),
@@ -70,7 +71,8 @@ class OptimizerConfig:
 
     def lr_at(self, step: int, steps: int) -> float:
         """The learning rate of step 0, 1, …, steps − 1: it rises, stays, and may fall."""
-        rise, fall = (step + 1) / (self.warmup_steps + 1), (steps - step) / (self.decay_steps + 1)
+        rise = (step + 1) / (self.warmup_steps + 1)
+        fall = (steps - step) / (self.decay_share * steps + 1)
         return self.lr * min(1.0, rise, fall)
 
 
