@@ -16,13 +16,13 @@ from patch_forcing.core.difficulty import check_fraction, easy_count, easy_set
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.field import Field, FieldOutput
+from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.grids import MOST, substeps
-from patch_forcing.sampling.trajectory import Callback, Moving, SampleResult, Trajectory
+from patch_forcing.sampling.trajectory import Moving, Trajectory, TrajectorySampler
 
 
 @dataclass(frozen=True)
-class _TwoLoops:
+class _TwoLoops(TrajectorySampler):
     """easy_fraction: p, the share of patches ahead. inner_steps: n, evaluations a step.
 
     evaluate: what the n − 1 inner evaluations of a step compute: all patches, or only those that
@@ -66,12 +66,13 @@ class _TwoLoops:
         run: Trajectory,
         time_grid: list[float] | Tensor,
         rank: Callable[[FieldOutput], Float[Tensor, "B N"]],
-    ) -> SampleResult:
+    ) -> None:
         """rank: what the patches are ordered by, lowest first."""
         patches = run.t.shape[1]
         hard_count = patches - easy_count(self.easy_fraction, patches)
+        remember = self.evaluate == "moving" and self.inner_steps > 1
         for k, now, then in run.steps(time_grid):
-            output = run.evaluate(k, run.shared_time(now), remember=self.evaluate == "moving")
+            output = run.evaluate(k, run.shared_time(now), remember=remember)
             easy: Bool[Tensor, "B N"] = easy_set(rank(output), self.easy_fraction)
             hard = Moving(~easy, token_index(~easy, hard_count))
             inner = substeps(now, then, self.inner_steps)
@@ -82,11 +83,10 @@ class _TwoLoops:
                     continue  # nothing moves
                 time = _time(run, easy, hard_count, then, hard_now)
                 if self._computes_all(number):
-                    output = run.evaluate(k, time, remember=self.evaluate == "moving")
+                    output = run.evaluate(k, time, remember=remember)
                 else:
                     output = run.evaluate(k, time, moving=hard)
                 run.move(output.velocity, hard_then, where=~easy)
-        return run.result()
 
 
 def _time(
@@ -104,39 +104,22 @@ class DualLoopSampler(_TwoLoops):
     evaluations with mixed times move the others by Δ/n each. n evaluations a step, first order.
     """
 
-    def __call__(
-        self,
-        field: Field,
-        x_0: Tensor,
-        time_grid: list[float] | Tensor,
-        *,
-        generator: Generator = None,
-        trace: bool = False,
-        callback: Callback | None = None,
-    ) -> SampleResult:
-        run = Trajectory(field, x_0, trace=trace, callback=callback)
-        return self._run(run, time_grid, rank=run.difficulty)
+    def follow(
+        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
+    ) -> None:
+        self._run(run, time_grid, rank=run.difficulty)
 
 
 @dataclass(frozen=True)
 class RandomOrderSampler(_TwoLoops):
     """Dual-loop with ⌊p·N⌋ random patches ahead in each step."""
 
-    def __call__(
-        self,
-        field: Field,
-        x_0: Tensor,
-        time_grid: list[float] | Tensor,
-        *,
-        generator: Generator = None,
-        trace: bool = False,
-        callback: Callback | None = None,
-    ) -> SampleResult:
-        run = Trajectory(field, x_0, trace=trace, callback=callback)
+    def follow(
+        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
+    ) -> None:
         batch, patches = run.t.shape
-
-        return self._run(
+        self._run(
             run,
             time_grid,
-            rank=lambda _: draw_uniform(generator, batch, patches, device=x_0.device),
+            rank=lambda _: draw_uniform(generator, batch, patches, device=run.x.device),
         )

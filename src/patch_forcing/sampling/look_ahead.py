@@ -8,8 +8,7 @@ from patch_forcing.core.difficulty import check_fraction, easy_set
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.field import Field
-from patch_forcing.sampling.trajectory import Callback, SampleResult, Trajectory
+from patch_forcing.sampling.trajectory import Trajectory, TrajectorySampler
 
 PLAIN_UNTIL = 0.05
 """Up to this time nothing is known yet: plain steps."""
@@ -21,7 +20,7 @@ def _is_plain(now: float) -> bool:
 
 
 @dataclass(frozen=True)
-class LookAheadSampler:
+class LookAheadSampler(TrajectorySampler):
     """At τ_k, push the ⌊p·N⌋ easiest patches to min(1, r·τ_k) by one Euler step, evaluate again on
     that mixed state, move easy patches with the first velocity and hard ones with the second, and
     throw the context away. Two evaluations a step, one while τ_k ≤ 0.05 (arXiv 2604.19141).
@@ -40,17 +39,9 @@ class LookAheadSampler:
         if not 1 <= self.context_ratio < float("inf"):
             raise UserError(f"context_ratio={self.context_ratio} is out of range: choose 1 or more")
 
-    def __call__(
-        self,
-        field: Field,
-        x_0: Tensor,
-        time_grid: list[float] | Tensor,
-        *,
-        generator: Generator = None,
-        trace: bool = False,
-        callback: Callback | None = None,
-    ) -> SampleResult:
-        run = Trajectory(field, x_0, trace=trace, callback=callback)
+    def follow(
+        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
+    ) -> None:
         for k, now, then in run.steps(time_grid):
             plain = _is_plain(now)
             guided = not (plain and self.unguided_context)
@@ -66,7 +57,6 @@ class LookAheadSampler:
             second = run.evaluate(k, PatchTime.two_level(easy, ahead, now), context)
             run.move(first.velocity, then, where=easy)
             run.move(second.velocity, then, where=~easy)
-        return run.result()
 
     def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
         return sum(1 if _is_plain(now) else 2 for now in time_grid[:-1])

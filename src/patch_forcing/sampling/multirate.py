@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.active import token_index
@@ -17,13 +17,12 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import spread
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.field import Field
 from patch_forcing.sampling.grids import MOST, substeps
-from patch_forcing.sampling.trajectory import Callback, Moving, SampleResult, Trajectory
+from patch_forcing.sampling.trajectory import Moving, Trajectory, TrajectorySampler
 
 
 @dataclass(frozen=True)
-class MultirateSampler:
+class MultirateSampler(TrajectorySampler):
     """In each step of the grid, group g of the patches takes rates[g] substeps; easiest first.
 
     All patches are evaluated at the start of a step; then, at each substep of the hardest group,
@@ -59,26 +58,17 @@ class MultirateSampler:
             if getattr(self, name) not in known:
                 raise UserError(f"{name}={getattr(self, name)}: choose {known[0]} or {known[1]}")
 
-    def __call__(
-        self,
-        field: Field,
-        x_0: Tensor,
-        time_grid: list[float] | Tensor,
-        *,
-        generator: Generator = None,
-        trace: bool = False,
-        callback: Callback | None = None,
-    ) -> SampleResult:
-        run = Trajectory(field, x_0, trace=trace, callback=callback)
+    def follow(
+        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
+    ) -> None:
         batch, patches = run.t.shape
         due_counts = self._due_counts(patches)
         remember = self.evaluate == "moving" and len(due_counts) > 1
-        # what a patch was last moved by, and when that was evaluated
-        last_velocity, last_time = run.x.new_zeros(run.x.shape), torch.full_like(run.t, torch.nan)
+        history = _History(run)
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), remember=remember)
             if self.rank == "random":
-                hardness = draw_uniform(generator, batch, patches, device=x_0.device)
+                hardness = draw_uniform(generator, batch, patches, device=run.x.device)
             elif len(self.rates) > 1:
                 hardness = run.difficulty(output)
             else:
@@ -105,17 +95,10 @@ class MultirateSampler:
                 ]
                 slope = velocity
                 if self.order == 2:
-                    goal = _group_time(group, targets).to_dense()
-                    ratio = (goal - run.t) / (2 * (run.t - last_time))  # NaN before the second step
-                    pixels = spread(ratio.nan_to_num(0, 0, 0), run.x.shape[-2:], field.patch_size)
-                    slope = velocity + pixels * (velocity - last_velocity)
-                    where = spread(due, run.x.shape[-2:], field.patch_size)
-                    last_velocity = torch.where(where, velocity, last_velocity)
-                    last_time = torch.where(due, run.t, last_time)
+                    slope = history.slope(run, velocity, _group_time(group, targets), due)
                 for g in range(first_due, len(self.rates)):
                     run.move(slope, targets[g], where=group == g)
                 reached = targets
-        return run.result()
 
     def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
         counts = self._due_counts(num_patches)
@@ -154,6 +137,28 @@ class MultirateSampler:
         for start in starts:
             group += ranks >= start
         return group
+
+
+class _History:
+    """What each patch was last moved by, and when that was evaluated."""
+
+    def __init__(self, run: Trajectory):
+        self._velocity = torch.zeros_like(run.x)
+        self._time = torch.full_like(run.t, torch.nan)
+
+    def slope(
+        self, run: Trajectory, velocity: Tensor, goal: PatchTime, due: Bool[Tensor, "B N"]
+    ) -> Tensor:
+        """Mean velocity up to each patch's goal, by the line through its last two evaluations.
+
+        Its last one alone in its first step. The patches that are due are remembered.
+        """
+        size, patch_size = run.x.shape[-2:], run.field.patch_size
+        ratio = (goal.to_dense() - run.t) / (2 * (run.t - self._time))  # NaN in the first step
+        change = spread(ratio.nan_to_num(0, 0, 0), size, patch_size) * (velocity - self._velocity)
+        self._velocity = torch.where(spread(due, size, patch_size), velocity, self._velocity)
+        self._time = torch.where(due, run.t, self._time)
+        return velocity + change
 
 
 def _group_time(group: Int64[Tensor, "B N"], reached: list[float]) -> PatchTime:

@@ -1,5 +1,6 @@
 """The state of a sampling run, shared by all samplers: the image, its per-patch time, the count."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -263,3 +264,27 @@ class Trajectory:
                 )
         assert not found[-1], "a sampler left patches behind"
         return SampleResult(self.x, self.nfe, self._records, self.t)
+
+
+class TrajectorySampler(ABC):
+    """A `Sampler` that says how one trajectory goes; starting and ending it is the same for all."""
+
+    @abstractmethod
+    def follow(
+        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
+    ) -> None:
+        """Take the run from noise to data."""
+
+    def __call__(
+        self,
+        field: Field,
+        x_0: Float[Tensor, "B C H W"],
+        time_grid: list[float] | Tensor,
+        *,
+        generator: Generator = None,
+        trace: bool = False,
+        callback: Callback | None = None,
+    ) -> SampleResult:
+        run = Trajectory(field, x_0, trace=trace, callback=callback)
+        self.follow(run, time_grid, generator)
+        return run.result()
