@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipes import RECIPES, Network, Recipe
 from patch_forcing.runs.speed import compile_whole
 from patch_forcing.runs.trainer import train
 from patch_forcing.sampling.grids import uniform_grid
@@ -72,48 +72,77 @@ MOVING = [  # dual-loop computing everything in its inner evaluations, or less a
     for computes in ("", *(f",evaluate=moving,refresh={often}" for often in (2, 0)))
 ]
 """At equal steps, so that what is left out is all that differs."""
-RATIOS_AT_P4 = ["look-ahead:context_ratio=1.1", "look-ahead:context_ratio=2.0"]
-SCALES = (1.25, 1.5, 2.0, 3.0)
+RATIOS = ["look-ahead:context_ratio=1.1", "look-ahead:context_ratio=2.0"]
+"""Beside the paper's 1.4, where the grid is not searched."""
+SECOND_ORDER = ["multirate:rates=1,shares=1", "multirate"]
+"""Adams–Bashforth for all patches together, and with the harder half at twice the rate."""
+SCALES = (1.5, 2.0, 3.0, 4.0)
 INTERVALS: tuple[Interval | None, ...] = (None, (0.1, 0.8))
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything; one size for all rows of a patch side."""
+    """How much of everything; one size for all rows of a patch side.
 
-    network: Network
-    steps: int
-    batch_size: int
-    samples: int
-    lr: float = 2e-3
-    warmup_steps: int = 200
-    ema_decay: float = 0.9975
+    base: the recipe, but for times, seed and machine. shipped: measure what a package would hold,
+    weights rounded to fp16.
+    """
+
+    base: Recipe
+    samples: int = 10_000
+    shipped: bool = False
+
+    @property
+    def patches(self) -> int:
+        """N."""
+        return (64 // self.base.network.patch_size) ** 2
 
     def recipe(self, atlas: str, timesteps: str, seed: int, gpu: bool) -> Recipe:
         """What a model is trained by."""
-        return Recipe(
+        return replace(
+            self.base,
             data=EmojiSource(path=atlas),
-            network=self.network,
-            optimizer=OptimizerConfig("muon", self.lr, self.warmup_steps),
             timesteps=timesteps,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            ema_decay=self.ema_decay,
+            seed=seed,
             precision="bf16" if gpu else "fp32",
             compile=gpu,
-            seed=seed,
-            checkpoint_every=min(500, self.steps),
-            log_every=min(100, self.steps),
         )
 
 
+def short_training(
+    network: Network, steps: int, batch_size: int, warmup_steps: int = 200
+) -> Recipe:
+    """What the rows of a table have in common."""
+    return Recipe(
+        data=EmojiSource(),
+        network=network,
+        optimizer=OptimizerConfig("muon", 2e-3, warmup_steps),
+        steps=steps,
+        batch_size=batch_size,
+        ema_decay=0.9975,
+        checkpoint_every=min(500, steps),
+        log_every=min(100, steps),
+    )
+
+
+LONG = "emoji-64"
 SIZES = {
-    "p8": Size(
-        Network(8, 256, 10, 4), steps=2500, batch_size=512, samples=10_000, ema_decay=0.9975
-    ),
-    "p4": Size(Network(4, 256, 10, 4), steps=1500, batch_size=512, samples=10_000),
-    "smoke": Size(Network(16, 32, 2, 2), steps=4, batch_size=8, samples=24, warmup_steps=1),
+    "p8": Size(short_training(Network(8, 256, 10, 4), steps=2500, batch_size=512)),
+    "p4": Size(short_training(Network(4, 256, 10, 4), steps=2500, batch_size=256)),
+    LONG: Size(RECIPES[LONG].recipe, shipped=True),
+    "smoke": Size(short_training(Network(16, 32, 2, 2), 4, 8, warmup_steps=1), samples=24),
+    "long-smoke": Size(RECIPES["emoji-64-smoke"].recipe, samples=24, shipped=True),
 }
+
+
+def is_long(size: str) -> bool:
+    """Whether it is one model, trained as well as we can, instead of many trained alike."""
+    return SIZES[size].shipped
+
+
+def main_timesteps(size: str) -> str:
+    """The distribution whose samplers are compared in detail."""
+    return GROUPED if is_long(size) else LTG
 
 
 @dataclass(frozen=True)
@@ -130,13 +159,19 @@ class Model:
         return f"{self.size}-{self.timesteps.translate(str.maketrans(':=', '--'))}-{self.seed}"
 
 
-def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Model, list[Sampling]]]:
+Measured = tuple[Model, list[Sampling]]
+
+
+def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[Measured]:
     """Every model that the tables need, with what is measured on it; an empty list: difficulty.
 
-    rows: results so far; the search on seed 0 decides what is sampled from the others. Patch 4,
-    four times as dear, has the headline rows alone, at 50 evaluations.
+    rows: results so far; the search on seed 0 decides what is sampled from the others.
     """
+    if is_long(size):
+        yield from claims_of_one(Model(size, GROUPED, 0), tables)
+        return
     seeds, sweeps = (0, 1, 2), size != "p4"
+    # patch 4, four times as dear, has the headline rows alone, at 50 evaluations
     budgets = BUDGETS if sweeps else (50,)
     if "timesteps" in tables:
         for seed in seeds:
@@ -145,11 +180,9 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Mode
             yield from ((Model(size, name, 0), [Sampling("euler", 50)]) for name in OTHERS)
     if "samplers" in tables:
         if sweeps:
-            yield (
-                Model(size, LTG, 0),
-                [Sampling(spec, 50) for specs in GRID.values() for spec in specs],
-            )
-        chosen = [best_of(size, LTG, name, rows) for name in GRID] if sweeps else RATIOS_AT_P4
+            grid = [Sampling(spec, 50) for specs in GRID.values() for spec in specs]
+            yield Model(size, LTG, 0), grid
+        chosen = [best_of(size, LTG, name, rows) for name in GRID] if sweeps else RATIOS
         samplers = {
             SIT: ["euler"],
             LTG: ["euler", *PAPER, *filter(None, chosen)],
@@ -161,27 +194,27 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[tuple[Mode
                 yield Model(size, name, seed), every
     if "difficulty" in tables:
         yield from ((Model(size, name, seed), []) for seed in seeds for name in (LTG, GROUPED))
+
+
+def claims_of_one(model: Model, tables: list[str]) -> Iterator[Measured]:
+    """Of the model that was trained longest: what short trainings cannot tell."""
+    if "samplers" in tables:
+        specs = ["euler", *PAPER, *RATIOS, *SECOND_ORDER]
+        yield model, [Sampling(spec, nfe) for spec in specs for nfe in BUDGETS]
+    if "difficulty" in tables:
+        yield model, []
+    if "guidance" in tables:
+        kinds = ("euler", "dual-loop", "look-ahead")
+        guided = [(scale, interval) for scale in SCALES for interval in INTERVALS]
+        yield model, [Sampling(sampler, 50, *how) for sampler in kinds for how in guided]
     if "moving" in tables:
-        for seed in seeds:
-            yield Model(size, LTG, seed), [Sampling(spec, cost(spec, size)) for spec in MOVING]
-    if "guidance" in tables and sweeps:
-        for name, kinds in ((SIT, ("euler",)), (LTG, ("euler", "dual-loop", "look-ahead"))):
-            yield (
-                Model(size, name, 0),
-                [
-                    Sampling(sampler, 50, scale, interval)
-                    for sampler in kinds
-                    for scale in SCALES
-                    for interval in INTERVALS
-                ],
-            )
+        yield model, [Sampling(spec, cost(spec, model.size)) for spec in MOVING]
 
 
 def cost(spec: str, size: str) -> float:
     """Evaluations of MOVING_STEPS steps."""
-    patches = (64 // SIZES[size].network.patch_size) ** 2
     sampler = build("sampler", SAMPLERS, spec)
-    return float(sampler.count_evaluations(uniform_grid(MOVING_STEPS), patches))
+    return float(sampler.count_evaluations(uniform_grid(MOVING_STEPS), SIZES[size].patches))
 
 
 def best_of(size: str, timesteps: str, kind: str, rows: list[Row]) -> str | None:
@@ -235,6 +268,8 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
         training = {"kind": "training", "seconds": outcome.seconds, "recipe": recorded}
         put({**about, **training, "losses": losses, **log[-1]})
     network = load_model(find_model(run), device)
+    if size.shipped:
+        network = network.half().float()
     if device != "cpu":
         compile_whole(network)
     if task.wants_difficulty:
@@ -326,7 +361,7 @@ def main() -> None:
     parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
     parser.add_argument("--work", type=Path, default=Path("runs/emoji"), help="training runs")
     parser.add_argument("--out", type=Path, default=Path("docs/results/emoji"))
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["p8", "p4"])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["p8", "p4", LONG])
     everything = ["timesteps", "samplers", "difficulty", "guidance", "moving"]
     parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
     parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")

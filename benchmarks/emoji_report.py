@@ -14,7 +14,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from emoji import LTG, SIT
+from emoji import SIT, main_timesteps
 from emoji_measure import Row
 from emoji_tables import (
     GEOMETRY,
@@ -28,7 +28,7 @@ from emoji_tables import (
 )
 
 COLOURS = {"euler": "#4c72b0", "random-order": "#937860", "dual-loop": "#dd8452"}
-COLOURS |= {"look-ahead": "#55a868"}
+COLOURS |= {"look-ahead": "#55a868", "multirate": "#8172b3"}
 
 
 def chart_timesteps(rows: Rows, axes: plt.Axes, size: str) -> None:
@@ -47,16 +47,17 @@ def chart_timesteps(rows: Rows, axes: plt.Axes, size: str) -> None:
 def chart_samplers(rows: Rows, axes: plt.Axes, size: str) -> None:
     """Distance against evaluations, LTG solid, SiT dashed; bars are one standard deviation."""
     _, record = samplers_table(rows, size)
+    main = main_timesteps(size)
     curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for entry in record:
-        if entry["timesteps"] in (SIT, LTG) and ":" not in entry["sampler"]:
+        if entry["timesteps"] in (SIT, main) and ":" not in entry["sampler"]:
             curves[entry["timesteps"], entry["sampler"]].append(entry)
     for (timesteps, sampler), entries in curves.items():
         axes.errorbar(
             [entry["nfe"] for entry in entries],
             [statistics.mean(entry["fd"]) for entry in entries],
             [statistics.stdev(e["fd"]) if len(e["fd"]) > 1 else 0 for e in entries],
-            label="SiT, euler" if timesteps == SIT else f"LTG, {sampler}",
+            label="SiT, euler" if timesteps == SIT else f"{NAMES[main]}, {sampler}",
             linestyle="--" if timesteps == SIT else "-",
             color=COLOURS[sampler],
             marker="o",
@@ -69,8 +70,8 @@ def chart_samplers(rows: Rows, axes: plt.Axes, size: str) -> None:
 
 
 def chart_difficulty(rows: Rows, axes: list[plt.Axes], size: str) -> None:
-    """Calibration, rank correlation, and what context does, of LTG, mean over seeds."""
-    found = rows.of("difficulty", size, LTG)
+    """Calibration, rank correlation, and what context does, mean over seeds."""
+    found = rows.of("difficulty", size, main_timesteps(size))
     if not found:
         return
     colours = plt.get_cmap("viridis")
@@ -137,7 +138,7 @@ def chart_guidance(rows: Rows, axes: plt.Axes, size: str) -> None:
                 curves[timesteps, sampling["sampler"], inside].append(point)
     for (timesteps, sampler, inside), points in curves.items():
         if len(points) > 1:  # the others were not guided there
-            label = "SiT, euler" if timesteps == SIT else f"LTG, {sampler}"
+            label = "SiT, euler" if timesteps == SIT else f"{NAMES[timesteps]}, {sampler}"
             axes.plot(
                 *zip(*sorted(points), strict=True),
                 linestyle="--" if inside else "-",
@@ -201,7 +202,8 @@ def main() -> None:
             text, entries = build(rows, size)
             record += entries
             if entries:
-                tables.append(f"{GEOMETRY[size].capitalize()}:\n\n{text}")
+                name = GEOMETRY[size]
+                tables.append(f"{name[:1].upper()}{name[1:]}:\n\n{text}")
         if not record:
             continue
         page += [f"## {title}\n\n![{title}]({name}.png)\n", *tables]

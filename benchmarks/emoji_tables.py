@@ -5,7 +5,21 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from emoji import BUDGETS, GRID, GROUPED, LTG, MOVING, PAPER, RATIOS_AT_P4, SIT, best_of, cost
+from emoji import (
+    BUDGETS,
+    GRID,
+    GROUPED,
+    LONG,
+    LTG,
+    MOVING,
+    PAPER,
+    RATIOS,
+    SECOND_ORDER,
+    SIT,
+    best_of,
+    cost,
+    main_timesteps,
+)
 from emoji_measure import Row
 
 NAMES = {
@@ -22,7 +36,11 @@ NAMES = {
     "ltg:levels=16": "LTG, K = 16",
     "ltg:levels=32": "LTG, K = 32",
 }
-GEOMETRY = {"p8": "patch 8, 64 tokens", "p4": "patch 4, 256 tokens"}
+GEOMETRY = {
+    "p8": "patch 8, 64 tokens",
+    "p4": "patch 4, 256 tokens",
+    LONG: "the model emoji-64, trained longest (patch 8)",
+}
 
 
 def spread(values: Iterable[float], digits: int = 1) -> str:
@@ -113,7 +131,7 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     for timesteps in (SIT, LTG, GROUPED):
         best = [best_of(size, timesteps, name, rows.rows) for name in GRID]
-        specs = dict.fromkeys(("euler", *PAPER, *filter(None, best), *RATIOS_AT_P4))
+        specs = dict.fromkeys(("euler", *PAPER, *filter(None, best), *RATIOS, *SECOND_ORDER))
         for spec in specs:
             cells = []
             for nfe in BUDGETS:
@@ -141,7 +159,7 @@ def moving_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     plain: list[Row] = []
     for spec in MOVING:
-        found = rows.sampled(size, LTG, spec, cost(spec, size))
+        found = rows.sampled(size, main_timesteps(size), spec, cost(spec, size))
         if not found:
             continue
         plain = plain if "moving" in spec else found
@@ -183,7 +201,6 @@ def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         and row["model"]["seed"] == 0
         and row["sampling"]["nfe"] == 50
         and row["sampling"]["sampler"] in ("euler", *PAPER)
-        and row["model"]["timesteps"] in (SIT, LTG)
     ]
     guided = {(r["model"]["timesteps"], r["sampling"]["sampler"]) for r in found}
     guided &= {

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import patch_forcing as pf
 from patch_forcing.core.time import as_patch_time
@@ -26,6 +28,21 @@ def test_gather_gives_each_patch_the_row_of_its_time():
         for n in range(8):
             assert time.gather(rows)[b, n].equal(rows[b, index[b, n]])
             assert time.to_dense()[b, n] == values[b, index[b, n]]
+
+
+@given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**31))
+def test_gradients_of_gather_add_up_over_the_patches_that_share_a_row(levels, patches, seed):
+    random = torch.Generator().manual_seed(seed)
+    index = torch.randint(levels, (2, patches), generator=random)
+    rows = torch.randn(2, levels, 3, generator=random, dtype=torch.float64, requires_grad=True)
+    time = pf.PatchTime(torch.zeros(2, levels), index)
+    gradient = torch.randn(2, patches, 3, generator=random, dtype=torch.float64)
+    (found,) = torch.autograd.grad(time.gather(rows), rows, gradient)
+    expected = torch.zeros(2, levels, 3, dtype=torch.float64)
+    for b in range(2):
+        for n in range(patches):
+            expected[b, index[b, n]] += gradient[b, n]
+    torch.testing.assert_close(found, expected)
 
 
 def test_two_levels():

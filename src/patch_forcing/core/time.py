@@ -88,7 +88,7 @@ class PatchTime:
             return rows
         if self.num_levels == 1:
             return rows.expand(-1, self.num_patches, -1)
-        return rows.gather(1, self.index[:, :, None].expand(-1, -1, rows.shape[2]))
+        return _TakeRows.apply(rows, self.index)
 
     def to_dense(self) -> Float[Tensor, "B N"]:
         """(B, N): the time of every patch."""
@@ -118,6 +118,31 @@ class PatchTime:
         """The batch repeated whole, `times` over: for guidance in one batched call."""
         index = None if self.index is None else self.index.repeat(times, 1)
         return type(self)(self.values.repeat(times, 1), index, self.known)
+
+
+class _TakeRows(torch.autograd.Function):
+    """Row `index[b, n]` of rows[b]. The backward pass adds up by a product with a one-hot matrix.
+
+    Where hundreds of patches share a few rows, a gather's own backward is as many atomic additions
+    to the same place.
+    """
+
+    @staticmethod
+    def forward(rows: Tensor, index: Tensor) -> Tensor:
+        return rows.gather(1, index[:, :, None].expand(-1, -1, rows.shape[2]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], _: Tensor) -> None:
+        rows, index = inputs
+        ctx.save_for_backward(index)
+        ctx.num_rows = rows.shape[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        numbers = torch.arange(ctx.num_rows, device=index.device)
+        chosen = (index[:, None] == numbers[:, None]).to(gradient.dtype)  # (B, U, N)
+        return chosen @ gradient, None
 
 
 def as_patch_time(t: PatchTime | Float[Tensor, "..."], batch: int, num_patches: int) -> PatchTime:

@@ -128,14 +128,17 @@ RECIPES = {
         Recipe(
             data=EmojiSource(),
             network=Network(patch_size=8, hidden_size=320, depth=10, num_heads=5),
-            optimizer=OptimizerConfig("muon", lr=2e-3, warmup_steps=500, decay_share=0.25),
+            optimizer=OptimizerConfig(
+                "muon", lr=2e-3, warmup_steps=500, decay_share=0.4, weight_decay=0.05
+            ),
             timesteps="ltg:levels=8",
-            steps=60_000,
+            steps=52_000,
             batch_size=512,
             ema_decay=0.9995,
             precision="bf16",
             compile=True,
-            checkpoint_every=2000,
+            checkpoint_every=5000,
+            log_every=100,
         ),
         needs="one H200 for half an hour; the atlas: patch-forcing data emoji",
         reaches="not measured yet",
