@@ -202,8 +202,8 @@ def main() -> None:
             text, entries = build(rows, size)
             record += entries
             if entries:
-                name = GEOMETRY[size]
-                tables.append(f"{name[:1].upper()}{name[1:]}:\n\n{text}")
+                where = GEOMETRY[size]
+                tables.append(f"{where[:1].upper()}{where[1:]}:\n\n{text}")
         if not record:
             continue
         page += [f"## {title}\n\n![{title}]({name}.png)\n", *tables]

@@ -100,6 +100,8 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     """Claim 1: what each training distribution reaches with Euler 50."""
     lines, record = [], []
     base = rows.sampled(size, SIT, "euler", 50)
+    if not base:
+        return "", []  # one model alone compares nothing
     for timesteps, name in NAMES.items():
         found = rows.sampled(size, timesteps, "euler", 50)
         if not found:
@@ -107,7 +109,7 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         columns = {key: [row[key] for row in found] for key in ("fd", "precision", "recall")}
         accuracy = [100 * row["accuracy"] for row in found]
         change = ""
-        if base and timesteps != SIT:
+        if timesteps != SIT:
             ratio = statistics.mean(columns["fd"]) / statistics.mean(r["fd"] for r in base)
             change = f"{100 * (ratio - 1):+.0f}%"
         lines.append(

@@ -2,23 +2,61 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from patch_forcing.cli.options import check_out, parse, parse_device
+from patch_forcing.core.errors import unknown_name
 from patch_forcing.runs.find import find_bundled
 from patch_forcing.runs.gallery import write_film, write_maps, write_sheet
 from patch_forcing.runs.pipeline import load
 
-MODEL, ROWS = "digits", 4
-SAMPLER, SLOW_SAMPLER = "dual-loop", "dual-loop:inner_steps=8"
-"""The film's sampler takes as many evaluations in longer steps: easy patches are visibly ahead."""
+
+@dataclass(frozen=True)
+class Show:
+    """How a bundled model shows itself: labels, the first `shown` of which get maps and a film."""
+
+    labels: tuple[str, ...]
+    shown: int
+    next_steps: str
+    guidance: dict[str, Any] = field(default_factory=dict)
+
+
+SAMPLER, STEPS = "dual-loop:inner_steps=8", 6
+"""Few long steps, in which easy patches are visibly ahead."""
+
+
+_DIGITS = tuple("0123456789")
+_EMOJI = (
+    *("face-smiling", "food-sweet", "animal-bird", "country-flag"),
+    *("transport-ground", "plant-flower", "cat-face", "musical-instrument"),
+    *("food-fruit", "animal-marine", "clothing", "heart"),
+    *("transport-water", "sky & weather", "drink", "hand-fingers-closed"),
+)
+SHOWS = {
+    "emoji-64": Show(
+        labels=_EMOJI,
+        shown=8,
+        guidance={"guidance_scale": 3.0, "guidance_interval": (0.1, 0.8)},
+        next_steps='  patch-forcing sample emoji-64 --labels "cat-face,drink" --guidance 3 --maps\n'
+        "  patch-forcing demo --model digits",
+    ),
+    "digits": Show(
+        labels=_DIGITS * 4,
+        shown=10,
+        next_steps="  patch-forcing sample digits --labels 3,7 --sampler look-ahead --maps\n"
+        "  patch-forcing train digits        # 2 minutes on two cores",
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Options:
     """What `demo` takes."""
 
+    model: str = "emoji-64"
+    """A bundled model: emoji-64 or digits."""
     out: Path = Path("demo")
     """Folder for sheet.png, maps.png and film.gif."""
     seed: int = 0
@@ -33,39 +71,34 @@ def demo(args: Sequence[str]) -> None:
         Options,
         args,
         prog="patch-forcing demo",
-        description="Images, difficulty and time maps, and a film, from the bundled model.",
+        description="Images, difficulty and time maps, and a film, from a bundled model.",
     )
-    out = options.out
+    if options.model not in SHOWS:
+        raise unknown_name("bundled model", options.model, SHOWS)
+    show, out = SHOWS[options.model], options.out
     check_out("--out", out)
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    pipe = load(find_bundled(MODEL), parse_device(options.device))
-    classes = pipe.model.config.num_classes
-    many = pipe(
-        [*range(classes)] * ROWS,
-        range(options.seed, options.seed + ROWS * classes),
+    pipe = load(find_bundled(options.model), parse_device(options.device))
+    seeds = range(options.seed, options.seed + len(show.labels))
+    result = pipe(
+        show.labels,
+        seeds,
         sampler=SAMPLER,
+        num_steps=STEPS,
         trace=True,
         progress=None,
+        **show.guidance,
     )
-    few = pipe(
-        range(classes),
-        range(options.seed, options.seed + classes),
-        sampler=SLOW_SAMPLER,
-        num_steps=6,
-        trace=True,
-        progress=None,
-    )
-    write_sheet(many, pipe, out / "sheet.png")
-    write_maps(many, pipe, out / "maps.png", most=classes)
-    write_film(few, pipe, out / "film.gif")
+    write_sheet(result, pipe, out / "sheet.png")
+    write_maps(result, pipe, out / "maps.png", most=show.shown)
+    write_film(result, pipe, out / "film.gif", most=show.shown)
+    guided = f" (guidance {result.guidance_scale:g})" if show.guidance else ""
     print(
-        f"{len(many.images)} images of the bundled model {MODEL!r} by {SAMPLER}, "
-        f"{many.nfe:g} evaluations each, in {time.perf_counter() - started:.1f} s:\n"
+        f"{len(seeds)} images of the bundled model {options.model!r} by {result.sampler}, "
+        f"{result.nfe:g} evaluations each{guided}, in {time.perf_counter() - started:.1f} s:\n"
         f"  {out / 'sheet.png'}  the images\n"
-        f"  {out / 'maps.png'}   where its first row was hard, and which patches went ahead\n"
-        f"  {out / 'film.gif'}   the sampler at work, in longer steps to be seen\n"
-        "Next:\n"
-        "  patch-forcing sample digits --labels 3,7 --sampler look-ahead --maps\n"
-        "  patch-forcing train digits        # 2 minutes on two cores"
+        f"  {out / 'maps.png'}   where the first were hard, and which patches went ahead\n"
+        f"  {out / 'film.gif'}   the sampler at work\n"
+        f"Next:\n{show.next_steps}"
     )

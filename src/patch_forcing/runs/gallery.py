@@ -13,7 +13,9 @@ from patch_forcing.views.images import enlarge, grid_sheet, to_pil
 from patch_forcing.views.maps import maps_sheet
 
 COLUMNS, MOST, MOST_MAPS = 10, 100, 16
-"""A sheet's columns and images, and a map sheet's images."""
+"""At most: a sheet's columns and images, and a map sheet's images."""
+TILE = 96
+"""About how large a sheet shows an image, in pixels."""
 
 
 def write_samples(
@@ -37,13 +39,15 @@ def write_samples(
 
 
 def write_sheet(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
-    """The first images side by side."""
-    tiles = [enlarge(image, 64) for image in result.images[:MOST]]
+    """The first images side by side, in full rows if their number allows."""
+    tiles = [enlarge(image, TILE) for image in result.images[:MOST]]
     captions = _captions(result, pipe)[:MOST]
-    cut = range(0, len(tiles), COLUMNS)
+    fitting = (n for n in range(COLUMNS, COLUMNS // 2 - 1, -1) if len(tiles) % n == 0)
+    columns = next(fitting, COLUMNS)
+    cut = range(0, len(tiles), columns)
     grid_sheet(
-        [tiles[i : i + COLUMNS] for i in cut],
-        captions=[captions[i : i + COLUMNS] for i in cut],
+        [tiles[i : i + columns] for i in cut],
+        captions=[captions[i : i + columns] for i in cut],
     ).save(path)
 
 
@@ -58,9 +62,9 @@ def write_maps(result: PipelineResult, pipe: Pipeline, path: Path, most: int = M
     ).save(path)
 
 
-def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
+def write_film(result: PipelineResult, pipe: Pipeline, path: Path, most: int = COLUMNS) -> None:
     """The sampler at work on the first images; the result needs a trace."""
-    first = slice(COLUMNS)
+    first = slice(most)
     trace = result.trace_of(first)
     predictions = [
         [to_pil(image) for image in to_uint8(evaluation.prediction, pipe.model.data_info)]

@@ -132,7 +132,7 @@ RECIPES = {
                 "muon", lr=2e-3, warmup_steps=500, decay_share=0.4, weight_decay=0.05
             ),
             timesteps="ltg:levels=8",
-            steps=52_000,
+            steps=36_000,
             batch_size=512,
             ema_decay=0.9995,
             precision="bf16",

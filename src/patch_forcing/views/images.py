@@ -1,5 +1,6 @@
 """Tensors → PIL images, and sheets of tiles with captions."""
 
+import re
 from collections.abc import Sequence
 
 from jaxtyping import UInt8
@@ -34,23 +35,37 @@ def grid_sheet(
 ) -> Image.Image:
     """Tiles of one size in rows, a caption below each, a title before each row and above all."""
     tile_w, tile_h = rows[0][0].size
-    line = CAPTION if captions else 0
     font = ImageFont.load_default(12)
+    texts = [[_wrapped(text, font, tile_w) for text in row] for row in captions or ()]
+    lines = [max((text.count("\n") + 1 for text in row if text), default=0) for row in texts]
+    below = [CAPTION * count for count in lines] or [0] * len(rows)
     left = GAP + max((round(font.getlength(text)) + 2 * GAP for text in row_titles), default=0)
     top = GAP + (CAPTION + GAP if title else 0)
     columns = max(len(row) for row in rows)
-    size = (left + columns * (tile_w + GAP), top + len(rows) * (tile_h + line + GAP))
+    tops = [top + sum(below[:r]) + r * (tile_h + GAP) for r in range(len(rows) + 1)]
+    size = (left + columns * (tile_w + GAP), tops[-1])
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
         draw.text((GAP, GAP), title, INK, font)
     for r, row in enumerate(rows):
-        y = top + r * (tile_h + line + GAP)
+        y = tops[r]
         if row_titles:
             draw.text((GAP, y + tile_h // 2), row_titles[r], FAINT, font, anchor="lm")
         for c, tile in enumerate(row):
             x = left + c * (tile_w + GAP)
             sheet.paste(tile, (x, y))
             if captions:
-                draw.text((x + tile_w // 2, y + tile_h + 2), captions[r][c], FAINT, font, "ma")
+                place = (x + tile_w // 2, y + tile_h + 2)
+                draw.multiline_text(place, texts[r][c], FAINT, font, "ma", 2, "center")
     return sheet
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The text in lines of at most `width` pixels where it has hyphens or spaces to break at."""
+    lines = [""]
+    for part in re.findall(r"[^\s-]+[\s-]*|[\s-]+", text):
+        if lines[-1] and font.getlength(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
