@@ -241,6 +241,17 @@ class Task:
     samplings: tuple[Sampling, ...]
     wants_difficulty: bool
 
+    def without(self, rows: list[Row]) -> "Task":
+        """What these results leave to be done."""
+        # what was read back from JSON has lists for tuples
+        done = {json.dumps([row["model"], row.get("sampling", row["kind"])]) for row in rows}
+
+        def lacks(what: object) -> bool:
+            return json.dumps([asdict(self.model), what]) not in done
+
+        left = tuple(one for one in self.samplings if lacks(asdict(one)))
+        return Task(self.model, left, self.wants_difficulty and lacks("difficulty"))
+
 
 def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) -> None:
     """Train the model unless it is there, then measure; each result is handed over at once."""
@@ -282,27 +293,31 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
             put({**about, **measure(network, sampling, features, real, device), "floor": floor})
 
 
+def rows_in(file: Path) -> list[Row]:
+    """The results so far."""
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
 # the run --------------------------------------------------------------------------------------
 
 
 def missing(options: argparse.Namespace, rows: list[Row]) -> list[Task]:
     """One task for each model that lacks results, in the order of the tables."""
-    done = {json.dumps([row["model"], row.get("sampling", row["kind"])]) for row in rows}
-
-    def lacks(model: Model, what: object) -> bool:
-        # what was read back from JSON has lists for tuples
-        return json.dumps([asdict(model), what]) not in done
-
     tasks: dict[Model, Task] = {}
     for size in options.sizes:
         for model, samplings in claims(size, options.tables, rows):
             before = tasks.get(model, Task(model, (), False))
-            new = [one for one in samplings if lacks(model, asdict(one))]
-            wants = not samplings and lacks(model, "difficulty")
-            together = tuple(dict.fromkeys((*before.samplings, *new)))
-            tasks[model] = Task(model, together, before.wants_difficulty or wants)
-    chosen = [task for task in tasks.values() if task.samplings or task.wants_difficulty]
-    return [task for task in chosen if not options.only or task.model.name in options.only]
+            together = tuple(dict.fromkeys((*before.samplings, *samplings)))
+            tasks[model] = Task(model, together, before.wants_difficulty or not samplings)
+    chosen = [task.without(rows) for task in tasks.values()]
+    return [
+        task
+        for task in chosen
+        if (task.samplings or task.wants_difficulty)
+        and (not options.only or task.model.name in options.only)
+    ]
 
 
 def _child(task: Task, options: argparse.Namespace, queue: Any) -> None:
@@ -313,19 +328,34 @@ def _child(task: Task, options: argparse.Namespace, queue: Any) -> None:
         raise
 
 
+TRIES = 3
+"""A process that a driver's fault ends leaves its checkpoints; another one goes on from there."""
+
+
 def run_all(tasks: list[Task], options: argparse.Namespace, file: Path) -> list[str]:
     """Up to `jobs` tasks at once, each in its own process; returns what failed."""
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
-    running: list[Any] = []
+    running: list[tuple[Any, Task, int]] = []
     failed: list[str] = []
-    waiting = list(tasks)
+    waiting = [(task, 1) for task in tasks]
     while waiting or running or not queue.empty():
-        running = [process for process in running if process.is_alive()]
+        for entry in [entry for entry in running if not entry[0].is_alive()]:
+            running.remove(entry)
+            process, task, number = entry
+            if process.exitcode >= 0:
+                continue  # it ended by itself, and has said how
+            said = f"{task.model.name}: ended by signal {-process.exitcode}, try {number}"
+            print(said, flush=True)
+            if number < TRIES:
+                waiting.insert(0, (task.without(rows_in(file)), number + 1))
+            else:
+                failed.append(said)
         while waiting and len(running) < options.jobs:
-            process = context.Process(target=_child, args=(waiting.pop(0), options, queue))
+            task, number = waiting.pop(0)
+            process = context.Process(target=_child, args=(task, options, queue))
             process.start()
-            running.append(process)
+            running.append((process, task, number))
         while not queue.empty():
             row = queue.get()
             if isinstance(row, str):
@@ -378,10 +408,7 @@ def main() -> None:
     file = options.out / "rows.jsonl"
     failed: list[str] = []
     for _ in range(2):
-        rows = []
-        if file.exists():
-            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        failed += run_all(missing(options, rows), options, file)
+        failed += run_all(missing(options, rows_in(file)), options, file)
     if failed:
         raise SystemExit(f"{len(failed)} failed: {'; '.join(failed)}")
 

@@ -23,9 +23,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_demo_writes_images_maps_and_a_film(here, capsys):
-    run(["demo"])
+@pytest.mark.parametrize("model", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])
+def test_demo_writes_images_maps_and_a_film(here, capsys, model):
+    run(["demo", "--model", model])
     said = capsys.readouterr().out
+    assert model in said
     for name in ("sheet.png", "maps.png", "film.gif"):
         assert f"demo/{name}" in said
         with Image.open(here / "demo" / name) as picture:
@@ -156,6 +158,7 @@ WRONG = {
     "train digits --batch-size 99999999999999999999": "choose up to 2^31",
     "demo --out file.txt": "is a file: name a folder",
     "demo --sed 3": "did you mean '--seed'",
+    "demo --model emoji": "unknown bundled model 'emoji': did you mean 'emoji-64'?",
 }
 
 

@@ -8,6 +8,7 @@ import torch
 from huggingface_hub import constants
 
 import patch_forcing as pf
+from patch_forcing.evaluation.emoji import load_emoji_features
 from patch_forcing.models.folder import is_model_folder
 from patch_forcing.runs.find import bundled_names, find_model
 from patch_forcing.runs.generate import to_uint8
@@ -27,6 +28,27 @@ def test_the_digits_model_is_bundled_and_trained_by_its_recipe(digits):
     # trained weights: no gate is at its initial zero
     gates = [block.adaLN_modulation[1].weight.abs().max() for block in digits.model.blocks]
     assert min(gates) > 0
+
+
+def test_guided_samples_of_the_bundled_emoji_model_are_read_as_what_was_asked_for():
+    pipe = load("emoji-64")
+    labels = range(0, 96, 8)
+    result = pipe(
+        labels,
+        range(12),
+        sampler="multirate",
+        nfe=24,
+        guidance_scale=3.0,
+        guidance_interval=(0.1, 0.8),
+    )
+    read = load_emoji_features().read(result.pixels).classes
+    assert (read == torch.tensor(labels)).sum() >= 9  # 95 % of 10,000: fewer than 9 is 1 in 400
+
+
+def test_the_emoji_classes_are_unicodes_subgroups():
+    names = load("emoji-64").model.data_info.class_names
+    assert len(set(names)) == 99
+    assert {"face-smiling", "cat-face", "country-flag"} <= set(names)
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))

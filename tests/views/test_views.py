@@ -77,6 +77,24 @@ def test_the_sheet_has_room_for_all_tiles():
     assert (sheet == (255, 0, 0)).all(axis=2).sum() == 5 * 200
 
 
+def test_long_captions_are_broken_at_hyphens_and_spaces_to_fit_their_tile():
+    tile = Image.new("RGB", (60, 10))
+    short = grid_sheet([[tile]], captions=[["arrow"]])
+    long = grid_sheet([[tile, tile]], captions=[["hand-single-finger", "arrow"]])
+    assert long.height > short.height
+    ink = (np.array(long) < 200).any(axis=2)[20:]  # below the tiles
+    assert ink.any(axis=1).sum() > 14  # more than one line
+    assert not ink[:, :6].any()
+    assert not ink[:, 66:72].any()
+
+
+def test_only_rows_with_captions_make_room_for_them():
+    tile = Image.new("RGB", (20, 10))
+    one = grid_sheet([[tile], [tile]], captions=[["a"], [""]])
+    both = grid_sheet([[tile], [tile]], captions=[["a"], ["b"]])
+    assert both.height - one.height == 16
+
+
 def test_maps_and_film_cover_every_image_and_evaluation(tmp_path):
     records = trace()
     sheet = maps_sheet(images(), ["a", "b"], records, patch_size=2)

@@ -140,8 +140,9 @@ RECIPES = {
             checkpoint_every=5000,
             log_every=100,
         ),
-        needs="one H200 for half an hour; the atlas: patch-forcing data emoji",
-        reaches="not measured yet",
+        needs="one H200 for a quarter of an hour; the atlas: patch-forcing data emoji",
+        reaches="FD 24.4; 95 % of samples read as what was asked for (Euler, 50 evaluations, "
+        "guidance 3 at t 0.1 … 0.8)",
     ),
     "emoji-64-smoke": NamedRecipe(
         Recipe(
