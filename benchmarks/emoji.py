@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from emoji_latent import LatentScenes, LatentSource
 from emoji_measure import Row, Sampling, measure, measure_difficulty, real_scenes
 from patch_forcing.core.registry import build
 from patch_forcing.data.atlas import load_atlas
@@ -37,9 +38,9 @@ from patch_forcing.sampling.samplers import SAMPLERS
 from patch_forcing.training.optim import OptimizerConfig
 
 SIT, LTG, GROUPED = "shared-uniform", "ltg", "ltg:levels=8"
+LOGIT_NORMAL = "shared-logit-normal"
 HEADLINE = (SIT, LTG, GROUPED)
 OTHERS = (
-    "shared-logit-normal",
     "independent-uniform",
     "mean-controlled:sharpness=1",
     "mean-controlled:sharpness=4",
@@ -101,7 +102,7 @@ class Size:
         """What a model is trained by."""
         return replace(
             self.base,
-            data=EmojiSource(path=atlas),
+            data=replace(self.base.data, path=atlas),
             timesteps=timesteps,
             seed=seed,
             precision="bf16" if gpu else "fp32",
@@ -110,11 +111,15 @@ class Size:
 
 
 def short_training(
-    network: Network, steps: int, batch_size: int, warmup_steps: int = 200
+    network: Network,
+    steps: int,
+    batch_size: int,
+    warmup_steps: int = 200,
+    data: EmojiSource | LatentSource = EmojiSource(),  # noqa: B008  frozen
 ) -> Recipe:
     """What the rows of a table have in common."""
     return Recipe(
-        data=EmojiSource(),
+        data=data,
         network=network,
         optimizer=OptimizerConfig("muon", 2e-3, warmup_steps),
         steps=steps,
@@ -129,10 +134,19 @@ LONG = "emoji-64"
 SIZES = {
     "p8": Size(short_training(Network(8, 256, 10, 4), steps=2500, batch_size=512)),
     "p4": Size(short_training(Network(4, 256, 10, 4), steps=2500, batch_size=256)),
+    "latent": Size(short_training(Network(1, 256, 10, 4), 2500, 512, data=LatentSource())),
     LONG: Size(RECIPES[LONG].recipe, shipped=True),
     "smoke": Size(short_training(Network(16, 32, 2, 2), 4, 8, warmup_steps=1), samples=24),
+    "latent-smoke": Size(
+        short_training(Network(1, 32, 2, 2), 4, 8, warmup_steps=1, data=LatentSource()), samples=24
+    ),
     "long-smoke": Size(RECIPES["emoji-64-smoke"].recipe, samples=24, shipped=True),
 }
+
+
+def is_latent(size: str) -> bool:
+    """Whether its models see latents."""
+    return isinstance(SIZES[size].base.data, LatentSource)
 
 
 def is_long(size: str) -> bool:
@@ -142,7 +156,7 @@ def is_long(size: str) -> bool:
 
 def main_timesteps(size: str) -> str:
     """The distribution whose samplers are compared in detail."""
-    return GROUPED if is_long(size) else LTG
+    return GROUPED if is_long(size) or is_latent(size) else LTG
 
 
 @dataclass(frozen=True)
@@ -170,6 +184,11 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[Measured]:
     if is_long(size):
         yield from claims_of_one(Model(size, GROUPED, 0), tables)
         return
+    if is_latent(size):
+        if "samplers" in tables:
+            every = [Sampling(spec, 50) for spec in ("euler", *PAPER, *RATIOS)]
+            yield Model(size, GROUPED, 0), every
+        return
     seeds, sweeps = (0, 1, 2), size != "p4"
     # patch 4, four times as dear, has the headline rows alone, at 50 evaluations
     budgets = BUDGETS if sweeps else (50,)
@@ -177,16 +196,21 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[Measured]:
         for seed in seeds:
             yield from ((Model(size, name, seed), [Sampling("euler", 50)]) for name in HEADLINE)
         if sweeps:
-            yield from ((Model(size, name, 0), [Sampling("euler", 50)]) for name in OTHERS)
+            others = [Model(size, LOGIT_NORMAL, seed) for seed in seeds]
+            others += [Model(size, name, 0) for name in OTHERS]
+            yield from ((model, [Sampling("euler", 50)]) for model in others)
     if "samplers" in tables:
         if sweeps:
             grid = [Sampling(spec, 50) for specs in GRID.values() for spec in specs]
             yield Model(size, LTG, 0), grid
-        chosen = [best_of(size, LTG, name, rows) for name in GRID] if sweeps else RATIOS
+        else:
+            yield Model(size, LTG, 0), [Sampling(spec, 50) for spec in ("random-order", *RATIOS)]
+        chosen = [best_of(size, LTG, name, rows) for name in GRID] if sweeps else []
+        headline = ["euler", "dual-loop", "look-ahead"]
         samplers = {
             SIT: ["euler"],
-            LTG: ["euler", *PAPER, *filter(None, chosen)],
-            GROUPED: ["euler", "dual-loop", "look-ahead"],
+            LTG: [*headline, *(["random-order"] if sweeps else []), *filter(None, chosen)],
+            GROUPED: headline,
         }
         for seed in seeds:
             for name, specs in samplers.items():
@@ -260,9 +284,12 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
     size = SIZES[model.size]
     run = options.work / model.name
     recipe = size.recipe(str(options.atlas), model.timesteps, model.seed, device != "cpu")
-    data = EmojiSource(path=str(options.atlas)).open()
+    opened = recipe.data.open()
+    latents = opened if isinstance(opened, LatentScenes) else None
+    data = latents.of if latents else opened
     features = load_emoji_features(device=device)
-    outcome = train(model.name, recipe, run, device=device, progress=False)
+    given = options.weights if is_long(model.size) else None
+    trained = None if given else train(model.name, recipe, run, device=device, progress=False)
     about = {
         "model": asdict(model),
         "commit": commit(),
@@ -271,14 +298,15 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
         "atlas": data.atlas.identity,
         "date": datetime.now(UTC).date().isoformat(),
     }
-    if outcome.seconds:
+    if trained and trained.seconds:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         log = [json.loads(line) for line in lines]
         recorded = {**asdict(recipe), "data": "emoji scenes"}
+        recorded |= {"components": latents.components} if latents else {}
         losses = {row["step"]: row["velocity"] for row in log}  # null where a step failed
-        training = {"kind": "training", "seconds": outcome.seconds, "recipe": recorded}
+        training = {"kind": "training", "seconds": trained.seconds, "recipe": recorded}
         put({**about, **training, "losses": losses, **log[-1]})
-    network = load_model(find_model(run), device)
+    network = load_model(given or find_model(run), device)
     if size.shipped:
         network = network.half().float()
     if device != "cpu":
@@ -290,7 +318,10 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
         real = real_scenes(data, features, size.samples, device)
         floor = frechet_distance(real.statistics, features.reference)
         for sampling in task.samplings:
-            put({**about, **measure(network, sampling, features, real, device), "floor": floor})
+            found = measure(
+                network, sampling, features, real, device, latents.to_images if latents else None
+            )
+            put({**about, **found, "floor": floor})
 
 
 def rows_in(file: Path) -> list[Row]:
@@ -391,10 +422,11 @@ def main() -> None:
     parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
     parser.add_argument("--work", type=Path, default=Path("runs/emoji"), help="training runs")
     parser.add_argument("--out", type=Path, default=Path("docs/results/emoji"))
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["p8", "p4", LONG])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["p8", "p4", "latent", LONG])
     everything = ["timesteps", "samplers", "difficulty", "guidance", "moving"]
     parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
     parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")
+    parser.add_argument("--weights", type=Path, help=f"a model folder of {LONG}, not to train it")
     parser.add_argument("--jobs", type=int, default=1, help="models at once")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()

@@ -1,6 +1,7 @@
 """What benchmarks/emoji.py measures of one model: its samples, and its predicted difficulty."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,9 +68,17 @@ def real_scenes(data: EmojiScenes, features: EmojiFeatures, count: int, device: 
 
 
 def measure(
-    model: PatchDiT, sampling: Sampling, features: EmojiFeatures, real: Real, device: str
+    model: PatchDiT,
+    sampling: Sampling,
+    features: EmojiFeatures,
+    real: Real,
+    device: str,
+    decode: Callable[[Tensor], Tensor] | None = None,
 ) -> Row:
-    """Sample as many images as there are real scenes, with their labels, and measure them."""
+    """Sample as many images as there are real scenes, with their labels, and measure them.
+
+    decode: samples → images, for a model of latents.
+    """
     sampler = build("sampler", SAMPLERS, sampling.sampler)
     guidance = None
     if sampling.guidance != 1:
@@ -91,6 +100,7 @@ def measure(
                 real.labels.tolist(),
                 guidance=guidance,
                 batch_size=min(2500, count),
+                decode=decode,
             )
         )
     seconds = time.perf_counter() - started

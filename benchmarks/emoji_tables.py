@@ -39,6 +39,7 @@ NAMES = {
 GEOMETRY = {
     "p8": "patch 8, 64 tokens",
     "p4": "patch 4, 256 tokens",
+    "latent": "latents: whitened components of 8×8 patches, 64 tokens",
     LONG: "the model emoji-64, trained longest (patch 8)",
 }
 

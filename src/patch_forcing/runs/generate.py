@@ -1,7 +1,7 @@
 """Seeds → images. Image i depends on seed i, the model and the settings, and on nothing else."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,10 +44,12 @@ def generate(
     guidance: Guidance | None = None,
     batch_size: int = 64,
     trace: bool = False,
+    decode: Callable[[Tensor], UInt8[Tensor, "B C H W"]] | None = None,
 ) -> Iterator[Generated]:
     """Sample one image for each seed, in batches and in order, on the model's device.
 
     labels: one for all, or one for each seed; None is unconditional.
+    decode: x_1 → images; by default x_1 are pixels in the model's data range.
     batch_size: at most so many at once; where memory runs out, half as many from then on, which
     changes images by rounding only.
     Raises UserError for labels out of range or not as many as seeds, before any work.
@@ -69,7 +71,8 @@ def generate(
             generator=generator.fork("sampler"),
             trace=trace,
         )
-        images = to_uint8(result.x_1, model.data_info).cpu()
+        x_1 = result.x_1
+        images = (to_uint8(x_1, model.data_info) if decode is None else decode(x_1)).cpu()
         seconds = time.perf_counter() - started
         return Generated(some, some_labels, images, result.nfe, seconds, result.trace)
 
