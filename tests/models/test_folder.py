@@ -16,6 +16,7 @@ from torch import Tensor
 
 import patch_forcing as pf
 from exact import tiny_dit
+from patch_forcing.models.config import SamplingInfo
 
 INFO = pf.DataInfo(data_range=(0.0, 16.0), latent_scale=0.18215, class_names=("zero", "ünï", ""))
 
@@ -55,6 +56,24 @@ def test_a_model_comes_back_bit_for_bit(tmp_path, sizes):
     x = torch.randn(2, 3, *model.config.image_size)
     t = torch.rand(2, model.config.num_patches)
     assert loaded(x, t, None).velocity.equal(model(x, t, None).velocity)
+
+
+def test_a_fitted_time_grid_goes_with_the_model(saved, tmp_path):
+    model = pf.load_model(saved)
+    assert model.sampling_info.time_quantiles == ()
+    assert "sampling" not in json.loads((saved / "config.json").read_text())
+    model.sampling_info = SamplingInfo((0.0, 0.1, 0.4, 1.0))
+    model.save(tmp_path / "fitted")
+    assert pf.load_model(tmp_path / "fitted").sampling_info == model.sampling_info
+
+
+def test_a_time_grid_that_does_not_rise_is_refused_with_its_file(saved):
+    config = json.loads((saved / "config.json").read_text())
+    for quantiles in ([0.0, 0.5, 0.5, 1.0], [0.1, 1.0], ["a"], 3):
+        config["sampling"] = {"time_quantiles": quantiles}
+        (saved / "config.json").write_text(json.dumps(config))
+        with pytest.raises(pf.UserError, match=r"config\.json"):
+            pf.load_model(saved)
 
 
 def test_a_folder_holds_two_files_and_plain_json(saved):

@@ -9,11 +9,13 @@ from huggingface_hub import constants
 
 import patch_forcing as pf
 from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.folder import is_model_folder
 from patch_forcing.runs.find import bundled_names, find_model
 from patch_forcing.runs.generate import to_uint8
-from patch_forcing.runs.pipeline import load
+from patch_forcing.runs.pipeline import Pipeline, load
 from patch_forcing.runs.trainer import train
+from patch_forcing.sampling.grids import QuantileGrid, ShiftedGrid
 from patch_forcing.sampling.samplers import SAMPLERS
 
 
@@ -84,6 +86,23 @@ def test_the_default_length_is_48_calls(digits):
     assert digits([3], [0], sampler="dual-loop").nfe == 48
 
 
+def test_a_fitted_grid_is_the_default_of_a_model_that_has_one(digits):
+    fitted = QuantileGrid((0.0, 0.2, 1.0))
+    pipe = Pipeline("fitted", digits.folder, pf.load_model(digits.folder))
+    pipe.model.sampling_info = SamplingInfo(fitted.quantiles)
+    for options in ({}, {"time_grid": "fitted"}):
+        assert pipe([3], [0], sampler="euler", num_steps=4, **options).time_grid == fitted(4)
+    uniform = pipe([3], [0], sampler="euler", num_steps=4, time_grid="uniform").time_grid
+    assert uniform == digits([3], [0], sampler="euler", num_steps=4).time_grid
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_every_sampler_honours_a_named_grid_and_a_budget(digits, sampler):
+    result = digits([3], [0], sampler=sampler, nfe=20, time_grid="shifted:shift=2")
+    assert result.time_grid == ShiftedGrid(2)(len(result.time_grid) - 1)
+    assert result.nfe <= 20
+
+
 def test_a_trace_holds_every_image_of_every_batch(digits):
     result = digits([1], range(5), num_steps=2, trace=True, batch_size=2)
     assert len(result.trace) == 8
@@ -122,7 +141,11 @@ def test_class_names_are_labels(digits):
         ({"labels": [1], "seeds": [-1]}, "seed -1"),
         ({"labels": [1], "sampler": "eular"}, "did you mean 'euler'"),
         ({"labels": [1], "num_steps": 0}, "0 steps"),
-        ({"labels": [1], "num_steps": 2, "nfe": 9}, "exclude each other"),
+        ({"labels": [1], "num_steps": 2, "nfe": 9}, "steps and nfe exclude each other"),
+        ({"labels": [1], "num_steps": 2, "time_grid": [0.0, 1.0]}, "times and a number of steps"),
+        ({"labels": [1], "time_grid": "fitted"}, "digits has no fitted time grid: choose uniform"),
+        ({"labels": [1], "time_grid": "unifrm"}, "did you mean 'uniform'"),
+        ({"labels": [1], "time_grid": "shifted:shift=0"}, "shift=0.0 is out of range"),
         ({"labels": [1], "nfe": 3}, "3 evaluations are too few"),
         ({"labels": [1], "guidance_scale": -1.0}, "guidance scale -1"),
         ({"labels": None, "guidance_scale": 2.0}, "guidance without a condition"),

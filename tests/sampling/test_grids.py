@@ -1,14 +1,16 @@
 """Time grids, their substeps, and what a budget buys."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from patch_forcing.sampling.grids import check_grid, substeps, uniform_grid
+from patch_forcing.core.time import check_grid
+from patch_forcing.sampling.grids import QuantileGrid, ShiftedGrid, substeps, uniform_grid
 
 SAMPLERS = [
     pf.samplers.EulerSampler(),
@@ -71,12 +73,48 @@ def test_substeps_are_equal_and_end_exactly(now, length, count):
     assert min(steps) > 0
 
 
-def shifted_grid(steps: int) -> list[float]:
-    """Shifted towards noise."""
-    return [t / (t + 1.6 * (1 - t)) for t in uniform_grid(steps)]
+@given(st.floats(0.001, 1000), st.integers(1, 60))
+def test_a_shifted_grid_shifts_the_odds_of_every_time(shift, steps):
+    grid = check_grid(ShiftedGrid(shift)(steps))
+    assert (grid[0], grid[-1]) == (0, 1)
+    for t, u in zip(grid[1:-1], uniform_grid(steps)[1:-1], strict=True):
+        assert (1 - t) / t == pytest.approx(shift * (1 - u) / u)
 
 
-@pytest.mark.parametrize("make_grid", [uniform_grid, shifted_grid])
+def test_a_shift_of_one_is_none():
+    assert ShiftedGrid(1)(7) == pytest.approx(uniform_grid(7))
+
+
+@pytest.mark.parametrize("shift", [0.0, -1.0, 1e9, float("nan")])
+def test_a_shift_out_of_range_is_refused(shift):
+    with pytest.raises(pf.UserError, match=r"shift=.* is out of range"):
+        ShiftedGrid(shift)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[float, ...]:
+    """Quantiles that rise from 0 to 1."""
+    widths = draw(st.lists(st.floats(0.01, 1), min_size=1, max_size=12))
+    ends = [0.0, *accumulate(widths)]
+    return (0.0, *(end / ends[-1] for end in ends[1:-1]), 1.0)
+
+
+@given(tables(), st.integers(1, 60))
+def test_a_grid_by_quantiles_places_equal_shares_of_the_steps_between_them(table, steps):
+    grid = check_grid(QuantileGrid(table)(steps))
+    assert (len(grid), grid[0], grid[-1]) == (steps + 1, 0, 1)
+    shares = np.interp(grid, table, np.linspace(0, 1, len(table)))
+    np.testing.assert_allclose(shares, uniform_grid(steps), atol=1e-9)
+    same = QuantileGrid(table)(len(table) - 1)
+    assert same == pytest.approx(table)
+
+
+def test_quantiles_must_rise():
+    with pytest.raises(pf.UserError, match="does not rise at step 1"):
+        QuantileGrid((0.0, 0.5, 0.5, 1.0))
+
+
+@pytest.mark.parametrize("make_grid", [uniform_grid, ShiftedGrid(), QuantileGrid((0, 0.1, 1))])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @given(budget=st.floats(1, 90), cost=st.integers(1, 2))
 def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, budget, cost):

@@ -30,6 +30,9 @@ class Options:
     """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided."""
     nfe: float | None = None
     """Budget of network evaluations per image, guidance counted; in place of --steps."""
+    grid: str | None = None
+    """How time steps are placed: uniform, shifted:shift=1.6, or fitted, the default of models that
+    bring one."""
     guidance: float = 1.0
     """Classifier-free guidance scale; 1 is none, and half the cost."""
     guidance_interval: tuple[float, float] | None = None
@@ -74,6 +77,7 @@ def sample(args: Sequence[str]) -> None:
         sampler=options.sampler,
         num_steps=options.steps,
         nfe=options.nfe,
+        time_grid=options.grid,
         guidance_scale=options.guidance,
         guidance_interval=options.guidance_interval,
         batch_size=options.batch_size,

@@ -6,6 +6,7 @@ from typing import Any
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.patches import patch_grid
+from patch_forcing.core.time import check_grid
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,21 @@ class DataInfo:
             raise UserError(f"DataInfo: latent_scale={self.latent_scale}: choose above 0")
         if not all(isinstance(name, str) for name in self.class_names):
             raise UserError(f"DataInfo: class_names={self.class_names}: give texts")
+
+
+@dataclass(frozen=True)
+class SamplingInfo:
+    """How a model is best sampled; stored beside the weights.
+
+    time_quantiles: times that equal shares of a run's steps reach, 0 and 1 included, fitted to the
+    model (sampling/fit.py); empty if none was fitted.
+    """
+
+    time_quantiles: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.time_quantiles:
+            check_grid(self.time_quantiles)
 
 
 _WIDTHS: dict[str, dict[str, int]] = {

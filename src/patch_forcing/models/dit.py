@@ -13,7 +13,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.patches import unpatchify
 from patch_forcing.core.time import PatchTime, as_patch_time
-from patch_forcing.models.config import DataInfo, PatchDiTConfig
+from patch_forcing.models.config import DataInfo, PatchDiTConfig, SamplingInfo
 from patch_forcing.models.embeddings import LabelEmbedder, TimestepEmbedder, sincos_positions
 from patch_forcing.models.folder import ModelDescription, save_folder
 from patch_forcing.models.layers import Block, FinalLayer, Modulation, Remembered
@@ -25,16 +25,23 @@ class PatchDiT(nn.Module):
     The time condition is per token, and the output has one more channel, the log-variance of the
     velocity. Where all tokens hold the same time, this is SiT.
 
-    data_info: what the numbers mean as images; goes with the weights into a model folder.
+    data_info: what the numbers mean as images. sampling_info: how the model is best sampled. They
+    go with the weights into a model folder.
     recompute_activations: while training, keep what goes into each block only and compute the rest
     again in the backward pass: a third more work for a fraction of the memory.
     """
 
-    def __init__(self, config: PatchDiTConfig, data_info: DataInfo | None = None):
+    def __init__(
+        self,
+        config: PatchDiTConfig,
+        data_info: DataInfo | None = None,
+        sampling_info: SamplingInfo | None = None,
+    ):
         super().__init__()
         self.config = config
         self.recompute_activations = False
         self.data_info = data_info or DataInfo()
+        self.sampling_info = sampling_info or SamplingInfo()
         names = len(self.data_info.class_names)
         if names not in (0, config.num_classes):
             raise UserError(
@@ -159,7 +166,10 @@ class PatchDiT(nn.Module):
 
     def description(self) -> ModelDescription:
         """Everything that a model folder holds besides the weights' numbers, and the weights."""
-        return ModelDescription("PatchDiT", asdict(self.config), self.data_info, self.state_dict())
+        sizes = asdict(self.config)
+        return ModelDescription(
+            "PatchDiT", sizes, self.data_info, self.state_dict(), self.sampling_info
+        )
 
 
 class PatchEmbedder(nn.Module):

@@ -11,19 +11,20 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_folder
-from patch_forcing.models.config import DataInfo
+from patch_forcing.models.config import DataInfo, SamplingInfo
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 class ModelDescription(NamedTuple):
-    """What a model folder holds: the network's class and sizes, its data, its weights."""
+    """What a model folder holds: the network's class and sizes, its data, its weights, its grid."""
 
     class_name: str
     sizes: dict[str, Any]
     data_info: DataInfo
     weights: dict[str, Tensor]
+    sampling_info: SamplingInfo = SamplingInfo()
 
 
 def is_model_folder(path: Path) -> bool:
@@ -54,6 +55,8 @@ def write_files(folder: Path, model: ModelDescription) -> None:
         "model": model.sizes,
         "data": asdict(model.data_info),
     }
+    if model.sampling_info != SamplingInfo():
+        config["sampling"] = asdict(model.sampling_info)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.weights.items()}
     write_tensors(folder / WEIGHTS, tensors)
@@ -80,17 +83,17 @@ def read_folder(path: Path) -> ModelDescription:
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise UserError(f"{path / name} is missing: give a folder with {CONFIG} and {WEIGHTS}")
-    class_name, sizes, data_info = _read_config(path / CONFIG)
+    class_name, sizes, data_info, sampling_info = _read_config(path / CONFIG)
     try:
         weights = load_file(path / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{path / WEIGHTS} is truncated or damaged ({error}): copy or export it again"
         ) from None
-    return ModelDescription(class_name, sizes, data_info, weights)
+    return ModelDescription(class_name, sizes, data_info, weights, sampling_info)
 
 
-def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo]:
+def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInfo]:
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         version = config["format_version"]
@@ -109,7 +112,9 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo]:
             latent_scale=data["latent_scale"],
             class_names=tuple(data["class_names"]),
         )
-        return config["class"], sizes, info
+        sampling = config.get("sampling", {})  # models of the first releases have none
+        quantiles = tuple(map(float, sampling.get("time_quantiles", ())))
+        return config["class"], sizes, info, SamplingInfo(quantiles)
     except UserError as error:
         raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

@@ -27,7 +27,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
             raise UserError(f"{path / CONFIG} lacks {field.name!r}: copy or export the model again")
     try:
         with torch.device("meta"):  # no memory and no initialisation for what is overwritten
-            model = PatchDiT(PatchDiTConfig(**found.sizes), found.data_info)
+            model = PatchDiT(PatchDiTConfig(**found.sizes), found.data_info, found.sampling_info)
     except (TypeError, UserError) as error:
         raise UserError(f"{path / CONFIG}: {error}: copy or export the model again") from None
     _check_tensors(path / WEIGHTS, found.weights, model.state_dict())

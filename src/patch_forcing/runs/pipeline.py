@@ -12,6 +12,7 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
+from patch_forcing.core.time import check_grid
 from patch_forcing.io.atomic import sha256
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import CONFIG, WEIGHTS
@@ -19,7 +20,7 @@ from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.generate import generate
 from patch_forcing.runs.progress import progress_bar
-from patch_forcing.sampling.grids import check_grid, uniform_grid
+from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Interval
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within
 from patch_forcing.sampling.trajectory import Evaluation, Sampler
@@ -79,7 +80,7 @@ class Pipeline:
         sampler: str | Sampler = "dual-loop",
         num_steps: int | None = None,
         nfe: float | None = None,
-        time_grid: Sequence[float] | Tensor | None = None,
+        time_grid: str | Sequence[float] | Tensor | None = None,
         guidance_scale: float = 1.0,
         guidance_interval: Interval | None = None,
         batch_size: int = 64,
@@ -89,9 +90,10 @@ class Pipeline:
         """One image for each seed.
 
         labels: one for all or one for each seed, numbers or class names; None is unconditional.
-        sampler: a name, `name:option=value`, or a sampler. num_steps, nfe, time_grid: at most one
-        of them: steps of a uniform grid, a budget of network evaluations (guidance counted), or the
-        grid itself; without any, as many steps as 48 calls of the field allow.
+        sampler: a name, `name:option=value`, or a sampler. num_steps or nfe: steps, or a budget of
+        network evaluations (guidance counted); without either, as many steps as 48 calls of the
+        field allow. time_grid: how steps are placed: uniform, shifted:shift=1.6, or fitted, which
+        is the default of models that bring one; or the times themselves, in place of steps.
         guidance_scale: 1 is none. guidance_interval: times between which it acts.
         trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
         Raises UserError for values that do not fit the model, before any work.
@@ -107,8 +109,13 @@ class Pipeline:
         if guidance_scale != 1:
             guidance = ClassifierFreeGuidance(guidance_scale, guidance_interval)
         solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
-        cost = 1 if guidance is None else 2
-        grid = _grid(solver, self.model.config.num_patches, cost, num_steps, nfe, time_grid)
+        cost, patches = 1 if guidance is None else 2, self.model.config.num_patches
+        if isinstance(time_grid, str) or time_grid is None:
+            grid = _grid(solver, self._placing(time_grid), patches, cost, num_steps, nfe)
+        elif num_steps is None and nfe is None:
+            grid = check_grid(time_grid)
+        else:
+            raise UserError("times and a number of steps exclude each other: give one of them")
         numbers = None if labels is None else self.label_numbers(labels)
         batches = []
         with progress_bar(progress, total=len(seeds), unit="image") as bar:
@@ -140,6 +147,18 @@ class Pipeline:
             sum(batch.seconds for batch in batches),
             [Evaluation.join(calls) for calls in zip(*traces, strict=True)] if trace else None,
         )
+
+    def _placing(self, name: str | None) -> Grid:
+        """The rule of that name for placing steps; None is the model's own, if it has one."""
+        fitted = self.model.sampling_info.time_quantiles
+        if name == "fitted" and not fitted:
+            raise UserError(
+                f"{self.name} has no fitted time grid: choose uniform or shifted, or fit one with "
+                f"patch-forcing bench grid {self.name}"
+            )
+        if fitted and name in (None, "fitted"):
+            return QuantileGrid(fitted)
+        return build("time grid", GRIDS, name or "uniform")
 
     def label_numbers(self, labels: Sequence[int | str]) -> list[int]:
         """Labels as numbers. Raises UserError for a name that is no class, naming the nearest."""
@@ -174,19 +193,16 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> Pipeline:
 
 def _grid(
     sampler: Sampler,
+    placing: Grid,
     num_patches: int,
     cost: int,
     num_steps: int | None,
     nfe: float | None,
-    time_grid: Sequence[float] | Tensor | None,
 ) -> list[float]:
-    given = [value for value in (num_steps, nfe, time_grid) if value is not None]
-    if len(given) > 1:
-        raise UserError("steps, nfe and a time grid exclude each other: give one of them")
-    if time_grid is not None:
-        return check_grid(time_grid)
+    if num_steps is not None and nfe is not None:
+        raise UserError("steps and nfe exclude each other: give one of them")
     if num_steps is not None:
-        return uniform_grid(num_steps)
+        return placing(num_steps)
     if nfe is not None:
-        return uniform_grid(steps_within(sampler, nfe, num_patches, cost))
-    return uniform_grid(steps_within(sampler, CALLS, num_patches))
+        return placing(steps_within(sampler, nfe, num_patches, cost, placing))
+    return placing(steps_within(sampler, CALLS, num_patches, make_grid=placing))

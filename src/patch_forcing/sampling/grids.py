@@ -1,15 +1,23 @@
 """Time grids 0 = τ_0 < … < τ_K = 1."""
 
-import math
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
-
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.core.time import check_grid
 
 MOST = 1_000_000
 """Steps and evaluations beyond this are a slip of the finger."""
+
+
+@runtime_checkable
+class Grid(Protocol):
+    """A rule for placing K steps."""
+
+    def __call__(self, num_steps: int) -> list[float]:
+        """K + 1 times, rising from exactly 0 to exactly 1. Raises UserError for K out of range."""
+        ...
 
 
 def uniform_grid(num_steps: int) -> list[float]:
@@ -19,16 +27,58 @@ def uniform_grid(num_steps: int) -> list[float]:
     return [k / num_steps for k in range(num_steps + 1)]
 
 
-def check_grid(time_grid: Iterable[float] | Tensor) -> list[float]:
-    """The grid as numbers. Raises UserError unless it rises strictly from 0 to 1."""
-    grid = [float(tau) for tau in time_grid]
-    if len(grid) < 2 or grid[0] != 0 or grid[-1] != 1:
-        ends = f"{grid[0]} to {grid[-1]}" if grid else "nothing"
-        raise UserError(f"time grid goes from {ends}: it starts at 0 and ends at 1")
-    for k, (now, then) in enumerate(pairwise(grid)):
-        if not (math.isfinite(then) and now < then):
-            raise UserError(f"time grid does not rise at step {k} ({now} to {then}): sort it")
-    return grid
+@dataclass(frozen=True)
+class UniformGrid:
+    """K equal steps."""
+
+    def __call__(self, num_steps: int) -> list[float]:
+        return uniform_grid(num_steps)
+
+
+@dataclass(frozen=True)
+class ShiftedGrid:
+    """τ = u/(u + shift·(1 − u)) of equal steps u: above 1, shorter steps near noise.
+
+    The shift of Esser et al. 2024, there for the resolution of images.
+    """
+
+    shift: float = 1.6
+
+    def __post_init__(self) -> None:
+        if not 1e-3 <= self.shift <= 1e3:
+            raise UserError(f"shift={self.shift} is out of range: choose 0.001 to 1000; 1 is none")
+
+    def __call__(self, num_steps: int) -> list[float]:
+        return [u / (u + self.shift * (1 - u)) for u in uniform_grid(num_steps)]
+
+
+@dataclass(frozen=True)
+class QuantileGrid:
+    """Steps placed by a table: quantiles[j] is where the share j/J of the steps ends.
+
+    Between entries, linear. A fitted grid is such a table (sampling/fit.py).
+    """
+
+    quantiles: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_grid(self.quantiles)
+
+    def __call__(self, num_steps: int) -> list[float]:
+        last = len(self.quantiles) - 1
+        places = [u * last for u in uniform_grid(num_steps)]
+        return [_interpolate(self.quantiles, place) for place in places]
+
+
+def _interpolate(table: Sequence[float], place: float) -> float:
+    """The table between its entries, exactly the entries at whole numbers."""
+    index = min(int(place), len(table) - 2)
+    share = place - index
+    return table[index] * (1 - share) + table[index + 1] * share
+
+
+GRIDS: dict[str, type[Any]] = {"uniform": UniformGrid, "shifted": ShiftedGrid}
+"""By name; a model may bring its own, "fitted"."""
 
 
 def substeps(now: float, then: float, count: int) -> Sequence[float]:

@@ -15,9 +15,8 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import patch_grid, spread
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import Generator
-from patch_forcing.core.time import PatchTime
+from patch_forcing.core.time import PatchTime, check_grid
 from patch_forcing.sampling.field import Field, FieldOutput
-from patch_forcing.sampling.grids import check_grid
 
 
 @dataclass(frozen=True)
