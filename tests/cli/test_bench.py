@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 import patch_forcing as pf
 from exact import tiny_dit
@@ -35,9 +36,43 @@ def test_the_table_is_printed_and_written(model, tmp_path, capsys):
     assert {"hardware", "versions", "commit", "matrix_rate"} <= report.keys()
 
 
+def test_the_front_is_printed_written_and_drawn(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "front.json"
+    sizes = ["--images", "6", "--nfe", "2,8", "--samplers", "euler; dual-loop", "--out", str(out)]
+    run(["bench", "samplers", "digits", *sizes])
+    report = json.loads(out.read_text())
+    found = [(point["sampler"], point["nfe"]) for point in report["points"]]
+    assert found == [("euler", 2), ("euler", 8), ("dual-loop", 8)]  # of four, two buy no step
+    assert {"hardware", "versions", "commit", "model_hash", "images"} <= report.keys()
+    printed = capsys.readouterr().out
+    assert "dual-loop" in printed
+    assert str(out) in printed
+    with Image.open(tmp_path / "front.png") as chart:
+        assert chart.width > 800
+
+
+def test_a_fitted_grid_is_written_with_the_model_and_used(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(["bench", "grid", "digits", "--images", "4", "--steps", "8"])
+    assert not list(tmp_path.iterdir())
+    run(["bench", "grid", "digits", "--images", "4", "--steps", "8", "--out", "fitted"])
+    assert "half of all steps before t = 0." in capsys.readouterr().out
+    quantiles = pf.load_model("fitted").sampling_info.time_quantiles
+    result = pf.load("fitted")([3], [0], sampler="euler", num_steps=32)
+    assert result.time_grid == pytest.approx(quantiles)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (["samplers", "digits", "--nfe", "two"], "--nfe 'two': write budgets"),
+        (["samplers", "digits", "--nfe", "1", "--samplers", "dual-loop"], "no budget buys a step"),
+        (["samplers", "digits", "--samplers", "eular"], "did you mean 'euler'"),
+        (["samplers", "digits", "--images", "1"], "--images 1 is out of range"),
+        (["samplers", "digits", "--features", "emoji"], "digits is no model of emoji scenes"),
+        (["samplers", "digits", "--out", "front.txt"], "name a file that ends in .json"),
+        (["grid", "digits", "--steps", "2"], "--steps 2 is out of range: choose 8"),
         (["sped", "digits"], "did you mean 'speed'"),
         (["--calls", "4"], "'--calls' is no measurement"),
         (["speed", "digit"], "did you mean 'digits'"),

@@ -1,126 +1,32 @@
-"""`patch-forcing bench speed MODEL`."""
+"""`patch-forcing bench NAME MODEL`: which measurement it is."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from tyro.conf import Positional, arg
-
-from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError, unknown_name
+
+_NAMES = ("samplers", "speed", "grid")
 
 _USAGE = """usage: patch-forcing bench NAME MODEL [OPTIONS]
 
 Measures a model on this machine.
 
+samplers quality against evaluations and seconds, of several samplers at several budgets
 speed    images a second of forward passes and samplers, beside what the machine could do at best
+grid     fits a time grid to the model, and writes it into a model folder
 
 patch-forcing bench NAME --help    every option, with its default"""
-
-
-@dataclass(frozen=True)
-class SpeedOptions:
-    """What `bench speed` takes."""
-
-    model: Positional[Annotated[str, arg(metavar="MODEL")]]
-    """A bundled name, a run folder, a model folder or a Hub id; or a size with random weights:
-    S/2, B/2, L/2, XL/2."""
-    batch_size: int | None = None
-    """Images at once. Default: 64 on a GPU, 4 on a CPU."""
-    calls: int = 12
-    """Calls of the network in a sampling run."""
-    seconds: float = 0.5
-    """Least time of each of the three repeats."""
-    precision: Literal["fp32", "bf16"] | None = None
-    """Of the weights. Default: bf16 on a GPU, fp32 on a CPU."""
-    compile: bool | None = None
-    """Compile the network. Default: on a GPU."""
-    device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
-    out: Path | None = None
-    """Also write the table as JSON, with hardware, versions and commit."""
 
 
 def bench(args: Sequence[str]) -> None:
     """Run the command."""
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
-    elif args[0] == "speed":
-        _speed(
-            parse(
-                SpeedOptions,
-                args[1:],
-                prog="patch-forcing bench speed",
-                description="Images a second, beside what the machine could do at best.",
-            )
-        )
+    elif args[0] in _NAMES:
+        module = import_module(f"patch_forcing.cli.bench_{args[0]}")
+        measurement: Callable[[Sequence[str]], None] = getattr(module, args[0])
+        measurement(args[1:])
     elif args[0].startswith("-"):
         raise UserError(f"{args[0]!r} is no measurement: write its name first, as in bench speed")
     else:
-        raise unknown_name("measurement", args[0], ["speed"])
-
-
-def _speed(options: SpeedOptions) -> None:
-    if options.out is not None:
-        check_out("--out", options.out.parent)
-        if options.out.suffix != ".json" or options.out.is_dir():
-            raise UserError(f"--out {options.out}: name a file that ends in .json")
-    if options.batch_size is not None and options.batch_size < 1:
-        raise UserError(f"--batch-size {options.batch_size} is out of range: choose 1 or more")
-    if not 4 <= options.calls <= 10_000:  # a dual loop's step takes four
-        raise UserError(f"--calls {options.calls} is out of range: choose 4 to 10000")
-    if not 0 <= options.seconds <= 600:
-        raise UserError(f"--seconds {options.seconds} is out of range: choose 0 to 600")
-    device = parse_device(options.device)
-    import torch
-
-    from patch_forcing.io.atomic import write_atomic
-    from patch_forcing.io.provenance import commit, hardware, versions
-    from patch_forcing.models.config import preset
-    from patch_forcing.models.loading import load_model
-    from patch_forcing.runs.find import find_model
-    from patch_forcing.runs.speed import compile_whole, matrix_rate, random_model, speeds
-
-    on_gpu = device.startswith("cuda")
-    batch_size = options.batch_size or (64 if on_gpu else 4)
-    precision = options.precision or ("bf16" if on_gpu else "fp32")
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    compiled = on_gpu if options.compile is None else options.compile
-    if options.model.partition("/")[0] in ("S", "B", "L", "XL"):
-        model = random_model(preset(options.model), device)
-    else:
-        model = load_model(find_model(options.model), device)
-    model.to(dtype)
-    if compiled:
-        compile_whole(model)
-    rate = matrix_rate(device, dtype, options.seconds)
-    how = "compiled" if compiled else "eager"
-    print(f"{options.model}, {batch_size} images, {precision}, {how}, {hardware(device)}")
-    print(f"one matrix product: {rate / 1e12:.3g} TFLOP/s, which is 100 %\n")
-    print(f"{'':32}{'ms':>10}{'spread':>9}{'images/s':>11}{'share':>8}{'NFE':>8}{'ms/NFE':>10}")
-    rows = []
-    for speed in speeds(model, batch_size, options.calls, rate, options.seconds):
-        milliseconds = 1e3 * speed.timing.median
-        line = f"{speed.what:32}{milliseconds:10.2f}{speed.timing.spread:9.1%}"
-        line += f"{speed.images_per_second:11.4g}{speed.share:8.1%}"
-        if speed.nfe is not None:
-            line += f"{speed.nfe:8.4g}{milliseconds / speed.nfe:10.2f}"
-        print(line, flush=True)
-        rows.append(asdict(speed))
-    print("\nshare: of the matrix product's rate, counting what a forward with one time needs")
-    if options.out is not None:
-        report = {
-            "model": options.model,
-            "batch_size": batch_size,
-            "precision": precision,
-            "compiled": compiled,
-            "matrix_rate": rate,
-            "rows": rows,
-            "hardware": hardware(device),
-            "versions": versions(),
-            "commit": commit(),
-        }
-        write_atomic(options.out, json.dumps(report, indent=1) + "\n")
-        print(f"written: {options.out}")
+        raise unknown_name("measurement", args[0], _NAMES)

@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "demo": (_demo, "images, difficulty maps and a film from the bundled model"),
     "train": (_train, "train a named recipe; the same command again resumes"),
     "sample": (_sample, "images from a bundled, trained or exported model"),
-    "bench": (_bench, "how fast a model is on this machine, beside what it could be"),
+    "bench": (_bench, "how good and how fast samplers of a model are on this machine"),
     "data": (_data, "build a data set from what this machine has: emoji"),
 }
 

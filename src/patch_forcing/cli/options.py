@@ -100,6 +100,13 @@ def check_out(option: str, folder: Path) -> None:
         raise UserError(f"{option} {folder}: {place} cannot be written to: name another folder")
 
 
+def check_file(option: str, file: Path, suffix: str) -> None:
+    """Raises UserError, before any work, unless `file` can be written and has that ending."""
+    check_out(option, file.parent)
+    if file.suffix != suffix or file.is_dir():
+        raise UserError(f"{option} {file}: name a file that ends in {suffix}")
+
+
 def parse_device(name: str | None) -> str:
     """A device that is there: the named one, or the fastest. Raises UserError if it is not."""
     import torch

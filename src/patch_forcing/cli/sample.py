@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from patch_forcing.cli.options import check_out, parse, parse_device, parse_numbers
+from patch_forcing.cli.options import check_file, check_out, parse, parse_device, parse_numbers
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.gallery import write_samples
 from patch_forcing.runs.pipeline import load
@@ -61,9 +61,7 @@ def sample(args: Sequence[str]) -> None:
     )
     check_out("--out", options.out)
     if options.npz is not None:
-        check_out("--npz", options.npz.parent)
-    if options.npz is not None and (options.npz.suffix != ".npz" or options.npz.is_dir()):
-        raise UserError(f"--npz {options.npz}: name a file that ends in .npz")
+        check_file("--npz", options.npz, ".npz")
     pipe = load(options.model, parse_device(options.device))
     labels = None if options.labels is None else _labels(options.labels)
     count = 1 if labels is None else len(labels)

@@ -20,6 +20,10 @@ SAMPLERS: dict[str, type[Any]] = {
 }
 
 
+class BudgetError(UserError):
+    """Not even one step of a sampler fits."""
+
+
 def steps_within(
     sampler: Sampler,
     budget: float,
@@ -31,7 +35,7 @@ def steps_within(
 
     num_patches: N of the images.
     cost: network evaluations of one call of the field: 2 under guidance.
-    Raises UserError if not even one step fits.
+    Raises BudgetError if not even one step fits.
     """
 
     def needed(steps: int) -> float:
@@ -40,7 +44,7 @@ def steps_within(
     if not budget <= MOST:
         raise UserError(f"{budget} evaluations: choose up to {MOST}")
     if needed(1) > budget:
-        raise UserError(
+        raise BudgetError(
             f"{budget:g} evaluations are too few: one step of this sampler takes {needed(1):g}, "
             "give at least so many, or a number of steps"
         )

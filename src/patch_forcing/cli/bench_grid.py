@@ -1,0 +1,62 @@
+"""`patch-forcing bench grid MODEL`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from patch_forcing.cli.options import check_out, parse, parse_device
+from patch_forcing.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `bench grid` takes."""
+
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
+    """A bundled name, a run folder, a model folder or a Hub id."""
+    images: int = 32
+    """Images whose flow is followed."""
+    steps: int = 48
+    """Equal steps in which it is followed."""
+    seed: int = 0
+    """Seed of the first image; the others count on."""
+    out: Path | None = None
+    """Model folder to write, with weights and grid; MODEL itself if it is one. None: print only."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+
+
+def grid(args: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse(
+        Options,
+        args,
+        prog="patch-forcing bench grid",
+        description="Fit a time grid: steps are short where their errors matter at the end.",
+    )
+    for name, most in (("images", 10_000), ("steps", 1000)):
+        least = 1 if name == "images" else 8
+        if not least <= getattr(options, name) <= most:
+            value = getattr(options, name)
+            raise UserError(f"--{name} {value} is out of range: choose {least} to {most}")
+    if options.out is not None:
+        check_out("--out", options.out)
+    from patch_forcing.models.config import SamplingInfo
+    from patch_forcing.runs.fit import fit_time_grid
+    from patch_forcing.runs.pipeline import load
+
+    pipe = load(options.model, parse_device(options.device))
+    seeds = range(options.seed, options.seed + options.images)
+    quantiles = fit_time_grid(pipe.model, seeds, options.steps)
+    half = quantiles[len(quantiles) // 2]
+    print(f"half of all steps before t = {half:.3f}; equal shares of them end at")
+    print("  " + " ".join(f"{time:.3f}" for time in quantiles))
+    if options.out is None:
+        print("next: the same with --out FOLDER, a model that uses it by default")
+        return
+    pipe.model.sampling_info = SamplingInfo(quantiles)
+    pipe.model.save(options.out)
+    print(f"written: {options.out}, which now samples on this grid unless told otherwise")

@@ -1,0 +1,127 @@
+"""`patch-forcing bench samplers MODEL`."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from patch_forcing.cli.options import check_file, parse, parse_device
+from patch_forcing.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `bench samplers` takes."""
+
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
+    """A bundled name, a run folder, a model folder or a Hub id."""
+    samplers: str = "euler;dual-loop;look-ahead;multirate:rates=1,shares=1;multirate"
+    """Separated by semicolons, with their options."""
+    nfe: str = "8,12,16,25,50,100"
+    """Budgets of network evaluations per image, guidance counted."""
+    images: int = 64
+    """Images of each sampler at each budget."""
+    grid: str | None = None
+    """How time steps are placed: uniform, shifted:shift=1.6, or fitted."""
+    guidance: float = 1.0
+    """Classifier-free guidance scale; 1 is none."""
+    guidance_interval: tuple[float, float] | None = None
+    """Times between which guidance acts, such as 0.2 0.9."""
+    features: Literal["emoji", "none"] | None = None
+    """Measure the Fréchet distance and accuracy too. Default: emoji, for models of emoji scenes."""
+    batch_size: int = 64
+    """Images sampled at once."""
+    out: Path = Path("samplers.json")
+    """All numbers; beside it, with the ending .png, the chart."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+
+
+def samplers(args: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse(
+        Options,
+        args,
+        prog="patch-forcing bench samplers",
+        description="Quality against evaluations and seconds, on the same seeds.",
+    )
+    check_file("--out", options.out, ".json")
+    if not 2 <= options.images <= 1_000_000:
+        raise UserError(f"--images {options.images} is out of range: choose 2 to 1000000")
+    from patch_forcing.core.registry import build
+    from patch_forcing.evaluation.emoji import load_emoji_features
+    from patch_forcing.io.atomic import write_atomic
+    from patch_forcing.io.provenance import commit, hardware, versions
+    from patch_forcing.runs.front import Point, Question, front
+    from patch_forcing.runs.pipeline import load
+    from patch_forcing.sampling.samplers import SAMPLERS
+    from patch_forcing.views.charts import line_charts
+
+    names = [name.strip() for name in options.samplers.split(";") if name.strip()]
+    for name in names:
+        build("sampler", SAMPLERS, name)
+    device = parse_device(options.device)
+    pipe = load(options.model, device)
+    features = load_emoji_features(device=device)
+    wanted = options.features == "emoji"
+    if options.features is None:
+        wanted = pipe.model.data_info.class_names == features.class_names
+    question = Question(
+        _budgets(options.nfe),
+        options.images,
+        options.grid,
+        options.guidance,
+        options.guidance_interval,
+        options.batch_size,
+        features if wanted else None,
+    )
+    print(f"{'':40}{'NFE':>8}{'ms/image':>10}{'error':>8}" + f"{'FD':>9}{'read':>8}" * wanted)
+    points: list[Point] = []
+    for point in front(pipe, names, question):
+        line = f"{point.sampler:40}{point.nfe:8.4g}{1e3 * point.seconds / options.images:10.2f}"
+        line += f"{point.error:8.2f}"
+        if point.fd is not None and point.accuracy is not None:
+            line += f"{point.fd:9.2f}{point.accuracy:8.1%}"
+        print(line, flush=True)
+        points.append(point)
+    if not points:
+        raise UserError(f"--nfe {options.nfe}: no budget buys a step of any of these: give more")
+    report = {
+        "model": pipe.name,
+        "model_hash": pipe.hash,
+        "images": options.images,
+        "grid": options.grid,
+        "guidance": options.guidance,
+        "guidance_interval": options.guidance_interval,
+        "points": [asdict(point) for point in points],
+        "hardware": hardware(device),
+        "versions": versions(),
+        "commit": commit(),
+    }
+    write_atomic(options.out, json.dumps(report, indent=1) + "\n")
+    print("\nerror: RMS of pixels (0 to 255) against the same seeds in many more steps")
+    print(f"written: {options.out}")
+    quality = "Fréchet distance" if wanted else "error"
+    curves: list[dict[str, list[tuple[float, float]]]] = [defaultdict(list), defaultdict(list)]
+    for point in points:
+        value = point.error if point.fd is None else point.fd
+        curves[0][point.sampler].append((point.nfe, value))
+        curves[1][point.sampler].append((1e3 * point.seconds / options.images, value))
+    panels = list(zip(("network evaluations", "ms per image"), curves, strict=True))
+    chart = options.out.with_suffix(".png")
+    line_charts(panels, quality, chart)
+    print(f"         {chart}")
+
+
+def _budgets(text: str) -> tuple[float, ...]:
+    try:
+        budgets = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        budgets = ()
+    if not budgets or not all(1 <= budget <= 1_000_000 for budget in budgets):
+        raise UserError(f"--nfe {text!r}: write budgets from 1 up, such as 8,12,16")
+    return budgets

@@ -1,0 +1,36 @@
+"""Charts of measurements. Needs matplotlib, which is the extra `bench`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from patch_forcing.core.errors import UserError
+
+Curve = Sequence[tuple[float, float]]
+
+
+def line_charts(
+    panels: Sequence[tuple[str, Mapping[str, Curve]]], quality: str, path: Path
+) -> None:
+    """Panels side by side, each a cost's name and one curve of (cost, quality) for each name.
+
+    Raises UserError if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import LogFormatter
+    except ImportError:
+        raise UserError(
+            'charts need matplotlib: pip install "patch-forcing[bench]", or leave the chart out'
+        ) from None
+    figure = Figure(figsize=(6.5 * len(panels), 4.5), layout="constrained")
+    every = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (cost, curves) in zip(every, panels, strict=True):
+        for name, curve in curves.items():
+            axes.plot(*zip(*sorted(curve), strict=True), "o-", markersize=4, label=name)
+        axes.set(xlabel=cost, ylabel=quality, xscale="log")
+        for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
