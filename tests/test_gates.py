@@ -25,6 +25,7 @@ def test_waits_are_counted():
     "sampler",
     [
         "euler",
+        "heun",
         "dual-loop",
         "look-ahead",
         "random-order",

@@ -33,7 +33,8 @@ published = st.one_of(
         st.floats(1, 30),
     ),
 )
-samplers = st.one_of(published, st.sampled_from(multirate))
+heun = st.just(pf.samplers.HeunSampler())
+samplers = st.one_of(published, heun, st.sampled_from(multirate))
 
 
 @st.composite
@@ -102,12 +103,14 @@ def expected_times(sampler, grid: list[float]) -> list[tuple[int, float, float]]
         times.append((step, now, now))
         if isinstance(sampler, pf.samplers.LookAheadSampler) and now > 0.05:
             times.append((step, min(1.0, sampler.context_ratio * now), now))
+        if isinstance(sampler, pf.samplers.HeunSampler) and then < 1:
+            times.append((step, then, then))
         n = getattr(sampler, "inner_steps", 1)
         times += [(step, then, ((n - j) * now + j * then) / n) for j in range(1, n)]
     return times
 
 
-@given(problems(), published, time_grids())
+@given(problems(), st.one_of(published, heun), time_grids())
 def test_the_grid_is_honoured_and_the_easy_are_a_fixed_share(problem, sampler, grid):
     trace = sampler(*problem, grid, trace=True).trace
     expected = expected_times(sampler, grid)
@@ -156,6 +159,7 @@ def test_a_grid_that_does_not_reach_the_data_is_refused(problem, sampler):
         pf.samplers.RandomOrderSampler(inner_steps=2),
         pf.samplers.DualLoopSampler(inner_steps=3),
         pf.samplers.LookAheadSampler(),
+        pf.samplers.HeunSampler(),
     ],
 )
 @pytest.mark.parametrize("guidance", [None, pf.ClassifierFreeGuidance(1.5, (0.2, 0.9))])

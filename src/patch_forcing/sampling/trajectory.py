@@ -27,7 +27,7 @@ class Evaluation:
     step: index of the time step, from 0.
     t: (B, N), the times of the call; of patches that were not computed, what they would have been.
     state_t: (B, N), the times the image had reached; t is ahead of it only where a patch was pushed
-    ahead as context.
+    ahead for this call, as context or on trial.
     difficulty: (B, N), or None if the model predicts none.
     evaluated: (B, N), the patches that were computed.
     prediction: (B, C, H, W), the one-step prediction of the data.
