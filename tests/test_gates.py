@@ -26,6 +26,7 @@ def test_waits_are_counted():
     [
         "euler",
         "heun",
+        "euler-maruyama",
         "dual-loop",
         "look-ahead",
         "random-order",
