@@ -21,6 +21,8 @@ GRAPHS = {
     "euler": 1,
     "euler guided": 1,
     "euler guided within": 2,
+    "heun": 1,
+    "euler-maruyama": 1,
     "dual-loop": 2,
     "dual-loop guided": 2,
     "dual-loop guided within": 4,

@@ -25,6 +25,8 @@ def test_waits_are_counted():
     "sampler",
     [
         "euler",
+        "heun",
+        "euler-maruyama",
         "dual-loop",
         "look-ahead",
         "random-order",

@@ -19,6 +19,8 @@ SAMPLERS = [
     pf.samplers.LookAheadSampler(),
     pf.samplers.DualLoopSampler(evaluate="moving", refresh=2),
     pf.samplers.MultirateSampler(),
+    pf.samplers.HeunSampler(),
+    pf.samplers.EulerMaruyamaSampler(),
 ]
 
 
@@ -132,7 +134,8 @@ def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, budget,
 
 
 @pytest.mark.parametrize(
-    ("sampler", "budget", "steps"), [*zip(SAMPLERS, [48] * 6, [48, 16, 9, 25, 14, 32], strict=True)]
+    ("sampler", "budget", "steps"),
+    [*zip(SAMPLERS, [48] * 8, [48, 16, 9, 25, 14, 32, 24, 48], strict=True)],
 )
 def test_forty_eight_evaluations_buy_these_steps(sampler, budget, steps):
     # look-ahead, 25 steps: 0 and 0.04 are plain, 2 + 2·23 = 48
@@ -143,6 +146,8 @@ def test_forty_eight_evaluations_buy_these_steps(sampler, budget, steps):
 def test_the_samplers_have_their_names():
     assert {name: type(build()) for name, build in pf.samplers.SAMPLERS.items()} == {
         "euler": pf.samplers.EulerSampler,
+        "heun": pf.samplers.HeunSampler,
+        "euler-maruyama": pf.samplers.EulerMaruyamaSampler,
         "random-order": pf.samplers.RandomOrderSampler,
         "dual-loop": pf.samplers.DualLoopSampler,
         "look-ahead": pf.samplers.LookAheadSampler,

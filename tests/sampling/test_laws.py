@@ -33,7 +33,10 @@ published = st.one_of(
         st.floats(1, 30),
     ),
 )
-samplers = st.one_of(published, st.sampled_from(multirate))
+heun = st.just(pf.samplers.HeunSampler())
+flows = st.one_of(published, heun, st.sampled_from(multirate))
+stochastic = st.builds(pf.samplers.EulerMaruyamaSampler, st.floats(0, 3))
+samplers = st.one_of(flows, stochastic)
 
 
 @st.composite
@@ -102,12 +105,14 @@ def expected_times(sampler, grid: list[float]) -> list[tuple[int, float, float]]
         times.append((step, now, now))
         if isinstance(sampler, pf.samplers.LookAheadSampler) and now > 0.05:
             times.append((step, min(1.0, sampler.context_ratio * now), now))
+        if isinstance(sampler, pf.samplers.HeunSampler) and then < 1:
+            times.append((step, then, then))
         n = getattr(sampler, "inner_steps", 1)
         times += [(step, then, ((n - j) * now + j * then) / n) for j in range(1, n)]
     return times
 
 
-@given(problems(), published, time_grids())
+@given(problems(), st.one_of(published, heun, stochastic), time_grids())
 def test_the_grid_is_honoured_and_the_easy_are_a_fixed_share(problem, sampler, grid):
     trace = sampler(*problem, grid, trace=True).trace
     expected = expected_times(sampler, grid)
@@ -121,7 +126,7 @@ def test_the_grid_is_honoured_and_the_easy_are_a_fixed_share(problem, sampler, g
         torch.testing.assert_close(found, ranked.expand_as(found), rtol=0, atol=1e-7)
 
 
-@given(problems(), samplers, time_grids(), st.integers(0, 999))
+@given(problems(), flows, time_grids(), st.integers(0, 999))
 def test_under_a_constant_velocity_noise_is_displaced_by_it(problem, sampler, grid, seed):
     field, x_0 = problem
     patches = x_0[0, 0].numel() // field.patch_size**2
@@ -156,6 +161,8 @@ def test_a_grid_that_does_not_reach_the_data_is_refused(problem, sampler):
         pf.samplers.RandomOrderSampler(inner_steps=2),
         pf.samplers.DualLoopSampler(inner_steps=3),
         pf.samplers.LookAheadSampler(),
+        pf.samplers.HeunSampler(),
+        pf.samplers.EulerMaruyamaSampler(),
     ],
 )
 @pytest.mark.parametrize("guidance", [None, pf.ClassifierFreeGuidance(1.5, (0.2, 0.9))])
@@ -191,6 +198,15 @@ def test_two_loops_with_one_inner_step_are_euler(problem, grid, easy_fraction, b
     field, x_0 = problem
     random = torch.Generator().manual_seed(seed)
     result = build(easy_fraction, 1)(field, x_0, grid, generator=random)
+    euler = pf.samplers.EulerSampler()(field, x_0, grid)
+    assert result.x_1.equal(euler.x_1)
+    assert result.nfe == euler.nfe
+
+
+@given(problems(), time_grids())
+def test_euler_maruyama_without_noise_is_euler(problem, grid):
+    field, x_0 = problem
+    result = pf.samplers.EulerMaruyamaSampler(noise=0)(field, x_0, grid)
     euler = pf.samplers.EulerSampler()(field, x_0, grid)
     assert result.x_1.equal(euler.x_1)
     assert result.nfe == euler.nfe

@@ -359,6 +359,7 @@ def test_images_that_patches_do_not_tile_are_refused():
 
 def test_the_state_is_fp32_whatever_the_network_computes_in(x_0):
     field = pf.VelocityField(tiny_dit().bfloat16(), LABELS)
-    for sampler in (Euler(), DualLoop(inner_steps=2), LookAhead()):
+    plain = (Euler(), pf.samplers.HeunSampler(), pf.samplers.EulerMaruyamaSampler())
+    for sampler in (*plain, DualLoop(inner_steps=2), LookAhead()):
         for noise in (x_0, x_0.bfloat16(), x_0.double()):
             assert sampler(field, noise, GRID).x_1.dtype == torch.float32

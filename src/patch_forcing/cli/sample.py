@@ -24,7 +24,7 @@ class Options:
     """Class numbers or names, such as 3,7 or 0-9: one for all seeds, or one for each; none:
     unconditional."""
     sampler: str = "dual-loop"
-    """euler, random-order, dual-loop, look-ahead, multirate; with options:
+    """euler, heun, euler-maruyama, random-order, dual-loop, look-ahead, multirate; with options:
     dual-loop:easy_fraction=0.5"""
     steps: int | None = None
     """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided."""

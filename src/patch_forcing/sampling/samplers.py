@@ -6,13 +6,17 @@ from typing import Any
 from patch_forcing.core.errors import UserError
 from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
 from patch_forcing.sampling.euler import EulerSampler
+from patch_forcing.sampling.euler_maruyama import EulerMaruyamaSampler
 from patch_forcing.sampling.grids import MOST, uniform_grid
+from patch_forcing.sampling.heun import HeunSampler
 from patch_forcing.sampling.look_ahead import LookAheadSampler
 from patch_forcing.sampling.multirate import MultirateSampler
 from patch_forcing.sampling.trajectory import Sampler
 
 SAMPLERS: dict[str, type[Any]] = {
     "euler": EulerSampler,
+    "heun": HeunSampler,
+    "euler-maruyama": EulerMaruyamaSampler,
     "random-order": RandomOrderSampler,
     "dual-loop": DualLoopSampler,
     "look-ahead": LookAheadSampler,

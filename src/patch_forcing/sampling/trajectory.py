@@ -14,7 +14,7 @@ from patch_forcing.core.active import Memory
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import patch_grid, spread
 from patch_forcing.core.path import LinearPath
-from patch_forcing.core.random import Generator
+from patch_forcing.core.random import Generator, draw_normal
 from patch_forcing.core.time import PatchTime, check_grid
 from patch_forcing.sampling.field import Field, FieldOutput
 
@@ -26,7 +26,7 @@ class Evaluation:
     step: index of the time step, from 0.
     t: (B, N), the times of the call; of patches that were not computed, what they would have been.
     state_t: (B, N), the times the image had reached; t is ahead of it only where a patch was pushed
-    ahead as context.
+    ahead for this call, as context or on trial.
     difficulty: (B, N), or None if the model predicts none.
     evaluated: (B, N), the patches that were computed.
     prediction: (B, C, H, W), the one-step prediction of the data.
@@ -247,6 +247,11 @@ class Trajectory:
         self.x = self.displaced(velocity, to, where)
         self.t = torch.full_like(self.t, to) if where is None else self.t.masked_fill(where, to)
         self._watch("samples hold NaN or infinity from step {step} on", ~self.x.isfinite().all())
+
+    def stir(self, std: float, generator: Generator) -> None:
+        """Add fresh noise of this standard deviation to the image; its time stands still."""
+        fresh = draw_normal(generator, len(self.x), *self.x.shape[1:], device=self.x.device)
+        self.x = self.x + std * fresh
 
     def _watch(self, what: str, broken: Bool[Tensor, ""]) -> None:
         self._broken.append((self.step, what, broken))
