@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import CorrelatedGaussian, IndependentGaussian, SpyField, tiny_dit
+from exact import ConstantField, CorrelatedGaussian, IndependentGaussian, SpyField, tiny_dit
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.sampling.grids import uniform_grid
@@ -103,6 +103,27 @@ def test_context_that_is_ahead_leaves_first_order_between_correlated_patches():
     model = CorrelatedGaussian.random(6, patch_size=2)
     found = order(model, Multirate((1, 2), (0.5, 0.5), evaluate="all"))
     assert 0.9 < found < 1.2
+
+
+@pytest.mark.parametrize("rates", [(1, 2), (1, 4), (1, 2, 4), (2, 4)])
+def test_context_at_the_same_time_keeps_second_order_between_correlated_patches(rates):
+    model = CorrelatedGaussian.random(6, patch_size=2)
+    shares = tuple(1 / len(rates) for _ in rates)
+    level = Multirate(rates, shares, evaluate="all", context="level")
+    assert 1.8 < order(model, level) < 2.2
+
+
+def test_level_context_is_at_one_time_and_exactly_where_patches_are_going():
+    """Under a constant velocity all patches are on a line, wherever their own steps end."""
+    velocity = torch.randn(3, 8, 8)
+    hard = torch.rand(3, 16)
+    spy = SpyField(ConstantField(velocity, hard, patch_size=2))
+    sampler = Multirate((1, 2, 4), (0.25, 0.5, 0.25), evaluate="all", context="level")
+    result = sampler(spy, X_0, GRID)
+    torch.testing.assert_close(result.x_1, X_0 + velocity)
+    for x, t in zip(spy.x, spy.t, strict=True):
+        assert (t == t[:, :1]).all()
+        torch.testing.assert_close(x, X_0 + t[0, 0] * velocity)
 
 
 @pytest.mark.parametrize("rates", RATES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from patch_forcing.core.active import token_index
@@ -32,6 +32,8 @@ class MultirateSampler(TrajectorySampler):
     rates: substeps a step, rising, each a divisor of the next. shares: of the patches, in sum 1.
     order: 2, or 1 for Euler steps. evaluate: what evaluations within a step compute: the moving
     patches, with the others' keys and values as the step's first evaluation left them, or all.
+    context: how evaluations within a step see the groups that wait: ahead, at the end of their own
+    step, as per-patch training allows; or level, where they are by then, at the same time as all.
     rank: by difficulty, or at random: the control.
     """
 
@@ -39,6 +41,7 @@ class MultirateSampler(TrajectorySampler):
     shares: tuple[float, ...] = (0.5, 0.5)
     order: int = 2
     evaluate: str = "moving"
+    context: str = "ahead"
     rank: str = "difficulty"
 
     def __post_init__(self) -> None:
@@ -53,10 +56,16 @@ class MultirateSampler(TrajectorySampler):
             raise UserError(f"{len(shares)} shares for {len(rates)} rates: give one for each")
         if not all(share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-6:
             raise UserError(f"shares={_text(shares)}: give shares from 0 to 1 that add up to 1")
-        choices = {"order": (1, 2), "evaluate": ("moving", "all"), "rank": ("difficulty", "random")}
+        choices: dict[str, tuple[object, ...]] = {
+            "order": (1, 2),
+            "evaluate": ("moving", "all"),
+            "context": ("ahead", "level"),
+            "rank": ("difficulty", "random"),
+        }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise UserError(f"{name}={getattr(self, name)}: choose {known[0]} or {known[1]}")
+                one_of = " or ".join(map(str, known))
+                raise UserError(f"{name}={getattr(self, name)}: choose {one_of}")
 
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
@@ -64,7 +73,7 @@ class MultirateSampler(TrajectorySampler):
         batch, patches = run.t.shape
         due_counts = self._due_counts(patches)
         remember = self.evaluate == "moving" and len(due_counts) > 1
-        history = _History(run)
+        history = _History(run, self.order)
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), remember=remember)
             if self.rank == "random":
@@ -83,19 +92,19 @@ class MultirateSampler(TrajectorySampler):
                 due = group >= first_due
                 if number:
                     time = replace(_group_time(group, reached), known=self._known(reached, patches))
-                    if self.evaluate == "all":
-                        output = run.evaluate(k, time)
-                    else:
+                    x = None
+                    if self.context == "level":
+                        time, x = run.shared_time(fine[number]), history.at(fine[number], due)
+                    moving = None
+                    if self.evaluate == "moving":
                         moving = Moving(due, token_index(due, count))
-                        output = run.evaluate(k, time, moving=moving)
+                    output = run.evaluate(k, time, x, moving=moving)
                 velocity = output.velocity.float()
                 targets = [
                     fine[number + self.rates[-1] // rate] if g >= first_due else time_of_group
                     for g, (rate, time_of_group) in enumerate(zip(self.rates, reached, strict=True))
                 ]
-                slope = velocity
-                if self.order == 2:
-                    slope = history.slope(run, velocity, _group_time(group, targets), due)
+                slope = history.slope(velocity, _group_time(group, targets), due)
                 for g in range(first_due, len(self.rates)):
                     run.move(slope, targets[g], where=group == g)
                 reached = targets
@@ -140,25 +149,40 @@ class MultirateSampler(TrajectorySampler):
 
 
 class _History:
-    """What each patch was last moved by, and when that was evaluated."""
+    """How each patch moves: from where and when, with what velocity, and how that changes.
 
-    def __init__(self, run: Trajectory):
-        self._velocity = torch.zeros_like(run.x)
+    x(t) = x_s + h·v + ½·h²·a with h = t − t_s, and a from the patch's last two evaluations: zero in
+    its first step, and at first order.
+    """
+
+    def __init__(self, run: Trajectory, order: int):
+        self._run, self._order = run, order
+        self._start, self._velocity = run.x, torch.zeros_like(run.x)
+        self._change = torch.zeros_like(run.x)
         self._time = torch.full_like(run.t, torch.nan)
 
-    def slope(
-        self, run: Trajectory, velocity: Tensor, goal: PatchTime, due: Bool[Tensor, "B N"]
-    ) -> Tensor:
-        """Mean velocity up to each patch's goal, by the line through its last two evaluations.
+    def slope(self, velocity: Tensor, goal: PatchTime, due: Bool[Tensor, "B N"]) -> Tensor:
+        """Mean velocity up to each patch's goal; the patches that are due start from here."""
+        where = self._spread(due)
+        if self._order == 2:
+            rate = (1 / (self._run.t - self._time)).nan_to_num(0, 0, 0)  # NaN in the first step
+            change = self._spread(rate) * (velocity - self._velocity)
+            self._change = torch.where(where, change, self._change)
+        self._start = torch.where(where, self._run.x, self._start)
+        self._velocity = torch.where(where, velocity, self._velocity)
+        self._time = torch.where(due, self._run.t, self._time)
+        if self._order == 1:
+            return velocity
+        return velocity + self._spread((goal.to_dense() - self._run.t) / 2) * self._change
 
-        Its last one alone in its first step. The patches that are due are remembered.
-        """
-        size, patch_size = run.x.shape[-2:], run.field.patch_size
-        ratio = (goal.to_dense() - run.t) / (2 * (run.t - self._time))  # NaN in the first step
-        change = spread(ratio.nan_to_num(0, 0, 0), size, patch_size) * (velocity - self._velocity)
-        self._velocity = torch.where(spread(due, size, patch_size), velocity, self._velocity)
-        self._time = torch.where(due, run.t, self._time)
-        return velocity + change
+    def at(self, t: float, due: Bool[Tensor, "B N"]) -> Tensor:
+        """The image at one time for all patches; those that are due have just reached it."""
+        h = self._spread(t - self._time)
+        between = self._start + h * self._velocity + h.square() / 2 * self._change
+        return torch.where(self._spread(due), self._run.x, between)
+
+    def _spread(self, values: Shaped[Tensor, "B N"]) -> Shaped[Tensor, "B 1 H W"]:
+        return spread(values, self._run.x.shape[-2:], self._run.field.patch_size)
 
 
 def _group_time(group: Int64[Tensor, "B N"], reached: list[float]) -> PatchTime:
