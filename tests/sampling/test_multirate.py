@@ -113,6 +113,11 @@ def test_context_at_the_same_time_keeps_second_order_between_correlated_patches(
     assert 1.8 < order(model, level) < 2.2
 
 
+def test_level_context_is_refused_where_it_would_not_be_seen():
+    with pytest.raises(pf.UserError, match="context=level is for evaluate=all"):
+        Multirate(context="level")
+
+
 def test_level_context_is_at_one_time_and_exactly_where_patches_are_going():
     """Under a constant velocity all patches are on a line, wherever their own steps end."""
     velocity = torch.randn(3, 8, 8)

@@ -32,8 +32,8 @@ class MultirateSampler(TrajectorySampler):
     rates: substeps a step, rising, each a divisor of the next. shares: of the patches, in sum 1.
     order: 2, or 1 for Euler steps. evaluate: what evaluations within a step compute: the moving
     patches, with the others' keys and values as the step's first evaluation left them, or all.
-    context: how evaluations within a step see the groups that wait: ahead, at the end of their own
-    step, as per-patch training allows; or level, where they are by then, at the same time as all.
+    context: how evaluations of all patches within a step see the groups that wait: ahead, at the
+    end of their own step, as per-patch training allows; or level, at the same time as all.
     rank: by difficulty, or at random: the control.
     """
 
@@ -66,6 +66,11 @@ class MultirateSampler(TrajectorySampler):
             if getattr(self, name) not in known:
                 one_of = " or ".join(map(str, known))
                 raise UserError(f"{name}={getattr(self, name)}: choose {one_of}")
+        if self.context == "level" and self.evaluate == "moving":
+            raise UserError(
+                "context=level is for evaluate=all: moving patches see the others as the step's "
+                "first evaluation left them"
+            )
 
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
