@@ -77,7 +77,7 @@ def test_emoji_explains_every_option_with_its_default(capsys):
 
 GIVEN = "--font few.ttf --emoji-test emoji-test.txt"
 WRONG = {
-    "data emojy": "unknown data set 'emojy': did you mean 'emoji'",
+    "data emojy": "unknown data set or folder 'emojy': did you mean 'emoji'",
     "data digits-8": "known: emoji",
     "data --out here": "'--out' is no data set: write its name first, as in data emoji",
     "data emoji more": "'more' is one argument too many",

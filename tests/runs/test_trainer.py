@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import patch_forcing as pf
 from patch_forcing.data.batch import Batch, TensorData
@@ -15,25 +14,7 @@ from patch_forcing.data.digits import Digits
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.runs.checkpoint import checkpoint_step, checkpoints
 from patch_forcing.runs.trainer import Interrupted, train
-
-
-def tensors(checkpoint):
-    return {
-        f"{file.parent.name}/{file.name}/{name}": tensor
-        for file in sorted(checkpoint.rglob("*.safetensors"))
-        for name, tensor in load_file(file).items()
-    }
-
-
-def assert_same(one, other):
-    one, other = tensors(one), tensors(other)
-    assert one.keys() == other.keys()
-    assert all(one[name].equal(other[name]) for name in one)
-
-
-def losses(run):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [(row["step"], row["total"]) for row in map(json.loads, lines)]
+from same_runs import assert_same, losses, tensors
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from patch_forcing.core.errors import UserError, is_out_of_memory, unknown_name
@@ -43,7 +44,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "train": (_train, "train a named recipe; the same command again resumes"),
     "sample": (_sample, "images from a bundled, trained or exported model"),
     "bench": (_bench, "how good and how fast samplers of a model are on this machine"),
-    "data": (_data, "build a data set from what this machine has: emoji"),
+    "data": (_data, "build a data set (emoji), or check a folder of images"),
 }
 
 
@@ -78,6 +79,8 @@ def main() -> None:
     # Before torch is loaded: threads that wait (GNU OpenMP) spin for some microseconds, not for
     # milliseconds, which would starve each other as soon as another program is busy.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # what Pillow thinks of a file is said with the file's name, where it matters
+    warnings.filterwarnings("ignore", module="PIL")
     for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -63,7 +63,8 @@ def sample(args: Sequence[str]) -> None:
     if options.npz is not None:
         check_file("--npz", options.npz, ".npz")
     pipe = load(options.model, parse_device(options.device))
-    labels = None if options.labels is None else _labels(options.labels)
+    names = pipe.model.data_info.class_names
+    labels = None if options.labels is None else _labels(options.labels, names)
     count = 1 if labels is None else len(labels)
     seeds = list(range(count)) if options.seeds is None else parse_numbers("--seeds", options.seeds)
     if len(set(seeds)) < len(seeds):
@@ -90,11 +91,11 @@ def sample(args: Sequence[str]) -> None:
     )
 
 
-def _labels(text: str) -> list[int | str]:
-    """Numbers and ranges, or class names as they are."""
+def _labels(text: str, names: Sequence[str]) -> list[int | str]:
+    """Class names as they are, numbers and ranges; a number that is a name is that class."""
     labels: list[int | str] = []
     for part in text.split(","):
         name = part.strip()
-        number = re.fullmatch(r"\d+(-\d+)?", name)
+        number = name not in names and re.fullmatch(r"\d+(-\d+)?", name)
         labels += parse_numbers("--labels", name) if number else [name]
     return labels

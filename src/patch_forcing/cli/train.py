@@ -4,12 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
+from patch_forcing.data.batch import Inferred, TrainingData
+from patch_forcing.data.folders import FolderSource
 from patch_forcing.runs.recipes import RECIPES, NamedRecipe, Recipe, find_recipe
 
 
@@ -47,7 +49,11 @@ def train(args: Sequence[str]) -> None:
     )
     run = options.out or Path("runs") / name
     if options.dry_run:
-        resolved = {"name": name, "out": str(run), "recipe": asdict(options.recipe)}
+        resolved: dict[str, Any] = {"name": name, "out": str(run), "recipe": asdict(options.recipe)}
+        if isinstance(options.recipe.data, FolderSource):  # says little before it is looked at
+            data = options.recipe.data.open()
+            resolved["found"] = data.found
+            resolved["model"] = asdict(options.recipe.network.config(data))
         print(json.dumps(resolved, indent=2))
         return
     check_out("--out", run)
@@ -56,16 +62,25 @@ def train(args: Sequence[str]) -> None:
 
 def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
     from patch_forcing.runs.gallery import write_preview
+    from patch_forcing.runs.run_folder import BAD_SAMPLES
     from patch_forcing.runs.trainer import train as train_recipe
 
-    outcome = train_recipe(name, recipe, run, device=device)
+    outcome = train_recipe(name, recipe, run, device=device, on_open=_say_found)
     if outcome.steps == outcome.steps_before:
         print(f"{run} is complete at {outcome.steps} steps; --steps N trains on")
     else:
         since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
         print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
         print(f"samples with their difficulty: {write_preview(run, outcome.steps, device)}")
-    print(f"next: patch-forcing sample {run} --labels 0 --seeds 0-9 --maps")
+    if outcome.bad_samples:
+        print(f"bad samples, replaced by others: {outcome.bad_samples}, see {run / BAD_SAMPLES}")
+    labels = " --labels 0" if outcome.num_classes else ""
+    print(f"next: patch-forcing sample {run}{labels} --seeds 0-9 --maps")
+
+
+def _say_found(data: TrainingData) -> None:
+    if isinstance(data, Inferred):
+        print(data.summary, flush=True)
 
 
 _USAGE = """usage: patch-forcing train RECIPE [OPTIONS]

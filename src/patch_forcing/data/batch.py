@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,10 +13,17 @@ from patch_forcing.models.config import DataInfo
 
 
 class Batch(NamedTuple):
-    """Images or latents (B, C, H, W) in the data's range, and their labels (B,)."""
+    """Images or latents (B, C, H, W) in the data's range, and their labels (B,), if any."""
 
     x_1: Float[Tensor, "B C H W"]
-    condition: Int64[Tensor, "B"]
+    condition: Int64[Tensor, "B"] | None
+
+
+class BadSample(NamedTuple):
+    """A sample that could not be read: where it lies, and why."""
+
+    path: str
+    reason: str
 
 
 @runtime_checkable
@@ -29,7 +36,7 @@ class TrainingData(Protocol):
 
     @property
     def num_classes(self) -> int:
-        """How many labels there are."""
+        """How many labels there are; 0 is unconditional."""
 
     @property
     def info(self) -> DataInfo:
@@ -39,6 +46,35 @@ class TrainingData(Protocol):
         self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
     ) -> Batch:
         """The batch of a step, on the device: a function of its arguments alone."""
+
+
+@runtime_checkable
+class ReplacesBadSamples(Protocol):
+    """Data some of whose samples may turn out to be bad; others take their places in a batch."""
+
+    @property
+    def num_samples(self) -> int:
+        """How many there are, bad ones counted."""
+
+    @property
+    def max_bad_share(self) -> float:
+        """The share of the samples looked at above which training on makes no sense."""
+
+    def bad_samples(self) -> list[BadSample]:
+        """Those whose turn came, for the first time, in the batches since the last call."""
+
+
+@runtime_checkable
+class Inferred(Protocol):
+    """Data that was looked at to learn what it is."""
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What was found, as JSON takes it; a resumed run must find the same."""
+
+    @property
+    def summary(self) -> str:
+        """The same for people, in a line."""
 
 
 @runtime_checkable
@@ -75,12 +111,17 @@ class TensorData:
 def sample_ids(step: int, batch_size: int, size: int, seed: int) -> Int64[Tensor, "{batch_size}"]:
     """Which of `size` samples a step sees: position is arithmetic, so a resume needs no state."""
     position = torch.arange(step * batch_size, (step + 1) * batch_size)
-    epochs, places = position // size, position % size
+    epochs, places = sample_epochs(step, batch_size, size), position % size
     ids = torch.empty_like(position)
     for epoch in epochs.unique().tolist():
         here = epochs == epoch
         ids[here] = _epoch_order(size, seed, epoch)[places[here]]
     return ids
+
+
+def sample_epochs(step: int, batch_size: int, size: int) -> Int64[Tensor, "{batch_size}"]:
+    """In which pass over `size` samples a step sees each of its samples."""
+    return torch.arange(step * batch_size, (step + 1) * batch_size) // size
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,8 @@
-"""run.json and metrics.jsonl: what a run is, and how it goes."""
+"""run.json, metrics.jsonl and bad-samples.jsonl: what a run is, and how it goes."""
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from patch_forcing.io.provenance import commit, versions
 from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.recipes import Recipe
 
-RUN, METRICS = "run.json", "metrics.jsonl"
-_MAY_CHANGE = {"steps", "checkpoint_every", "log_every"}
+RUN, METRICS, BAD_SAMPLES = "run.json", "metrics.jsonl", "bad-samples.jsonl"
+_MAY_CHANGE = {"steps", "checkpoint_every", "log_every", "data.max_bad_share"}
 """What a resumed run may change without being another run; steps, if nothing depends on them."""
 
 
@@ -22,9 +23,10 @@ def is_run_folder(path: Path) -> bool:
     return (path / RUN).is_file()
 
 
-def open_run(run: Path, name: str, recipe: Recipe) -> None:
+def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | None = None) -> None:
     """Write run.json, or check that the run there is the same one, if it got to a checkpoint.
 
+    found: what was learnt by looking at the data.
     Raises UserError naming the first field that differs, or if the folder holds something else.
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
@@ -45,11 +47,20 @@ def open_run(run: Path, name: str, recipe: Recipe) -> None:
                     f"{run} was trained with {field}={old!r}, now it is {value!r}: "
                     "use the same value to resume, or choose another --out"
                 )
+        for field, value in _flat({"found": found or {}}).items():
+            old = _flat({"found": before.get("found", {})}).get(field)
+            if old != value:
+                raise UserError(
+                    f"the data changed since {run} began: {field} was {old!r}, now it is "
+                    f"{value!r}: put back what was there to resume, or choose another --out"
+                )
     elif run.is_dir() and any(run.iterdir()) and not is_run_folder(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
     elif run.exists() and not run.is_dir():
         raise UserError(f"{run} is a file: choose another --out")
-    record = {"name": name, "recipe": resolved, "versions": versions(), "commit": commit()}
+    record = {"name": name, "recipe": resolved}
+    record |= {"found": found} if found else {}
+    record |= {"versions": versions(), "commit": commit()}
     write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
 
 
@@ -72,23 +83,31 @@ def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-class Metrics:
-    """metrics.jsonl, one line each so many steps; a resumed run continues it without a seam."""
+class StepLines:
+    """A file of lines that each have a step; a resumed run continues it without a seam."""
 
-    def __init__(self, run: Path, done: int):
+    def __init__(self, file: Path, done: int):
         """done: steps that count; lines of later steps, lost with an interruption, are dropped."""
-        self.file = run / METRICS
-        if self.file.exists():
-            lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines(
-                keepends=True
-            )
-            write_atomic(self.file, "".join(line for line in lines if _step(line) <= done))
+        self.file = file
+        if file.exists():
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            write_atomic(file, "".join(line for line in lines if _step(line) <= done))
 
-    def write(self, row: dict[str, float | int]) -> None:
+    def write(self, row: Mapping[str, float | int | str]) -> None:
         """Append one line; what is not finite becomes null, since JSON knows no NaN."""
-        written = {name: value if math.isfinite(value) else None for name, value in row.items()}
+        written = {name: None if _is_lost(value) else value for name, value in row.items()}
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(written, allow_nan=False) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was written."""
+        if not self.file.exists():
+            return []
+        return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
+
+
+def _is_lost(value: float | int | str) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _step(line: str) -> float:

@@ -27,7 +27,7 @@ class Inputs(NamedTuple):
     """All that changes from step to step, as tensors, so that a graph can be replayed on them."""
 
     x_1: Tensor
-    condition: Tensor
+    condition: Tensor | None
     dropped: Tensor
     x_0: Tensor
     t_values: Tensor
@@ -120,13 +120,14 @@ class TrainStep:
         self,
         model: PatchDiT,
         x_1: Tensor,
-        condition: Tensor,
+        condition: Tensor | None,
         dropped: Tensor,
         x_0: Tensor,
         values: Tensor,
         index: Tensor | None,
     ) -> LossTerms:
-        condition = model.drop_condition(condition, dropped)
+        if condition is not None:
+            condition = model.drop_condition(condition, dropped)
         return self._objective(model, x_1, condition, x_0=x_0, t=PatchTime(values, index))
 
     def _scalar(self, number: float) -> Tensor:

@@ -4,7 +4,7 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from patch_forcing.core.losses import LossTerms
-from patch_forcing.data.batch import TrainingData
+from patch_forcing.data.batch import Inferred, TrainingData
 from patch_forcing.io.atomic import remove_leftovers
+from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
     TrainingState,
@@ -27,7 +28,7 @@ from patch_forcing.runs.checkpoint import (
 )
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.recipes import Recipe
-from patch_forcing.runs.run_folder import Metrics, open_run
+from patch_forcing.runs.run_folder import METRICS, StepLines, open_run
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.training.finite import FiniteSteps
 
@@ -42,12 +43,17 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training run ended."""
+    """How a training run ended.
+
+    bad_samples: how many it came upon, and replaced. num_classes: of its data.
+    """
 
     checkpoint: Path
     steps_before: int
     steps: int
     seconds: float
+    bad_samples: int
+    num_classes: int
 
 
 def train(
@@ -57,25 +63,30 @@ def train(
     *,
     device: torch.device | str = "cpu",
     progress: bool | None = None,
+    on_open: Callable[[TrainingData], None] | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
     progress: whether to draw a bar; None draws it if stderr is a terminal.
-    Raises UserError if the folder holds another run, a checkpoint is damaged, or the loss is not
-    finite; Interrupted after Ctrl-C, with a checkpoint saved.
+    on_open: called with the data before anything is trained or written.
+    Raises UserError if the folder holds another run, a checkpoint is damaged, too many samples
+    are bad, or the loss is not finite; Interrupted after Ctrl-C, with a checkpoint saved.
     """
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
     data = recipe.data.open()
     state = initial_state(recipe, data, device)
-    open_run(run, name, recipe)
+    if on_open is not None:
+        on_open(data)
+    open_run(run, name, recipe, data.found if isinstance(data, Inferred) else None)
     (run / CHECKPOINTS).mkdir(exist_ok=True)
     remove_leftovers(run / CHECKPOINTS)
     found = checkpoints(run)
     done = load_checkpoint(found[-1], state) if found else 0
+    bad = BadSamples(run, done, data, recipe.batch_size)
     if done >= recipe.steps:
-        return Outcome(found[-1], done, done, 0.0)
-    metrics = Metrics(run, done)
+        return Outcome(found[-1], done, done, 0.0, bad.count, data.num_classes)
+    metrics = StepLines(run / METRICS, done)
     train_step = TrainStep(state, recipe, device)
     finite = FiniteSteps(done)
     started = time.perf_counter()
@@ -85,6 +96,7 @@ def train(
         with bar, side_stream(device), _stop_requests() as stop:
             for step in range(done, recipe.steps):
                 batch = data.batch(step, recipe.batch_size, recipe.seed, device)
+                bad.record(step + 1)
                 loss, norm = train_step(batch, step)
                 finite.record(loss, norm)
                 bar.update()
@@ -94,7 +106,8 @@ def train(
                     bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
                     seconds = time.perf_counter() - started
                     row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
-                    metrics.write({**row, "failed_steps": finite.failed})
+                    row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
+                    metrics.write(row)
                 if steps % recipe.checkpoint_every == 0 or steps == recipe.steps or stop.is_set():
                     finite.check(last=steps == recipe.steps)
                     save_checkpoint(run, steps, state)
@@ -106,7 +119,9 @@ def train(
         raise
     except KeyboardInterrupt:
         raise Interrupted(f"stopped in step {step}, saved up to step {saved}; {_RESUME}") from None
-    return Outcome(checkpoint_path(run, saved), done, saved, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    newest = checkpoint_path(run, saved)
+    return Outcome(newest, done, saved, seconds, bad.count, data.num_classes)
 
 
 def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:

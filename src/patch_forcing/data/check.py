@@ -1,0 +1,28 @@
+"""Every image of a folder, read to its end once."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from patch_forcing.data.images import BadImageError, drawn, reading
+from patch_forcing.data.layout import Layout
+from patch_forcing.data.reader import THREADS
+
+_AT_ONCE = 1000
+
+
+def check_images(layout: Layout) -> Iterator[tuple[int, int] | str]:
+    """For each image, in order, its width and height, or why it cannot be read."""
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(layout.names), _AT_ONCE):
+            stop = min(start + _AT_ONCE, len(layout.names))
+            yield from pool.map(partial(_checked, layout), range(start, stop))
+
+
+def _checked(layout: Layout, number: int) -> tuple[int, int] | str:
+    try:
+        with reading(layout.file(number)) as image:
+            return drawn(image, channels=3).size
+    except BadImageError as error:
+        return str(error)

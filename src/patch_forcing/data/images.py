@@ -1,0 +1,175 @@
+"""One image file → a square of pixels, or the reason why not.
+
+Nothing is guessed: a file is read to its end or it is bad. What an image is drawn on is white, as
+on a page; colour profiles are not applied, as is usual in the field.
+"""
+
+import math
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""What an image's name ends in, in upper or lower case."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+"""Read whatever the name says. No others: some (EPS) would run programs."""
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
+LONGEST = 4
+"""Beyond this aspect ratio only the middle is looked at: a row of pixels enlarged fills memory."""
+Fit = Literal["crop", "pad"]
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class BadImageError(Exception):
+    """A file that is no image, or not all of one; says why in a few words, without its name."""
+
+
+def read_image(file: Path, size: int, channels: int, fit: Fit) -> UInt8[np.ndarray, "C S S"]:
+    """The file's (first) image, upright, as `size`×`size` pixels of 1 or 3 channels.
+
+    Raises BadImageError if it cannot be read to its end.
+    """
+    with reading(file) as image:
+        square = fitted(drawn(image, channels), size, fit)
+    pixels = np.array(square)
+    return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def read_header(file: Path) -> tuple[tuple[int, int], bool]:
+    """Width and height, and whether it is grey, from the header. Raises BadImageError."""
+    with reading(file) as image:
+        return image.size, image.mode in GREY_MODES
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[Image.Image]:
+    """The opened image; whatever goes wrong before or while it is used is a BadImageError."""
+    try:
+        with _open_regular(file) as stream:
+            yield _opened(stream)
+    except BadImageError:
+        raise
+    except Exception as error:  # on damaged files Pillow raises almost anything, SyntaxError too
+        raise BadImageError(_why(error)) from None
+
+
+def drawn(image: Image.Image, channels: int) -> Image.Image:
+    """Upright, 8 bits, grey or RGB, over white where it is transparent."""
+    image.load()
+    orientation = _orientation(image)
+    if orientation in _TURNS:
+        image = image.transpose(_TURNS[orientation])
+    if image.mode.startswith("I"):
+        image = _sixteen_bits(image)
+    elif image.mode == "F":
+        raise BadImageError("floating-point pixels: save it with 8 or 16 bits")
+    elif image.has_transparency_data:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), above)
+    # by way of RGB, from which alone every mode can be made grey
+    image = image if image.mode in ("L", "RGB") else image.convert("RGB")
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def fitted(image: Image.Image, size: int, fit: Fit) -> Image.Image:
+    """A square of the image, its aspect kept.
+
+    crop: the middle, of the height or width that is shorter; pad: all of it, on white.
+    Shrunk as is usual in the field (ADM): halved by averaging while it is twice too large, then
+    bicubic; enlarged bicubic.
+    """
+    if fit == "pad":
+        image = _halved(image, lambda now: max(now.size) >= 2 * size)
+        image = _scaled(image, size / max(image.size))
+        canvas = Image.new(image.mode, (size, size), "white")
+        canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+        return canvas
+    most = LONGEST * min(image.size)
+    image = _middle(image, min(image.width, most), min(image.height, most))
+    image = _halved(image, lambda now: min(now.size) >= 2 * size)
+    return _middle(_scaled(image, size / min(image.size)), size, size)
+
+
+def _halved(image: Image.Image, too_large: Callable[[Image.Image], bool]) -> Image.Image:
+    while too_large(image):
+        half = max(1, image.width // 2), max(1, image.height // 2)
+        image = image.resize(half, Image.Resampling.BOX)
+    return image
+
+
+def _scaled(image: Image.Image, scale: float) -> Image.Image:
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _open_regular(file: Path) -> BinaryIO:
+    """Raises BadImageError for what would never end or is no file: folders, pipes, devices."""
+    status = file.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise BadImageError("a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise BadImageError("not a regular file")
+    if not status.st_size:
+        raise BadImageError("empty file")
+    return file.open("rb")
+
+
+def _opened(stream: BinaryIO) -> Image.Image:
+    """The image, checked for size and, where the format has checksums, for them."""
+    image = Image.open(stream, formats=FORMATS)
+    # up to twice its limit Pillow only warns
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise Image.DecompressionBombError
+    if image.format != "PNG":
+        return image
+    image.verify()  # loading checks no pixel chunk's sum
+    stream.seek(0)
+    return Image.open(stream, formats=FORMATS)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Which way up it was taken; a damaged note of that is no damaged image."""
+    try:
+        return int(image.getexif()[_ORIENTATION])
+    except Exception:
+        return 1
+
+
+def _sixteen_bits(image: Image.Image) -> Image.Image:
+    """0 … 65535 → 0 … 255, rounded; Pillow would cut off what is above 255."""
+    wide = np.asarray(image).astype(np.int64)
+    if wide.min() < 0 or wide.max() > 65535:
+        raise BadImageError("pixels of more than 16 bits: save it with 8 or 16 bits")
+    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+
+
+def _why(error: Exception) -> str:
+    """A few words that are the same for the same file, wherever and whenever it is read."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image of a known kind, or its header is damaged"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"more than {Image.MAX_IMAGE_PIXELS} pixels: perhaps a decompression bomb"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = " ".join(str(error).split())
+    return said if isinstance(error, OSError) and said else f"{type(error).__name__}: {said}"

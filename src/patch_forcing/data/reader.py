@@ -1,0 +1,65 @@
+"""Images read by threads, ahead of need, and kept where memory allows."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from patch_forcing.data.images import BadImageError, Fit, read_image
+from patch_forcing.data.layout import Layout
+
+MEMORY = 2 * 2**30
+"""Bytes of decoded images that are kept: all of a data set, or none."""
+THREADS = 16
+"""At most; decoding lets go of Python's lock."""
+
+
+class ImageReader:
+    """The images of a folder, by number; what is asked for ahead is read meanwhile.
+
+    What a number gives does not depend on what was read before.
+    """
+
+    def __init__(
+        self, layout: Layout, size: int, channels: int, fit: Fit, memory: int | None = None
+    ):
+        """memory: bytes of images to keep; MEMORY if None."""
+        self._layout = layout
+        self._how = size, channels, fit
+        bytes_needed = len(layout.names) * channels * size * size
+        self._keeps = bytes_needed <= (MEMORY if memory is None else memory)
+        self._kept: dict[int, UInt8[Tensor, "C S S"]] = {}
+        self._bad: dict[int, str] = {}
+        self._ahead: dict[int, Future[UInt8[Tensor, "C S S"]]] = {}
+        self._pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
+
+    def read_ahead(self, numbers: Iterable[int]) -> None:
+        """Start on images that will be asked for; what was started before is forgotten."""
+        new = [n for n in dict.fromkeys(numbers) if n not in self._kept and n not in self._bad]
+        for number in self._ahead.keys() - set(new):
+            self._ahead.pop(number).cancel()
+        for number in new:
+            if number not in self._ahead:
+                self._ahead[number] = self._pool.submit(self._read, number)
+
+    def __call__(self, number: int) -> UInt8[Tensor, "C S S"]:
+        """An image. Raises BadImageError, each time, if it cannot be read."""
+        if number in self._bad:
+            raise BadImageError(self._bad[number])
+        if number in self._kept:
+            return self._kept[number]
+        started = self._ahead.get(number)
+        try:
+            pixels = self._read(number) if started is None else started.result()
+        except BadImageError as error:
+            self._bad[number] = str(error)
+            raise
+        if self._keeps:
+            self._kept[number] = pixels
+        return pixels
+
+    def _read(self, number: int) -> UInt8[Tensor, "C S S"]:
+        return torch.from_numpy(read_image(self._layout.file(number), *self._how))

@@ -1,0 +1,171 @@
+"""`train folder` and `data FOLDER` as a user types them."""
+
+import json
+import shlex
+
+import pytest
+from PIL import Image
+
+from image_files import photos
+from patch_forcing.cli.main import run
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.runs.recipes import Network, fitting_patch
+
+TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
+TINY += ["--batch-size", "4", "--log-every", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_twelve_images_of_two_classes_train_resume_and_sample_by_name(here, capsys):
+    photos(here / "my photos", {"cat": 7, "3": 5})
+    (here / "my photos" / "cat" / "000.png").write_bytes(b"")
+    train = ["train", "folder", "--data.path", "my photos", *TINY]
+    run([*train, "--steps", "1"])
+    run([*train, "--steps", "3"])
+    said = capsys.readouterr().out
+    assert said.startswith("12 images, 2 classes (3 5, cat 7), read as 20×20 in colour\n")
+    assert "3 steps, resumed at 1" in said
+    assert "bad samples, replaced by others: 1, see runs/folder/bad-samples.jsonl\n" in said
+    assert "next: patch-forcing sample runs/folder --labels 0 --seeds 0-9 --maps" in said
+    run(["sample", "runs/folder", "--labels", "cat,3,1", "--steps", "1", "--sampler", "euler"])
+    rows = json.loads((here / "samples" / "samples.json").read_text())
+    assert [row["label"] for row in rows] == [1, 0, 1]  # a class called 3 is meant by 3
+    with Image.open(here / "samples" / "0.png") as image:
+        assert (image.size, image.mode) == ((20, 20), "RGB")
+
+
+def test_twelve_images_without_classes_train_and_sample(here, capsys):
+    photos(here / "mine", {"": 12})
+    run(["train", "folder", "--data.path", "mine", *TINY, "--steps", "2", "--out", "out"])
+    said = capsys.readouterr().out
+    assert said.startswith("12 images, no classes, read as 20×20 in colour\n")
+    assert "bad" not in said
+    command = said.splitlines()[-1].removeprefix("next: patch-forcing ")
+    assert command == "sample out --seeds 0-9 --maps"
+    run([*shlex.split(command), "--steps", "1"])
+    assert (here / "samples" / "9.png").is_file()
+    assert (here / "samples" / "maps.png").is_file()
+
+
+def test_a_dry_run_prints_what_was_found_and_writes_nothing(here, capsys):
+    photos(here / "mine", {"cat": 2, "owl": 1}, size=(70, 90))
+    run(["train", "folder", "--data.path", "mine", "--dry-run"])
+    resolved = json.loads(capsys.readouterr().out)
+    assert resolved["recipe"]["data"]["path"] == "mine"
+    assert {**resolved["found"], "names": ""} == {
+        "images": 3, "classes": {"cat": 2, "owl": 1}, "size": 64, "channels": 3, "names": "",
+    }  # fmt: skip
+    assert resolved["model"]["patch_size"] == 8
+    assert resolved["model"]["num_classes"] == 2
+    assert [file.name for file in here.iterdir()] == ["mine"]
+
+
+def test_the_list_names_the_recipe_and_help_its_options(capsys):
+    run(["train", "--list"])
+    assert "\nfolder\n  needs:   --data.path DIR" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run(["train", "folder", "--help"])
+    said = capsys.readouterr().out
+    for option in ("--data.path", "--data.size", "--data.fit", "--data.no-flip"):
+        assert option in said
+
+
+@pytest.mark.parametrize(
+    ("sides", "patch"),
+    [((64, 64), 8), ((32, 32), 4), ((28, 28), 4), ((16, 16), 2), ((8, 8), 1), ((256, 256), 8),
+     ((100, 100), 5), ((64, 96), 8), ((61, 61), 1)],
+)  # fmt: skip
+def test_a_patch_suits_the_size(sides, patch):
+    assert fitting_patch(*sides) == patch
+
+
+def test_a_patch_may_be_chosen(tmp_path):
+    data = FolderSource(str(photos(tmp_path, {"": 1}))).open()
+    assert Network(None, 16, 1, 2).config(data).patch_size == 2
+    assert Network(5, 16, 1, 2).config(data).patch_size == 5
+
+
+def test_a_sound_folder_is_described(here, capsys):
+    photos(here / "my photos", {"cat": 2, "owl": 1})
+    photos(here / "my photos", {"yak": 1}, size=(30, 50))
+    before = sorted(here.rglob("*"))
+    run(["data", "my photos"])
+    assert capsys.readouterr().out.splitlines() == [
+        "4 images, 3 classes (cat 2, owl 1, yak 1), read as 20×20 in colour",
+        "width: 24 to 50, median 24",
+        "height: 20 to 30, median 20",
+        "every image can be read",
+        "next: patch-forcing train folder --data.path 'my photos'",
+    ]
+    assert sorted(here.rglob("*")) == before
+
+
+def test_what_cannot_be_read_is_named_and_counted(here, capsys):
+    photos(here / "mine", {"": 12})
+    (here / "mine" / "empty.png").write_bytes(b"")
+    (here / "mine" / "short.png").write_bytes((here / "mine" / "000.png").read_bytes()[:600])
+    run(["data", "mine"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "14 images, no classes, read as 20×20 in colour"
+    assert said[1] == "bad: mine/empty.png: empty file"
+    assert said[2].startswith("bad: mine/short.png: ")
+    assert said[-2:] == [
+        "2 of 14 cannot be read: others will take their places",
+        "next: patch-forcing train folder --data.path mine",
+    ]
+
+
+def test_too_many_that_cannot_be_read_are_said_to_be_too_many(here, capsys):
+    photos(here / "mine", {"": 12})
+    for i in range(11):
+        (here / "mine" / f"{i:03d}.png").write_bytes(b"")
+    run(["data", "mine"])
+    said = capsys.readouterr().out
+    assert "11 of 12 cannot be read, too many: remove them, or let it pass\n" in said
+    last = said.splitlines()[-1]
+    assert last.endswith("train folder --data.path mine --data.max-bad-share 1")
+    run([*shlex.split(last)[2:], *TINY, "--steps", "1"])  # what it says to type works
+
+
+WRONG = {
+    "train folder": "data.path is not given: add --data.path DIR, a folder of images",
+    "train folder --dry-run": "data.path is not given: add --data.path DIR",
+    "train folder --data.path nowhere": "nowhere is not there: give a folder of images",
+    "train folder --data.path nowhere --dry-run": "nowhere is not there",
+    "train folder --data.path notes.txt": "notes.txt is a file: give the folder of images",
+    "train folder --data.path empty": "empty holds no images: give a folder of .png",
+    "train folder --data.path mixed": "holds images (1.png) beside folders of images (cat)",
+    "train folder --data.path deep": "deep/a/b/1.png lies more than one folder deep in deep: give",
+    "train folder --data.path bad": "no image of bad can be read, such as bad/1.png: no image",
+    "train folder --data.path good --data.size 30": "data.size=30 does not fit: choose a multiple",
+    "train folder --data.path good --data.size big": "--data.size",
+    "train folder --data.path good --data.channels 4": "--data.channels",
+    "train folder --data.path good --data.fit squeeze": "invalid choice 'squeeze'",
+    "train folder --data.path good --data.max-bad-share 2": "data.max_bad_share=2.0",
+    "train folder --data.path good --network.patch-size 7": "not divisible by patch size 7",
+    "train folder --data.pth good": "did you mean '--data.path'",
+    "train foldr --data.path good": "did you mean 'folder'",
+    "data nowhere": "unknown data set or folder 'nowhere': known: emoji",
+    "data notes.txt": "notes.txt is a file: give the folder of images",
+    "data empty": "empty holds no images",
+    "data bad": "no image of bad can be read",
+    "data good more": "'more' is one argument too many",
+    "data good --out there": "unknown option '--out'",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(here, mistake, line):
+    photos(here / "good", {"": 1})
+    photos(here / "mixed", {"cat": 1})
+    for name in ("mixed/1.png", "deep/a/b/1.png", "bad/1.png", "notes.txt", "empty/notes.txt"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text("text")
+    before = sorted(here.rglob("*"))
+    assert WRONG[line] in mistake(line)
+    assert sorted(here.rglob("*")) == before

@@ -1,0 +1,360 @@
+"""Every file is read right or is bad with a reason; squares are what an independent way gives."""
+
+import os
+import socket
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from image_files import chunk, encoded, jpeg_of_size, noise, png, smooth
+from patch_forcing.data.images import BadImageError, drawn, fitted, read_header, read_image, reading
+
+COLOURS, NOISE = smooth(), noise()
+PNG, JPEG = encoded(NOISE), encoded(NOISE, "JPEG", quality=90)
+PROGRESSIVE = encoded(NOISE, "JPEG", progressive=True)
+WEBP, LOSSY = encoded(NOISE, "WEBP", lossless=True), encoded(NOISE, "WEBP")
+GIF, BMP, TIFF = encoded(NOISE, "GIF"), encoded(NOISE, "BMP"), encoded(NOISE, "TIFF")
+DEFLATED = encoded(NOISE, "TIFF", compression="tiff_adobe_deflate")
+
+
+def cut(data, share):
+    return data[: int(len(data) * share)]
+
+
+def flipped(data, place):
+    damaged = bytearray(data)
+    damaged[place] ^= 0x10
+    return bytes(damaged)
+
+
+BAD = {
+    "empty.png": (b"", "empty file"),
+    "text.png": (b"not an image, whatever its name says\n" * 9, "no image of a known kind"),
+    "page.jpg": (b"<!DOCTYPE html><html>404</html>", "no image of a known kind"),
+    "zeros.png": (bytes(4096), "no image of a known kind"),
+    "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known"),
+    "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image of a known kind"),
+    "signature.png": (PNG[:8], "no image of a known kind|SyntaxError|broken|truncated"),
+    "header.png": (PNG[:40], "no image of a known kind, or its header is damaged"),
+    "early.png": (cut(PNG, 0.3), "broken|runcated"),
+    "late.png": (cut(PNG, 0.9), "broken|runcated"),
+    "no-end.png": (PNG[:-12], "broken|runcated|SyntaxError"),
+    "pixel-sum.png": (flipped(PNG, len(PNG) // 2), "broken PNG file .*checksum"),
+    "header-sum.png": (flipped(PNG, 30), "no image of a known kind|checksum"),
+    "stored-sum.png": (
+        PNG[:33] + chunk(b"tEXt", b"a\0b", crc=1) + PNG[33:],
+        "its header is damaged",
+    ),
+    "no-pixels.png": (png(9, 9, b""), "runcated|decoder|broken|empty"),
+    "no-width.png": (png(0, 9, bytes(90)), "."),
+    "bomb.png": (png(60_000, 60_000, bytes(99)), "more than 89478485 pixels"),
+    "large.png": (png(10_000, 10_000, bytes(99)), "more than 89478485 pixels"),
+    "bomb.jpg": (jpeg_of_size(65_500, 65_500), "more than 89478485 pixels"),
+    "large.jpg": (jpeg_of_size(12_000, 9_000), "more than 89478485 pixels"),
+    "notes.png": (
+        PNG[:33] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**27))) + PNG[33:],
+        "Decompressed data too large",
+    ),
+    "early.jpg": (cut(JPEG, 0.3), "runcated|no image of a known kind"),
+    "middle.jpg": (cut(JPEG, 0.6), "runcated"),
+    "late.jpg": (cut(JPEG, 0.95), "runcated"),
+    "progressive.jpg": (cut(PROGRESSIVE, 0.7), "runcated"),
+    "start.jpg": (JPEG[:2], "no image of a known kind|runcated|SyntaxError"),
+    "early.webp": (cut(WEBP, 0.3), "."),
+    "late.webp": (cut(WEBP, 0.9), "."),
+    "lossy.webp": (cut(LOSSY, 0.5), "."),
+    "early.gif": (cut(GIF, 0.02), "."),
+    "late.gif": (cut(GIF, 0.9), "."),
+    "late.bmp": (cut(BMP, 0.9), "runcated"),
+    "late.tif": (cut(TIFF, 0.5), "."),
+    "late.tiff": (cut(DEFLATED, 0.7), "."),
+    "floats.tif": (encoded(Image.new("F", (9, 9), 0.5), "TIFF"), "floating-point pixels"),
+    "wide.tif": (encoded(Image.new("I", (9, 9), 2**20), "TIFF"), "more than 16 bits"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_damaged_file_is_bad_and_says_why(tmp_path, name):
+    data, reason = BAD[name]
+    file = tmp_path / name
+    file.write_bytes(data)
+    with pytest.raises(BadImageError, match=reason) as first:
+        read_image(file, 16, 3, "crop")
+    with pytest.raises(BadImageError) as again:
+        read_image(file, 16, 3, "crop")
+    assert str(first.value) == str(again.value)
+    assert "\n" not in str(first.value)
+    assert "0x" not in str(first.value)
+    assert len(str(first.value)) > 4
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe", "socket", "device", "missing"])
+def test_what_is_no_file_is_bad_and_is_not_waited_for(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    file = tmp_path / "x.png"
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "link":
+        file.symlink_to(tmp_path / "gone.png")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind("x.png")
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    reason = {"folder": "a folder", "link": "No such file", "missing": "No such file"}
+    with pytest.raises(BadImageError, match=reason.get(kind, "not a regular file")):
+        read_image(file, 16, 3, "crop")
+
+
+def test_a_file_that_may_not_be_read_is_bad(tmp_path, monkeypatch):
+    file = tmp_path / "x.png"
+    file.write_bytes(PNG)
+    if os.geteuid():
+        file.chmod(0)
+    else:  # who may read everything has to pretend
+
+        def refuse(*_args):
+            raise PermissionError(13, "Permission denied", str(file))
+
+        monkeypatch.setattr(type(file), "open", refuse)
+    with pytest.raises(BadImageError, match=r"^Permission denied$"):
+        read_image(file, 16, 3, "crop")
+
+
+def pixels(data, tmp_path, channels=3, name="x.png"):
+    """The file as it is drawn, before any resizing, (H, W) or (H, W, C)."""
+    (tmp_path / name).write_bytes(data)
+    with reading(tmp_path / name) as image:
+        return np.asarray(drawn(image, channels))
+
+
+def over_white(rgba):
+    alpha = rgba[..., 3:].astype(float) / 255
+    return rgba[..., :3] * alpha + 255 * (1 - alpha)
+
+
+GREY = noise(channels=1)
+RGBA = np.concatenate([NOISE, noise(channels=1, seed=1)[..., None]], -1)
+DEEP = np.random.default_rng(2).integers(0, 65536, (20, 24), np.uint16)
+PALETTE = Image.fromarray(NOISE).quantize(16)
+BITS = Image.fromarray(GREY).convert("1")
+CLEAR = Image.fromarray(NOISE).quantize(16)
+CLEAR_ALPHA = bytes(range(0, 256, 16))
+FRAMES = [PALETTE, Image.fromarray(noise(seed=5)).quantize(16)]
+AS_RGB = np.asarray(PALETTE.convert("RGB"))
+
+
+def _grey(values):
+    return np.repeat(np.asarray(values)[..., None], 3, -1)
+
+
+GOOD = {
+    "png": (PNG, NOISE),
+    "upper-case ending": (PNG, NOISE),
+    "garbage after the end": (PNG + b"garbage" * 99, NOISE),
+    "a jpeg called png": (encoded(COLOURS, "JPEG", quality=95, subsampling=0), COLOURS),
+    "bmp": (BMP, NOISE),
+    "tiff": (TIFF, NOISE),
+    "lzw tiff": (encoded(NOISE, "TIFF", compression="tiff_lzw"), NOISE),
+    "webp": (WEBP, NOISE),
+    "grey": (encoded(GREY), _grey(GREY)),
+    "grey and alpha": (
+        encoded(Image.fromarray(RGBA).convert("LA")),
+        over_white(np.asarray(Image.fromarray(RGBA).convert("LA").convert("RGBA"))),
+    ),
+    "alpha": (encoded(RGBA), over_white(RGBA)),
+    "1 bit": (encoded(BITS), _grey(np.asarray(BITS) * 255)),
+    "16 bits": (encoded(Image.fromarray(DEEP)), _grey(DEEP / 257)),
+    "16-bit tiff": (encoded(Image.fromarray(DEEP), "TIFF"), _grey(DEEP / 257)),
+    "palette": (encoded(PALETTE), AS_RGB),
+    "palette, one colour clear": (
+        encoded(CLEAR, transparency=3),
+        np.where((np.asarray(CLEAR) == 3)[..., None], 255, AS_RGB),
+    ),
+    "palette, each colour half clear": (
+        encoded(CLEAR, transparency=CLEAR_ALPHA),
+        over_white(np.dstack([AS_RGB, np.frombuffer(CLEAR_ALPHA, np.uint8)[np.asarray(CLEAR)]])),
+    ),
+    "a clear colour": (
+        encoded(Image.fromarray(NOISE), transparency=tuple(map(int, NOISE[3, 4]))),
+        np.where((NOISE[3, 4] == NOISE).all(-1, keepdims=True), 255, NOISE),
+    ),
+    "gif": (encoded(PALETTE, "GIF"), AS_RGB),
+    "animated gif": (
+        encoded(PALETTE, "GIF", save_all=True, append_images=FRAMES[1:]),
+        AS_RGB,
+    ),
+    "animated webp": (
+        encoded(
+            Image.fromarray(NOISE), "WEBP", save_all=True, lossless=True,
+            append_images=[Image.fromarray(noise(seed=5))],
+        ),
+        NOISE,
+    ),
+    "pages of a tiff": (
+        encoded(
+            Image.fromarray(NOISE), "TIFF", save_all=True,
+            append_images=[Image.fromarray(noise(seed=5))],
+        ),
+        NOISE,
+    ),
+    "cmyk jpeg": (
+        encoded(Image.new("CMYK", (24, 20), (0, 255, 255, 0)), "JPEG"),
+        np.broadcast_to([255, 0, 0], (20, 24, 3)),
+    ),
+    "progressive jpeg": (
+        encoded(COLOURS, "JPEG", quality=95, subsampling=0, progressive=True), COLOURS,
+    ),
+    "colour profile": (
+        encoded(
+            Image.fromarray(NOISE),
+            icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        ),
+        NOISE,
+    ),
+    "damaged colour profile": (encoded(Image.fromarray(NOISE), icc_profile=b"junk"), NOISE),
+    "damaged exif": (encoded(Image.fromarray(NOISE), exif=b"Exif\0\0junk" * 3), NOISE),
+    "1x1": (encoded(NOISE[:1, :1]), NOISE[:1, :1]),
+    "1 pixel high": (encoded(NOISE[:1]), NOISE[:1]),
+    "1 pixel wide": (encoded(NOISE[:, :1]), NOISE[:, :1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_an_odd_file_is_read_right(tmp_path, case):
+    data, expected = GOOD[case]
+    name = "X.PNG" if case == "upper-case ending" else "x.png"
+    seen = pixels(data, tmp_path, name=name).astype(float)
+    assert seen.shape == np.shape(expected)
+    near = 12 if "jpeg" in case else 1  # jpeg is not exact
+    assert np.abs(seen - expected).max() <= near
+    assert read_image(tmp_path / name, 16, 3, "crop").shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_grey_is_what_is_drawn_made_grey(tmp_path, case):
+    colour = pixels(GOOD[case][0], tmp_path).astype(float)
+    grey = pixels(GOOD[case][0], tmp_path, channels=1).astype(float)
+    assert np.abs(grey - colour @ [0.299, 0.587, 0.114]).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_every_way_a_camera_can_be_held_comes_out_upright(tmp_path, orientation, kind):
+    """By EXIF's own table: which side of the picture row 0 and column 0 of the file are."""
+    top, left, bottom, right = (lambda a: a), (lambda a: a), np.flipud, np.fliplr
+    rows_first = {1: (top, left), 2: (top, right), 3: (bottom, right), 4: (bottom, left)}
+    columns_first = {5: (left, top), 6: (right, top), 7: (right, bottom), 8: (left, bottom)}
+    # row 0 of the file is the named side of the picture: undo it, last change first
+    if orientation in rows_first:
+        row, column = rows_first[orientation]
+        stored = row(column(COLOURS))
+    else:
+        row, column = columns_first[orientation]
+        stored = row(column(COLOURS)).swapaxes(0, 1)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
+    seen = pixels(data, tmp_path).astype(float)
+    assert seen.shape == COLOURS.shape
+    assert np.abs(seen - COLOURS).max() <= (12 if kind == "JPEG" else 0)
+
+
+@given(st.binary(max_size=300), st.sampled_from([PNG, JPEG, WEBP, GIF, BMP, TIFF, DEFLATED]),
+       st.floats(0, 1), st.integers(0, 2**31))  # fmt: skip
+def test_whatever_a_file_holds_it_is_read_or_bad(tmp_path_factory, junk, data, place, seed):
+    start = int(place * len(data))
+    damaged = data[:start] + junk + data[start + seed % (len(junk) + 1) :]
+    file = tmp_path_factory.getbasetemp() / "junk.png"
+    file.write_bytes(damaged)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            assert read_image(file, 8, 3, "crop").shape == (3, 8, 8)
+        except BadImageError as error:
+            assert str(error)
+
+
+@pytest.mark.parametrize("share", np.linspace(0, 0.98, 12))
+@pytest.mark.parametrize("data", [PNG, JPEG, PROGRESSIVE, WEBP, LOSSY, GIF, BMP, TIFF, DEFLATED])
+def test_no_truncated_file_is_taken_for_a_whole_one(tmp_path, data, share):
+    file = tmp_path / "x.png"
+    file.write_bytes(cut(data, share))
+    with pytest.raises(BadImageError):
+        read_image(file, 8, 3, "crop")
+
+
+def test_a_header_tells_size_and_grey(tmp_path):
+    for mode, grey in (("L", True), ("LA", True), ("1", True), ("I;16", True), ("RGB", False),
+                       ("RGBA", False), ("P", False)):  # fmt: skip
+        (tmp_path / "x.png").write_bytes(encoded(Image.new(mode, (31, 17))))
+        assert read_header(tmp_path / "x.png") == ((31, 17), grey)
+
+
+def square(array, size, fit="crop"):
+    return np.asarray(fitted(Image.fromarray(array), size, fit)).astype(float)
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 40), st.integers(0, 255))
+def test_an_even_image_stays_even(height, width, size, value):
+    even = np.full((height, width), value, np.uint8)
+    assert (square(even, size) == value).all()
+    padded = square(even, size, "pad")
+    assert set(np.unique(padded)) <= {value, 255}
+    share = max(1, round(min(height, width) * size / max(height, width))) / size
+    # halving rounds down, so that the aspect is kept up to a pixel in the last half
+    assert abs((padded == value).mean() - share) <= (2 / size if value < 255 else 1)
+
+
+@given(st.integers(1, 3), st.integers(2, 12), st.integers(0, 9), st.integers(0, 9))
+def test_halving_is_averaging_over_blocks(times, size, extra, seed):
+    """A square 2^k times too large: Pillow's reduce, which is another way to average."""
+    side, extra = size * 2**times, min(extra, size)  # of longer ones the ends are cut off
+    array = noise(side, side + 2 * extra * 2**times, channels=1, seed=seed)
+    image = Image.fromarray(array)
+    for _ in range(times):
+        image = image.reduce(2)
+    expected = np.asarray(image)[:, extra : extra + size].astype(float)
+    assert np.abs(square(array, size) - expected).max() <= times  # each rounds once
+
+
+@given(st.integers(8, 60), st.integers(8, 60), st.integers(8, 24))
+def test_the_middle_of_a_slope_is_kept_and_the_aspect_too(height, width, size):
+    """A slope to the right stays a slope; its middle is the image's; its rise is the scale's."""
+    slope = np.repeat(np.linspace(40, 215, width)[None], height, 0).round().astype(np.uint8)
+    seen = square(slope, size)
+    assert np.abs(seen - seen[:1]).max() <= 1
+    step = 175 / max(width - 1, 1) * min(height, width) / size
+    assert abs(seen.mean() - 127.5) <= 2 + 1.5 * step
+    inner = seen[0, 2:-2]
+    assert abs((inner[-1] - inner[0]) - step * (len(inner) - 1)) <= 2 + step
+
+
+def test_of_a_long_strip_only_the_middle_is_looked_at(monkeypatch):
+    strip = np.zeros((1, 60_000, 3), np.uint8)
+    strip[:, 29_000:31_000] = 200
+    sizes = []
+    resize = Image.Image.resize
+
+    def watched(image, size, *rest, **more):
+        sizes.append(size)
+        return resize(image, size, *rest, **more)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    assert (square(strip, 64) == 200).all()
+    assert max(width * height for width, height in sizes) <= 4 * 64 * 64
+
+
+def test_padding_is_white_and_centred():
+    padded = square(np.zeros((10, 20), np.uint8), 20, "pad")
+    assert (padded[:5] == 255).all()
+    assert (padded[15:] == 255).all()
+    assert (padded[5:15] == 0).all()

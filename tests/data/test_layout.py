@@ -1,0 +1,145 @@
+"""What a folder holds, whatever lies beside the images."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patch_forcing as pf
+from image_files import photos
+from patch_forcing.data.layout import _listed, find_images
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def test_subfolders_are_classes_in_the_order_of_their_names(tmp_path):
+    touch(tmp_path, "owl/2.png", "cat/9.jpg", "cat/10.jpg", "Ant/1.webp", "cat/notes.txt")
+    layout = find_images(tmp_path)
+    assert layout.class_names == ("Ant", "cat", "owl")
+    assert layout.names == ("Ant/1.webp", "cat/10.jpg", "cat/9.jpg", "owl/2.png")
+    assert layout.labels == (0, 1, 1, 2)
+    assert layout.class_sizes == {"Ant": 1, "cat": 2, "owl": 1}
+    assert layout.summary == "3 classes (Ant 1, cat 2, owl 1)"
+    assert [layout.file(i).is_file() for i in range(4)] == [True] * 4
+
+
+def test_images_in_the_folder_itself_have_no_class(tmp_path):
+    layout = find_images(touch(tmp_path, "b.png", "a.png"))
+    assert (layout.names, layout.class_names, layout.labels) == (("a.png", "b.png"), (), ())
+    assert layout.summary == "no classes"
+
+
+def test_many_classes_are_summed_up(tmp_path):
+    names = [f"{label:02d}/{i}.png" for label in range(13) for i in range(label + 1)]
+    assert find_images(touch(tmp_path, *names)).summary == "13 classes (1 to 13 images each)"
+
+
+def test_hidden_files_other_endings_and_empty_folders_are_left_aside(tmp_path):
+    touch(
+        tmp_path, "cat/a.png", "cat/._a.png", ".DS_Store", ".git/x.png", "notes.txt", "cat/a.mp4",
+        "cat/.thumbs/a.png", "docs/notes.txt", "cat/png", "cat/a.png.bak",
+    )  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    layout = find_images(tmp_path)
+    assert (layout.names, layout.class_names) == (("cat/a.png",), ("cat",))
+
+
+def test_every_ending_counts_in_any_case_with_any_name(tmp_path):
+    names = ["a.png", "b.JPG", "c.Jpeg", "d.webp", "e.bmp", "f.GIF", "g.tif", "h.TIFF"]
+    names += ["i i.png", "Äpfel 🍎.png", "x.png.png", "new\nline.png"]
+    assert set(find_images(touch(tmp_path, *names)).names) == set(names)
+
+
+def test_a_name_that_is_no_text_is_an_image_too(tmp_path):
+    touch(tmp_path, "a.png")
+    with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"):  # noqa: PTH123
+        pass
+    layout = find_images(tmp_path)
+    assert layout.names == ("a.png", os.fsdecode(b"\xff.png"))
+    assert len(layout.identity) == 16
+
+
+def test_what_is_called_an_image_is_a_sample_even_if_it_is_a_folder_or_leads_nowhere(tmp_path):
+    touch(tmp_path, "a.png")
+    (tmp_path / "b.png").mkdir()
+    (tmp_path / "c.png").symlink_to("gone")
+    assert find_images(tmp_path).names == ("a.png", "b.png", "c.png")
+
+
+def test_a_class_may_be_a_link_to_a_folder(tmp_path):
+    touch(tmp_path / "elsewhere", "1.png")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cat").symlink_to(tmp_path / "elsewhere")
+    assert find_images(tmp_path / "data").names == ("cat/1.png",)
+
+
+@given(st.permutations("abBA 1_é"))
+def test_the_order_is_not_the_file_systems(names):
+    class Entry:
+        def __init__(self, name):
+            self.name = name
+
+        def is_dir(self):
+            return False
+
+    class Scan(list):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    entries = [Entry(f"{name}.png") for name in names]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", lambda _: Scan(entries))
+        images, folders = _listed(Path("somewhere"))
+    assert images == sorted(f"{name}.png" for name in names)
+    assert folders == []
+
+
+def test_the_identity_is_of_the_names(tmp_path):
+    one = find_images(touch(tmp_path / "one", "a/1.png", "b/1.png")).identity
+    assert find_images(touch(tmp_path / "two", "a/1.png", "b/1.png")).identity == one
+    assert find_images(touch(tmp_path / "three", "a/1.png", "b/2.png")).identity != one
+
+
+WRONG = {
+    "nowhere": ([], "nowhere is not there: give a folder of images"),
+    "file.png": (["file.png"], "file.png is a file: give the folder of images"),
+    "none": (["none/notes.txt"], r"none holds no images: give a folder of \.png, \.jpg"),
+    "mixed": (
+        ["mixed/1.png", "mixed/cat/2.png"],
+        r"mixed holds images \(1\.png\) beside folders of images \(cat\): put all",
+    ),
+    "deep": (
+        ["deep/train/cat/1.png", "deep/val/cat/2.png"],
+        r"deep/train/cat/1\.png lies more than one folder deep in .*deep: give .*deep/train, or",
+    ),
+    "uneven": (["uneven/cat/1.png", "uneven/cat/more/still/2.png"], r"still/2\.png lies more"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_another_arrangement_is_told_how_to_be_arranged(tmp_path, name):
+    files, message = WRONG[name]
+    touch(tmp_path, *files)
+    with pytest.raises(pf.UserError, match=message):
+        find_images(tmp_path / name)
+
+
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path, monkeypatch):
+    photos(tmp_path / "mine", {"": 1})
+
+    def refuse(_folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(pf.UserError, match=r"mine cannot be read \(Permission denied\): allow it"):
+        find_images(tmp_path / "mine")
