@@ -37,7 +37,6 @@ def test_the_table_is_printed_and_written(model, tmp_path, capsys):
 
 
 def test_the_front_is_printed_written_and_drawn(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
     out = tmp_path / "front.json"
     sizes = ["--images", "6", "--nfe", "2,8", "--samplers", "euler; dual-loop", "--out", str(out)]
     run(["bench", "samplers", "digits", *sizes])
