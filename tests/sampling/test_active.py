@@ -120,7 +120,8 @@ def test_a_network_meets_padded_times():
             return super().__call__(x_t, t, **more)
 
     field = Levels(pf.VelocityField(tiny_dit(), LABELS))
-    pf.samplers.MultirateSampler((1, 2, 4), (0.5, 0.25, 0.25))(field, X_0, [0.0, 1.0])
+    sampler = pf.samplers.MultirateSampler((1, 2, 4), (0.5, 0.25, 0.25), context="ahead")
+    sampler(field, X_0, [0.0, 1.0])
     assert field.seen == (1, 4, 4, 4)
 
 

@@ -46,7 +46,8 @@ def test_one_group_at_first_order_is_euler():
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_two_groups_at_first_order_are_a_dual_loop(evaluate, p, n):
     dual = pf.samplers.DualLoopSampler(p, n, evaluate=evaluate)
-    assert_same(run(Multirate((1, n), (p, 1 - p), order=1, evaluate=evaluate)), run(dual))
+    options = {"order": 1, "evaluate": evaluate, "context": "ahead"}
+    assert_same(run(Multirate((1, n), (p, 1 - p), **options)), run(dual))
 
 
 @torch.no_grad()
@@ -101,7 +102,7 @@ def test_one_group_is_of_second_order_on_correlated_patches():
 
 def test_context_that_is_ahead_leaves_first_order_between_correlated_patches():
     model = CorrelatedGaussian.random(6, patch_size=2)
-    found = order(model, Multirate((1, 2), (0.5, 0.5), evaluate="all"))
+    found = order(model, Multirate((1, 2), (0.5, 0.5), evaluate="all", context="ahead"))
     assert 0.9 < found < 1.2
 
 
@@ -113,9 +114,39 @@ def test_context_at_the_same_time_keeps_second_order_between_correlated_patches(
     assert 1.8 < order(model, level) < 2.2
 
 
-def test_level_context_is_refused_where_it_would_not_be_seen():
-    with pytest.raises(pf.UserError, match="context=level is for evaluate=all"):
-        Multirate(context="level")
+@pytest.mark.parametrize(("context", "expected"), [("level", 2), ("ahead", 1)])
+@pytest.mark.parametrize("rates", [(1, 2), (1, 2, 4)])
+def test_keys_and_values_carried_on_keep_second_order_though_few_patches_are_computed(
+    rates, context, expected
+):
+    field = pf.VelocityField(tiny_dit(depth=3), LABELS)
+    shares = (0.5, *(0.5 / (len(rates) - 1) for _ in rates[1:]))
+    truth = Multirate((1,), (1.0,))(field, X_0, uniform_grid(256)).x_1
+    steps, errors = [8, 16, 32], []
+    for k in steps:
+        found = Multirate(rates, shares, context=context)(field, X_0, uniform_grid(k)).x_1
+        errors.append(float((found - truth).square().mean().sqrt()))
+    slope = -float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
+    assert expected - 0.25 < slope < expected + 0.25
+
+
+@pytest.mark.parametrize("guidance", [None, pf.ClassifierFreeGuidance(2.0)])
+def test_where_all_patches_are_due_carrying_changes_nothing(guidance):
+    for rates in ((2,), (1, 2)):
+        shares = (1.0,) if len(rates) == 1 else (0.0, 1.0)
+        moving = run(Multirate(rates, shares), guidance=guidance)
+        assert_same(moving, run(Multirate(rates, shares, evaluate="all"), guidance=guidance))
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [pf.ClassifierFreeGuidance(2.0, (0.25, 0.6)), pf.Autoguidance(tiny_dit(seed=1), 1.5)],
+)
+def test_carried_memories_of_guided_runs_depend_on_no_other_image(guidance):
+    sampler = Multirate((1, 2, 4), (0.5, 0.25, 0.25))
+    together = run(sampler, guidance=guidance).x_1
+    alone = [run(sampler, slice(k, k + 1), guidance=guidance).x_1 for k in range(3)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=5e-5)
 
 
 def test_level_context_is_at_one_time_and_exactly_where_patches_are_going():

@@ -1,10 +1,14 @@
 """Computing some tokens of an image: which ones, and what is remembered of the others."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from jaxtyping import Bool, Int64
+import torch
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
+
+from patch_forcing.core.time import PatchTime
 
 
 class ActiveTokens(NamedTuple):
@@ -21,10 +25,83 @@ class ActiveTokens(NamedTuple):
 
 @dataclass
 class Memory:
-    """What a field remembers of an image's tokens; of a guided evaluation, for two predictions."""
+    """What a field remembers of an image's tokens; of a guided evaluation, for two predictions.
+
+    The tokens that wait are seen as their last evaluation left them.
+    """
 
     guided: bool = False
     of_model: list[Any] = field(default_factory=list)
+
+    def before(self, t: PatchTime) -> None:
+        """Called before some tokens are evaluated, with the times that all are to be seen at."""
+
+    def after(self, t: PatchTime, tokens: Int64[Tensor, "B M"] | None) -> None:
+        """Called after these tokens were evaluated (None: all), which brought `of_model` up."""
+
+
+@dataclass
+class CarriedMemory(Memory):
+    """The tokens that wait are seen at the time of the evaluation, along their own last change.
+
+    k(t) = k_i + (t − t_i)·(k_i − k_j)/(t_i − t_j) for keys and values k_i, k_j of a token's last
+    two evaluations, at t_i > t_j; as they were left while there is one.
+    """
+
+    _values: list[Any] = field(default_factory=list)
+    _rates: list[Any] = field(default_factory=list)
+    _time: Float[Tensor, "B N"] | None = None
+
+    def before(self, t: PatchTime) -> None:
+        assert self._time is not None
+        ahead = t.to_dense() - self._time
+        self.of_model = _map(lambda k, rate: k + _along(ahead, k) * rate, self._values, self._rates)
+
+    def after(self, t: PatchTime, tokens: Int64[Tensor, "B M"] | None) -> None:
+        now, new = t.to_dense(), self.of_model
+        if tokens is None and (self._time is None or not _same_shape(new, self._values)):
+            self._values, self._time = new, now
+            self._rates = _map(torch.zeros_like, new)
+            return
+        assert self._time is not None
+        known = torch.ones_like(now, dtype=torch.bool)
+        if tokens is not None:
+            known = torch.zeros_like(known).scatter(1, tokens, True)
+        per_time = (1 / (now - self._time)).nan_to_num(0, 0, 0)  # twice at one time: no rate
+
+        def rate(k: Tensor, before: Tensor, old: Tensor) -> Tensor:
+            return torch.where(_along(known, k), (k - before) * _along(per_time, k), old)
+
+        self._rates = _map(rate, new, self._values, self._rates)
+        self._values = _map(lambda k, old: torch.where(_along(known, k), k, old), new, self._values)
+        self._time = torch.where(known, now, self._time)
+
+
+def _map(function: Callable[..., Tensor], *trees: list[Any]) -> list[Any]:
+    """Leaf by leaf, of nested lists of one form."""
+    return [
+        _map(function, *parts) if isinstance(parts[0], list) else function(*parts)
+        for parts in zip(*trees, strict=True)
+    ]
+
+
+def _same_shape(one: list[Any], other: list[Any]) -> bool:
+    """Whether two memories are of the same number of predictions: guidance comes and goes."""
+    if len(one) != len(other):
+        return False
+    pairs = zip(one, other, strict=True)
+    return all(
+        _same_shape(a, b)
+        if isinstance(a, list) and isinstance(b, list)
+        else isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape
+        for a, b in pairs
+    )
+
+
+def _along(values: Shaped[Tensor, "B N"], k: Tensor) -> Tensor:
+    """One number for each token → to go with k (B, N, …), or (2·B, N, …) for two predictions."""
+    rows = values.repeat(len(k) // len(values), 1)
+    return rows.reshape(*rows.shape, *(1 for _ in k.shape[2:]))
 
 
 def token_index(where: Bool[Tensor, "B N"], count: int) -> Int64[Tensor, "B {count}"]:

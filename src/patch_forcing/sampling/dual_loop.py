@@ -11,7 +11,7 @@ from itertools import pairwise
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patch_forcing.core.active import token_index
+from patch_forcing.core.active import Memory, token_index
 from patch_forcing.core.difficulty import check_fraction, easy_count, easy_set
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator, draw_uniform
@@ -70,9 +70,9 @@ class _TwoLoops(TrajectorySampler):
         """rank: what the patches are ordered by, lowest first."""
         patches = run.t.shape[1]
         hard_count = patches - easy_count(self.easy_fraction, patches)
-        remember = self.evaluate == "moving" and self.inner_steps > 1
+        memory = Memory() if self.evaluate == "moving" and self.inner_steps > 1 else None
         for k, now, then in run.steps(time_grid):
-            output = run.evaluate(k, run.shared_time(now), remember=remember)
+            output = run.evaluate(k, run.shared_time(now), memory=memory)
             easy: Bool[Tensor, "B N"] = easy_set(rank(output), self.easy_fraction)
             hard = Moving(~easy, token_index(~easy, hard_count))
             inner = substeps(now, then, self.inner_steps)
@@ -83,9 +83,9 @@ class _TwoLoops(TrajectorySampler):
                     continue  # nothing moves
                 time = _time(run, easy, hard_count, then, hard_now)
                 if self._computes_all(number):
-                    output = run.evaluate(k, time, remember=remember)
+                    output = run.evaluate(k, time, memory=memory)
                 else:
-                    output = run.evaluate(k, time, moving=hard)
+                    output = run.evaluate(k, time, memory=memory, moving=hard)
                 run.move(output.velocity, hard_then, where=~easy)
 
 

@@ -104,6 +104,8 @@ class VelocityField:
                 tokens = None
             if tokens is None:
                 memory.guided, memory.of_model, tokens = guidance is not None, [], None
+            else:
+                memory.before(t)
             active = ActiveTokens(tokens, memory.of_model)
         if guidance is None or where is None:
             output = self.model(x_t, t, self.condition, **asked(active))
@@ -112,6 +114,8 @@ class VelocityField:
             pair = guidance.predict(self.model, x_t, t, self.condition, active)
             output = extrapolate(guidance, pair, spread(where, x_t.shape[-2:], self.patch_size))
             cost, unguided = 2, pair.good.velocity
+        if memory is not None:
+            memory.after(t, tokens)
         hard = None if output.logvar is None else difficulty(output.logvar, self.patch_size)
         share = 1.0 if tokens is None else tokens.shape[1] / t.num_patches
         return FieldOutput(output.velocity, hard, cost * share, unguided, tokens is None)

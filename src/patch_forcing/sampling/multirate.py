@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
-from patch_forcing.core.active import token_index
+from patch_forcing.core.active import CarriedMemory, Memory, token_index
 from patch_forcing.core.difficulty import easy_count
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import spread
@@ -26,14 +26,16 @@ class MultirateSampler(TrajectorySampler):
     """In each step of the grid, group g of the patches takes rates[g] substeps; easiest first.
 
     All patches are evaluated at the start of a step; then, at each substep of the hardest group,
-    the groups that are due are evaluated and move, while the others wait, ahead of them. A patch
-    moves by variable-step Adams–Bashforth from its own last two evaluations.
+    the groups that are due are evaluated and move, while the others wait. A patch moves by
+    variable-step Adams–Bashforth from its own last two evaluations.
 
     rates: substeps a step, rising, each a divisor of the next. shares: of the patches, in sum 1.
     order: 2, or 1 for Euler steps. evaluate: what evaluations within a step compute: the moving
-    patches, with the others' keys and values as the step's first evaluation left them, or all.
-    context: how evaluations of all patches within a step see the groups that wait: ahead, at the
-    end of their own step, as per-patch training allows; or level, at the same time as all.
+    patches, or all.
+    context: how they see the groups that wait. level: at the same time as all, on the way to the
+    end of their own step; not computed, their keys and values are carried on by their last change.
+    ahead: at that end, as per-patch training allows; not computed, their keys and values are those
+    of the step's first evaluation.
     rank: by difficulty, or at random: the control.
     """
 
@@ -41,7 +43,7 @@ class MultirateSampler(TrajectorySampler):
     shares: tuple[float, ...] = (0.5, 0.5)
     order: int = 2
     evaluate: str = "moving"
-    context: str = "ahead"
+    context: str = "level"
     rank: str = "difficulty"
 
     def __post_init__(self) -> None:
@@ -66,21 +68,18 @@ class MultirateSampler(TrajectorySampler):
             if getattr(self, name) not in known:
                 one_of = " or ".join(map(str, known))
                 raise UserError(f"{name}={getattr(self, name)}: choose {one_of}")
-        if self.context == "level" and self.evaluate == "moving":
-            raise UserError(
-                "context=level is for evaluate=all: moving patches see the others as the step's "
-                "first evaluation left them"
-            )
 
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
         batch, patches = run.t.shape
         due_counts = self._due_counts(patches)
-        remember = self.evaluate == "moving" and len(due_counts) > 1
+        memory = None
+        if self.evaluate == "moving" and len(due_counts) > 1:
+            memory = CarriedMemory() if self.context == "level" else Memory()
         history = _History(run, self.order)
         for k, now, then in run.steps(time_grid):
-            output = run.evaluate(k, run.shared_time(now), remember=remember)
+            output = run.evaluate(k, run.shared_time(now), memory=memory)
             if self.rank == "random":
                 hardness = draw_uniform(generator, batch, patches, device=run.x.device)
             elif len(self.rates) > 1:
@@ -103,7 +102,7 @@ class MultirateSampler(TrajectorySampler):
                     moving = None
                     if self.evaluate == "moving":
                         moving = Moving(due, token_index(due, count))
-                    output = run.evaluate(k, time, x, moving=moving)
+                    output = run.evaluate(k, time, x, memory=memory, moving=moving)
                 velocity = output.velocity.float()
                 targets = [
                     fine[number + self.rates[-1] // rate] if g >= first_due else time_of_group

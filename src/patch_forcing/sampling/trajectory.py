@@ -160,7 +160,6 @@ class Trajectory:
         self.nfe = 0.0
         self.step = 0
         self._last: FieldOutput | None = None
-        self._memory = Memory()
         self._broken: list[tuple[int, str, Tensor]] = []  # read at the end: reading waits
         self._records: list[Evaluation] | None = [] if trace else None
         self._callback = callback
@@ -181,23 +180,20 @@ class Trajectory:
         x: Tensor | None = None,
         *,
         guided: bool = True,
+        memory: Memory | None = None,
         moving: Moving | None = None,
-        remember: bool = False,
     ) -> FieldOutput:
         """The field at the current image, or at `x` in its place.
 
-        remember: for later evaluations of some patches. moving: compute these only; the others keep
-        their velocity and difficulty of the evaluation before.
+        memory: what evaluations of some patches know of the others, brought up to date. moving:
+        compute these only; the others keep their velocity and difficulty of the evaluation before.
         """
         self.step, t = step, t.padded()
         x = self.x if x is None else x
         before: FieldOutput | None = self._last
-        options: dict[str, Any] = {}
-        if remember:
-            self._memory = Memory()
-            options = {"memory": self._memory}
-        elif moving is not None:
-            options = {"memory": self._memory, "tokens": moving.tokens}
+        options: dict[str, Any] = {} if memory is None else {"memory": memory}
+        if moving is not None:
+            options["tokens"] = moving.tokens
         with torch.no_grad():
             output = self.field(x, t, guided=guided, **options)
         evaluated = torch.ones_like(self.t, dtype=torch.bool)
