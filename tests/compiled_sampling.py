@@ -1,4 +1,4 @@
-"""Counts the graphs that sampling compiles; prints them as JSON. Run by test_gates.py."""
+"""Counts the graphs that sampling compiles, and compiles a training step; for test_gates.py."""
 
 import json
 
@@ -60,5 +60,28 @@ def count(case: str) -> dict[str, bool | int]:
     return {"same": same, "graphs": graphs, "more_for_more_steps": counter.frame_count - graphs}
 
 
+def trains() -> bool:
+    """Whether a training step on grouped times compiles whole, and gives the same gradients."""
+    torch._dynamo.reset()
+    objective = pf.PatchForcingObjective(
+        pf.LinearPath(2), pf.timesteps.LogitNormalTruncatedGaussian(levels=3)
+    )
+    x_1, x_0 = torch.randn(2, 3, 3, 8, 8)
+    index = torch.randint(3, (3, 16))
+    values = torch.rand(3, 3)
+
+    def loss(model: pf.PatchDiT) -> Tensor:
+        time = pf.PatchTime(values, index)
+        return objective(model, x_1, torch.tensor([0, 3, 1]), x_0=x_0, t=time).total
+
+    gradients = []
+    for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        model = tiny_dit()
+        function(model).backward()
+        gradients.append([weight.grad for weight in model.parameters()])
+    return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*gradients, strict=True))
+
+
 if __name__ == "__main__":
-    print(json.dumps({case: count(case) for case in GRAPHS}))
+    cases = {case: count(case) for case in GRAPHS}
+    print(json.dumps({"sampling": cases, "training": trains()}))

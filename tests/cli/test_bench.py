@@ -71,7 +71,10 @@ def test_a_fitted_grid_is_written_with_the_model_and_used(tmp_path, capsys, monk
         (["samplers", "digits", "--images", "1"], "--images 1 is out of range"),
         (["samplers", "digits", "--features", "emoji"], "digits is no model of emoji scenes"),
         (["samplers", "digits", "--out", "front.txt"], "name a file that ends in .json"),
+        (["samplers", "digits", "--samplers", ";"], "name at least one"),
+        (["samplers", "digits", "--samplers", "euler;euler"], "euler is there twice"),
         (["grid", "digits", "--steps", "2"], "--steps 2 is out of range: choose 8"),
+        (["grid", "digits", "--seed", "-1"], "seed -1 is out of range"),
         (["sped", "digits"], "did you mean 'speed'"),
         (["--calls", "4"], "'--calls' is no measurement"),
         (["speed", "digit"], "did you mean 'digits'"),
@@ -90,6 +93,12 @@ def test_mistakes_are_named_with_their_mend(args, message, tmp_path, monkeypatch
     with pytest.raises(pf.UserError, match=message):
         run(["bench", *args])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_would_be_lost_is_refused_before_the_fit(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(pf.UserError, match="exists and is not a model folder"):
+        run(["bench", "grid", "digits", "--steps", "1000", "--out", str(tmp_path)])
 
 
 def test_help_names_what_there_is(capsys):

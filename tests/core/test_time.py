@@ -45,6 +45,13 @@ def test_gradients_of_gather_add_up_over_the_patches_that_share_a_row(levels, pa
     torch.testing.assert_close(found, expected)
 
 
+def test_gather_works_under_vmap():
+    time = pf.PatchTime(torch.zeros(2, 3), torch.randint(3, (2, 5)))
+    many = torch.randn(6, 2, 3, 4)
+    expected = torch.stack([time.gather(each) for each in many])
+    assert torch.func.vmap(time.gather)(many).equal(expected)
+
+
 def test_two_levels():
     where = torch.tensor([[True, False, False], [False, False, True]])
     time = pf.PatchTime.two_level(where, 0.5, torch.tensor([0.125, 0.25]))

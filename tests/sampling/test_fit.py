@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import IndependentGaussian
+from exact import ConstantField, IndependentGaussian
 from patch_forcing.sampling.fit import (
     LEAST_DENSITY,
     MOST_DENSITY,
@@ -31,7 +31,8 @@ def test_the_bend_is_a_derivative_of_the_velocity_along_the_flow(order):
     model, steps = IndependentGaussian(), 128
     x_0 = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     found = local_error(pf.VelocityField(model), x_0, steps, order, every=64).bend
-    times = (torch.arange(steps, dtype=torch.float64) + order / 2) / steps
+    # a first difference belongs to the middle of its interval, a second to its start
+    times = (torch.arange(steps, dtype=torch.float64) + order % 2 / 2) / steps
     times.requires_grad_()
     value = flow(times, model)
     for _ in range(order + 1):
@@ -69,6 +70,13 @@ def test_equal_bends_give_equal_steps_and_no_step_is_out_of_proportion():
     extreme = LocalError([1e-9] * 40 + [1e9], [1.0] * 41)
     steps = np.diff(QuantileGrid(fit_quantiles(extreme))(40))
     assert steps.max() / steps.min() <= MOST_DENSITY / LEAST_DENSITY * 1.001
+
+
+def test_a_straight_flow_has_equal_steps():
+    field = ConstantField(torch.randn(1, 8, 8), None, patch_size=2)
+    assert fit_quantiles(local_error(field, torch.randn(2, 1, 8, 8), 16), count=4) == (
+        pytest.approx(uniform_grid(4))
+    )
 
 
 def test_a_fitted_grid_is_closer_to_the_exact_flow_at_equal_cost():

@@ -138,6 +138,17 @@ def test_where_all_patches_are_due_carrying_changes_nothing(guidance):
         assert_same(moving, run(Multirate(rates, shares, evaluate="all"), guidance=guidance))
 
 
+@pytest.mark.parametrize("sampler", [Multirate(), Multirate((1, 2, 4), (0.5, 0.25, 0.25))])
+def test_networks_may_compute_in_bf16(sampler):
+    exact = run(sampler).x_1
+    low = sampler(pf.VelocityField(tiny_dit().bfloat16(), LABELS), X_0, GRID).x_1
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = run(sampler).x_1
+    for found in (low, mixed):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, exact, rtol=0, atol=0.1)
+
+
 @pytest.mark.parametrize(
     "guidance",
     [pf.ClassifierFreeGuidance(2.0, (0.25, 0.6)), pf.Autoguidance(tiny_dit(seed=1), 1.5)],

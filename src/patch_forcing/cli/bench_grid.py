@@ -24,7 +24,7 @@ class Options:
     seed: int = 0
     """Seed of the first image; the others count on."""
     out: Path | None = None
-    """Model folder to write, with weights and grid; MODEL itself if it is one. None: print only."""
+    """Model folder to write, weights and grid; may be MODEL itself. None: print only."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
 
@@ -37,7 +37,7 @@ def grid(args: Sequence[str]) -> None:
         prog="patch-forcing bench grid",
         description="Fit a time grid: steps are short where their errors matter at the end.",
     )
-    for name, most in (("images", 10_000), ("steps", 1000)):
+    for name, most in (("images", 256), ("steps", 1000)):
         least = 1 if name == "images" else 8
         if not least <= getattr(options, name) <= most:
             value = getattr(options, name)
@@ -45,9 +45,12 @@ def grid(args: Sequence[str]) -> None:
     if options.out is not None:
         check_out("--out", options.out)
     from patch_forcing.models.config import SamplingInfo
+    from patch_forcing.models.folder import check_target
     from patch_forcing.runs.fit import fit_time_grid
     from patch_forcing.runs.pipeline import load
 
+    if options.out is not None:
+        check_target(options.out)
     pipe = load(options.model, parse_device(options.device))
     seeds = range(options.seed, options.seed + options.images)
     quantiles = fit_time_grid(pipe.model, seeds, options.steps)

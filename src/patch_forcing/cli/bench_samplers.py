@@ -59,11 +59,16 @@ def samplers(args: Sequence[str]) -> None:
     from patch_forcing.runs.front import Point, Question, front
     from patch_forcing.runs.pipeline import load
     from patch_forcing.sampling.samplers import SAMPLERS
-    from patch_forcing.views.charts import line_charts
+    from patch_forcing.views.charts import can_draw, line_charts
 
     names = [name.strip() for name in options.samplers.split(";") if name.strip()]
     for name in names:
         build("sampler", SAMPLERS, name)
+        if names.count(name) > 1:
+            raise UserError(f"--samplers: {name} is there twice: name it once")
+    if not names:
+        raise UserError(f"--samplers {options.samplers!r}: name at least one, such as euler")
+    check_file("--out", options.out.with_suffix(".png"), ".png")
     device = parse_device(options.device)
     pipe = load(options.model, device)
     features = load_emoji_features(device=device)
@@ -79,9 +84,11 @@ def samplers(args: Sequence[str]) -> None:
         options.batch_size,
         features if wanted else None,
     )
-    print(f"{'':40}{'NFE':>8}{'ms/image':>10}{'error':>8}" + f"{'FD':>9}{'read':>8}" * wanted)
     points: list[Point] = []
     for point in front(pipe, names, question):
+        if not points:
+            head = f"{'':40}{'NFE':>8}{'ms/image':>10}{'error':>8}"
+            print(head + f"{'FD':>9}{'read':>8}" * wanted)
         line = f"{point.sampler:40}{point.nfe:8.4g}{1e3 * point.seconds / options.images:10.2f}"
         line += f"{point.error:8.2f}"
         if point.fd is not None and point.accuracy is not None:
@@ -105,6 +112,9 @@ def samplers(args: Sequence[str]) -> None:
     write_atomic(options.out, json.dumps(report, indent=1) + "\n")
     print("\nerror: RMS of pixels (0 to 255) against the same seeds in many more steps")
     print(f"written: {options.out}")
+    if not can_draw():
+        print('no chart, which needs matplotlib: pip install "patch-forcing[bench]"')
+        return
     quality = "Fréchet distance" if wanted else "error"
     curves: list[dict[str, list[tuple[float, float]]]] = [defaultdict(list), defaultdict(list)]
     for point in points:
@@ -122,6 +132,6 @@ def _budgets(text: str) -> tuple[float, ...]:
         budgets = tuple(float(part) for part in text.split(","))
     except ValueError:
         budgets = ()
-    if not budgets or not all(1 <= budget <= 1_000_000 for budget in budgets):
-        raise UserError(f"--nfe {text!r}: write budgets from 1 up, such as 8,12,16")
+    if not budgets or not all(1 <= budget <= 100_000 for budget in budgets):
+        raise UserError(f"--nfe {text!r}: write budgets from 1 to 100000, such as 8,12,16")
     return budgets

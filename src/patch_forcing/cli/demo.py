@@ -77,7 +77,6 @@ def demo(args: Sequence[str]) -> None:
         raise unknown_name("bundled model", options.model, SHOWS)
     show, out = SHOWS[options.model], options.out
     check_out("--out", out)
-    out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     pipe = load(find_bundled(options.model), parse_device(options.device))
     seeds = range(options.seed, options.seed + len(show.labels))
@@ -90,6 +89,7 @@ def demo(args: Sequence[str]) -> None:
         progress=None,
         **show.guidance,
     )
+    out.mkdir(parents=True, exist_ok=True)
     write_sheet(result, pipe, out / "sheet.png")
     write_maps(result, pipe, out / "maps.png", most=show.shown)
     write_film(result, pipe, out / "film.gif", most=show.shown)

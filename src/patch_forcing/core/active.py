@@ -55,13 +55,18 @@ class CarriedMemory(Memory):
     def before(self, t: PatchTime) -> None:
         assert self._time is not None
         ahead = t.to_dense() - self._time
-        self.of_model = _map(lambda k, rate: k + _along(ahead, k) * rate, self._values, self._rates)
+        self.of_model = _map(
+            lambda k, rate: (k + _along(ahead, k) * rate).to(k.dtype), self._values, self._rates
+        )
 
     def after(self, t: PatchTime, tokens: Int64[Tensor, "B M"] | None) -> None:
         now, new = t.to_dense(), self.of_model
         if tokens is None and (self._time is None or not _same_shape(new, self._values)):
             self._values, self._time = new, now
-            self._rates = _map(torch.zeros_like, new)
+            self._rates = _map(
+                lambda k: torch.zeros_like(k, dtype=torch.promote_types(k.dtype, torch.float32)),
+                new,
+            )
             return
         assert self._time is not None
         known = torch.ones_like(now, dtype=torch.bool)
@@ -70,6 +75,7 @@ class CarriedMemory(Memory):
         per_time = (1 / (now - self._time)).nan_to_num(0, 0, 0)  # twice at one time: no rate
 
         def rate(k: Tensor, before: Tensor, old: Tensor) -> Tensor:
+            # times are fp32 whatever the network computes in, and so are rates
             return torch.where(_along(known, k), (k - before) * _along(per_time, k), old)
 
         self._rates = _map(rate, new, self._values, self._rates)

@@ -127,8 +127,10 @@ class _TakeRows(torch.autograd.Function):
     """Row `index[b, n]` of rows[b]. The backward pass adds up by a product with a one-hot matrix.
 
     Where hundreds of patches share a few rows, a gather's own backward is as many atomic additions
-    to the same place.
+    to the same place. No forward mode: with one, torch refuses to compile it.
     """
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(rows: Tensor, index: Tensor) -> Tensor:

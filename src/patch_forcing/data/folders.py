@@ -59,7 +59,11 @@ class FolderSource:
         """
         if not self.path:
             raise UserError("data.path is not given: add --data.path DIR, a folder of images")
-        layout = find_images(Path(self.path).expanduser())
+        try:
+            folder = Path(self.path).expanduser()
+        except RuntimeError:
+            raise UserError(f"data.path={self.path}: there is no such user: write it out") from None
+        layout = find_images(folder)
         size, channels = infer(layout)
         return FolderImages(layout, self.size or size, self.channels or channels, self)
 

@@ -62,7 +62,7 @@ def reading(file: Path) -> Iterator[Image.Image]:
     try:
         with _open_regular(file) as stream:
             yield _opened(stream)
-    except BadImageError:
+    except (BadImageError, MemoryError):  # no memory is no fault of the image
         raise
     except Exception as error:  # on damaged files Pillow raises almost anything, SyntaxError too
         raise BadImageError(_why(error)) from None

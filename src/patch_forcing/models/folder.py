@@ -38,13 +38,18 @@ def save_folder(path: Path, model: ModelDescription) -> None:
     Raises UserError over anything but a folder with these two files: replacing it would lose more.
     """
     path = path.resolve()
+    check_target(path)
+    with atomic_folder(path, replace=True) as folder:
+        write_files(folder, model)
+
+
+def check_target(path: Path) -> None:
+    """Raises UserError unless a model folder can be written there, or replaces one."""
     if path.exists() and not is_model_folder(path):
         raise UserError(f"{path} exists and is not a model folder: name another one")
     others = [file.name for file in path.glob("*") if file.name not in (CONFIG, WEIGHTS)]
     if others:
         raise UserError(f"{path} holds {others[0]!r} besides a model: name another folder")
-    with atomic_folder(path, replace=True) as folder:
-        write_files(folder, model)
 
 
 def write_files(folder: Path, model: ModelDescription) -> None:

@@ -158,7 +158,7 @@ class Pipeline:
             )
         if fitted and name in (None, "fitted"):
             return QuantileGrid(fitted)
-        return build("time grid", GRIDS, name or "uniform")
+        return build("time grid", GRIDS, "uniform" if name is None else name)
 
     def label_numbers(self, labels: Sequence[int | str]) -> list[int]:
         """Labels as numbers. Raises UserError for a name that is no class, naming the nearest."""

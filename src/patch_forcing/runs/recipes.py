@@ -35,7 +35,7 @@ class Network:
             input_size=(height, width),
             in_channels=channels,
             num_classes=data.num_classes,
-            patch_size=self.patch_size or fitting_patch(height, width),
+            patch_size=fitting_patch(height, width) if self.patch_size is None else self.patch_size,
             hidden_size=self.hidden_size,
             depth=self.depth,
             num_heads=self.num_heads,

@@ -21,6 +21,7 @@ from patch_forcing.sampling.trajectory import Trajectory
 
 LEAST_DENSITY, MOST_DENSITY = 0.25, 4.0
 """Of steps, against equal ones: a network that was rarely trained somewhere may wiggle there."""
+_TINY = 1e-30
 NUDGE = 1e-2
 """RMS of the error whose growth is measured."""
 
@@ -54,15 +55,17 @@ def local_error(
         torch.stack(velocities[k : k + order + 1]).diff(n=order, dim=0)[0]
         for k in range(num_steps - order)
     ]
-    changes += [changes[-1]] * order
+    # the step that leaves t_k looks back: its error is the difference around t_k
+    before = order // 2
+    changes = [changes[0]] * before + changes + [changes[-1]] * (order - before)
     bend = torch.stack([_rms(change) for change in changes]) * num_steps**order
     places = [*range(0, num_steps - every, every)]
     growth = []
     for k in places:
-        error = NUDGE * changes[k] / _rms(changes[k])
+        error = NUDGE * changes[k] / _rms(changes[k]).clamp(min=_TINY)
         final = _finish(field, states[k] + error, grid[k:], velocities[max(0, k - 1) : k])
         growth.append(_rms(final - end) / NUDGE)
-    logs = torch.stack(growth).log().tolist()
+    logs = torch.stack(growth).clamp(min=_TINY).log().tolist()
     # the last intervals: an error made at the end stays as it is
     known = np.interp(np.arange(num_steps), [*places, num_steps], [*logs, 0.0])
     return LocalError(bend.tolist(), np.exp(known).tolist())
@@ -71,6 +74,8 @@ def local_error(
 def fit_quantiles(error: LocalError, order: int = 2, count: int = 32) -> tuple[float, ...]:
     """The table of a QuantileGrid whose steps' errors arrive equal."""
     both = np.asarray(error.bend) * np.asarray(error.growth)
+    if not both.any():
+        both = np.ones_like(both)  # the flow is straight: any grid is exact
     density = both ** (1 / (order + 1))
     density = (density / density.mean()).clip(LEAST_DENSITY, MOST_DENSITY)
     share = np.concatenate([[0.0], density.cumsum() / density.sum()])

@@ -1,11 +1,17 @@
 """Charts of measurements. Needs matplotlib, which is the extra `bench`."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError
 
 Curve = Sequence[tuple[float, float]]
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def line_charts(
