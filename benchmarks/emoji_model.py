@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from emoji import LONG
+from emoji_claims import LONG
 from emoji_measure import Row
 from emoji_tables import kind, table
 from patch_forcing.models.loading import load_model
@@ -23,8 +23,8 @@ Emoji on coloured backgrounds, 64×64, in 99 classes (Unicode's subgroups): the 
 
 - Network: PatchDiT, {weights:.1f} M weights in fp16, patches of 8 pixels, per-patch times; it
   predicts difficulty.
-- Trained by `patch-forcing train emoji-64`: {steps:,} steps of {batch_size}, {minutes:.0f} minutes
-  at {rate:,.0f} images a second on one {hardware}.
+- Trained by `patch-forcing train emoji-64`: {steps:,} steps of {batch_size}; {minutes:.0f} minutes
+  at the {rate:,.0f} images a second that one {hardware} reached.
 - Data: scenes drawn on the fly from Noto Color Emoji (SIL Open Font License 1.1). No photographs.
 - Good for trying samplers, for tests and demonstrations. Fine drawings (flags, tools, letters) come
   out approximate.

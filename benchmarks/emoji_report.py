@@ -14,7 +14,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from emoji import SIT, main_timesteps
+from emoji_claims import SIT, main_timesteps
 from emoji_measure import Row
 from emoji_tables import (
     GEOMETRY,

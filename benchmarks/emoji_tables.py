@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from emoji import (
+from emoji_claims import (
     BUDGETS,
     GRID,
     GROUPED,

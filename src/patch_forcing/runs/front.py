@@ -1,7 +1,7 @@
 """Quality against cost: several samplers at several budgets, of one model, on the same seeds."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -99,12 +99,8 @@ def labels_for(pipe: Pipeline, question: Question) -> list[int] | None:
 def _read(point: Point, pixels: Tensor, labels: list[int] | None, question: Question) -> Point:
     assert question.features is not None
     seen = question.features.read(pixels)
-    return Point(
-        point.sampler,
-        point.budget,
-        point.nfe,
-        point.seconds,
-        point.error,
-        frechet_distance(FeatureStatistics.of(seen.features), question.features.reference),
-        float((seen.classes == torch.tensor(labels)).float().mean()),
+    return replace(
+        point,
+        fd=frechet_distance(FeatureStatistics.of(seen.features), question.features.reference),
+        accuracy=float((seen.classes == torch.tensor(labels)).float().mean()),
     )

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from patch_forcing.core.patches import patch_grid
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import Field
 from patch_forcing.sampling.grids import uniform_grid
@@ -92,16 +93,13 @@ def _second_order(velocities: list[Tensor]) -> Tensor:
 def _finish(field: Field, x: Tensor, times: list[float], before: list[Tensor]) -> Tensor:
     """From x at times[0] to the end, in the same steps."""
     velocities = list(before)
+    rows, cols = patch_grid(x.shape[-2:], field.patch_size)
     for now, then in pairwise(times):
-        t = PatchTime.everywhere(now, x, _patches(x, field.patch_size))
+        t = PatchTime.everywhere(now, x, rows * cols)
         with torch.no_grad():
             velocities.append(field(x, t).velocity.float())
         x = x + (then - now) * _second_order(velocities[-2:])
     return x
-
-
-def _patches(x: Tensor, patch_size: int) -> int:
-    return x.shape[2] * x.shape[3] // patch_size**2
 
 
 def _rms(x: Tensor) -> Tensor:

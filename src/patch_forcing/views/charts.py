@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from patch_forcing.core.errors import UserError
-
 Curve = Sequence[tuple[float, float]]
 
 
@@ -19,15 +17,11 @@ def line_charts(
 ) -> None:
     """Panels side by side, each a cost's name and one curve of (cost, quality) for each name.
 
-    Raises UserError if matplotlib is not installed.
+    Ask `can_draw` first.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import LogFormatter
-    except ImportError:
-        raise UserError(
-            'charts need matplotlib: pip install "patch-forcing[bench]", or leave the chart out'
-        ) from None
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
+
     figure = Figure(figsize=(6.5 * len(panels), 4.5), layout="constrained")
     every = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (cost, curves) in zip(every, panels, strict=True):
