@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/emoji"), help="training runs")
     parser.add_argument("--out", type=Path, default=Path("docs/results/emoji"))
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["p8", "p4", "latent", LONG])
-    everything = ["timesteps", "samplers", "difficulty", "guidance", "moving"]
+    everything = ["timesteps", "samplers", "difficulty", "guidance", "moving", "front"]
     parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
     parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")
     parser.add_argument("--weights", type=Path, help=f"a model folder of {LONG}, not to train it")

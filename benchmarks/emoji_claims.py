@@ -10,7 +10,7 @@ from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.runs.recipes import RECIPES, Network, Recipe
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.guidance import Interval
-from patch_forcing.sampling.samplers import SAMPLERS
+from patch_forcing.sampling.samplers import SAMPLERS, count_evaluations
 from patch_forcing.training.optim import OptimizerConfig
 
 SIT, LTG, GROUPED = "shared-uniform", "ltg", "ltg:levels=8"
@@ -25,7 +25,11 @@ OTHERS = (
     "ltg:levels=4",
     "ltg:levels=16",
     "ltg:levels=32",
+    "ltg:loc=1.6",
+    "ltg:loc=0.3,std=0.1",
 )
+"""The last two: times as late on average as logit-normal ones, by a later maximum or by less spread
+below it."""
 BUDGETS = (25, 50, 100)
 PAPER = ("dual-loop", "random-order", "look-ahead")
 """With the paper's settings: easy_fraction 0.4, inner_steps 4, context_ratio 1.4."""
@@ -54,6 +58,19 @@ RATIOS = ["look-ahead:context_ratio=1.1", "look-ahead:context_ratio=2.0"]
 SECOND_ORDER = ["multirate:rates=1,shares=1", "multirate:context=ahead", "multirate"]
 """Adams–Bashforth for all patches together, and with the harder half at twice the rate: seeing the
 others' keys and values held, or carried on."""
+AB2, MOST_AT_ONCE = SECOND_ORDER[0], "multirate:shares=0.8/0.2"
+FRONT_BUDGETS = (8, 12, 16, 25)
+FRONT = [  # sampler, grid: what few evaluations reach
+    *((AB2, grid) for grid in ("uniform", "shifted:shift=3", "fitted")),
+    *((name, "shifted:shift=3") for name in ("multirate", MOST_AT_ONCE)),
+    *((f"{MOST_AT_ONCE},rank=random", grid) for grid in ("shifted:shift=3",)),
+    ("multirate:rank=random", "shifted:shift=3"),
+    ("euler", "shifted:shift=3"),
+]
+FRONT_GUIDED = [
+    *((AB2, grid) for grid in ("uniform", "shifted:shift=3", "fitted")),
+    (MOST_AT_ONCE, "shifted:shift=3"),
+]
 SCALES = (1.5, 2.0, 3.0, 4.0)
 INTERVALS: tuple[Interval | None, ...] = (None, (0.1, 0.8))
 
@@ -110,7 +127,7 @@ def short_training(
 LONG = "emoji-64"
 SIZES = {
     "p8": Size(short_training(Network(8, 256, 10, 4), steps=2500, batch_size=512)),
-    "p4": Size(short_training(Network(4, 256, 10, 4), steps=2500, batch_size=256)),
+    "p4": Size(short_training(Network(4, 256, 10, 4), steps=3500, batch_size=128)),
     "latent": Size(short_training(Network(1, 256, 10, 4), 2500, 512, data=LatentSource())),
     LONG: Size(RECIPES[LONG].recipe, shipped=True),
     "smoke": Size(short_training(Network(16, 32, 2, 2), 4, 8, warmup_steps=1), samples=24),
@@ -182,6 +199,7 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[Measured]:
             yield Model(size, LTG, 0), grid
         else:
             yield Model(size, LTG, 0), [Sampling(spec, 50) for spec in ("random-order", *RATIOS)]
+            yield Model(size, LOGIT_NORMAL, 0), [Sampling("euler", 50)]
         chosen = [best_of(size, LTG, name, rows) for name in GRID] if sweeps else []
         headline = ["euler", "dual-loop", "look-ahead"]
         samplers = {
@@ -208,14 +226,27 @@ def claims_of_one(model: Model, tables: list[str]) -> Iterator[Measured]:
         kinds = ("euler", "dual-loop", "look-ahead")
         guided = [(scale, interval) for scale in SCALES for interval in INTERVALS]
         yield model, [Sampling(sampler, 50, *how) for sampler in kinds for how in guided]
+    if "front" in tables:
+        yield model, list(front())
     if "moving" in tables:
         yield model, [Sampling(spec, cost(spec, model.size)) for spec in MOVING]
+
+
+def front() -> Iterator[Sampling]:
+    """Few evaluations, without guidance and with it."""
+    for nfe in FRONT_BUDGETS:
+        yield from (Sampling(spec, nfe, grid=grid) for spec, grid in FRONT)
+    for spec in ("euler", "dual-loop"):
+        yield Sampling(spec, 50, grid="shifted:shift=3")
+    for nfe in FRONT_BUDGETS[1:]:
+        for spec, grid in FRONT_GUIDED:
+            yield Sampling(spec, nfe, 3.0, (0.1, 0.8), grid)
 
 
 def cost(spec: str, size: str) -> float:
     """Evaluations of MOVING_STEPS steps."""
     sampler = build("sampler", SAMPLERS, spec)
-    return float(sampler.count_evaluations(uniform_grid(MOVING_STEPS), SIZES[size].patches))
+    return count_evaluations(sampler, uniform_grid(MOVING_STEPS), SIZES[size].patches)
 
 
 def best_of(size: str, timesteps: str, kind: str, rows: list[Row]) -> str | None:
@@ -228,6 +259,7 @@ def best_of(size: str, timesteps: str, kind: str, rows: list[Row]) -> str | None
         and row["sampling"]["sampler"] in GRID[kind]
         and row["sampling"]["nfe"] == 50
         and row["sampling"]["guidance"] == 1
+        and row["sampling"]["grid"] == "uniform"
     ]
     if len(found) < len(GRID[kind]):
         return None

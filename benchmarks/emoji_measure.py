@@ -24,7 +24,7 @@ from patch_forcing.evaluation.metrics import (
 )
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.generate import generate, to_uint8
-from patch_forcing.sampling.grids import uniform_grid
+from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Interval
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within
 
@@ -36,12 +36,13 @@ RATIOS = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)
 
 @dataclass(frozen=True)
 class Sampling:
-    """One set of samples: a sampler as the registry writes it, a budget, guidance."""
+    """One set of samples: a sampler as the registry writes it, a budget, guidance, a grid."""
 
     sampler: str
     nfe: float
     guidance: float = 1.0
     interval: Interval | None = None
+    grid: str = "uniform"
 
 
 Row = dict[str, Any]
@@ -83,11 +84,12 @@ def measure(
     guidance = None
     if sampling.guidance != 1:
         guidance = ClassifierFreeGuidance(sampling.guidance, sampling.interval)
-    grid = uniform_grid(
-        steps_within(
-            sampler, sampling.nfe, model.config.num_patches, cost=1 if guidance is None else 2
-        )
-    )
+    if sampling.grid == "fitted":
+        placing: Grid = QuantileGrid(model.sampling_info.time_quantiles)
+    else:
+        placing = build("time grid", GRIDS, sampling.grid)
+    patches = model.config.num_patches
+    grid = placing(steps_within(sampler, sampling.nfe, patches, guidance, placing))
     count = len(real.labels)
     started = time.perf_counter()
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):

@@ -44,7 +44,13 @@ def card(rows: list[Row], weights: int) -> str:
     """The model card, from what benchmarks/emoji.py measured."""
     mine = [row for row in rows if row["model"]["size"] == LONG]
     training = next(row for row in mine if row["kind"] == "training")
-    sampled = [row for row in mine if row["kind"] == "samples" and row["sampling"]["nfe"] == 50]
+    sampled = [
+        row
+        for row in mine
+        if row["kind"] == "samples"
+        and row["sampling"]["nfe"] == 50
+        and row["sampling"]["grid"] == "uniform"
+    ]
     recipe = training["recipe"]
     images = recipe["steps"] * recipe["batch_size"]
     lines = []

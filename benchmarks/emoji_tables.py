@@ -35,6 +35,8 @@ NAMES = {
     GROUPED: "LTG, K = 8",
     "ltg:levels=16": "LTG, K = 16",
     "ltg:levels=32": "LTG, K = 32",
+    "ltg:loc=1.6": "LTG, loc 1.6",
+    "ltg:loc=0.3,std=0.1": "LTG, loc 0.3, std 0.1",
 }
 GEOMETRY = {
     "p8": "patch 8, 64 tokens",
@@ -78,7 +80,8 @@ class Rows:
 
     def sampled(self, size: str, timesteps: str, sampler: str, nfe: int, **more: Any) -> list[Row]:
         """One row a seed: samples without guidance, unless `more` says otherwise."""
-        wanted = {"sampler": sampler, "nfe": nfe, "guidance": 1.0, "interval": None, **more}
+        wanted = {"sampler": sampler, "nfe": nfe, "guidance": 1.0, "interval": None}
+        wanted |= {"grid": "uniform", **more}
         return [row for row in self.of("samples", size, timesteps) if row["sampling"] == wanted]
 
     def of(self, what: str, size: str, timesteps: str) -> list[Row]:
@@ -205,6 +208,7 @@ def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         and row["model"]["size"] == size
         and row["model"]["seed"] == 0
         and row["sampling"]["nfe"] == 50
+        and row["sampling"]["grid"] == "uniform"
         and row["sampling"]["sampler"] in ("euler", *PAPER)
     ]
     guided = {(r["model"]["timesteps"], r["sampling"]["sampler"]) for r in found}

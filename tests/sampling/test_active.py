@@ -61,7 +61,9 @@ def test_an_evaluation_counts_by_the_share_of_patches_computed(
     result = run(sampler, steps=steps)
     shares = [float(record.evaluated.float().mean()) for record in result.trace]
     assert result.nfe == pytest.approx(sum(shares))
-    assert result.nfe == pytest.approx(sampler.count_evaluations(uniform_grid(steps), 16))
+    assert result.nfe == pytest.approx(
+        pf.samplers.count_evaluations(sampler, uniform_grid(steps), 16)
+    )
     assert len(shares) == steps * (1 if p == 16 else inner_steps)
     assert (result.t == 1).all()
 

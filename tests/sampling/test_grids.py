@@ -1,5 +1,6 @@
 """Time grids, their substeps, and what a budget buys."""
 
+from functools import cache
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -116,21 +117,27 @@ def test_quantiles_must_rise():
         QuantileGrid((0.0, 0.5, 0.5, 1.0))
 
 
+@cache
+def costs_by_steps(sampler, make_grid, guidance):
+    count = pf.samplers.count_evaluations
+    return [count(sampler, make_grid(steps), 10, guidance) for steps in range(1, 91)]
+
+
 @pytest.mark.parametrize("make_grid", [uniform_grid, ShiftedGrid(), QuantileGrid((0, 0.1, 1))])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@given(budget=st.floats(1, 90), cost=st.integers(1, 2))
-def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, budget, cost):
-    fitting = [
-        steps
-        for steps in range(1, 100)
-        if cost * sampler.count_evaluations(make_grid(steps), 10) <= budget
-    ]
+@pytest.mark.parametrize(
+    "guidance", [None, pf.ClassifierFreeGuidance(2.0), pf.ClassifierFreeGuidance(2.0, (0.1, 0.6))]
+)
+@given(budget=st.floats(1, 90))
+def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, guidance, budget):
+    costs = costs_by_steps(sampler, make_grid, guidance)
+    fitting = [steps for steps, cost in enumerate(costs, 1) if cost <= budget]
     if fitting:
-        found = pf.samplers.steps_within(sampler, budget, 10, cost, make_grid)
+        found = pf.samplers.steps_within(sampler, budget, 10, guidance, make_grid)
         assert found == max(fitting)
     else:
         with pytest.raises(pf.UserError, match="evaluations are too few"):
-            pf.samplers.steps_within(sampler, budget, 10, cost, make_grid)
+            pf.samplers.steps_within(sampler, budget, 10, guidance, make_grid)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +147,9 @@ def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, budget,
 def test_forty_eight_evaluations_buy_these_steps(sampler, budget, steps):
     # look-ahead, 25 steps: 0 and 0.04 are plain, 2 + 2·23 = 48
     assert pf.samplers.steps_within(sampler, budget, 16) == steps
-    assert pf.samplers.steps_within(sampler, 2 * budget, 16, cost=2) == steps
+    assert (
+        pf.samplers.steps_within(sampler, 2 * budget, 16, pf.ClassifierFreeGuidance(2.0)) == steps
+    )
 
 
 def test_the_samplers_have_their_names():

@@ -78,7 +78,7 @@ def test_evaluations_are_the_calls_that_were_made(problem, sampler, grid):
         result.nfe
         == len(spy.t)
         == len(result.trace)
-        == sampler.count_evaluations(grid, spy.t[0].shape[1])
+        == pf.samplers.count_evaluations(sampler, grid, spy.t[0].shape[1])
     )
 
 

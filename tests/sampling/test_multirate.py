@@ -187,7 +187,7 @@ def test_patches_take_the_steps_of_their_group_and_evaluations_count_by_share(
     assert (result.t == 1).all()
     shares = [float(record.evaluated.float().mean()) for record in result.trace]
     assert result.nfe == pytest.approx(sum(shares))
-    assert result.nfe == pytest.approx(sampler.count_evaluations(grid, 16))
+    assert result.nfe == pytest.approx(pf.samplers.count_evaluations(sampler, grid, 16))
     first = [record for record in result.trace if record.step == 0]
     hard = first[0].difficulty
     ranks = hard.argsort(dim=1, stable=True).argsort(dim=1)

@@ -21,7 +21,7 @@ from patch_forcing.runs.find import find_model
 from patch_forcing.runs.generate import generate
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
-from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Interval
+from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Guidance, Interval
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within
 from patch_forcing.sampling.trajectory import Evaluation, Sampler
 from patch_forcing.views.images import to_pil
@@ -109,9 +109,9 @@ class Pipeline:
         if guidance_scale != 1:
             guidance = ClassifierFreeGuidance(guidance_scale, guidance_interval)
         solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
-        cost, patches = 1 if guidance is None else 2, self.model.config.num_patches
+        patches = self.model.config.num_patches
         if isinstance(time_grid, str) or time_grid is None:
-            grid = _grid(solver, self._placing(time_grid), patches, cost, num_steps, nfe)
+            grid = _grid(solver, self._placing(time_grid), patches, guidance, num_steps, nfe)
         elif num_steps is None and nfe is None:
             grid = check_grid(time_grid)
         else:
@@ -195,7 +195,7 @@ def _grid(
     sampler: Sampler,
     placing: Grid,
     num_patches: int,
-    cost: int,
+    guidance: Guidance | None,
     num_steps: int | None,
     nfe: float | None,
 ) -> list[float]:
@@ -204,5 +204,5 @@ def _grid(
     if num_steps is not None:
         return placing(num_steps)
     if nfe is not None:
-        return placing(steps_within(sampler, nfe, num_patches, cost, placing))
+        return placing(steps_within(sampler, nfe, num_patches, guidance, placing))
     return placing(steps_within(sampler, CALLS, num_patches, make_grid=placing))

@@ -18,7 +18,7 @@ from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.grids import MOST, substeps
-from patch_forcing.sampling.trajectory import Moving, Trajectory, TrajectorySampler
+from patch_forcing.sampling.trajectory import Call, Moving, Trajectory, TrajectorySampler
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _TwoLoops(TrajectorySampler):
     evaluate: what the n − 1 inner evaluations of a step compute: all patches, or only those that
     are moving, with the others' keys and values as the step's first evaluation left them.
     refresh: of those, every so many computes all patches after all; 0 is none. Where guidance sets
-    in or ends within a step, all are computed too, beyond what `count_evaluations` says.
+    in or ends within a step, all are computed too.
     """
 
     easy_fraction: float = 0.4
@@ -49,13 +49,18 @@ class _TwoLoops(TrajectorySampler):
         if self.refresh and self.evaluate == "all":
             raise UserError(f"refresh={self.refresh} is for evaluate=moving: leave it out")
 
-    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
-        inner = range(1, self.inner_steps)
-        share = 1 - easy_count(self.easy_fraction, num_patches) / num_patches
-        whole = sum(self._computes_all(number) for number in inner)
-        if not share and self.evaluate == "moving":
-            whole = 0  # nothing moves
-        return (1 + whole + (len(inner) - whole) * share) * (len(time_grid) - 1)
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        hard_count = num_patches - easy_count(self.easy_fraction, num_patches)
+        calls = []
+        for now, then in pairwise(time_grid):
+            calls.append(Call((now,)))
+            if not hard_count and self.evaluate == "moving":
+                continue  # nothing moves
+            inner = substeps(now, then, self.inner_steps)[1:-1]
+            for number, hard_now in enumerate(inner, 1):
+                share = 1.0 if self._computes_all(number) else hard_count / num_patches
+                calls.append(Call(_times(hard_count, num_patches, then, hard_now), share))
+        return calls
 
     def _computes_all(self, number: int) -> bool:
         """Whether inner evaluation 1, 2, … of a step computes all patches."""
@@ -93,9 +98,14 @@ def _time(
     run: Trajectory, easy: Bool[Tensor, "B N"], hard_count: int, easy_t: float, hard_t: float
 ) -> PatchTime:
     """Two times, or the one that occurs: guidance asks which do."""
-    if hard_count in (0, run.t.shape[1]):
-        return run.shared_time(hard_t if hard_count else easy_t)
-    return PatchTime.two_level(easy, easy_t, hard_t)
+    times = _times(hard_count, run.t.shape[1], easy_t, hard_t)
+    return run.shared_time(*times) if len(times) == 1 else PatchTime.two_level(easy, *times)
+
+
+def _times(hard_count: int, patches: int, easy_t: float, hard_t: float) -> tuple[float, ...]:
+    if hard_count in (0, patches):
+        return (hard_t if hard_count else easy_t,)
+    return (easy_t, hard_t)
 
 
 @dataclass(frozen=True)

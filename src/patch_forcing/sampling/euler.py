@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from patch_forcing.core.random import Generator
-from patch_forcing.sampling.trajectory import Trajectory, TrajectorySampler
+from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
 
 
 @dataclass(frozen=True)
@@ -19,5 +19,5 @@ class EulerSampler(TrajectorySampler):
             output = run.evaluate(k, run.shared_time(now))
             run.move(output.velocity, then)
 
-    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
-        return len(time_grid) - 1
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        return [Call((now,)) for now in time_grid[:-1]]

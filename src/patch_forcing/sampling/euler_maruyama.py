@@ -16,7 +16,7 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator
-from patch_forcing.sampling.trajectory import Trajectory, TrajectorySampler
+from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
 
 
 @dataclass(frozen=True)
@@ -52,5 +52,5 @@ class EulerMaruyamaSampler(TrajectorySampler):
             run.move(velocity - self.noise * (1 - now) * noise, then)
             run.stir((1 - now) * (2 * self.noise * (then - now)) ** 0.5, generator)
 
-    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
-        return len(time_grid) - 1
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        return [Call((now,)) for now in time_grid[:-1]]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.active import ActiveTokens, Memory, asked
@@ -20,7 +20,8 @@ class FieldOutput(NamedTuple):
     velocity: (B, C, H, W), guided. difficulty: (B, N), or None if the model predicts none.
     evaluations: what it cost, in network evaluations per image: an evaluation of some tokens counts
     by their share. unguided: (B, C, H, W), the bare conditional velocity; the same as `velocity`
-    without guidance. whole: all tokens were computed; if not, only theirs mean anything.
+    without guidance. whole: all tokens were computed; if not, only theirs mean anything. guided:
+    the patches that guidance changed; None: none.
     """
 
     velocity: Float[Tensor, "B C H W"]
@@ -28,6 +29,7 @@ class FieldOutput(NamedTuple):
     evaluations: float
     unguided: Float[Tensor, "B C H W"]
     whole: bool = True
+    guided: Bool[Tensor, "B N"] | None = None
 
 
 @runtime_checkable
@@ -118,4 +120,4 @@ class VelocityField:
             memory.after(t, tokens)
         hard = None if output.logvar is None else difficulty(output.logvar, self.patch_size)
         share = 1.0 if tokens is None else tokens.shape[1] / t.num_patches
-        return FieldOutput(output.velocity, hard, cost * share, unguided, tokens is None)
+        return FieldOutput(output.velocity, hard, cost * share, unguided, tokens is None, where)

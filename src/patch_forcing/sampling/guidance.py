@@ -1,5 +1,6 @@
 """Guidance: one prediction made out of two, patch by patch in time."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -52,12 +53,23 @@ class Guidance(Protocol):
 
 def guided_patches(guidance: Guidance, t: PatchTime) -> Bool[Tensor, "B N"] | None:
     """The patches whose time lies in the guidance interval, ends included; None if none does."""
-    low, high = map(np.float32, guidance.interval or (0.0, 1.0))
-    if t.known is not None and not any(low <= np.float32(time) <= high for time in t.known):
+    if t.known is not None and not is_guided(guidance, t.known):
         return None
+    low, high = _bounds(guidance)
     dense = t.to_dense()
     inside = (dense >= float(low)) & (dense <= float(high))
     return inside if t.known is not None or inside.any() else None
+
+
+def is_guided(guidance: Guidance, times: Iterable[float]) -> bool:
+    """Whether one of the times lies in the guidance interval, rounded to fp32 as times are."""
+    low, high = _bounds(guidance)
+    return any(low <= np.float32(time) <= high for time in times)
+
+
+def _bounds(guidance: Guidance) -> tuple[np.float32, np.float32]:
+    low, high = guidance.interval or (0.0, 1.0)
+    return np.float32(low), np.float32(high)
 
 
 def extrapolate(guidance: Guidance, pair: Pair, where: Bool[Tensor, "B 1 H W"]) -> ModelOutput:

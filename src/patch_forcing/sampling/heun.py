@@ -4,11 +4,12 @@ The second-order sampler of Karras et al. 2022 (arXiv 2206.00364, algorithm 1), 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 
 from patch_forcing.core.random import Generator
-from patch_forcing.sampling.trajectory import Trajectory, TrajectorySampler
+from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
 
 
 @dataclass(frozen=True)
@@ -32,5 +33,6 @@ class HeunSampler(TrajectorySampler):
                 slope = (slope + end.velocity.float()) / 2
             run.move(slope, then)
 
-    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
-        return 2 * (len(time_grid) - 1) - 1
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        both = [Call((t,)) for ends in pairwise(time_grid) for t in ends]
+        return both[:-1]

@@ -8,7 +8,7 @@ from patch_forcing.core.difficulty import check_fraction, easy_set
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.trajectory import Trajectory, TrajectorySampler
+from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
 
 PLAIN_UNTIL = 0.05
 """Up to this time nothing is known yet: plain steps."""
@@ -51,12 +51,21 @@ class LookAheadSampler(TrajectorySampler):
                 run.move(first.velocity, then)
                 continue
             easy = easy_set(hard, self.easy_fraction)
-            ahead = min(1.0, self.context_ratio * now)
+            ahead = self._ahead(now)
             push = first.unguided if self.unguided_context else first.velocity
             context = run.displaced(push, ahead, where=easy)
             second = run.evaluate(k, PatchTime.two_level(easy, ahead, now), context)
             run.move(first.velocity, then, where=easy)
             run.move(second.velocity, then, where=~easy)
 
-    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
-        return sum(1 if _is_plain(now) else 2 for now in time_grid[:-1])
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        calls = []
+        for now in time_grid[:-1]:
+            plain = _is_plain(now)
+            calls.append(Call((now,), guided=not (plain and self.unguided_context)))
+            if not plain:
+                calls.append(Call((self._ahead(now), now)))
+        return calls
+
+    def _ahead(self, now: float) -> float:
+        return min(1.0, self.context_ratio * now)

@@ -4,8 +4,9 @@ Methods that give components of a system step sizes of their own go back to Gear
 and Günther and Rentrop (1993); here a patch is a component, and its predicted difficulty chooses.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -17,8 +18,9 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import spread
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
+from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.grids import MOST, substeps
-from patch_forcing.sampling.trajectory import Moving, Trajectory, TrajectorySampler
+from patch_forcing.sampling.trajectory import Call, Moving, Trajectory, TrajectorySampler
 
 
 @dataclass(frozen=True)
@@ -72,54 +74,64 @@ class MultirateSampler(TrajectorySampler):
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
-        batch, patches = run.t.shape
-        due_counts = self._due_counts(patches)
+        patches = run.t.shape[1]
         memory = None
-        if self.evaluate == "moving" and len(due_counts) > 1:
+        if self.evaluate == "moving" and len(self._due_counts(patches)) > 1:
             memory = CarriedMemory() if self.context == "level" else Memory()
         history = _History(run, self.order)
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), memory=memory)
-            if self.rank == "random":
-                hardness = draw_uniform(generator, batch, patches, device=run.x.device)
-            elif len(self.rates) > 1:
-                hardness = run.difficulty(output)
-            else:
-                hardness = torch.zeros_like(run.t)
-            group = self._groups(hardness)
-            fine = substeps(now, then, self.rates[-1])
-            reached = [now] * len(self.rates)
-            for number, count in enumerate(due_counts):
-                if not count:
-                    continue
-                first_due = self._first_due(number)
-                due = group >= first_due
-                if number:
-                    time = replace(_group_time(group, reached), known=self._known(reached, patches))
-                    x = None
+            group = self._groups(self._hardness(run, output, generator))
+            for substep in self._substeps(now, then, patches):
+                due = group >= substep.first_due
+                if substep.number:
+                    moving = Moving(due, token_index(due, substep.patches))
                     if self.context == "level":
-                        time, x = run.shared_time(fine[number]), history.at(fine[number], due)
-                    moving = None
-                    if self.evaluate == "moving":
-                        moving = Moving(due, token_index(due, count))
-                    output = run.evaluate(k, time, x, memory=memory, moving=moving)
-                velocity = output.velocity.float()
-                targets = [
-                    fine[number + self.rates[-1] // rate] if g >= first_due else time_of_group
-                    for g, (rate, time_of_group) in enumerate(zip(self.rates, reached, strict=True))
-                ]
-                slope = history.slope(velocity, _group_time(group, targets), due)
-                for g in range(first_due, len(self.rates)):
-                    run.move(slope, targets[g], where=group == g)
-                reached = targets
+                        time, x = run.shared_time(substep.now), history.at(substep.now, due)
+                    else:
+                        known = self._known(substep.reached, patches)
+                        time, x = _group_time(group, substep.reached, known), None
+                    output = run.evaluate(
+                        k, time, x, memory=memory, moving=None if memory is None else moving
+                    )
+                slope = history.slope(output, _group_time(group, substep.goals), due)
+                for g in range(substep.first_due, len(self.rates)):
+                    run.move(slope, substep.goals[g], where=group == g)
 
-    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
-        counts = self._due_counts(num_patches)
-        if self.evaluate == "all":
-            each = float(sum(count > 0 for count in counts))
-        else:
-            each = sum(counts) / num_patches
-        return each * (len(time_grid) - 1)
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        calls = []
+        for now, then in pairwise(time_grid):
+            for substep in self._substeps(now, then, num_patches):
+                share = 1.0 if self.evaluate == "all" else substep.patches / num_patches
+                level = self.context == "level" or not substep.number
+                times = (substep.now,) if level else self._known(substep.reached, num_patches)
+                calls.append(Call(times, share))
+        return calls
+
+    def _hardness(
+        self, run: Trajectory, output: FieldOutput, generator: Generator
+    ) -> Float[Tensor, "B N"]:
+        if self.rank == "random":
+            return draw_uniform(generator, *run.t.shape, device=run.x.device)
+        if len(self.rates) > 1:
+            return run.difficulty(output)
+        return torch.zeros_like(run.t)
+
+    def _substeps(self, now: float, then: float, patches: int) -> list["_Substep"]:
+        """Those of one step at which patches are due; the first has all of them."""
+        fine = substeps(now, then, self.rates[-1])
+        reached, found = [now] * len(self.rates), []
+        for number, count in enumerate(self._due_counts(patches)):
+            if not count:
+                continue
+            first_due = self._first_due(number)
+            goals = [
+                fine[number + self.rates[-1] // rate] if g >= first_due else reached[g]
+                for g, rate in enumerate(self.rates)
+            ]
+            found.append(_Substep(number, fine[number], count, first_due, reached, goals))
+            reached = goals
+        return found
 
     def _first_due(self, number: int) -> int:
         """The easiest group that moves at substep 0, 1, … of the hardest; harder ones do too."""
@@ -156,22 +168,32 @@ class _History:
     """How each patch moves: from where and when, with what velocity, and how that changes.
 
     x(t) = x_s + h·v + ½·h²·a with h = t − t_s, and a from the patch's last two evaluations: zero in
-    its first step, and at first order.
+    its first step, and at first order. Where guidance sets in or ends between the two, velocities
+    jump, and a is the change of what they are without it.
     """
 
     def __init__(self, run: Trajectory, order: int):
         self._run, self._order = run, order
-        self._start, self._velocity = run.x, torch.zeros_like(run.x)
-        self._change = torch.zeros_like(run.x)
+        self._start = run.x
+        self._velocity = self._unguided = self._change = torch.zeros_like(run.x)
+        self._guided = torch.zeros_like(run.t, dtype=torch.bool)
         self._time = torch.full_like(run.t, torch.nan)
 
-    def slope(self, velocity: Tensor, goal: PatchTime, due: Bool[Tensor, "B N"]) -> Tensor:
+    def slope(self, output: FieldOutput, goal: PatchTime, due: Bool[Tensor, "B N"]) -> Tensor:
         """Mean velocity up to each patch's goal; the patches that are due start from here."""
-        where = self._spread(due)
+        where, velocity = self._spread(due), output.velocity.float()
         if self._order == 2:
+            unguided = output.unguided.float()
+            guided = torch.zeros_like(due) if output.guided is None else output.guided
+            change = torch.where(
+                self._spread(guided ^ self._guided),
+                unguided - self._unguided,
+                velocity - self._velocity,
+            )
             rate = (1 / (self._run.t - self._time)).nan_to_num(0, 0, 0)  # NaN in the first step
-            change = self._spread(rate) * (velocity - self._velocity)
-            self._change = torch.where(where, change, self._change)
+            self._change = torch.where(where, self._spread(rate) * change, self._change)
+            self._unguided = torch.where(where, unguided, self._unguided)
+            self._guided = torch.where(due, guided, self._guided)
         self._start = torch.where(where, self._run.x, self._start)
         self._velocity = torch.where(where, velocity, self._velocity)
         self._time = torch.where(due, self._run.t, self._time)
@@ -189,10 +211,27 @@ class _History:
         return spread(values, self._run.x.shape[-2:], self._run.field.patch_size)
 
 
-def _group_time(group: Int64[Tensor, "B N"], reached: list[float]) -> PatchTime:
+def _group_time(
+    group: Int64[Tensor, "B N"], reached: list[float], known: tuple[float, ...] | None = None
+) -> PatchTime:
     """The times of the groups, hardest first, as in a dual loop."""
     values = [torch.full((len(group),), t, device=group.device) for t in reversed(reached)]
-    return PatchTime(torch.stack(values, dim=1), len(reached) - 1 - group)
+    return PatchTime(torch.stack(values, dim=1), len(reached) - 1 - group, known)
+
+
+class _Substep(NamedTuple):
+    """Where some patches are due: so many, of the groups from `first_due` on.
+
+    number: of the hardest group's substeps in this step. now: the time it has reached; reached:
+    what each group has; goals: what each will have.
+    """
+
+    number: int
+    now: float
+    patches: int
+    first_due: int
+    reached: list[float]
+    goals: list[float]
 
 
 def _text(numbers: tuple[float, ...]) -> str:

@@ -8,6 +8,7 @@ from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
 from patch_forcing.sampling.euler import EulerSampler
 from patch_forcing.sampling.euler_maruyama import EulerMaruyamaSampler
 from patch_forcing.sampling.grids import MOST, uniform_grid
+from patch_forcing.sampling.guidance import Guidance, is_guided
 from patch_forcing.sampling.heun import HeunSampler
 from patch_forcing.sampling.look_ahead import LookAheadSampler
 from patch_forcing.sampling.multirate import MultirateSampler
@@ -28,22 +29,37 @@ class BudgetError(UserError):
     """Not even one step of a sampler fits."""
 
 
+def count_evaluations(
+    sampler: Sampler,
+    time_grid: list[float],
+    num_patches: int,
+    guidance: Guidance | None = None,
+) -> float:
+    """Network evaluations that a run takes for images of N patches: what its result says as nfe."""
+    total, remembered = 0.0, False
+    for call in sampler.plan(time_grid, num_patches):
+        guided = call.guided and guidance is not None and is_guided(guidance, call.times)
+        # what is remembered of waiting patches is of no use once guidance sets in or ends
+        share = call.share if guided == remembered else 1.0
+        remembered = guided
+        total += (2 if guided else 1) * share
+    return total
+
+
 def steps_within(
     sampler: Sampler,
     budget: float,
     num_patches: int,
-    cost: int = 1,
+    guidance: Guidance | None = None,
     make_grid: Callable[[int], list[float]] = uniform_grid,
 ) -> int:
-    """The most steps whose evaluations stay within `budget`.
+    """The most steps whose network evaluations stay within `budget`.
 
-    num_patches: N of the images.
-    cost: network evaluations of one call of the field: 2 under guidance.
-    Raises BudgetError if not even one step fits.
+    num_patches: N of the images. Raises BudgetError if not even one step fits.
     """
 
     def needed(steps: int) -> float:
-        return cost * sampler.count_evaluations(make_grid(steps), num_patches)
+        return count_evaluations(sampler, make_grid(steps), num_patches, guidance)
 
     if not budget <= MOST:
         raise UserError(f"{budget} evaluations: choose up to {MOST}")

@@ -103,9 +103,21 @@ class Sampler(Protocol):
         """
         ...
 
-    def count_evaluations(self, time_grid: list[float], num_patches: int) -> float:
-        """Evaluations of the field on this grid, for images of N patches."""
+    def plan(self, time_grid: list[float], num_patches: int) -> list["Call"]:
+        """The evaluations that a run on this grid takes, in order, for images of N patches."""
         ...
+
+
+class Call(NamedTuple):
+    """An evaluation that is to come.
+
+    times: all that patches are at. share: of the patches that are computed; more where guidance
+    sets in or ends since the last whole evaluation. guided: not the bare conditional velocity.
+    """
+
+    times: tuple[float, ...]
+    share: float = 1.0
+    guided: bool = True
 
 
 class Step(NamedTuple):
@@ -131,10 +143,16 @@ def _merge(
     hard = new.difficulty
     if hard is not None and before.difficulty is not None:
         hard = torch.where(where, hard, before.difficulty)
+    guided = new.guided
+    if guided is not None or before.guided is not None:
+        none = torch.zeros_like(where)
+        now, then = (none if mask is None else mask for mask in (guided, before.guided))
+        guided = torch.where(where, now, then)
     return new._replace(
         velocity=torch.where(pixels, new.velocity, before.velocity),
         unguided=torch.where(pixels, new.unguided, before.unguided),
         difficulty=hard,
+        guided=guided,
     )
 
 
