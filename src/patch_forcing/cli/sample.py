@@ -22,7 +22,8 @@ class Options:
     """A bundled name, a run folder, a model folder or a Hub id."""
     labels: str | None = None
     """Class numbers or names, such as 3,7 or 0-9: one for all seeds, or one for each; none:
-    unconditional."""
+    unconditional. A comma belongs to a name where a class is called so; spaces at a name's ends may
+    be left out."""
     sampler: str = "dual-loop"
     """euler, heun, euler-maruyama, random-order, dual-loop, look-ahead, multirate; with options:
     dual-loop:easy_fraction=0.5"""
@@ -92,10 +93,25 @@ def sample(args: Sequence[str]) -> None:
 
 
 def _labels(text: str, names: Sequence[str]) -> list[int | str]:
-    """Class names as they are, numbers and ranges; a number that is a name is that class."""
+    """Class names, numbers and ranges; a number that is a name is that class.
+
+    From the left, the longest run of parts between commas that is a class's name is that class; a
+    name as it is written comes before one that differs in spaces at its ends.
+    """
+    known = {name.strip(): name for name in reversed(names)} | {name: name for name in names}
+    longest = 1 + max((name.count(",") for name in names), default=0)
     labels: list[int | str] = []
-    for part in text.split(","):
-        name = part.strip()
-        number = name not in names and re.fullmatch(r"\d+(-\d+)?", name)
-        labels += parse_numbers("--labels", name) if number else [name]
+    parts, start = text.split(","), 0
+    while start < len(parts):
+        for stop in range(min(start + longest, len(parts)), start, -1):
+            written = ",".join(parts[start:stop])
+            name = known.get(written, known.get(written.strip()))
+            if name is not None:
+                labels.append(name)
+                break
+        else:  # `stop` is start + 1
+            name = parts[start].strip()
+            number = re.fullmatch(r"\d+(-\d+)?", name)
+            labels += parse_numbers("--labels", name) if number else [name]
+        start = stop
     return labels
