@@ -80,6 +80,22 @@ def test_a_class_may_be_a_link_to_a_folder(tmp_path):
     assert find_images(tmp_path / "data").names == ("cat/1.png",)
 
 
+@pytest.mark.parametrize("place", ["", "cat/"])
+@pytest.mark.parametrize("target", ["loop", "other", ".", "..", "../..", "{root}"])
+@pytest.mark.parametrize("below", ["", "cat/"])
+def test_a_link_that_goes_round_in_a_circle_is_left_aside(tmp_path, below, place, target):
+    root = touch(tmp_path / "data", f"{below}1.png", "cat/notes.txt")
+    (root / place / "loop").symlink_to(target.format(root=root))
+    (root / place / "other").symlink_to("loop")
+    assert find_images(root).names == (f"{below}1.png",)
+
+
+def test_a_link_that_cannot_be_followed_is_named(tmp_path):
+    (touch(tmp_path / "data", "cat/1.png") / "owl").symlink_to("x" * 300)
+    with pytest.raises(pf.UserError, match=r"data/owl cannot be read \(.* long\): allow"):
+        find_images(tmp_path / "data")
+
+
 @given(st.permutations("abBA 1_é"))
 def test_the_order_is_not_the_file_systems(names):
     class Entry:

@@ -3,6 +3,7 @@
 Either all lie in the folder itself, or all lie in subfolders, one for each class; nothing deeper.
 """
 
+import errno
 import hashlib
 import os
 from collections import Counter
@@ -62,8 +63,9 @@ class Layout:
 def find_images(root: Path) -> Layout:
     """The images of a folder, in an order that does not depend on the file system.
 
-    A name with an image's ending is one, whatever lies there; hidden files and other endings are
-    left aside. Raises UserError saying what was found if it is not arranged as said above.
+    A name with an image's ending is one, whatever lies there; hidden files, other endings and links
+    that go round in a circle are left aside. Raises UserError saying what was found if it is not
+    arranged as said above.
     """
     if not root.is_dir():
         what = "is a file: give the folder" if root.exists() else "is not there: give a folder"
@@ -103,13 +105,26 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
     try:
         with os.scandir(folder) as entries:
             seen = [entry for entry in entries if not entry.name.startswith(".")]
+        images = sorted(entry.name for entry in seen if _is_image(entry.name))
+        others = sorted(e.name for e in seen if not _is_image(e.name) and _leads_down(e, folder))
     except OSError as error:
+        place = error.filename or folder  # or a link in it
         raise UserError(
-            f"{folder} cannot be read ({error.strerror}): allow it, or give another folder"
+            f"{place} cannot be read ({error.strerror}): allow it, or give another folder"
         ) from None
-    images = sorted(entry.name for entry in seen if _is_image(entry.name))
-    others = sorted(e.name for e in seen if not _is_image(e.name) and e.is_dir())
     return images, others
+
+
+def _leads_down(entry: os.DirEntry[str], folder: Path) -> bool:
+    """Whether it is a folder, and no link back to `folder` or to one around it."""
+    try:
+        if not entry.is_dir():
+            return False
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link to itself
+            raise
+        return False
+    return not entry.is_symlink() or not folder.resolve().is_relative_to(Path(entry).resolve())
 
 
 def _is_image(name: str) -> bool:
