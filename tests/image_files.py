@@ -1,12 +1,16 @@
 """Image files, sound, odd and damaged, made here from a seed."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from patch_forcing.data import images
 
 
 def noise(height: int = 20, width: int = 24, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -60,3 +64,35 @@ def photos(root: Path, classes: dict[str, int], size: tuple[int, int] = (20, 24)
             (root / name / f"{i:03d}.png").write_bytes(encoded(noise(*size, seed=number)))
             number += 1
     return root
+
+
+def fail(
+    monkeypatch: pytest.MonkeyPatch, number: int, times: int, after: int | None = None
+) -> list[Path]:
+    """From now on each file fails `times` times, as on a bad disk or server, without a long wait.
+
+    number: the system's error. after: bytes read before; None: it cannot be opened. Gives the list
+    of failures so far.
+    """
+    open_file, failed = Path.open, []
+
+    class Failing(io.FileIO):
+        def readinto(self, buffer):
+            if self.tell() >= after:
+                raise OSError(number, os.strerror(number))
+            return super().readinto(buffer)
+
+        def readall(self):
+            raise OSError(number, os.strerror(number))
+
+    def opened(file: Path, *how, **more):
+        if file.suffix not in images.ENDINGS or failed.count(file) >= times:
+            return open_file(file, *how, **more)
+        failed.append(file)
+        if after is None:
+            raise OSError(number, os.strerror(number), str(file))
+        return io.BufferedReader(Failing(file), 64)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(images, "WAITS", (0.001,) * len(images.WAITS))
+    return failed

@@ -1,5 +1,6 @@
 """Batches of a folder: functions of (seed, step) alone, bad samples replaced."""
 
+import errno
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from image_files import encoded, noise, photos
+from image_files import encoded, fail, noise, photos
 from patch_forcing.data import folders, reader
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData, sample_ids
 from patch_forcing.data.folders import FolderImages, FolderSource
@@ -145,6 +146,26 @@ def test_what_is_read_ahead_is_named_with_its_own_step(spoilt):
         seen |= named
     assert seen == spoilt_paths
     assert data.bad_samples() == []
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_an_error_that_passes_changes_nothing_and_names_nothing(spoilt, monkeypatch, memory):
+    untroubled = opened(spoilt)
+    expected = [untroubled.batch(step, 10, seed=0) for step in range(5)]
+    troubled = opened(spoilt, memory)
+    fails = fail(monkeypatch, errno.EIO, times=2)
+    assert all(same(troubled.batch(step, 10, seed=0), expected[step]) for step in range(5))
+    assert set(Counter(fails).values()) == {2}
+    assert troubled.bad_samples() == untroubled.bad_samples()
+
+
+def test_a_disk_that_fails_altogether_ends_in_an_error(spoilt, monkeypatch):
+    data = opened(spoilt)
+    with monkeypatch.context() as patch:
+        fails = fail(patch, errno.EIO, times=4)
+        with pytest.raises(pf.UserError, match=r"\.png: Input/output error, as with the 9 before"):
+            data.batch(0, 1, seed=0)
+    assert len(set(fails)) == 10
 
 
 def test_of_one_good_image_a_whole_batch_is_made(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from patch_forcing.data.images import BadImageError, drawn, reading
+from patch_forcing.data.images import BadImageError, read_whole
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import THREADS
 
@@ -22,7 +22,6 @@ def check_images(layout: Layout) -> Iterator[tuple[int, int] | str]:
 
 def _checked(layout: Layout, number: int) -> tuple[int, int] | str:
     try:
-        with reading(layout.file(number)) as image:
-            return drawn(image, channels=3).size
+        return read_whole(layout.file(number))
     except BadImageError as error:
         return str(error)

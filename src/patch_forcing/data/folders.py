@@ -25,6 +25,8 @@ MULTIPLE, LEAST, MOST = 4, 8, 64
 takes a GPU and hours, which is the user's to ask for."""
 PATIENCE = 1000
 """Bad samples in a row."""
+FAILURES = 10
+"""Samples in a row that the system cannot read: then it is the disk or the server that is bad."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class FolderImages:
         A bad one is named when its own turn comes, not when it was tried in another's place: so
         the share of bad ones among those whose turn came is that of all.
         """
+        failures = 0
         for candidate in self._candidates(seed, number, epoch):
             try:
                 return candidate, self._reader(candidate)
@@ -169,6 +172,12 @@ class FolderImages:
                 if candidate == number and number not in self._known:
                     self._known.add(number)
                     self._news.append(bad)
+                failures += error.may_pass
+                if failures == FAILURES:
+                    raise UserError(
+                        f"{bad.path}: {bad.reason}, as with the {FAILURES - 1} before: mend the "
+                        "disk or the connection and start the same command again"
+                    ) from None
         raise UserError(
             f"{min(PATIENCE, self.num_samples)} images in a row cannot be read, such as "
             f"{bad.path}: {bad.reason}: check the folder with patch-forcing data {self.layout.root}"

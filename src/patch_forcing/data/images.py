@@ -4,12 +4,15 @@ Nothing is guessed: a file is read to its end or it is bad. What an image is dra
 on a page; colour profiles are not applied, as is usual in the field.
 """
 
+import errno
 import math
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, ParamSpec, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -23,6 +26,10 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 LONGEST = 4
 """Beyond this aspect ratio only the middle is looked at: a row of pixels enlarged fills memory."""
 Fit = Literal["crop", "pad"]
+WAITS = (0.1, 0.3, 1.0)
+"""Seconds before each further try at a file that the system failed to read."""
+_LASTING = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors that would be the same a moment later; any other, such as a server's, may pass."""
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,12 +40,38 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+P, T = ParamSpec("P"), TypeVar("T")
 
 
 class BadImageError(Exception):
-    """A file that is no image, or not all of one; says why in a few words, without its name."""
+    """A file that is no image, or not all of one; says why in a few words, without its name.
+
+    may_pass: the system could not read it, which need not be the file's fault.
+    """
+
+    def __init__(self, reason: str, may_pass: bool = False):
+        super().__init__(reason)
+        self.may_pass = may_pass
 
 
+def patient(read: Callable[P, T]) -> Callable[P, T]:
+    """`read`, tried again after each of WAITS while it fails in a way that may pass."""
+
+    @wraps(read)
+    def reads(*args: P.args, **kwargs: P.kwargs) -> T:
+        for seconds in WAITS:
+            try:
+                return read(*args, **kwargs)
+            except BadImageError as error:
+                if not error.may_pass:
+                    raise
+            time.sleep(seconds)
+        return read(*args, **kwargs)
+
+    return reads
+
+
+@patient
 def read_image(file: Path, size: int, channels: int, fit: Fit) -> UInt8[np.ndarray, "C S S"]:
     """The file's (first) image, upright, as `size`×`size` pixels of 1 or 3 channels.
 
@@ -50,10 +83,18 @@ def read_image(file: Path, size: int, channels: int, fit: Fit) -> UInt8[np.ndarr
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
 
+@patient
 def read_header(file: Path) -> tuple[tuple[int, int], bool]:
     """Width and height, and whether it is grey, from the header. Raises BadImageError."""
     with reading(file) as image:
         return image.size, image.mode in GREY_MODES
+
+
+@patient
+def read_whole(file: Path) -> tuple[int, int]:
+    """Width and height as drawn. Raises BadImageError if it cannot be read to its end."""
+    with reading(file) as image:
+        return drawn(image, channels=3).size
 
 
 @contextmanager
@@ -65,7 +106,7 @@ def reading(file: Path) -> Iterator[Image.Image]:
     except (BadImageError, MemoryError):  # no memory is no fault of the image
         raise
     except Exception as error:  # on damaged files Pillow raises almost anything, SyntaxError too
-        raise BadImageError(_why(error)) from None
+        raise BadImageError(_why(error), _may_pass(error)) from None
 
 
 def drawn(image: Image.Image, channels: int) -> Image.Image:
@@ -161,6 +202,12 @@ def _sixteen_bits(image: Image.Image) -> Image.Image:
     if wide.min() < 0 or wide.max() > 65535:
         raise BadImageError("pixels of more than 16 bits: save it with 8 or 16 bits")
     return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the system failed, not Pillow, whose errors have no number."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number is not None and number not in _LASTING
 
 
 def _why(error: Exception) -> str:
