@@ -134,6 +134,20 @@ def test_bad_samples_are_replaced_by_good_ones_and_named_once(spoilt):
     assert len(+stood_in) > 9  # not always the same ones
 
 
+def test_each_good_image_stands_in_as_often_as_another(tmp_path):
+    """Though all bad ones lie before one of them."""
+    root = photos(tmp_path, {"bad": 30, "good": 10})
+    for file in (root / "bad").iterdir():
+        file.write_bytes(b"")
+    data = opened(root, flip=False)
+    shown = torch.cat([data.batch(epoch, 40, seed=0).x_1 for epoch in range(20)])
+    good = torch.stack([as_numbers(file) for file in sorted((root / "good").iterdir())])
+    times = (shown[:, None] == good).flatten(2).all(2).sum(0)
+    assert times.sum() == 20 * 40
+    # its own 20, and a tenth of 600, whose standard deviation is 7.3
+    assert (times - 80).abs().max() < 4 * 7.3
+
+
 def test_what_is_read_ahead_is_named_with_its_own_step(spoilt):
     data, seen = opened(spoilt), set()
     spoilt_paths = {str(spoilt / name) for name in SPOILT}
@@ -163,7 +177,7 @@ def test_a_disk_that_fails_altogether_ends_in_an_error(spoilt, monkeypatch):
     data = opened(spoilt)
     with monkeypatch.context() as patch:
         fails = fail(patch, errno.EIO, times=4)
-        with pytest.raises(pf.UserError, match=r"\.png: Input/output error, as with the 9 before"):
+        with pytest.raises(pf.UserError, match=r"\.png: Input/output error, as with 9 others"):
             data.batch(0, 1, seed=0)
     assert len(set(fails)) == 10
 

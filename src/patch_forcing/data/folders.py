@@ -175,7 +175,7 @@ class FolderImages:
                 failures += error.may_pass
                 if failures == FAILURES:
                     raise UserError(
-                        f"{bad.path}: {bad.reason}, as with the {FAILURES - 1} before: mend the "
+                        f"{bad.path}: {bad.reason}, as with {FAILURES - 1} others: mend the "
                         "disk or the connection and start the same command again"
                     ) from None
         raise UserError(
@@ -184,8 +184,12 @@ class FolderImages:
         )
 
     def _candidates(self, seed: int, number: int, epoch: int) -> Iterator[int]:
+        """The sample, then others, each drawn from all: no good one is likelier than another."""
         yield number
-        draw = CountedGenerator(seed, [number], epoch).fork("replacement").uniform()
-        start = int(draw.double() * self.num_samples)
-        for tried in range(min(PATIENCE, self.num_samples)):
-            yield (start + tried) % self.num_samples
+        tried = {number}
+        draws = CountedGenerator(seed, [number], epoch).fork("replacement")
+        while len(tried) < min(PATIENCE, self.num_samples):
+            candidate = int(draws.uniform().double() * self.num_samples)
+            if candidate not in tried:
+                tried.add(candidate)
+                yield candidate
