@@ -117,6 +117,15 @@ def write_atlas(out: Path) -> Path:
     return out
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file below a folder."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
 def tiny_atlas(*tiles: Sequence[int] | np.ndarray) -> Atlas:
     """An atlas in memory: of whole RGBA colours or pictures, else of four shapes in two classes."""
     if not tiles:

@@ -1,11 +1,9 @@
 """Every file is read right or is bad with a reason; squares are what an independent way gives."""
 
-import errno
 import os
 import socket
 import warnings
 import zlib
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,16 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from image_files import chunk, encoded, fail, jpeg_of_size, noise, png, smooth
-from patch_forcing.data.images import (
-    BadImageError,
-    drawn,
-    fitted,
-    read_header,
-    read_image,
-    read_whole,
-    reading,
-)
+from image_files import chunk, encoded, jpeg_of_size, noise, png, smooth
+from patch_forcing.data.images import BadImageError, drawn, fitted, read_header, read_image, reading
 
 COLOURS, NOISE = smooth(), noise()
 PNG, JPEG = encoded(NOISE), encoded(NOISE, "JPEG", quality=90)
@@ -136,40 +126,6 @@ def test_a_file_that_may_not_be_read_is_bad(tmp_path, monkeypatch):
         monkeypatch.setattr(type(file), "open", refuse)
     with pytest.raises(BadImageError, match=r"^Permission denied$"):
         read_image(file, 16, 3, "crop")
-
-
-READS = [partial(read_image, size=16, channels=3, fit="crop"), read_header, read_whole]
-
-
-@pytest.mark.parametrize("read", READS)
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
-def test_an_error_that_passes_is_waited_for(tmp_path, monkeypatch, read, number):
-    file = tmp_path / "x.png"
-    file.write_bytes(PNG)
-    expected, fails = read(file), fail(monkeypatch, number, times=3)
-    np.testing.assert_equal(read(file), expected)
-    assert len(fails) == 3
-
-
-@pytest.mark.parametrize("data", [PNG, JPEG, PROGRESSIVE, WEBP, GIF, BMP, TIFF])
-@pytest.mark.parametrize("share", [0, 0.6])
-def test_also_if_it_comes_while_the_file_is_read(tmp_path, monkeypatch, data, share):
-    file = tmp_path / "x.png"
-    file.write_bytes(data)
-    expected = read_image(file, 16, 3, "crop")
-    fails = fail(monkeypatch, errno.EIO, times=2, after=int(share * len(data)))
-    assert np.array_equal(read_image(file, 16, 3, "crop"), expected)
-    assert len(fails) == 2
-
-
-@pytest.mark.parametrize("read", READS)
-@pytest.mark.parametrize(("number", "tries"), [(errno.EIO, 4), (errno.EACCES, 1)])
-def test_an_error_that_stays_makes_a_file_bad(tmp_path, monkeypatch, read, number, tries):
-    (tmp_path / "x.png").write_bytes(PNG)
-    fails = fail(monkeypatch, number, times=9)
-    with pytest.raises(BadImageError, match=rf"^{os.strerror(number)}$"):
-        read(tmp_path / "x.png")
-    assert len(fails) == tries
 
 
 def pixels(data, tmp_path, channels=3, name="x.png"):
