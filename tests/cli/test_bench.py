@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import patch_forcing as pf
 from exact import tiny_dit
@@ -60,6 +62,19 @@ def test_a_fitted_grid_is_written_with_the_model_and_used(tmp_path, capsys, monk
     quantiles = pf.load_model("fitted").sampling_info.time_quantiles
     result = pf.load("fitted")([3], [0], sampler="euler", num_steps=32)
     assert result.time_grid == pytest.approx(quantiles)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_fitted_grid_leaves_the_weights_as_they_are_stored(tmp_path, dtype):
+    stored, fitted = tmp_path / "stored", tmp_path / "fitted"
+    tiny_dit().to(dtype).save(stored)
+    run(["bench", "grid", str(stored), "--images", "2", "--steps", "8", "--out", str(fitted)])
+    weights = [folder / "model.safetensors" for folder in (stored, fitted)]
+    assert {tensor.dtype for tensor in load_file(weights[1]).values()} == {dtype}
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    run(["bench", "grid", str(stored), "--images", "2", "--steps", "8", "--out", str(stored)])
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert pf.load_model(stored).sampling_info == pf.load_model(fitted).sampling_info
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Options:
     seed: int = 0
     """Seed of the first image; the others count on."""
     out: Path | None = None
-    """Model folder to write, weights and grid; may be MODEL itself. None: print only."""
+    """Model folder to write, weights as stored and grid; may be MODEL itself. None: print only."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
 
@@ -45,7 +45,7 @@ def grid(args: Sequence[str]) -> None:
     if options.out is not None:
         check_out("--out", options.out)
     from patch_forcing.models.config import SamplingInfo
-    from patch_forcing.models.folder import check_target
+    from patch_forcing.models.folder import check_target, read_folder, save_folder
     from patch_forcing.runs.fit import fit_time_grid
     from patch_forcing.runs.pipeline import load
 
@@ -60,6 +60,6 @@ def grid(args: Sequence[str]) -> None:
     if options.out is None:
         print("next: the same with --out FOLDER, a model that uses it by default")
         return
-    pipe.model.sampling_info = SamplingInfo(quantiles)
-    pipe.model.save(options.out)
+    stored = read_folder(pipe.folder)  # not pipe.model, whose weights are fp32 whatever is stored
+    save_folder(options.out, stored._replace(sampling_info=SamplingInfo(quantiles)))
     print(f"written: {options.out}, which now samples on this grid unless told otherwise")
