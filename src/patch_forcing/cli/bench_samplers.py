@@ -1,9 +1,7 @@
 """`patch-forcing bench samplers MODEL`."""
 
-import json
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,12 +52,11 @@ def samplers(args: Sequence[str]) -> None:
         raise UserError(f"--images {options.images} is out of range: choose 2 to 1000000")
     from patch_forcing.core.registry import build
     from patch_forcing.evaluation.emoji import load_emoji_features
-    from patch_forcing.io.atomic import write_atomic
-    from patch_forcing.io.provenance import commit, hardware, versions
     from patch_forcing.runs.front import Point, Question, front
+    from patch_forcing.runs.front_report import draw_report, table_head, table_row, write_report
     from patch_forcing.runs.pipeline import load
     from patch_forcing.sampling.samplers import SAMPLERS
-    from patch_forcing.views.charts import can_draw, line_charts
+    from patch_forcing.views.charts import can_draw
 
     names = [name.strip() for name in options.samplers.split(";") if name.strip()]
     for name in names:
@@ -68,7 +65,8 @@ def samplers(args: Sequence[str]) -> None:
             raise UserError(f"--samplers: {name} is there twice: name it once")
     if not names:
         raise UserError(f"--samplers {options.samplers!r}: name at least one, such as euler")
-    check_file("--out", options.out.with_suffix(".png"), ".png")
+    chart = options.out.with_suffix(".png")
+    check_file("--out", chart, ".png")
     device = parse_device(options.device)
     pipe = load(options.model, device)
     features = load_emoji_features(device=device)
@@ -87,43 +85,18 @@ def samplers(args: Sequence[str]) -> None:
     points: list[Point] = []
     for point in front(pipe, names, question):
         if not points:
-            head = f"{'':40}{'NFE':>8}{'ms/image':>10}{'error':>8}"
-            print(head + f"{'FD':>9}{'read':>8}" * wanted)
-        line = f"{point.sampler:40}{point.nfe:8.4g}{1e3 * point.seconds / options.images:10.2f}"
-        line += f"{point.error:8.2f}"
-        if point.fd is not None and point.accuracy is not None:
-            line += f"{point.fd:9.2f}{point.accuracy:8.1%}"
-        print(line, flush=True)
+            print(table_head(question))
+        print(table_row(point, question), flush=True)
         points.append(point)
     if not points:
         raise UserError(f"--nfe {options.nfe}: no budget buys a step of any of these: give more")
-    report = {
-        "model": pipe.name,
-        "model_hash": pipe.hash,
-        "images": options.images,
-        "grid": options.grid,
-        "guidance": options.guidance,
-        "guidance_interval": options.guidance_interval,
-        "points": [asdict(point) for point in points],
-        "hardware": hardware(device),
-        "versions": versions(),
-        "commit": commit(),
-    }
-    write_atomic(options.out, json.dumps(report, indent=1) + "\n")
+    write_report(points, question, pipe, device, options.out)
     print("\nerror: RMS of pixels (0 to 255) against the same seeds in many more steps")
     print(f"written: {options.out}")
     if not can_draw():
         print('no chart, which needs matplotlib: pip install "patch-forcing[bench]"')
         return
-    quality = "Fréchet distance" if wanted else "error"
-    curves: list[dict[str, list[tuple[float, float]]]] = [defaultdict(list), defaultdict(list)]
-    for point in points:
-        value = point.error if point.fd is None else point.fd
-        curves[0][point.sampler].append((point.nfe, value))
-        curves[1][point.sampler].append((1e3 * point.seconds / options.images, value))
-    panels = list(zip(("network evaluations", "ms per image"), curves, strict=True))
-    chart = options.out.with_suffix(".png")
-    line_charts(panels, quality, chart)
+    draw_report(points, question, chart)
     print(f"         {chart}")
 
 
