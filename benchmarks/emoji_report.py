@@ -14,14 +14,17 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from emoji_claims import SIT, main_timesteps
+from emoji_claims import AB2, BUDGETS, FRONT_BUDGETS, GUIDED_SCALE, SIT, main_timesteps
 from emoji_measure import Row
 from emoji_tables import (
     GEOMETRY,
     NAMES,
     Rows,
+    described,
     difficulty_table,
+    front_table,
     guidance_table,
+    kind,
     moving_table,
     samplers_table,
     timesteps_table,
@@ -52,6 +55,18 @@ def chart_samplers(rows: Rows, axes: plt.Axes, size: str) -> None:
     for entry in record:
         if entry["timesteps"] in (SIT, main) and ":" not in entry["sampler"]:
             curves[entry["timesteps"], entry["sampler"]].append(entry)
+    if len({entry["budget"] for entry in record}) == 1:
+        bars = [(sampler, curve[0]["fd"]) for (_, sampler), curve in reversed(curves.items())]
+        axes.barh(
+            [sampler for sampler, _ in bars],
+            [statistics.mean(fd) for _, fd in bars],
+            color=[COLOURS[sampler] for sampler, _ in bars],
+        )
+        for sampler, fd in bars:
+            axes.plot(fd, [sampler] * len(fd), "k.", markersize=4)
+        axes.set(xlabel=f"Fréchet distance, {record[0]['budget']} evaluations")
+        axes.set_title(f"{GEOMETRY[size]}; {NAMES[main]}")
+        return
     for (timesteps, sampler), entries in curves.items():
         axes.errorbar(
             [entry["nfe"] for entry in entries],
@@ -126,6 +141,34 @@ def chart_moving(rows: Rows, axes: plt.Axes, size: str) -> None:
     axes.legend()
 
 
+def chart_front(rows: Rows, axes: list[plt.Axes], size: str) -> None:
+    """Distance against evaluations, left without guidance, right with it."""
+    _, record = front_table(rows, size)
+    for place, guided in zip(axes, (False, True), strict=True):
+        curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for entry in record:
+            noise = "random" in entry["sampler"] or "context_ratio" in entry["sampler"]
+            if (entry["guidance"] != 1) == guided and not noise:
+                curves[entry["sampler"], entry["grid"]].append(entry)
+        for (sampler, grid), entries in curves.items():
+            entries.sort(key=lambda entry: entry["nfe"])
+            place.plot(
+                [entry["nfe"] for entry in entries],
+                [entry["fd"] for entry in entries],
+                color="black" if sampler == AB2 else COLOURS[kind(sampler)],
+                linestyle="--" if "0.8" in sampler else "-",
+                marker={"uniform": "o", "fitted": "*"}.get(grid, "s"),
+                label=f"{described(sampler)}, {grid.partition(':')[0]}",
+            )
+        place.set(xscale="log", xlabel="network evaluations", ylabel="Fréchet distance")
+        place.set_ylim(0, 110)
+        ticks = sorted({*FRONT_BUDGETS, *BUDGETS})
+        place.set_xticks(ticks, map(str, ticks))
+        place.minorticks_off()
+        place.set_title(GEOMETRY[size] + (f", guided {GUIDED_SCALE:g}×" if guided else ""))
+        place.legend(fontsize=8)
+
+
 def chart_guidance(rows: Rows, axes: plt.Axes, size: str) -> None:
     """Distance against scale; dashed inside the interval only."""
     _, found = guidance_table(rows, size)
@@ -155,6 +198,7 @@ Builder = Callable[[Rows, str], tuple[str, list[Row]]]
 TABLES: dict[str, tuple[str, Builder]] = {
     "timesteps": ("Training timesteps, Euler, 50 evaluations", timesteps_table),
     "samplers": ("Samplers at equal evaluations", samplers_table),
+    "front": ("What few evaluations reach", front_table),
     "moving": ("Computing the moving patches alone", moving_table),
     "difficulty": ("Predicted difficulty against true squared error", difficulty_table),
     "guidance": ("Guidance, 50 evaluations in all; FD and accuracy", guidance_table),
@@ -164,12 +208,13 @@ TABLES: dict[str, tuple[str, Builder]] = {
 def draw(name: str, rows: Rows, path: Path) -> None:
     """One chart a table, of the sizes that it has results for."""
     sizes = [size for size in rows.sizes() if TABLES[name][1](rows, size)[1]]
-    if name == "difficulty":
+    if name in ("difficulty", "front"):
+        columns, chart_line = (3, chart_difficulty) if name == "difficulty" else (2, chart_front)
         figure, axes = plt.subplots(
-            len(sizes), 3, figsize=(14, 4.2 * len(sizes)), squeeze=False, layout="constrained"
+            len(sizes), columns, figsize=(14, 4.2 * len(sizes)), squeeze=False, layout="constrained"
         )
         for line, size in zip(axes, sizes, strict=True):
-            chart_difficulty(rows, list(line), size)
+            chart_line(rows, list(line), size)
     else:
         chart = {
             "timesteps": chart_timesteps,
@@ -177,11 +222,15 @@ def draw(name: str, rows: Rows, path: Path) -> None:
             "guidance": chart_guidance,
             "moving": chart_moving,
         }[name]
+        columns = min(2, len(sizes))
+        lines = -(-len(sizes) // columns)
         figure, axes = plt.subplots(
-            1, len(sizes), figsize=(6.5 * len(sizes), 4.5), squeeze=False, layout="constrained"
+            lines, columns, figsize=(7 * columns, 4.5 * lines), squeeze=False, layout="constrained"
         )
-        for place, size in zip(axes[0], sizes, strict=True):
+        for place, size in zip(axes.flat, sizes, strict=False):
             chart(rows, place, size)
+        for place in axes.flat[len(sizes) :]:
+            place.axis("off")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -6,9 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from emoji_claims import (
+    AB2,
     BUDGETS,
+    FRONT,
+    FRONT_BUDGETS,
     GRID,
     GROUPED,
+    GUIDED_INTERVAL,
+    GUIDED_SCALE,
     LONG,
     LTG,
     MOVING,
@@ -104,8 +109,6 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     """Claim 1: what each training distribution reaches with Euler 50."""
     lines, record = [], []
     base = rows.sampled(size, SIT, "euler", 50)
-    if not base:
-        return "", []  # one model alone compares nothing
     for timesteps, name in NAMES.items():
         found = rows.sampled(size, timesteps, "euler", 50)
         if not found:
@@ -113,7 +116,7 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         columns = {key: [row[key] for row in found] for key in ("fd", "precision", "recall")}
         accuracy = [100 * row["accuracy"] for row in found]
         change = ""
-        if timesteps != SIT:
+        if base and timesteps != SIT:
             ratio = statistics.mean(columns["fd"]) / statistics.mean(r["fd"] for r in base)
             change = f"{100 * (ratio - 1):+.0f}%"
         lines.append(
@@ -128,6 +131,8 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
             ]
         )
         record.append({"size": size, "timesteps": timesteps, **columns, "accuracy": accuracy})
+    if len(record) < 2:
+        return "", []  # one model alone compares nothing
     header = ["training timesteps", "FD", "against SiT", "accuracy", "precision", "recall", "seeds"]
     return table(header, lines), record
 
@@ -152,12 +157,48 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                     what = {"size": size, "timesteps": timesteps, "sampler": spec, "budget": nfe}
                     record.append({**what, "nfe": found[0]["nfe"], "fd": values})
             if any(cells):
-                setting = spec.partition(":")[2].replace(",", ", ").replace("=", " ")
-                note = f" ({setting.replace('_', ' ')})" if setting else ""
-                note += ", chosen" if spec in best else ""
-                lines.append([NAMES[timesteps], kind(spec) + note, *cells])
+                note = ", chosen" if spec in best else ""
+                lines.append([NAMES[timesteps], described(spec) + note, *cells])
     header = [f"FD, {n} NFE (against euler)" for n in BUDGETS]
     return table(["trained with", "sampler", *header], lines), record
+
+
+def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
+    """What few evaluations reach, beside the paper's samplers and Euler with many."""
+    lines, record = [], []
+    budgets = sorted({*FRONT_BUDGETS, *BUDGETS})
+    specs = dict.fromkeys((*FRONT, *((spec, "uniform") for spec in ("euler", *PAPER, *RATIOS))))
+    specs |= dict.fromkeys([("dual-loop", FRONT[-1][1])])
+    for guidance, interval in ((1.0, None), (GUIDED_SCALE, list(GUIDED_INTERVAL))):
+        for spec, grid in specs:
+            cells = []
+            for nfe in budgets:
+                how = {"guidance": guidance, "interval": interval, "grid": grid}
+                found = rows.sampled(size, main_timesteps(size), spec, nfe, **how)
+                cells.append(spread(row["fd"] for row in found) if found else "")
+                what = {"size": size, "sampler": spec, **how, "budget": nfe}
+                record += [{**what, **{k: row[k] for k in _MEASURED}} for row in found]
+            if any(cells):
+                where = grid.replace("shifted:shift=", "shift ")
+                how_guided = (
+                    "" if interval is None else f"{guidance:g}, t {interval[0]} … {interval[1]}"
+                )
+                lines.append([described(spec), where, how_guided, *cells])
+    if not any(entry["budget"] in FRONT_BUDGETS[:-1] for entry in record):
+        return "", []
+    header = ["sampler", "grid", "guidance", *(f"FD, {n} NFE" for n in budgets)]
+    return table(header, lines), record
+
+
+def described(spec: str) -> str:
+    """A sampler for readers."""
+    if spec == AB2:
+        return "Adams–Bashforth"
+    setting = spec.partition(":")[2].replace(",", ", ").replace("=", " ").replace("_", " ")
+    return kind(spec) + (f" ({setting})" if setting else "")
+
+
+_MEASURED = ("nfe", "fd", "accuracy", "precision", "recall", "seconds")
 
 
 def moving_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
