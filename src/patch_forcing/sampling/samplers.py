@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.sampling.adams_bashforth import AdamsBashforthSampler
 from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
 from patch_forcing.sampling.euler import EulerSampler
 from patch_forcing.sampling.euler_maruyama import EulerMaruyamaSampler
@@ -16,6 +17,7 @@ from patch_forcing.sampling.trajectory import Sampler
 
 SAMPLERS: dict[str, type[Any]] = {
     "euler": EulerSampler,
+    "adams-bashforth": AdamsBashforthSampler,
     "heun": HeunSampler,
     "euler-maruyama": EulerMaruyamaSampler,
     "random-order": RandomOrderSampler,

@@ -1,0 +1,90 @@
+"""How patches move from evaluation to evaluation: Adams–Bashforth, each patch at its own pace."""
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from patch_forcing.core.patches import spread
+from patch_forcing.core.time import PatchTime
+from patch_forcing.sampling.field import FieldOutput
+from patch_forcing.sampling.trajectory import Trajectory
+
+
+class History:
+    """From where and when each patch moves, with what velocity, and how that changes.
+
+    With h = t − t_s and the patch's last two evaluations, d apart: x(t) = x_s + h·v + ½·h²·a, a the
+    velocity's change over d; 0 in its first step, and at first order.
+
+    Guidance adds a part w to the velocity that fades fast: over a long step the line through its
+    last two values would turn it round. So that part's change is limited, as slopes are where a
+    fluid has shocks (van Leer 1979): it takes no more than half of w away. How fast w fades is
+    measured along itself, in each image. Short steps are not limited, and all is of second order.
+    Where guidance sets in or ends between two evaluations, w stays as it is.
+    """
+
+    def __init__(self, run: Trajectory, order: int = 2):
+        self._run, self._order = run, order
+        self._start = run.x
+        self._velocity = self._plain = self._change = torch.zeros_like(run.x)
+        self._part: Tensor | None = None  # w, once there is guidance
+        self._part_change = torch.zeros_like(run.x)
+        self._reach = torch.full_like(run.t, torch.inf)  # of w's change: half a step at most
+        self._guided = torch.zeros_like(run.t, dtype=torch.bool)
+        self._time = torch.full_like(run.t, torch.nan)
+
+    def slope(self, output: FieldOutput, goal: PatchTime, due: Bool[Tensor, "B N"]) -> Tensor:
+        """Mean velocity up to each patch's goal; the patches that are due start from here."""
+        where = self._spread(due)
+        velocity, plain = output.velocity.float(), output.unguided.float()
+        if self._order == 2:
+            pace = (1 / (self._run.t - self._time)).nan_to_num(0, 0, 0)  # NaN in the first step
+            change = self._spread(pace) * (plain - self._plain)
+            self._change = torch.where(where, change, self._change)
+            self._plain = torch.where(where, plain, self._plain)
+            if output.guided is not None or self._part is not None:
+                self._follow_guidance(velocity - plain, output.guided, pace, due)
+        self._start = torch.where(where, self._run.x, self._start)
+        self._velocity = torch.where(where, velocity, self._velocity)
+        self._time = torch.where(due, self._run.t, self._time)
+        if self._order == 1:
+            return velocity
+        return self._mean(goal.to_dense() - self._run.t)
+
+    def at(self, t: float, due: Bool[Tensor, "B N"]) -> Tensor:
+        """The image at one time for all patches; those that are due have just reached it."""
+        h = t - self._time
+        between = self._start + self._spread(h) * self._mean(h)
+        return torch.where(self._spread(due), self._run.x, between)
+
+    def _follow_guidance(
+        self,
+        part: Tensor,
+        guided: Bool[Tensor, "B N"] | None,
+        pace: Float[Tensor, "B N"],
+        due: Bool[Tensor, "B N"],
+    ) -> None:
+        """Take in w of the patches that are due."""
+        where = self._spread(due)
+        before = torch.zeros_like(part) if self._part is None else self._part
+        guided = torch.zeros_like(due) if guided is None else guided
+        both = guided & self._guided
+        seen = before * self._spread(both & due)
+        fading = 1 - (part * seen).sum(dim=(1, 2, 3)) / seen.square().sum(dim=(1, 2, 3))
+        # w loses h/2·fading/(1 − fading)·pace along itself, half of it at this h/2; NaN: no w yet
+        reach = ((1 - fading).clamp(min=0) / fading.clamp(min=0)).nan_to_num(torch.inf)
+        change = torch.where(self._spread(both), self._spread(pace) * (part - before), 0)
+        self._reach = torch.where(due, reach[:, None] / (2 * pace), self._reach)
+        self._part_change = torch.where(where, change, self._part_change)
+        self._part = torch.where(where, part, before)
+        self._guided = torch.where(due, guided, self._guided)
+
+    def _mean(self, h: Float[Tensor, "B N"]) -> Tensor:
+        """The velocity, on average over h from each patch's last evaluation."""
+        mean = self._velocity + self._spread(h / 2) * self._change
+        if self._part is not None:
+            mean = mean + self._spread((h / 2).minimum(self._reach)) * self._part_change
+        return mean
+
+    def _spread(self, values: Shaped[Tensor, "B N"]) -> Shaped[Tensor, "B 1 H W"]:
+        return spread(values, self._run.x.shape[-2:], self._run.field.patch_size)

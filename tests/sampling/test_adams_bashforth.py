@@ -1,0 +1,113 @@
+"""Adams–Bashforth, with guidance and without, against its formula and against finer steps."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.integrate import quad
+
+import patch_forcing as pf
+from exact import CorrelatedGaussian, SpyField, tiny_dit
+from patch_forcing.core.patches import spread
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.sampling.field import FieldOutput
+from patch_forcing.sampling.grids import ShiftedGrid, uniform_grid
+
+X_0 = CountedGenerator(range(2)).fork("noise").normal(3, 8, 8)
+LABELS = torch.tensor([0, 3])
+GRID = [0.0, 0.2, 0.3, 0.6, 0.7, 1.0]
+
+
+def test_without_guidance_each_step_takes_the_line_through_the_last_two_velocities():
+    spy = SpyField(pf.VelocityField(tiny_dit(), LABELS))
+    result = pf.samplers.AdamsBashforthSampler()(spy, X_0, GRID)
+    velocities = [output.velocity for output in spy.outputs]
+    x = X_0 + 0.2 * velocities[0]
+    for k in range(1, 5):
+        torch.testing.assert_close(spy.x[k], x)
+        now, before = velocities[k], velocities[k - 1]
+        # the integral over the step of the line through both
+        weight, _ = quad(lambda t, k=k: (t - GRID[k]) / (GRID[k] - GRID[k - 1]), *GRID[k : k + 2])
+        x = x + (GRID[k + 1] - GRID[k]) * now + weight * (now - before)
+    torch.testing.assert_close(result.x_1, x)
+
+
+def mean_of_guidance(now: np.ndarray, before: np.ndarray, ahead: float) -> np.ndarray:
+    """Of one image: on average over the next `ahead` steps, at least half of it along itself."""
+    ratio = (now * before).sum() / (before * before).sum()
+    lost = np.inf if ratio <= 0 else ahead / 2 * (1 / ratio - 1)
+    limit = 1 if lost <= 0.5 else 0.5 / lost
+    return now + limit * ahead / 2 * (now - before)
+
+
+@pytest.mark.parametrize("last", [0.6, 0.31])
+def test_guidance_changes_by_half_at_most_and_where_it_sets_in_or_ends_not_at_all(last):
+    grid = [0.0, 0.2, 0.3, last, 0.7, 1.0]
+    guidance = pf.ClassifierFreeGuidance(4.0, (0.2, 0.6))  # guided but at 0 and 0.7
+    spy = SpyField(pf.VelocityField(tiny_dit(), LABELS, guidance))
+    result = pf.samplers.AdamsBashforthSampler()(spy, X_0, grid)
+    x = X_0 + 0.2 * spy.outputs[0].velocity
+    for k in range(1, 5):
+        torch.testing.assert_close(spy.x[k], x, rtol=1e-4, atol=1e-4)
+        now, before = spy.outputs[k], spy.outputs[k - 1]
+        step, step_before = grid[k + 1] - grid[k], grid[k] - grid[k - 1]
+        part, part_before = (each.velocity - each.unguided for each in (now, before))
+        if k in (2, 3):
+            pairs = zip(part.double().numpy(), part_before.double().numpy(), strict=True)
+            means = [mean_of_guidance(*pair, step / step_before) for pair in pairs]
+            part = torch.from_numpy(np.stack(means)).float()
+        change = now.unguided - before.unguided
+        x = x + step * (now.unguided + step / step_before / 2 * change + part)
+    torch.testing.assert_close(result.x_1, x, rtol=1e-4, atol=1e-4)
+
+
+@given(seed=st.integers(0, 99), steps=st.integers(1, 6), guided=st.booleans())
+def test_multirate_with_one_rate_is_adams_bashforth(seed, steps, guided):
+    guidance = pf.ClassifierFreeGuidance(3.0, (0.1, 0.7)) if guided else None
+    field = pf.VelocityField(tiny_dit(), LABELS, guidance)
+    x_0 = CountedGenerator([seed, seed + 1]).fork("noise").normal(3, 8, 8)
+    grid = ShiftedGrid(2.0)(steps)
+    one = pf.samplers.AdamsBashforthSampler()(field, x_0, grid)
+    other = pf.samplers.MultirateSampler((1,), (1.0,))(field, x_0, grid)
+    assert one.x_1.equal(other.x_1)
+    assert one.nfe == other.nfe
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5, 3.0])
+def test_of_second_order_guided_or_not(scale):
+    good, weak = (CorrelatedGaussian.random(6, patch_size=2, seed=seed) for seed in (0, 1))
+    guidance = None if scale == 1 else pf.Autoguidance(weak, scale)
+    field = pf.VelocityField(good, None, guidance)
+    x_0 = torch.randn(8, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    sampler = pf.samplers.AdamsBashforthSampler()
+    answer = pf.samplers.HeunSampler()(field, x_0, uniform_grid(1024)).x_1
+    steps = [32, 64, 128, 256]
+    errors = [
+        (sampler(field, x_0, uniform_grid(n)).x_1 - answer).square().mean().sqrt().item()
+        for n in steps
+    ]
+    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert 1.75 < order < 2.3
+
+
+def test_guidance_that_fades_fast_is_not_thrown_over_by_a_long_step():
+    """W = e^(−12·t): on the line through its last two values a step of 0.2 would turn it round."""
+
+    class Fading:
+        patch_size = 4
+
+        def __call__(self, x_t, t, *, guided=True):
+            dense = t.to_dense()
+            part = spread((-12 * dense).exp(), x_t.shape[-2:], 4).expand_as(x_t)
+            everywhere = torch.ones_like(dense, dtype=torch.bool)
+            none = torch.zeros_like(x_t)
+            return FieldOutput(part, None, 2, none, True, everywhere)
+
+    x_1 = pf.samplers.AdamsBashforthSampler()(
+        Fading(), torch.zeros(1, 1, 8, 8), uniform_grid(5)
+    ).x_1
+    # Euler's first step, then half of what there is
+    steps = 0.2 * np.exp(-12 * np.arange(5) / 5) * [1, 0.5, 0.5, 0.5, 0.5]
+    torch.testing.assert_close(x_1, torch.full_like(x_1, steps.sum()))
+    assert x_1.max() > 0.2
