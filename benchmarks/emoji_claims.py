@@ -55,7 +55,7 @@ MOVING = [  # dual-loop computing everything in its inner evaluations, or less a
 """At equal steps, so that what is left out is all that differs."""
 RATIOS = ["look-ahead:context_ratio=1.1", "look-ahead:context_ratio=2.0"]
 """Beside the paper's 1.4, where the grid is not searched."""
-SECOND_ORDER = ["multirate:rates=1,shares=1", "multirate:context=ahead", "multirate"]
+SECOND_ORDER = ["adams-bashforth", "multirate:context=ahead", "multirate"]
 """Adams–Bashforth for all patches together, and with the harder half at twice the rate: seeing the
 others' keys and values held, or carried on."""
 AB2, MOST_AT_ONCE = SECOND_ORDER[0], "multirate:shares=0.8/0.2"

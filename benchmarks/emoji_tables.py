@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from emoji_claims import (
-    AB2,
     BUDGETS,
     FRONT,
     FRONT_BUDGETS,
@@ -192,8 +191,6 @@ def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
 
 def described(spec: str) -> str:
     """A sampler for readers."""
-    if spec == AB2:
-        return "Adams–Bashforth"
     setting = spec.partition(":")[2].replace(",", ", ").replace("=", " ").replace("_", " ")
     return kind(spec) + (f" ({setting})" if setting else "")
 

@@ -8,7 +8,7 @@ from patch_forcing.runs.pipeline import load
 
 
 def test_errors_fall_with_the_budget_and_second_order_has_the_smaller_ones():
-    samplers = ["euler", "multirate:rates=1,shares=1"]
+    samplers = ["euler", "adams-bashforth"]
     points = list(front(load("digits"), samplers, Question((4, 16), 10)))
     euler, second = points[:2], points[2:]
     for few, many in (euler, second):
@@ -21,7 +21,7 @@ def test_errors_fall_with_the_budget_and_second_order_has_the_smaller_ones():
 def test_emoji_models_are_measured_in_their_features():
     features = load_emoji_features()
     question = Question((6,), 8, features=features, time_grid="shifted:shift=2.5")
-    (point,) = front(load("emoji-64"), ["multirate:rates=1,shares=1"], question)
+    (point,) = front(load("emoji-64"), ["adams-bashforth"], question)
     assert point.accuracy >= 0.25
     assert 0 < point.fd < 2000
 

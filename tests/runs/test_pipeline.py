@@ -104,7 +104,7 @@ def test_every_sampler_honours_a_named_grid_and_a_budget(digits, sampler):
 
 
 def test_a_trace_holds_every_image_of_every_batch(digits):
-    result = digits([1], range(5), num_steps=2, trace=True, batch_size=2)
+    result = digits([1], range(5), sampler="dual-loop", num_steps=2, trace=True, batch_size=2)
     assert len(result.trace) == 8
     for evaluation in result.trace:
         assert evaluation.t.shape == evaluation.difficulty.shape == (5, 16)
@@ -146,7 +146,7 @@ def test_class_names_are_labels(digits):
         ({"labels": [1], "time_grid": "fitted"}, "digits has no fitted time grid: choose uniform"),
         ({"labels": [1], "time_grid": "unifrm"}, "did you mean 'uniform'"),
         ({"labels": [1], "time_grid": "shifted:shift=0"}, "shift=0.0 is out of range"),
-        ({"labels": [1], "nfe": 3}, "3 evaluations are too few"),
+        ({"labels": [1], "sampler": "dual-loop", "nfe": 3}, "3 evaluations are too few"),
         ({"labels": [1], "guidance_scale": -1.0}, "guidance scale -1"),
         ({"labels": None, "guidance_scale": 2.0}, "guidance without a condition"),
         ({"labels": [1], "time_grid": [0.0, 0.7, 0.5, 1.0]}, "does not rise at step 1"),

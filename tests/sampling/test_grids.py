@@ -155,6 +155,7 @@ def test_forty_eight_evaluations_buy_these_steps(sampler, budget, steps):
 def test_the_samplers_have_their_names():
     assert {name: type(build()) for name, build in pf.samplers.SAMPLERS.items()} == {
         "euler": pf.samplers.EulerSampler,
+        "adams-bashforth": pf.samplers.AdamsBashforthSampler,
         "heun": pf.samplers.HeunSampler,
         "euler-maruyama": pf.samplers.EulerMaruyamaSampler,
         "random-order": pf.samplers.RandomOrderSampler,

@@ -17,7 +17,7 @@ class Options:
 
     model: Positional[Annotated[str, arg(metavar="MODEL")]]
     """A bundled name, a run folder, a model folder or a Hub id."""
-    samplers: str = "euler;dual-loop;look-ahead;multirate:rates=1,shares=1;multirate"
+    samplers: str = "euler;dual-loop;look-ahead;adams-bashforth;multirate"
     """Separated by semicolons, with their options."""
     nfe: str = "8,12,16,25,50,100"
     """Budgets of network evaluations per image, guidance counted."""

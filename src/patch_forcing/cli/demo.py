@@ -23,8 +23,8 @@ class Show:
     guidance: dict[str, Any] = field(default_factory=dict)
 
 
-SAMPLER, STEPS = "dual-loop:inner_steps=8", 6
-"""Few long steps, in which easy patches are visibly ahead."""
+SEEN_AT_WORK, STEPS = "dual-loop:inner_steps=8", 6
+"""What maps and film show: few long steps, in which easy patches are visibly ahead."""
 
 
 _DIGITS = tuple("0123456789")
@@ -81,10 +81,11 @@ def demo(args: Sequence[str]) -> None:
     started = time.perf_counter()
     pipe = load(find_bundled(options.model), parse_device(options.device))
     seeds = range(options.seed, options.seed + len(show.labels))
-    result = pipe(
-        show.labels,
-        seeds,
-        sampler=SAMPLER,
+    result = pipe(show.labels, seeds, progress=None, **show.guidance)
+    seen = pipe(
+        show.labels[: show.shown],
+        seeds[: show.shown],
+        sampler=SEEN_AT_WORK,
         num_steps=STEPS,
         trace=True,
         progress=None,
@@ -92,14 +93,15 @@ def demo(args: Sequence[str]) -> None:
     )
     out.mkdir(parents=True, exist_ok=True)
     write_sheet(result, pipe, out / "sheet.png")
-    write_maps(result, pipe, out / "maps.png", most=show.shown)
-    write_film(result, pipe, out / "film.gif", most=show.shown)
+    write_maps(seen, pipe, out / "maps.png")
+    write_film(seen, pipe, out / "film.gif")
     guided = f" (guidance {result.guidance_scale:g})" if show.guidance else ""
     print(
         f"{len(seeds)} images of the bundled model {options.model!r} by {result.sampler}, "
         f"{result.nfe:g} evaluations each{guided}, in {time.perf_counter() - started:.1f} s:\n"
         f"  {out / 'sheet.png'}  the images\n"
-        f"  {out / 'maps.png'}   where the first were hard, and which patches went ahead\n"
-        f"  {out / 'film.gif'}   the sampler at work\n"
+        f"  {out / 'maps.png'}   the first {show.shown} by a dual loop: where they are hard, and "
+        "which patches go ahead\n"
+        f"  {out / 'film.gif'}   that dual loop at work\n"
         f"Next:\n{show.next_steps}"
     )

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from patch_forcing.cli.options import check_file, check_out, parse, parse_device, parse_numbers
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.gallery import write_samples
-from patch_forcing.runs.pipeline import load
+from patch_forcing.runs.pipeline import DEFAULT_SAMPLER, load
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class Options:
     """Class numbers or names, such as 3,7 or 0-9: one for all seeds, or one for each; none:
     unconditional. A comma belongs to a name where a class is called so; spaces at a name's ends may
     be left out."""
-    sampler: str = "dual-loop"
-    """euler, heun, euler-maruyama, random-order, dual-loop, look-ahead, multirate; with options:
-    dual-loop:easy_fraction=0.5"""
+    sampler: str = DEFAULT_SAMPLER
+    """adams-bashforth, euler, heun, euler-maruyama, random-order, dual-loop, look-ahead, multirate;
+    with options: dual-loop:easy_fraction=0.5"""
     steps: int | None = None
-    """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided."""
+    """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided, 24 of
+    samplers of second order."""
     nfe: float | None = None
     """Budget of network evaluations per image, guidance counted; in place of --steps."""
     grid: str | None = None

@@ -39,5 +39,5 @@ class Model(Protocol):
     def check_condition(self, condition: Tensor | None, batch: int) -> None:
         """Raises UserError if the condition does not suit the model or the batch."""
 
-    def drop_condition(self, condition: Tensor, dropped: Bool[Tensor, "B"]) -> Tensor:
+    def drop_condition(self, condition: Tensor, dropped: Bool[Tensor, " B"]) -> Tensor:
         """The condition, with the null condition in the dropped rows."""

@@ -52,7 +52,7 @@ class CountedGenerator:
     def __init__(
         self,
         seeds: int | Sequence[int] | Int64[Tensor, "..."],
-        ids: Sequence[int] | Int64[Tensor, "B"] = (0,),
+        ids: Sequence[int] | Int64[Tensor, " B"] = (0,),
         step: int | Int64[Tensor, "..."] = 0,
         device: torch.device | str | None = None,
     ):

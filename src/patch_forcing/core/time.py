@@ -45,7 +45,7 @@ class PatchTime:
             )
 
     @classmethod
-    def shared(cls, t: Float[Tensor, "B"], num_patches: int) -> "PatchTime":
+    def shared(cls, t: Float[Tensor, " B"], num_patches: int) -> "PatchTime":
         """One time per image for all its patches, U = 1: plain flow matching."""
         return cls(t[:, None], t.new_zeros(1, 1, dtype=torch.int64).expand(len(t), num_patches))
 

@@ -142,7 +142,7 @@ class MeanControlled:
         ]
 
 
-def _symmetric_beta(a: float, uniform: Float[Tensor, "B 2"]) -> Float[Tensor, "B"]:
+def _symmetric_beta(a: float, uniform: Float[Tensor, "B 2"]) -> Float[Tensor, " B"]:
     """Beta(a, a) from two uniforms, exact for a ≥ ½ (Ulrich 1984; Devroye 1986, IX.3).
 
     Two draws always, no rejection: counted randomness needs that.

@@ -70,7 +70,7 @@ class Atlas:
         return tuple(dict.fromkeys(emoji.subgroup for emoji in self.emoji))
 
     @cached_property
-    def labels(self) -> Int64[Tensor, "M"]:
+    def labels(self) -> Int64[Tensor, " M"]:
         """The class of each emoji: the number of its subgroup."""
         numbers = {name: number for number, name in enumerate(self.subgroups)}
         return torch.tensor([numbers[emoji.subgroup] for emoji in self.emoji])
@@ -83,7 +83,7 @@ class Atlas:
         return digest.hexdigest()[:16]
 
     @cached_property
-    def drawings(self) -> Int64[Tensor, "M"]:
+    def drawings(self) -> Int64[Tensor, " M"]:
         """The drawing of each emoji: fonts give some emoji one picture (Norway and Svalbard)."""
         seen: dict[bytes, int] = {}
         return torch.tensor([seen.setdefault(t.numpy().tobytes(), len(seen)) for t in self.tiles])

@@ -16,7 +16,7 @@ class Batch(NamedTuple):
     """Images or latents (B, C, H, W) in the data's range, and their labels (B,), if any."""
 
     x_1: Float[Tensor, "B C H W"]
-    condition: Int64[Tensor, "B"] | None
+    condition: Int64[Tensor, " B"] | None
 
 
 class BadSample(NamedTuple):
@@ -90,7 +90,7 @@ class TensorData:
     """A data set that fits into memory."""
 
     images: Float[Tensor, "M C H W"]
-    labels: Int64[Tensor, "M"]
+    labels: Int64[Tensor, " M"]
     num_classes: int
     info: DataInfo
 
@@ -108,7 +108,7 @@ class TensorData:
         return Batch(self.images[chosen].to(device), self.labels[chosen].to(device))
 
 
-def sample_ids(step: int, batch_size: int, size: int, seed: int) -> Int64[Tensor, "{batch_size}"]:
+def sample_ids(step: int, batch_size: int, size: int, seed: int) -> Int64[Tensor, " {batch_size}"]:
     """Which of `size` samples a step sees: position is arithmetic, so a resume needs no state."""
     position = torch.arange(step * batch_size, (step + 1) * batch_size)
     epochs, places = sample_epochs(step, batch_size, size), position % size
@@ -119,12 +119,12 @@ def sample_ids(step: int, batch_size: int, size: int, seed: int) -> Int64[Tensor
     return ids
 
 
-def sample_epochs(step: int, batch_size: int, size: int) -> Int64[Tensor, "{batch_size}"]:
+def sample_epochs(step: int, batch_size: int, size: int) -> Int64[Tensor, " {batch_size}"]:
     """In which pass over `size` samples a step sees each of its samples."""
     return torch.arange(step * batch_size, (step + 1) * batch_size) // size
 
 
 @lru_cache(maxsize=4)
-def _epoch_order(size: int, seed: int, epoch: int) -> Int64[Tensor, "{size}"]:
+def _epoch_order(size: int, seed: int, epoch: int) -> Int64[Tensor, " {size}"]:
     keys = CountedGenerator(seed, torch.arange(size), step=epoch).fork("order").uniform()
     return keys.argsort(stable=True)

@@ -61,8 +61,8 @@ class EmojiScenes:
         return Batch(x_1, self._atlas_on(emoji.device)[1][emoji])
 
     def scenes(
-        self, seed: int, ids: Int64[Tensor, "B"], device: torch.device | str = "cpu"
-    ) -> tuple[Float[Tensor, "B 3 H W"], Int64[Tensor, "B"]]:
+        self, seed: int, ids: Int64[Tensor, " B"], device: torch.device | str = "cpu"
+    ) -> tuple[Float[Tensor, "B 3 H W"], Int64[Tensor, " B"]]:
         """Scenes in [−1, 1] and which emoji each shows: functions of (seed, id) alone."""
         generator = CountedGenerator(seed, ids & 0xFFFFFFFF, device=device).fork("emoji scene")
         u = generator.uniform(11)  # (B, 11)
@@ -76,7 +76,7 @@ class EmojiScenes:
         return (2 * scene - 1).clamp(-1, 1), emoji  # rounding leads up to 1e-4 beyond
 
     def _drawings(
-        self, emoji: Int64[Tensor, "B"], scale: Float[Tensor, "B"], corner: Float[Tensor, "B 2"]
+        self, emoji: Int64[Tensor, " B"], scale: Float[Tensor, " B"], corner: Float[Tensor, "B 2"]
     ) -> Float[Tensor, "B 4 H W"]:
         """Tiles placed on transparent scenes, premultiplied, in [0, 1]."""
         size, (atlas, _) = self.shape[1], self._atlas_on(emoji.device)
@@ -94,7 +94,7 @@ class EmojiScenes:
 
 
 def coverage(
-    size: int, start: Float[Tensor, "B"], length: Float[Tensor, "B"], cells: int = TILE
+    size: int, start: Float[Tensor, " B"], length: Float[Tensor, " B"], cells: int = TILE
 ) -> Float[Tensor, "B {size} {cells}"]:
     """How much of each cell of a row each pixel holds: the exact mean of the linear interpolation.
 
@@ -111,7 +111,7 @@ def coverage(
 
 
 def _gradient(
-    size: int, angle: Float[Tensor, "B"], first: Float[Tensor, "B 3"], last: Float[Tensor, "B 3"]
+    size: int, angle: Float[Tensor, " B"], first: Float[Tensor, "B 3"], last: Float[Tensor, "B 3"]
 ) -> Float[Tensor, "B 3 H W"]:
     """From one colour to the other, corner to corner along `angle` (in turns)."""
     places = (torch.arange(size, device=angle.device) + 0.5) / size - 0.5

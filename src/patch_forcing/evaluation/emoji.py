@@ -73,8 +73,8 @@ class Reading:
     """What the network sees in M images: features (M, 144), drawing and class (M,) of each."""
 
     features: Float[Tensor, "M F"]
-    drawings: Int64[Tensor, "M"]
-    classes: Int64[Tensor, "M"]
+    drawings: Int64[Tensor, " M"]
+    classes: Int64[Tensor, " M"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class EmojiFeatures:
     """
 
     network: EmojiNet
-    classes: Int64[Tensor, "drawings"]
+    classes: Int64[Tensor, " drawings"]
     class_names: tuple[str, ...]
     reference: FeatureStatistics
     atlas: str

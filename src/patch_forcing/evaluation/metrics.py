@@ -14,7 +14,7 @@ from patch_forcing.core.errors import UserError
 class FeatureStatistics:
     """Mean (F,) and covariance (F, F) of features, fp64, and how many images they are of."""
 
-    mean: Float[Tensor, "F"]
+    mean: Float[Tensor, " F"]
     covariance: Float[Tensor, "F F"]
     count: int
 
@@ -86,7 +86,7 @@ _ROWS = 1024
 
 def _covered(
     points: Float[Tensor, "P F"], manifold: Float[Tensor, "M F"], neighbours: int
-) -> Bool[Tensor, "P"]:
+) -> Bool[Tensor, " P"]:
     """Which points lie in a ball of the manifold's members."""
     radii = torch.cat(
         [

@@ -94,8 +94,8 @@ class PatchDiT(nn.Module):
     def forward(
         self,
         x_t: Float[Tensor, "B C H W"],
-        t: PatchTime | Float[Tensor, "B"] | Float[Tensor, "B N"],
-        condition: Int64[Tensor, "_"] | None = None,
+        t: PatchTime | Float[Tensor, " B"] | Float[Tensor, "B N"],
+        condition: Int64[Tensor, " _"] | None = None,
         *,
         active: ActiveTokens | None = None,
     ) -> ModelOutput:
@@ -138,7 +138,7 @@ class PatchDiT(nn.Module):
         )
         return ModelOutput(velocity, logvar if self.config.predict_difficulty else None)
 
-    def _null(self, x_t: Tensor) -> Int64[Tensor, "B"]:
+    def _null(self, x_t: Tensor) -> Int64[Tensor, " B"]:
         return torch.full((len(x_t),), self.config.num_classes, device=x_t.device)
 
     def check_condition(self, condition: Tensor | None, batch: int) -> None:
@@ -155,8 +155,8 @@ class PatchDiT(nn.Module):
             raise label_error(int(wrong[0]), classes)
 
     def drop_condition(
-        self, condition: Int64[Tensor, "B"], dropped: Bool[Tensor, "B"]
-    ) -> Int64[Tensor, "B"]:
+        self, condition: Int64[Tensor, " B"], dropped: Bool[Tensor, " B"]
+    ) -> Int64[Tensor, " B"]:
         """The labels, with the null label where `dropped`."""
         return condition.masked_fill(dropped, self.config.num_classes)
 

@@ -56,5 +56,5 @@ class LabelEmbedder(nn.Module):
         super().__init__()
         self.embedding_table = nn.Embedding(num_classes + 1, hidden_size)
 
-    def forward(self, labels: Int64[Tensor, "B"]) -> Float[Tensor, "B D"]:
+    def forward(self, labels: Int64[Tensor, " B"]) -> Float[Tensor, "B D"]:
         return self.embedding_table(labels)

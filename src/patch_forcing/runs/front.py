@@ -14,7 +14,7 @@ from patch_forcing.runs.pipeline import Pipeline
 from patch_forcing.sampling.guidance import Interval
 from patch_forcing.sampling.samplers import BudgetError
 
-REFERENCE = "multirate:rates=1,shares=1"
+REFERENCE = "adams-bashforth"
 """Second order; with so many more evaluations, what the model's flow leads to."""
 FINER = 4
 

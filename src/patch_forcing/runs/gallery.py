@@ -81,7 +81,8 @@ def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
     """samples/step-XXXXXXXX.png of a training run: one image of each of the first classes."""
     pipe = load(run, device)
     count = min(pipe.model.config.num_classes, COLUMNS)
-    result = pipe(range(count) if count else None, range(count or COLUMNS), trace=True)
+    labels = range(count) if count else None
+    result = pipe(labels, range(count or COLUMNS), sampler="dual-loop", trace=True)
     path = run / "samples" / f"step-{step:08d}.png"
     path.parent.mkdir(exist_ok=True)
     write_maps(result, pipe, path)

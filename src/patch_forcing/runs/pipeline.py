@@ -22,9 +22,12 @@ from patch_forcing.runs.generate import generate
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Guidance, Interval
-from patch_forcing.sampling.samplers import SAMPLERS, steps_within
+from patch_forcing.sampling.samplers import SAMPLERS, steps_within, usual_calls
 from patch_forcing.sampling.trajectory import Evaluation, Sampler
 from patch_forcing.views.images import to_pil
+
+DEFAULT_SAMPLER = "adams-bashforth"
+"""The best at any number of evaluations that was measured (docs/samplers.md)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Pipeline:
         labels: Sequence[int | str] | None = None,
         seeds: Sequence[int] = (0,),
         *,
-        sampler: str | Sampler = "dual-loop",
+        sampler: str | Sampler = DEFAULT_SAMPLER,
         num_steps: int | None = None,
         nfe: float | None = None,
         time_grid: str | Sequence[float] | Tensor | None = None,
@@ -92,8 +95,9 @@ class Pipeline:
         labels: one for all or one for each seed, numbers or class names; None is unconditional.
         sampler: a name, `name:option=value`, or a sampler. num_steps or nfe: steps, or a budget of
         network evaluations (guidance counted); without either, as many steps as 48 calls of the
-        field allow. time_grid: how steps are placed: uniform, shifted:shift=1.6, or fitted, which
-        is the default of models that bring one; or the times themselves, in place of steps.
+        field allow, 24 for samplers of second order. time_grid: how steps are placed: uniform,
+        shifted:shift=1.6, or fitted, which is the default of models that bring one; or the times
+        themselves, in place of steps.
         guidance_scale: 1 is none. guidance_interval: times between which it acts.
         trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
         Raises UserError for values that do not fit the model, before any work.
@@ -178,10 +182,6 @@ class Pipeline:
         return names[label] if names else str(label)
 
 
-CALLS = 48
-"""Calls of the field in a run whose length is not given."""
-
-
 def load(name: str | Path, device: torch.device | str = "cpu") -> Pipeline:
     """The pipeline of a bundled name, a folder (of a model or a training run), or a Hub id.
 
@@ -205,4 +205,4 @@ def _grid(
         return placing(num_steps)
     if nfe is not None:
         return placing(steps_within(sampler, nfe, num_patches, guidance, placing))
-    return placing(steps_within(sampler, CALLS, num_patches, make_grid=placing))
+    return placing(steps_within(sampler, usual_calls(sampler), num_patches, make_grid=placing))

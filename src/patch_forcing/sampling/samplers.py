@@ -27,6 +27,14 @@ SAMPLERS: dict[str, type[Any]] = {
 }
 
 
+_SECOND_ORDER = (AdamsBashforthSampler, HeunSampler, MultirateSampler)
+
+
+def usual_calls(sampler: Sampler) -> int:
+    """Calls of the field in a run whose length is not given: more is hardly seen in the images."""
+    return 24 if isinstance(sampler, _SECOND_ORDER) else 48
+
+
 class BudgetError(UserError):
     """Not even one step of a sampler fits."""
 

@@ -28,7 +28,7 @@ TIME, DIFFICULTY = _table(_VIRIDIS), _table(_MAGMA)
 
 
 def patch_map(
-    values: Float[Tensor, "N"],
+    values: Float[Tensor, " N"],
     grid: tuple[int, int],
     colours: np.ndarray,
     bounds: tuple[float, float],
@@ -70,21 +70,27 @@ def maps_sheet(
     *,
     tile: int = 96,
 ) -> Image.Image:
-    """For each image: the image, its difficulty and its time lead, means over the run."""
+    """For each image: the image, its difficulty and its time lead, means over the run.
+
+    The lead is left out of runs in which no patch ever has one.
+    """
     width, height = images[0].size
     grid = patch_grid((height, width), patch_size)
     hard = log_difficulty(trace).mean(dim=0)
     lead = mean_lead(trace)
-    reach = max(float(lead.abs().max()), 1e-6)
+    reach = float(lead.abs().max())
     hard_bounds = (float(hard.min()), float(hard.max()))
     rows = [
         [enlarge(image, tile) for image in images],
         [_like(patch_map(h, grid, DIFFICULTY, hard_bounds), images[0], tile) for h in hard],
-        [_like(patch_map(a, grid, TIME, (-reach, reach)), images[0], tile) for a in lead],
     ]
-    titles = ["image", "difficulty (bright: hard)", "time (bright: ahead)"]
-    blank = [""] * len(images)
-    return grid_sheet(rows, captions=[list(captions), blank, blank], row_titles=titles)
+    titles = ["image", "difficulty (bright: hard)"]
+    if reach > 1e-6:
+        maps = (patch_map(a, grid, TIME, (-reach, reach)) for a in lead)
+        rows.append([_like(one, images[0], tile) for one in maps])
+        titles.append("time (bright: ahead)")
+    blank = [[""] * len(images) for _ in titles[1:]]
+    return grid_sheet(rows, captions=[list(captions), *blank], row_titles=titles)
 
 
 def _like(small: Image.Image, image: Image.Image, tile: int) -> Image.Image:
