@@ -35,7 +35,7 @@ as in held-out scenes. FD: Fréchet distance in the features of the benchmark's 
 against real: {floor:.1f}). Accuracy: how many samples that network reads as the subgroup asked for.
 
 {table}
-{hardware}; torch {torch}; {date}; commit {commit}; one training seed.
+{hardware}; torch {torch}; {date}; commits {commits}; one training seed.
 All numbers: docs/results/emoji/tables.md.
 """
 
@@ -76,7 +76,7 @@ def card(rows: list[Row], weights: int) -> str:
         hardware=training["hardware"],
         torch=training["versions"]["torch"],
         date=training["date"],
-        commit=training["commit"],
+        commits=", ".join(dict.fromkeys(row["commit"] for row in [training, *sampled])),
     )
 
 

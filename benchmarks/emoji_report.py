@@ -31,7 +31,7 @@ from emoji_tables import (
 )
 
 COLOURS = {"euler": "#4c72b0", "random-order": "#937860", "dual-loop": "#dd8452"}
-COLOURS |= {"look-ahead": "#55a868", "multirate": "#8172b3"}
+COLOURS |= {"look-ahead": "#55a868", "multirate": "#8172b3", AB2: "black"}
 
 
 def chart_timesteps(rows: Rows, axes: plt.Axes, size: str) -> None:
@@ -155,7 +155,7 @@ def chart_front(rows: Rows, axes: list[plt.Axes], size: str) -> None:
             place.plot(
                 [entry["nfe"] for entry in entries],
                 [entry["fd"] for entry in entries],
-                color="black" if sampler == AB2 else COLOURS[kind(sampler)],
+                color=COLOURS[kind(sampler)],
                 linestyle="--" if "0.8" in sampler else "-",
                 marker={"uniform": "o", "fitted": "*"}.get(grid, "s"),
                 label=f"{described(sampler)}, {grid.partition(':')[0]}",

@@ -23,7 +23,7 @@ class Show:
     guidance: dict[str, Any] = field(default_factory=dict)
 
 
-SEEN_AT_WORK, STEPS = "dual-loop:inner_steps=8", 6
+SEEN_AT_WORK, STEPS = "dual-loop:inner_steps=5", 10
 """What maps and film show: few long steps, in which easy patches are visibly ahead."""
 
 
