@@ -139,7 +139,7 @@ WRONG = {
     "sample digits --sampler dual-loop:easy_fracton=1": "did you mean 'easy_fraction'",
     "sample digits --sampler dual-loop:easy_fraction=2": "easy_fraction=2.0 is out of range",
     "sample digits --sampler dual-loop:inner_steps=x": "inner_steps='x' does not fit",
-    "sample digits --sampler dual-loop --nfe 3": "3 evaluations are too few",
+    "sample digits --sampler dual-loop --nfe 1": "1 evaluations are too few",
     "sample digits --steps 3 --nfe 8": "exclude each other",
     "sample digits --steps 0": "0 steps",
     "sample digits --labels 1 --guidance -2": "guidance scale -2",

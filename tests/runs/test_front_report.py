@@ -10,10 +10,11 @@ from patch_forcing.runs.front import Point, Question
 from patch_forcing.runs.front_report import draw_report, table_head, table_row, write_report
 from patch_forcing.runs.pipeline import load
 
+DUAL_LOOP = "dual-loop:easy_fraction=0.5,inner_steps=2"
 POINTS = [
-    Point("euler", 8, 8, 1.5, 12.345),
-    Point("euler", 16, 16, 3.0, 6.25),
-    Point("dual-loop:easy_fraction=0.5,inner_steps=2", 8, 7.5, 1.4, 3.5),
+    Point("euler", 8, 8, 1.5, 12.345, "euler"),
+    Point("euler", 16, 16, 3.0, 6.25, "euler"),
+    Point(DUAL_LOOP, 8, 7.5, 1.4, 3.5, DUAL_LOOP),
 ]
 QUESTION = Question((8, 16), 10, "shifted:shift=2", 1.5, (0.2, 0.8))
 
@@ -27,7 +28,7 @@ def test_a_row_stands_below_its_head():
 
 def test_a_row_of_an_emoji_model_has_its_distance_and_accuracy():
     question = Question((8,), 10, features=load_emoji_features())
-    row = table_row(Point("euler", 8, 8, 1.5, 12.345, fd=70.126, accuracy=0.783), question)
+    row = table_row(Point("euler", 8, 8, 1.5, 12.345, "euler", fd=70.126, accuracy=0.783), question)
     assert table_head(question).split()[-2:] == ["FD", "read"]
     assert row.split()[-2:] == ["70.13", "78.3%"]
     assert len(row) == len(table_head(question))

@@ -78,7 +78,7 @@ def test_nfe_counts_every_evaluation_guidance_included(digits):
         [3], [0], sampler="euler", num_steps=4, guidance_scale=2.0, guidance_interval=(0.5, 1.0)
     )
     assert half.nfe == 6  # t = 0, ¼ alone; ½, ¾ guided
-    assert digits([3], [0], sampler="dual-loop", nfe=20, guidance_scale=2.0).nfe == 16
+    assert digits([3], [0], sampler="look-ahead", nfe=20, guidance_scale=2.0).nfe == 18
 
 
 def test_the_default_length_is_48_calls(digits):
@@ -110,6 +110,26 @@ def test_a_trace_holds_every_image_of_every_batch(digits):
         assert evaluation.t.shape == evaluation.difficulty.shape == (5, 16)
         assert evaluation.evaluated.shape == (5, 16)
     assert digits([1], [0], num_steps=2).trace is None
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options", "used", "steps"),
+    [
+        ("multirate", {"nfe": 10}, "multirate:rates=1,shares=1", 10),
+        ("multirate", {"nfe": 12}, "multirate", 8),
+        ("multirate", {"nfe": 16, "guidance_scale": 2.0}, "multirate:rates=1,shares=1", 8),
+        ("multirate:order=1", {"nfe": 9}, "multirate:order=1", 6),
+        ("multirate", {"num_steps": 4}, "multirate", 4),
+        ("dual-loop", {"nfe": 24}, "dual-loop:easy_fraction=0.6,inner_steps=2", 12),
+        ("dual-loop", {"nfe": 48}, "dual-loop", 12),
+    ],
+)
+def test_a_budget_chooses_the_settings_of_a_sampler_without_options(
+    digits, sampler, options, used, steps
+):
+    result = digits([1], [0], sampler=sampler, **options)
+    assert (result.sampler, len(result.time_grid)) == (used, steps + 1)
+    assert result.nfe <= options.get("nfe", result.nfe)
 
 
 def test_images_are_the_pixels(digits):
@@ -146,7 +166,7 @@ def test_class_names_are_labels(digits):
         ({"labels": [1], "time_grid": "fitted"}, "digits has no fitted time grid: choose uniform"),
         ({"labels": [1], "time_grid": "unifrm"}, "did you mean 'uniform'"),
         ({"labels": [1], "time_grid": "shifted:shift=0"}, "shift=0.0 is out of range"),
-        ({"labels": [1], "sampler": "dual-loop", "nfe": 3}, "3 evaluations are too few"),
+        ({"labels": [1], "sampler": "dual-loop", "nfe": 1}, "1 evaluations are too few"),
         ({"labels": [1], "guidance_scale": -1.0}, "guidance scale -1"),
         ({"labels": None, "guidance_scale": 2.0}, "guidance without a condition"),
         ({"labels": [1], "time_grid": [0.0, 0.7, 0.5, 1.0]}, "does not rise at step 1"),

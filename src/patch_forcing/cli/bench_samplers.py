@@ -18,7 +18,7 @@ class Options:
     model: Positional[Annotated[str, arg(metavar="MODEL")]]
     """A bundled name, a run folder, a model folder or a Hub id."""
     samplers: str = "euler;dual-loop;look-ahead;adams-bashforth;multirate"
-    """Separated by semicolons, with their options."""
+    """Separated by semicolons, with their options; without, the best known for each budget."""
     nfe: str = "8,12,16,25,50,100"
     """Budgets of network evaluations per image, guidance counted."""
     images: int = 64

@@ -31,7 +31,8 @@ class Options:
     """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided, 24 of
     samplers of second order."""
     nfe: float | None = None
-    """Budget of network evaluations per image, guidance counted; in place of --steps."""
+    """Budget of network evaluations per image, guidance counted; in place of --steps. A sampler
+    without options takes the best settings known for it."""
     grid: str | None = None
     """How time steps are placed: uniform, shifted:shift=1.6, or fitted, the default of models that
     bring one."""

@@ -10,7 +10,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.evaluation.emoji import EmojiFeatures
 from patch_forcing.evaluation.metrics import FeatureStatistics, frechet_distance
-from patch_forcing.runs.pipeline import Pipeline
+from patch_forcing.runs.pipeline import Pipeline, PipelineResult
 from patch_forcing.sampling.guidance import Interval
 from patch_forcing.sampling.samplers import BudgetError
 
@@ -42,7 +42,8 @@ class Point:
 
     nfe: evaluations an image that it took. seconds: of all images. error: RMS distance of pixels,
     0 to 255, to the same seeds' images in many more steps: small means that the integration adds
-    nothing of its own. fd, accuracy: of an emoji model; fd falls with the number of images.
+    nothing of its own. settings: those of the sampler at that budget. fd, accuracy: of an emoji
+    model; fd falls with the number of images.
     """
 
     sampler: str
@@ -50,6 +51,7 @@ class Point:
     nfe: float
     seconds: float
     error: float
+    settings: str
     fd: float | None = None
     accuracy: float | None = None
 
@@ -58,8 +60,8 @@ def front(pipe: Pipeline, samplers: Sequence[str], question: Question) -> Iterat
     """Every sampler at every budget that buys a step of it."""
     labels = labels_for(pipe, question)
 
-    def sample(sampler: str, nfe: float) -> tuple[Tensor, float, float]:
-        found = pipe(
+    def sample(sampler: str, nfe: float) -> PipelineResult:
+        return pipe(
             labels,
             range(question.count),
             sampler=sampler,
@@ -69,19 +71,19 @@ def front(pipe: Pipeline, samplers: Sequence[str], question: Question) -> Iterat
             guidance_interval=question.guidance_interval,
             batch_size=question.batch_size,
         )
-        return found.pixels, found.nfe, found.seconds
 
     sample("euler", 2)  # what is compiled or allocated once counts for none of them
-    reference = sample(REFERENCE, FINER * max(question.nfe))[0].float()
+    reference = sample(REFERENCE, FINER * max(question.nfe)).pixels.float()
     for sampler in samplers:
         for budget in question.nfe:
             try:
-                pixels, nfe, seconds = sample(sampler, budget)
+                found = sample(sampler, budget)
             except BudgetError:
                 continue
-            off = float((pixels.float() - reference).square().mean().sqrt())
-            point = Point(sampler, budget, nfe, seconds, off)
-            yield point if question.features is None else _read(point, pixels, labels, question)
+            off = float((found.pixels.float() - reference).square().mean().sqrt())
+            point = Point(sampler, budget, found.nfe, found.seconds, off, found.sampler)
+            known = question.features is None
+            yield point if known else _read(point, found.pixels, labels, question)
 
 
 def labels_for(pipe: Pipeline, question: Question) -> list[int] | None:

@@ -22,7 +22,7 @@ from patch_forcing.runs.generate import generate
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Guidance, Interval
-from patch_forcing.sampling.samplers import SAMPLERS, steps_within, usual_calls
+from patch_forcing.sampling.samplers import SAMPLERS, preset, steps_within, usual_calls
 from patch_forcing.sampling.trajectory import Evaluation, Sampler
 from patch_forcing.views.images import to_pil
 
@@ -94,7 +94,8 @@ class Pipeline:
 
         labels: one for all or one for each seed, numbers or class names; None is unconditional.
         sampler: a name, `name:option=value`, or a sampler. num_steps or nfe: steps, or a budget of
-        network evaluations (guidance counted); without either, as many steps as 48 calls of the
+        network evaluations (guidance counted), for which a sampler without options takes the best
+        settings known, as the result says; without either, as many steps as 48 calls of the
         field allow, 24 for samplers of second order. time_grid: how steps are placed: uniform,
         shifted:shift=1.6, or fitted, which is the default of models that bring one; or the times
         themselves, in place of steps.
@@ -112,6 +113,8 @@ class Pipeline:
             )
         if guidance_scale != 1:
             guidance = ClassifierFreeGuidance(guidance_scale, guidance_interval)
+        if isinstance(sampler, str) and nfe is not None:
+            sampler = preset(sampler, nfe if guidance is None else nfe / 2)
         solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
         patches = self.model.config.num_patches
         if isinstance(time_grid, str) or time_grid is None:

@@ -27,6 +27,23 @@ SAMPLERS: dict[str, type[Any]] = {
 }
 
 
+PRESETS: dict[str, tuple[float, str]] = {
+    "multirate": (10, "multirate:rates=1,shares=1"),
+    "dual-loop": (30, "dual-loop:easy_fraction=0.6,inner_steps=2"),
+}
+"""What a sampler without options is, in runs of at most so many calls of the field: its usual
+settings would leave some patches too few steps (docs/results/samplers.md, emoji/tables.md)."""
+
+
+def preset(name: str, calls: float) -> str:
+    """The best known settings of that sampler for so many calls of the field.
+
+    `name` as the registry takes it; with options, it stays as it is.
+    """
+    most, settings = PRESETS.get(name, (0.0, name))
+    return settings if calls <= most else name
+
+
 _SECOND_ORDER = (AdamsBashforthSampler, HeunSampler, MultirateSampler)
 
 
