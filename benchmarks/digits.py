@@ -73,7 +73,7 @@ def measure(
         pipe(
             labels,
             range(len(labels)),
-            sampler=sampler,
+            sampler=sampler if sampler != "dual-loop" else "dual-loop:inner_steps=4",
             nfe=nfe,
             guidance_scale=guidance,
             batch_size=len(labels),

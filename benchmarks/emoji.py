@@ -26,8 +26,10 @@ from patch_forcing.data.atlas import load_atlas
 from patch_forcing.evaluation.emoji import load_emoji_features
 from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
+from patch_forcing.runs.fit import fit_time_grid
 from patch_forcing.runs.speed import compile_whole
 from patch_forcing.runs.trainer import train
 
@@ -84,6 +86,8 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
     network = load_model(given or find_model(run), device)
     if size.shipped:
         network = network.half().float()
+    if any(one.grid == "fitted" for one in task.samplings) and not given:
+        network.sampling_info = SamplingInfo(fit_time_grid(network, range(32)))
     if device != "cpu":
         compile_whole(network)
     if task.wants_difficulty:

@@ -111,3 +111,36 @@ def test_guidance_that_fades_fast_is_not_thrown_over_by_a_long_step():
     steps = 0.2 * np.exp(-12 * np.arange(5) / 5) * [1, 0.5, 0.5, 0.5, 0.5]
     torch.testing.assert_close(x_1, torch.full_like(x_1, steps.sum()))
     assert x_1.max() > 0.2
+
+
+@pytest.mark.parametrize("rates, shares", [((1, 2), (0.1, 0.9)), ((1, 4), (0.2, 0.8))])
+def test_patches_that_move_apart_keep_half_of_their_guidance_each(rates, shares):
+    """W = e^(−6·t) in velocities of nothing else: no step moves by less than half of w."""
+    moved = []
+
+    class Fading:
+        patch_size = 2
+
+        def __call__(self, x_t, t, *, guided=True):
+            dense = t.to_dense()
+            part = spread((-6 * dense).exp(), x_t.shape[-2:], 2).expand_as(x_t)
+            moved.append((dense, part, x_t))
+            everywhere = torch.ones_like(dense, dtype=torch.bool)
+            hard = torch.arange(dense.shape[1]).expand_as(dense).float()
+            return FieldOutput(part, hard, 2, torch.zeros_like(x_t), True, everywhere)
+
+    sampler = pf.samplers.MultirateSampler(rates, shares, evaluate="all", context="ahead")
+    x_0 = torch.zeros(1, 1, 8, 8)
+    result = sampler(Fading(), x_0, uniform_grid(8), trace=True)
+    states = [x for _, _, x in moved] + [result.x_1]
+    times = [record.state_t for record in result.trace] + [result.t]
+    for k, (_, part, x) in enumerate(moved):
+        lasted = spread(times[k + 1] - times[k], (8, 8), 2)
+        assert (states[k + 1] - x >= 0.499 * lasted * part).all()
+
+
+def test_two_evaluations_at_one_time_in_fp32_are_survived():
+    guidance = pf.ClassifierFreeGuidance(3.0)
+    field = pf.VelocityField(tiny_dit(), LABELS, guidance)
+    result = pf.samplers.AdamsBashforthSampler()(field, X_0, [0.0, 0.5, 0.5 + 1e-8, 1.0])
+    assert result.x_1.isfinite().all()

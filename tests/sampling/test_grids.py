@@ -23,6 +23,8 @@ SAMPLERS = [
     pf.samplers.HeunSampler(),
     pf.samplers.EulerMaruyamaSampler(),
 ]
+RARE = pf.samplers.MultirateSampler(shares=(0.8, 0.2))
+"""Computes so little within a step that guidance setting in there costs more than a step."""
 
 
 @pytest.mark.parametrize("steps", [1, 3, 49])
@@ -124,14 +126,14 @@ def costs_by_steps(sampler, make_grid, guidance):
 
 
 @pytest.mark.parametrize("make_grid", [uniform_grid, ShiftedGrid(), QuantileGrid((0, 0.1, 1))])
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, RARE])
 @pytest.mark.parametrize(
-    "guidance", [None, pf.ClassifierFreeGuidance(2.0), pf.ClassifierFreeGuidance(2.0, (0.1, 0.6))]
+    "guidance", [None, pf.ClassifierFreeGuidance(2.0), pf.ClassifierFreeGuidance(2.0, (0.1, 0.8))]
 )
 @given(budget=st.floats(1, 90))
 def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, guidance, budget):
     costs = costs_by_steps(sampler, make_grid, guidance)
-    fitting = [steps for steps, cost in enumerate(costs, 1) if cost <= budget]
+    fitting = [steps for steps, cost in enumerate(costs, 1) if cost <= budget + 1e-6]
     if fitting:
         found = pf.samplers.steps_within(sampler, budget, 10, guidance, make_grid)
         assert found == max(fitting)
@@ -163,3 +165,12 @@ def test_the_samplers_have_their_names():
         "look-ahead": pf.samplers.LookAheadSampler,
         "multirate": pf.samplers.MultirateSampler,
     }
+
+
+@pytest.mark.parametrize("patches", [25, 36, 60, 100])
+@pytest.mark.parametrize("steps", [10, 18, 30])
+def test_a_budget_that_is_spent_exactly_buys_the_step(patches, steps):
+    sampler = pf.samplers.DualLoopSampler(0.4, 4, evaluate="moving")
+    hard = patches - patches * 2 // 5
+    budget = (patches + 3 * hard) * steps / patches
+    assert pf.samplers.steps_within(sampler, budget, patches) == steps

@@ -39,8 +39,8 @@ SHOWS = {
         labels=_EMOJI,
         shown=8,
         guidance={"guidance_scale": 3.0, "guidance_interval": (0.1, 0.8)},
-        next_steps='  patch-forcing sample emoji-64 --labels "cat-face,drink" --maps '
-        "--guidance 3 --guidance-interval 0.1 0.8\n"
+        next_steps='  patch-forcing sample emoji-64 --labels "cat-face,drink" --sampler dual-loop '
+        "--maps --guidance 3 --guidance-interval 0.1 0.8\n"
         "  patch-forcing demo --model digits",
     ),
     "digits": Show(

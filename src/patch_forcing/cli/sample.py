@@ -43,7 +43,8 @@ class Options:
     seeds: str | None = None
     """Seeds, such as 0-15: one image each. Default: as many as there are labels, from 0."""
     maps: bool = False
-    """Also write maps.png: where the first 16 images were hard, which patches went ahead."""
+    """Also write maps.png: where the first 16 images were hard, and which patches went ahead if the
+    sampler lets some."""
     npz: Path | None = None
     """Also write the images as one array: arr_0, uint8, NHWC, in seed order."""
     out: Path = Path("samples")

@@ -32,7 +32,7 @@ class ImageReader:
         bytes_needed = len(layout.names) * channels * size * size
         self._keeps = bytes_needed <= (MEMORY if memory is None else memory)
         self._kept: dict[int, UInt8[Tensor, "C S S"]] = {}
-        self._bad: dict[int, tuple[str, bool]] = {}
+        self._bad: dict[int, str] = {}
         self._ahead: dict[int, Future[UInt8[Tensor, "C S S"]]] = {}
         self._pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
 
@@ -48,14 +48,16 @@ class ImageReader:
     def __call__(self, number: int) -> UInt8[Tensor, "C S S"]:
         """An image. Raises BadImageError, each time, if it cannot be read."""
         if number in self._bad:
-            raise BadImageError(*self._bad[number])
+            raise BadImageError(self._bad[number])
         if number in self._kept:
             return self._kept[number]
         started = self._ahead.get(number)
         try:
             pixels = self._read(number) if started is None else started.result()
         except BadImageError as error:
-            self._bad[number] = str(error), error.may_pass
+            self._ahead.pop(number, None)
+            if not error.may_pass:
+                self._bad[number] = str(error)
             raise
         if self._keeps:
             self._kept[number] = pixels

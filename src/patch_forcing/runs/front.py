@@ -82,8 +82,8 @@ def front(pipe: Pipeline, samplers: Sequence[str], question: Question) -> Iterat
                 continue
             off = float((found.pixels.float() - reference).square().mean().sqrt())
             point = Point(sampler, budget, found.nfe, found.seconds, off, found.sampler)
-            known = question.features is None
-            yield point if known else _read(point, found.pixels, labels, question)
+            bare = question.features is None
+            yield point if bare else _read(point, found.pixels, labels, question)
 
 
 def labels_for(pipe: Pipeline, question: Question) -> list[int] | None:

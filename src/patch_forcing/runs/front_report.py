@@ -21,7 +21,7 @@ def table_head(question: Question) -> str:
 
 def table_row(point: Point, question: Question) -> str:
     """A sampler at a budget, below the head."""
-    row = f"{point.sampler:40}{point.nfe:8.4g}{_milliseconds(point, question):10.2f}"
+    row = f"{point.settings:40}{point.nfe:8.4g}{_milliseconds(point, question):10.2f}"
     row += f"{point.error:8.2f}"
     if point.fd is not None and point.accuracy is not None:
         row += f"{point.fd:9.2f}{point.accuracy:8.1%}"

@@ -27,7 +27,7 @@ from patch_forcing.sampling.trajectory import Evaluation, Sampler
 from patch_forcing.views.images import to_pil
 
 DEFAULT_SAMPLER = "adams-bashforth"
-"""The best at any number of evaluations that was measured (docs/samplers.md)."""
+"""The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,11 @@ class Pipeline:
             )
         if guidance_scale != 1:
             guidance = ClassifierFreeGuidance(guidance_scale, guidance_interval)
-        if isinstance(sampler, str) and nfe is not None:
-            sampler = preset(sampler, nfe if guidance is None else nfe / 2)
-        solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
         patches = self.model.config.num_patches
+        if isinstance(sampler, str) and nfe is not None:
+            placing = self._placing(time_grid if isinstance(time_grid, str) else None)
+            sampler = preset(sampler, nfe, patches, guidance, placing)
+        solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
         if isinstance(time_grid, str) or time_grid is None:
             grid = _grid(solver, self._placing(time_grid), patches, guidance, num_steps, nfe)
         elif num_steps is None and nfe is None:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from patch_forcing.core.patches import spread
+from patch_forcing.core.patches import pool, spread
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.trajectory import Trajectory
@@ -19,17 +19,18 @@ class History:
     Guidance adds a part w to the velocity that fades fast: over a long step the line through its
     last two values would turn it round. So that part's change is limited, as slopes are where a
     fluid has shocks (van Leer 1979): it takes no more than half of w away. How fast w fades is
-    measured along itself, in each image. Short steps are not limited, and all is of second order.
-    Where guidance sets in or ends between two evaluations, w stays as it is.
+    measured along itself, in each image, or in each patch where they move `apart`. Short steps are
+    not limited, and all is of second order. Where guidance sets in or ends between two evaluations,
+    w stays as it is.
     """
 
-    def __init__(self, run: Trajectory, order: int = 2):
-        self._run, self._order = run, order
+    def __init__(self, run: Trajectory, order: int = 2, apart: bool = False):
+        self._run, self._order, self._apart = run, order, apart
         self._start = run.x
         self._velocity = self._plain = self._change = torch.zeros_like(run.x)
         self._part: Tensor | None = None  # w, once there is guidance
         self._part_change = torch.zeros_like(run.x)
-        self._reach = torch.full_like(run.t, torch.inf)  # of w's change: half a step at most
+        self._reach = torch.full_like(run.t, torch.inf)  # h/2 at which w's change has halved it
         self._guided = torch.zeros_like(run.t, dtype=torch.bool)
         self._time = torch.full_like(run.t, torch.nan)
 
@@ -70,11 +71,16 @@ class History:
         guided = torch.zeros_like(due) if guided is None else guided
         both = guided & self._guided
         seen = before * self._spread(both & due)
-        fading = 1 - (part * seen).sum(dim=(1, 2, 3)) / seen.square().sum(dim=(1, 2, 3))
-        # w loses h/2·fading/(1 − fading)·pace along itself, half of it at this h/2; NaN: no w yet
-        reach = ((1 - fading).clamp(min=0) / fading.clamp(min=0)).nan_to_num(torch.inf)
+        size = self._run.field.patch_size
+        along, square = pool(part * seen, size), pool(seen.square(), size)
+        if not self._apart:
+            along, square = (x.mean(dim=1, keepdim=True) for x in (along, square))
+        fading = 1 - along / square
+        # w loses h/2·fading/(1 − fading)·pace along itself, half of it at this h/2; NaN: no w yet,
+        # or no time between
+        reach = (1 - fading).clamp(min=0) / fading.clamp(min=0) / (2 * pace)
         change = torch.where(self._spread(both), self._spread(pace) * (part - before), 0)
-        self._reach = torch.where(due, reach[:, None] / (2 * pace), self._reach)
+        self._reach = torch.where(due, reach.nan_to_num(torch.inf, torch.inf), self._reach)
         self._part_change = torch.where(where, change, self._part_change)
         self._part = torch.where(where, part, before)
         self._guided = torch.where(due, guided, self._guided)

@@ -78,7 +78,7 @@ class MultirateSampler(TrajectorySampler):
         memory = None
         if self.evaluate == "moving" and len(self._due_counts(patches)) > 1:
             memory = CarriedMemory() if self.context == "level" else Memory()
-        history = History(run, self.order)
+        history = History(run, self.order, apart=len(self.rates) > 1)
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), memory=memory)
             group = self._groups(self._hardness(run, output, generator))

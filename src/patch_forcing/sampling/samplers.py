@@ -35,21 +35,13 @@ PRESETS: dict[str, tuple[float, str]] = {
 settings would leave some patches too few steps (docs/results/samplers.md, emoji/tables.md)."""
 
 
-def preset(name: str, calls: float) -> str:
-    """The best known settings of that sampler for so many calls of the field.
-
-    `name` as the registry takes it; with options, it stays as it is.
-    """
-    most, settings = PRESETS.get(name, (0.0, name))
-    return settings if calls <= most else name
-
-
 _SECOND_ORDER = (AdamsBashforthSampler, HeunSampler, MultirateSampler)
 
 
 def usual_calls(sampler: Sampler) -> int:
     """Calls of the field in a run whose length is not given: more is hardly seen in the images."""
-    return 24 if isinstance(sampler, _SECOND_ORDER) else 48
+    second_order = isinstance(sampler, _SECOND_ORDER) and getattr(sampler, "order", 2) == 2
+    return 24 if second_order else 48
 
 
 class BudgetError(UserError):
@@ -63,12 +55,12 @@ def count_evaluations(
     guidance: Guidance | None = None,
 ) -> float:
     """Network evaluations that a run takes for images of N patches: what its result says as nfe."""
-    total, remembered = 0.0, False
+    total, guided_before = 0.0, False
     for call in sampler.plan(time_grid, num_patches):
         guided = call.guided and guidance is not None and is_guided(guidance, call.times)
-        # what is remembered of waiting patches is of no use once guidance sets in or ends
-        share = call.share if guided == remembered else 1.0
-        remembered = guided
+        # keys and values of waiting patches are of no use once guidance sets in or ends
+        share = call.share if guided == guided_before else 1.0
+        guided_before = guided
         total += (2 if guided else 1) * share
     return total
 
@@ -86,7 +78,8 @@ def steps_within(
     """
 
     def needed(steps: int) -> float:
-        return count_evaluations(sampler, make_grid(steps), num_patches, guidance)
+        # shares are fractions, whose sum rounds
+        return count_evaluations(sampler, make_grid(steps), num_patches, guidance) - 1e-6
 
     if not budget <= MOST:
         raise UserError(f"{budget} evaluations: choose up to {MOST}")
@@ -99,4 +92,28 @@ def steps_within(
     while too_many - enough > 1:
         middle = (enough + too_many) // 2
         enough, too_many = (middle, too_many) if needed(middle) <= budget else (enough, middle)
-    return enough
+    # where guidance sets in or ends within a step, all is computed: one step more can cost less
+    return max(n for n in range(enough, enough + 8) if n == enough or needed(n) <= budget)
+
+
+def preset(
+    name: str,
+    budget: float,
+    num_patches: int,
+    guidance: Guidance | None = None,
+    make_grid: Callable[[int], list[float]] = uniform_grid,
+) -> str:
+    """The best known settings of that sampler for so many network evaluations.
+
+    `name` as the registry takes it; with options, it stays as it is. The rest: as `steps_within`.
+    """
+    if name not in PRESETS:
+        return name
+    most, settings = PRESETS[name]
+    usual = SAMPLERS[name]()
+    try:
+        steps = steps_within(usual, budget, num_patches, guidance, make_grid)
+    except BudgetError:
+        return settings
+    calls = count_evaluations(usual, make_grid(steps), num_patches)
+    return settings if calls <= most else name

@@ -244,7 +244,7 @@ class Trajectory:
         if output.difficulty is None:
             raise UserError(
                 "this model predicts no difficulty, which the sampler orders patches by: "
-                "sample with euler or random-order"
+                "sample with adams-bashforth, euler or heun"
             )
         self._watch("difficulty is NaN at step {step}", output.difficulty.isnan().any())
         return output.difficulty
