@@ -299,7 +299,9 @@ def test_samplers_without_choice_need_no_difficulty(sampler, x_0):
 
 @pytest.mark.parametrize("sampler", [DualLoop(), LookAhead()])
 def test_samplers_that_choose_need_difficulty(sampler, x_0):
-    with pytest.raises(pf.UserError, match=r"predicts no difficulty.*adams-bashforth, euler or heun"):
+    with pytest.raises(
+        pf.UserError, match=r"predicts no difficulty.*adams-bashforth, euler or heun"
+    ):
         sampler(pf.VelocityField(tiny_dit(predict_difficulty=False)), x_0, GRID)
 
 
