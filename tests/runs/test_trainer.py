@@ -105,6 +105,14 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(
     assert all(tensor.isfinite().all() for tensor in tensors(last).values())
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """Whatever started the tests: a shell's background jobs ignore it, and so would a run."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @dataclass(frozen=True)
 class Interrupting:
     """The digits, with Ctrl-C pressed while the batch of a step is read."""
