@@ -58,19 +58,19 @@ RATIOS = ["look-ahead:context_ratio=1.1", "look-ahead:context_ratio=2.0"]
 SECOND_ORDER = ["adams-bashforth", "multirate:context=ahead", "multirate"]
 """Adams–Bashforth for all patches together, and with the harder half at twice the rate: seeing the
 others' keys and values held, or carried on."""
-AB2, MOST_AT_ONCE = SECOND_ORDER[0], "multirate:shares=0.8/0.2"
+AB2, MOST_AT_ONCE, SHIFTED = SECOND_ORDER[0], "multirate:shares=0.8/0.2", "shifted:shift=3"
 FRONT_BUDGETS = (8, 12, 16, 25)
 FRONT = [  # sampler, grid: what few evaluations reach
-    *((AB2, grid) for grid in ("uniform", "shifted:shift=3", "fitted")),
-    *((name, "shifted:shift=3") for name in ("multirate", MOST_AT_ONCE)),
-    *((f"{MOST_AT_ONCE},rank=random", grid) for grid in ("shifted:shift=3",)),
-    ("multirate:rank=random", "shifted:shift=3"),
-    ("euler", "shifted:shift=3"),
+    *((AB2, grid) for grid in ("uniform", SHIFTED, "fitted")),
+    ("multirate", SHIFTED),
+    (MOST_AT_ONCE, SHIFTED),
+    (f"{MOST_AT_ONCE},rank=random", SHIFTED),
+    ("multirate:rank=random", SHIFTED),
+    ("euler", SHIFTED),
 ]
-FRONT_GUIDED = [
-    *((AB2, grid) for grid in ("uniform", "shifted:shift=3", "fitted")),
-    (MOST_AT_ONCE, "shifted:shift=3"),
-]
+FRONT_LONG = [("euler", SHIFTED), ("dual-loop", SHIFTED)]
+"""The same grid at 50 evaluations."""
+FRONT_GUIDED = [*FRONT[:3], (MOST_AT_ONCE, SHIFTED)]
 GUIDED_SCALE, GUIDED_INTERVAL = 3.0, (0.1, 0.8)
 """The best of these at 50 evaluations."""
 SCALES = (1.5, 2.0, GUIDED_SCALE, 4.0)
@@ -246,8 +246,7 @@ def front() -> Iterator[Sampling]:
     """Few evaluations, without guidance and with it."""
     for nfe in FRONT_BUDGETS:
         yield from (Sampling(spec, nfe, grid=grid) for spec, grid in FRONT)
-    for spec in ("euler", "dual-loop"):
-        yield Sampling(spec, 50, grid="shifted:shift=3")
+    yield from (Sampling(spec, 50, grid=grid) for spec, grid in FRONT_LONG)
     for nfe in FRONT_BUDGETS[1:]:
         for spec, grid in FRONT_GUIDED:
             yield Sampling(spec, nfe, GUIDED_SCALE, GUIDED_INTERVAL, grid)

@@ -9,6 +9,7 @@ from emoji_claims import (
     BUDGETS,
     FRONT,
     FRONT_BUDGETS,
+    FRONT_LONG,
     GRID,
     GROUPED,
     GUIDED_INTERVAL,
@@ -166,8 +167,8 @@ def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     """What few evaluations reach, beside the paper's samplers and Euler with many."""
     lines, record = [], []
     budgets = sorted({*FRONT_BUDGETS, *BUDGETS})
-    specs = dict.fromkeys((*FRONT, *((spec, "uniform") for spec in ("euler", *PAPER, *RATIOS))))
-    specs |= dict.fromkeys([("dual-loop", FRONT[-1][1])])
+    many = [(spec, "uniform") for spec in ("euler", *PAPER, *RATIOS)]
+    specs = dict.fromkeys([*FRONT, *FRONT_LONG, *many])
     for guidance, interval in ((1.0, None), (GUIDED_SCALE, list(GUIDED_INTERVAL))):
         for spec, grid in specs:
             cells = []

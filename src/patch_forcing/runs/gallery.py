@@ -51,9 +51,9 @@ def write_sheet(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     ).save(path)
 
 
-def write_maps(result: PipelineResult, pipe: Pipeline, path: Path, most: int = MOST_MAPS) -> None:
+def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     """The first images with their difficulty and time maps; the result needs a trace."""
-    first = slice(most)
+    first = slice(MOST_MAPS)
     maps_sheet(
         result.images[first],
         _captions(result, pipe)[first],
@@ -62,9 +62,9 @@ def write_maps(result: PipelineResult, pipe: Pipeline, path: Path, most: int = M
     ).save(path)
 
 
-def write_film(result: PipelineResult, pipe: Pipeline, path: Path, most: int = COLUMNS) -> None:
+def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     """The sampler at work on the first images; the result needs a trace."""
-    first = slice(most)
+    first = slice(COLUMNS)
     trace = result.trace_of(first)
     predictions = [
         [to_pil(image) for image in to_uint8(evaluation.prediction, pipe.model.data_info)]

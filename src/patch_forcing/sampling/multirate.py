@@ -76,7 +76,7 @@ class MultirateSampler(TrajectorySampler):
     ) -> None:
         patches = run.t.shape[1]
         memory = None
-        if self.evaluate == "moving" and len(self._due_counts(patches)) > 1:
+        if self.evaluate == "moving" and len(self._substeps(0.0, 1.0, patches)) > 1:
             memory = CarriedMemory() if self.context == "level" else Memory()
         history = History(run, self.order, apart=len(self.rates) > 1)
         for k, now, then in run.steps(time_grid):
@@ -85,15 +85,15 @@ class MultirateSampler(TrajectorySampler):
             for substep in self._substeps(now, then, patches):
                 due = group >= substep.first_due
                 if substep.number:
-                    moving = Moving(due, token_index(due, substep.patches))
+                    moving = None
+                    if memory is not None:
+                        moving = Moving(due, token_index(due, substep.patches))
                     if self.context == "level":
                         time, x = run.shared_time(substep.now), history.at(substep.now, due)
                     else:
                         known = self._known(substep.reached, patches)
                         time, x = _group_time(group, substep.reached, known), None
-                    output = run.evaluate(
-                        k, time, x, memory=memory, moving=None if memory is None else moving
-                    )
+                    output = run.evaluate(k, time, x, memory=memory, moving=moving)
                 slope = history.slope(output, _group_time(group, substep.goals), due)
                 for g in range(substep.first_due, len(self.rates)):
                     run.move(slope, substep.goals[g], where=group == g)
