@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-import torch
 
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.digits import Digits
-from patch_forcing.runs.step import TrainStep, side_stream
+from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import initial_state, train
 from waits import waits
 
@@ -89,25 +91,18 @@ def test_a_run_survives_a_failed_step_and_counts_it(recipe, tmp_path):
     assert math.isfinite(rows[2]["total"])
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=4", "shared-uniform"])
-def test_the_recorded_step_is_the_step(recipe, optimizer, timesteps):
-    # still warming up when the step is recorded: a learning rate kept from then would show
-    slow = dataclasses.replace(recipe.optimizer, name=optimizer, warmup_steps=20)
-    recipe = dataclasses.replace(recipe, optimizer=slow, timesteps=timesteps, steps=12)
-    data, device = recipe.data.open(), "cuda"
-    ends = []
-    for compiled in (False, True):
-        chosen = dataclasses.replace(recipe, compile=compiled)
-        state = initial_state(chosen, data, device)
-        step = TrainStep(state, chosen, device)
-        with side_stream(device):
-            for number in range(recipe.steps):
-                x_1, labels = data.batch(number, recipe.batch_size, recipe.seed, device)
-                if number == 9:  # within the recording
-                    x_1 = x_1 * math.nan
-                step(Batch(x_1, labels), number)
-        ends.append(everything(state))
-    for one, other in zip(*ends, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+@pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+def test_the_compiled_and_recorded_step_is_the_step_and_waits_for_nothing(device):
+    # in a process of its own: the type checks of the tests cannot be compiled
+    script = Path(__file__).parents[1] / "recorded_step.py"
+    run = subprocess.run(
+        [sys.executable, script, device], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    differences = json.loads(run.stdout)
+    assert len(differences) == 6
+    # Muon makes orthogonal in bf16; a learning rate kept from the recording gives .3
+    assert max(differences.values()) < 0.02, differences
