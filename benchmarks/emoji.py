@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from emoji_claims import LONG, SIZES, Model, claims, is_long
+from emoji_claims import LONG, MEASURED, SIZES, Model, claims, is_long
 from emoji_latent import LatentScenes
 from emoji_measure import Row, Sampling, measure, measure_difficulty, real_scenes
 from patch_forcing.data.atlas import load_atlas
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
     parser.add_argument("--work", type=Path, default=Path("runs/emoji"), help="training runs")
     parser.add_argument("--out", type=Path, default=Path("docs/results/emoji"))
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["p8", "p4", "latent", LONG])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=MEASURED)
     everything = ["timesteps", "samplers", "difficulty", "guidance", "moving", "front"]
     parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
     parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")
