@@ -92,7 +92,8 @@ def linear_gelu(x: Float[Tensor, "B N D"], linear: nn.Linear) -> Float[Tensor, "
     backward pass.
     """
     weight, bias = linear.weight, linear.bias
-    if weight.is_cuda and weight.dtype.itemsize == 2 and not torch.is_grad_enabled():
+    plain = type(weight) is nn.Parameter  # not a quantised one
+    if plain and weight.is_cuda and weight.dtype.itemsize == 2 and not torch.is_grad_enabled():
         rows = torch._addmm_activation(bias, x.flatten(0, 1), weight.t(), use_gelu=True)
         return rows.unflatten(0, x.shape[:2])
     return F.gelu(linear(x), approximate="tanh")

@@ -109,6 +109,7 @@ def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
             "nfe": result.nfe,
             "token_evaluations": round(result.nfe * pipe.model.config.num_patches),
             "seconds": round(result.seconds / len(result.seeds), 4),
+            "precision": pipe.precision,
             "model": pipe.name,
             "model_hash": pipe.hash,
         }

@@ -16,6 +16,7 @@ from patch_forcing.core.time import check_grid
 from patch_forcing.io.atomic import sha256
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import CONFIG, WEIGHTS
+from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.generate import generate
@@ -61,9 +62,10 @@ class Pipeline:
     """A loaded model that makes images.
 
     name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart.
+    precision: what the network computes in.
     """
 
-    def __init__(self, name: str, folder: Path, model: PatchDiT):
+    def __init__(self, name: str, folder: Path, model: PatchDiT, precision: Precision = "fp32"):
         self.name = name
         self.folder = folder
         if model.config.in_channels not in (1, 3) or model.data_info.latent_scale != 1:
@@ -71,7 +73,7 @@ class Pipeline:
                 f"{folder} makes latents of {model.config.in_channels} channels, not pixels: "
                 "this release has no decoder; use load_model and a sampler"
             )
-        self.model = model
+        self.model, self.precision = model, precision
         both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
         self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
 
@@ -186,13 +188,25 @@ class Pipeline:
         return names[label] if names else str(label)
 
 
-def load(name: str | Path, device: torch.device | str = "cpu") -> Pipeline:
+def load(
+    name: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    precision: Precision = "fp32",
+    compiled: bool = False,
+) -> Pipeline:
     """The pipeline of a bundled name, a folder (of a model or a training run), or a Hub id.
 
-    Raises UserError saying what is missing or damaged.
+    precision: what the network computes in; images are then the same but for rounding. compiled:
+    the network is compiled for each shape it meets, half a minute each.
+    Raises UserError saying what is missing or damaged, or what this machine lacks for fp8.
     """
     folder = find_model(name)
-    return Pipeline(str(name), folder, load_model(folder, device))
+    model = load_model(folder, device)
+    cast_weights(model, precision)
+    if compiled:
+        compile_whole(model)
+    return Pipeline(str(name), folder, model, precision)
 
 
 def _grid(
