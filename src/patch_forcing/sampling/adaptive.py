@@ -39,7 +39,7 @@ class AdaptiveSampler(TrajectorySampler):
     """
 
     exit: float = 0.006
-    tolerance: float = 0.0
+    tolerance: float = 0.02
     evaluate: str = "moving"
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class AdaptiveSampler(TrajectorySampler):
         ends = [step.then for step in steps]
         chooses = self.exit > 0 or self.tolerance > 0
         memory = CarriedMemory() if self.evaluate == "moving" and chooses else None
-        history = History(run, apart=self.tolerance > 0)
+        history = History(run, apart=chooses)
         due = torch.ones_like(run.t, dtype=torch.bool)
         next_step = torch.zeros_like(run.t, dtype=torch.int64)
         for k, now, _ in steps:
