@@ -26,8 +26,8 @@ class Options:
     unconditional. A comma belongs to a name where a class is called so; spaces at a name's ends may
     be left out."""
     sampler: str = DEFAULT_SAMPLER
-    """adams-bashforth, euler, heun, euler-maruyama, random-order, dual-loop, look-ahead, multirate;
-    with options: dual-loop:easy_fraction=0.5"""
+    """adams-bashforth, euler, heun, euler-maruyama, random-order, dual-loop, look-ahead, multirate,
+    adaptive; with options: dual-loop:easy_fraction=0.5"""
     steps: int | None = None
     """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided, 24 of
     samplers of second order."""

@@ -37,8 +37,8 @@ class PipelineResult:
 
     images: PIL images, in seed order. pixels: the same, (B, C, H, W) uint8. seeds, labels: one for
     each image. sampler, time_grid: what made them. nfe: network evaluations per image, guidance
-    counted. seconds: wall-clock of all. trace: per evaluation t (B, N), difficulty (B, N),
-    evaluated (B, N) and more, if asked for.
+    counted. image_nfe: those of each image's own patches. seconds: wall-clock of all. trace: per
+    evaluation t (B, N), difficulty (B, N), evaluated (B, N) and more, if asked for.
     """
 
     images: list[Image.Image]
@@ -50,6 +50,7 @@ class PipelineResult:
     guidance_scale: float
     guidance_interval: Interval | None
     nfe: float
+    image_nfe: list[float]
     seconds: float
     trace: list[Evaluation] | None
 
@@ -154,6 +155,7 @@ class Pipeline:
             guidance_scale,
             guidance_interval,
             sum(batch.nfe * len(batch.seeds) for batch in batches) / len(seeds),
+            [own for batch in batches for own in batch.image_nfe],
             sum(batch.seconds for batch in batches),
             [Evaluation.join(calls) for calls in zip(*traces, strict=True)] if trace else None,
         )
