@@ -1,5 +1,7 @@
 """Batches that do not fit into memory."""
 
+import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 import patch_forcing as pf
 from exact import tiny_dit
-from patch_forcing.runs.generate import generate
+from patch_forcing.runs.generate import ahead, generate
 from patch_forcing.sampling.grids import uniform_grid
 
 
@@ -52,3 +54,72 @@ def test_one_image_that_does_not_fit_is_an_error():
 def test_other_errors_are_not_taken_for_it():
     with pytest.raises(RuntimeError, match="the sampler is wrong"):
         images(Hungry(message="the sampler is wrong"), batch_size=4)
+
+
+def test_what_does_not_fit_into_a_decoder_goes_through_in_halves():
+    model, grid = tiny_dit(), uniform_grid(2)
+    tried = []
+
+    def decode(x_1):
+        tried.append(len(x_1))
+        if len(x_1) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return (x_1.clamp(-1, 1) * 100 + 100).to(torch.uint8)
+
+    def run(**options):
+        batches = generate(model, pf.samplers.EulerSampler(), grid, range(5), **options)
+        return torch.cat([batch.images for batch in batches])
+
+    pixels = run(decode=decode)
+    assert tried == [5, 3, 2, 1, 2]
+    assert pixels.shape == (5, 3, 8, 8)
+    assert pixels.equal(run(decode=decode, batch_size=2))
+
+
+def test_one_is_made_ahead_in_a_thread_of_its_own_and_no_more():
+    made, here = [], threading.get_ident()
+
+    def items():
+        for number in range(4):
+            assert threading.get_ident() != here
+            made.append(number)
+            yield number
+
+    before = []
+    for item in ahead(items()):
+        wait_until(lambda item=item: len(made) == min(item + 2, 4))
+        before.append(item)
+    assert before == made == [0, 1, 2, 3]
+
+
+def test_an_error_ahead_comes_where_its_item_would():
+    def items():
+        yield 1
+        raise ValueError("no more")
+
+    coming = ahead(items())
+    assert next(coming) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(coming)
+
+
+def test_whoever_takes_no_more_leaves_no_thread_behind():
+    coming = ahead(iter(range(100)))
+    assert next(coming) == 0
+    threads = threading.active_count()
+    coming.close()
+    assert threading.active_count() == threads - 1
+
+
+def wait_until(condition):
+    while not condition():
+        time.sleep(0.001)
+
+
+@pytest.mark.gpu
+def test_a_gpu_samples_ahead_and_gives_the_same_images():
+    model, grid = tiny_dit(), uniform_grid(3)
+    sampler, seeds = pf.samplers.EulerSampler(), range(7)
+    there = [batch.images for batch in generate(model.cuda(), sampler, grid, seeds, batch_size=2)]
+    here = [batch.images for batch in generate(model.cpu(), sampler, grid, seeds, batch_size=7)]
+    assert (torch.cat(there).int() - torch.cat(here).int()).abs().max() <= 1

@@ -2,7 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -14,7 +18,7 @@ from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT, label_error
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.guidance import Guidance
-from patch_forcing.sampling.trajectory import Evaluation, Sampler
+from patch_forcing.sampling.trajectory import Evaluation, Sampler, SampleResult
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class Generated:
     """One batch of images.
 
     images: (B, C, H, W) uint8, on the CPU. nfe: network evaluations per image, guidance counted.
-    image_nfe: those of each image's own patches. seconds: wall-clock of the batch. trace: one
-    Evaluation per call, if asked for.
+    image_nfe: those of each image's own patches. seconds: wall-clock that was waited for the batch.
+    trace: one Evaluation per call, if asked for.
     """
 
     seeds: tuple[int, ...]
@@ -50,6 +54,8 @@ def generate(
 ) -> Iterator[Generated]:
     """Sample one image for each seed, in batches and in order, on the model's device.
 
+    On a GPU the next batch is sampled while one is decoded, and while the caller is busy with it.
+
     labels: one for all, or one for each seed; None is unconditional.
     decode: x_1 → images; by default x_1 are pixels in the model's data range.
     batch_size: at most so many at once; where memory runs out, half as many from then on, which
@@ -59,43 +65,93 @@ def generate(
     chosen = check_labels(labels, len(seeds), model.config.num_classes)
     check_seeds(seeds)
     device = model.pos_embed.device
+    if decode is None:
+        decode = partial(to_uint8, info=model.data_info)
+    sampled = _sample(model, sampler, time_grid, seeds, chosen, guidance, batch_size, trace)
+    on_gpu = device.type == "cuda"
+    started = time.perf_counter()
+    for some, some_labels, result in ahead(sampled) if on_gpu else sampled:
+        # a sampler waits for its end, so that another stream may read what it made
+        with torch.cuda.stream(torch.cuda.Stream(device)) if on_gpu else nullcontext():
+            images = _decode_within_memory(decode, result.x_1)
+        seconds = time.perf_counter() - started
+        own = tuple(result.image_nfe.tolist())
+        yield Generated(some, some_labels, images, result.nfe, own, seconds, result.trace)
+        started = time.perf_counter()
+
+
+Labels = tuple[int, ...] | None
+
+
+def _sample(
+    model: PatchDiT,
+    sampler: Sampler,
+    time_grid: list[float],
+    seeds: Sequence[int],
+    labels: list[int] | None,
+    guidance: Guidance | None,
+    batch_size: int,
+    trace: bool,
+) -> Iterator[tuple[tuple[int, ...], Labels, SampleResult]]:
+    """Batch after batch, of half the size from where memory runs out."""
+    device = model.pos_embed.device
     shape = (model.config.in_channels, *model.config.image_size)
 
-    def one_batch(some: tuple[int, ...], some_labels: tuple[int, ...] | None) -> Generated:
+    @torch.no_grad()  # here too: it holds for a thread
+    def one_batch(some: tuple[int, ...], some_labels: Labels) -> SampleResult:
         condition = None if some_labels is None else torch.tensor(some_labels, device=device)
-        field = VelocityField(model, condition, guidance)
         generator = CountedGenerator(some, device=device)
-        started = time.perf_counter()
-        result = sampler(
-            field,
+        return sampler(
+            VelocityField(model, condition, guidance),
             generator.fork("noise").normal(*shape),
             time_grid,
             generator=generator.fork("sampler"),
             trace=trace,
         )
-        x_1 = result.x_1
-        images = (to_uint8(x_1, model.data_info) if decode is None else decode(x_1)).cpu()
-        seconds = time.perf_counter() - started
-        own = tuple(result.image_nfe.tolist())
-        return Generated(some, some_labels, images, result.nfe, own, seconds, result.trace)
 
     start = 0
     while start < len(seeds):
         some = tuple(seeds[start : start + batch_size])
-        some_labels = None if chosen is None else tuple(chosen[start : start + batch_size])
-        batch = None
+        some_labels = None if labels is None else tuple(labels[start : start + batch_size])
+        result = None
         try:
-            batch = one_batch(some, some_labels)
+            result = one_batch(some, some_labels)
         except (MemoryError, RuntimeError) as error:
             if len(some) == 1 or not is_out_of_memory(error):
                 raise
-        if batch is None:  # here nothing holds on to the memory of the attempt any more
+        if result is None:  # here nothing holds on to the memory of the attempt any more
             batch_size = (len(some) + 1) // 2
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             continue
-        yield batch
+        yield some, some_labels, result
         start += len(some)
+
+
+def _decode_within_memory(
+    decode: Callable[[Tensor], UInt8[Tensor, "B C H W"]], x_1: Float[Tensor, "B ..."]
+) -> UInt8[Tensor, "B C H W"]:
+    """Images, on the CPU; half after half where memory runs out."""
+    try:
+        return decode(x_1).cpu()
+    except (MemoryError, RuntimeError) as error:
+        if len(x_1) == 1 or not is_out_of_memory(error):
+            raise
+    halves = x_1.chunk(2)
+    return torch.cat([_decode_within_memory(decode, half) for half in halves])
+
+
+Item = TypeVar("Item")
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items; a thread makes the next one while one is in use."""
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        coming: Future[Any] = worker.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = worker.submit(next, items, end)
+            yield item
 
 
 def check_labels(labels: Sequence[int] | None, count: int, num_classes: int) -> list[int] | None:
