@@ -89,7 +89,7 @@ def sampling(size: str, options: argparse.Namespace, rate: float) -> Iterator[Ro
     half = torch.arange(patches, device=device).expand(batch, -1) % 2 == 0
     one = pf.PatchTime.everywhere(0.5, x, patches)
     two = pf.PatchTime.two_level(half, 0.7, 0.5)
-    useful = batch * operations(ours, 1)
+    useful = batch * operations(ours.config, 1)
     for name, model in (("published", published), ("ours", ours)):
         for what, t in (("one time", one), ("two times", two)):
             timing = timed(lambda model=model, t=t: model(x, t, labels), device, options.seconds)

@@ -87,6 +87,8 @@ def test_dry_run_prints_the_resolved_run_and_writes_nothing(here, capsys):
     resolved = json.loads(capsys.readouterr().out)
     assert resolved["recipe"]["optimizer"]["lr"] == 0.5
     assert resolved["recipe"]["timesteps"] == "tg:std=0.1"
+    assert resolved["estimate"]["parameters"] == 724232
+    assert resolved["estimate"]["hours"] > 0
     assert not list(here.iterdir())
 
 

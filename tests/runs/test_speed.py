@@ -34,8 +34,8 @@ def test_the_call_is_made_as_often_as_its_time_is_divided_by():
 def test_operations_are_those_of_the_golden_numbers():
     with torch.device("meta"):
         model = pf.PatchDiT(pf.preset("B/2"))
-    assert operations(model, 1) == 46005485568
-    assert operations(model, 16) == 47338487808
+    assert operations(model.config, 1) == 46005485568
+    assert operations(model.config, 16) == 47338487808
 
 
 def test_nothing_in_a_random_model_is_zero():
@@ -71,5 +71,5 @@ def test_shares_and_rates_follow_from_the_times():
     assert [row.what for row in rows[3:]] == list(SAMPLED)
     for row in rows:
         assert row.images_per_second == pytest.approx(2 / row.timing.median)
-        useful = operations(model, 1) * 2 * (row.nfe or 1)
+        useful = operations(model.config, 1) * 2 * (row.nfe or 1)
         assert row.share == pytest.approx(useful / row.timing.median / 1e9)

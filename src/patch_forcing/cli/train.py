@@ -11,7 +11,6 @@ from tyro.conf import arg
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, TrainingData
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.runs.recipes import RECIPES, NamedRecipe, Recipe, find_recipe
 
 
@@ -25,7 +24,7 @@ class Options:
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
     dry_run: bool = False
-    """Print the resolved run and stop."""
+    """Print the resolved run, with what it will take in memory, disk and hours, and stop."""
 
 
 def train(args: Sequence[str]) -> None:
@@ -49,15 +48,36 @@ def train(args: Sequence[str]) -> None:
     )
     run = options.out or Path("runs") / name
     if options.dry_run:
-        resolved: dict[str, Any] = {"name": name, "out": str(run), "recipe": asdict(options.recipe)}
-        if isinstance(options.recipe.data, FolderSource):  # says little before it is looked at
-            data = options.recipe.data.open()
-            resolved["found"] = data.found
-            resolved["model"] = asdict(options.recipe.network.config(data))
-        print(json.dumps(resolved, indent=2))
+        print(
+            json.dumps(_resolved(name, options.recipe, run, parse_device(options.device)), indent=2)
+        )
         return
     check_out("--out", run)
     _train(name, options.recipe, run, parse_device(options.device))
+
+
+def _resolved(name: str, recipe: Recipe, run: Path, device: str) -> dict[str, Any]:
+    """The run in full, and what it will take on this machine."""
+    import torch
+
+    from patch_forcing.io.provenance import hardware
+    from patch_forcing.runs.estimate import estimate
+    from patch_forcing.runs.speed import matrix_rate
+
+    data = recipe.data.open()
+    rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
+    figures = asdict(estimate(recipe, data, rate))
+    return {
+        "name": name,
+        "out": str(run),
+        "recipe": asdict(recipe),
+        **({"found": data.found} if isinstance(data, Inferred) else {}),
+        "model": asdict(recipe.network.config(data)),
+        "estimate": {
+            **{k: float(f"{x:.3g}") if isinstance(x, float) else x for k, x in figures.items()},
+            "machine": hardware(device),
+        },
+    }
 
 
 def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:

@@ -15,6 +15,8 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import WEIGHTS, write_files, write_tensors
 
 CHECKPOINTS = "checkpoints"
+KEEP = 3
+"""Checkpoints kept: the newest, and two to fall back on."""
 _PREFIX = "step-"
 _OPTIMIZER = "optimizer.safetensors"
 

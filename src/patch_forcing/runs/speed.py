@@ -78,9 +78,8 @@ def random_model(config: PatchDiTConfig, device: torch.device | str = "cpu") -> 
     return model
 
 
-def operations(model: PatchDiT, num_levels: int) -> int:
+def operations(config: PatchDiTConfig, num_levels: int) -> int:
     """Floating-point operations of a forward pass of one image with so many distinct times."""
-    config = model.config
     with torch.device("meta"):
         twin = PatchDiT(config)
         x = torch.empty(1, config.in_channels, *config.image_size)
@@ -131,7 +130,7 @@ def speeds(
     condition = None
     if config.num_classes:
         condition = torch.arange(batch_size, device=device) % config.num_classes
-    useful = operations(model, 1) * batch_size
+    useful = operations(config, 1) * batch_size
     for what, t in forward_times(model, batch_size).items():
         timing = timed(partial(model, x, t, condition), device, least_seconds)
         yield Speed(what, timing, batch_size / timing.median, useful / timing.median / rate)

@@ -19,6 +19,7 @@ from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
+    KEEP,
     TrainingState,
     checkpoint_path,
     checkpoints,
@@ -32,8 +33,6 @@ from patch_forcing.runs.run_folder import METRICS, StepLines, open_run
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.training.finite import FiniteSteps
 
-KEEP = 3
-"""Checkpoints kept: the newest, and two to fall back on."""
 _RESUME = "the same command resumes"
 
 

@@ -1,0 +1,73 @@
+"""What a training run will take, before it starts: operations, memory, disk and hours."""
+
+from dataclasses import dataclass
+
+import torch
+
+from patch_forcing.data.batch import TrainingData
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.checkpoint import KEEP
+from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.speed import operations
+
+SHARE = 0.5
+"""Of the rate of one large matrix product: about what a step reaches; 0.64 of XL/2 on one H200."""
+_KEPT = {  # precision, compiled: one time for all patches, several
+    ("fp32", False): (80, 113),
+    ("fp32", True): (80, 113),
+    ("bf16", False): (49, 66),
+    ("bf16", True): (42, 54),
+}
+"""Bytes that a block keeps for its backward pass, for each token and unit of width: counted by the
+hooks of saved tensors, compiled in what the partitioner saves."""
+
+
+_CONDITION = 50
+"""The same of what makes the condition, where every patch has a time of its own."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Memory is good to a fifth, hours to a factor of two.
+
+    gflop_per_image: of a forward pass. memory_gib: weights, gradient, average, optimizer and the
+    activations of a step. checkpoints_gib: of those that are kept. hours: at SHARE of the rate.
+    """
+
+    parameters: int
+    gflop_per_image: float
+    memory_gib: float
+    checkpoints_gib: float
+    images: int
+    hours: float
+
+
+def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
+    """What `recipe` takes on this data; rate: `matrix_rate` of the machine at its precision."""
+    config = recipe.network.config(data)
+    with torch.device("meta"):
+        model = PatchDiT(config)
+    weights = sum(weight.numel() for weight in model.parameters())
+    by_muon = recipe.optimizer.name == "muon"
+    matrices = sum(w.numel() for w in model.hidden_matrices()) if by_muon else 0
+    optimizer = 8 * (weights - matrices) + 4 * matrices  # two averages of AdamW, one of Muon
+    state = 4 * 2 * weights + optimizer
+    tokens = recipe.batch_size * config.num_patches
+    levels = recipe.timestep_sampler()(1, config.num_patches).num_levels
+    kept: float = _KEPT[recipe.precision, recipe.compile][levels > 1]
+    kept *= recipe.kept_activations if recipe.compile else 1
+    condition = _CONDITION if levels == config.num_patches else 0
+    each, others = (4, kept) if recipe.recompute_activations else (kept, 0)  # 4: what goes in
+    activations = tokens * config.hidden_size * (each * config.depth + others + condition)
+    forward = operations(config, levels)
+    images = recipe.steps * recipe.batch_size
+    # backward is twice the forward pass; recomputing is one more
+    passes = 4 if recipe.recompute_activations else 3
+    return Estimate(
+        weights,
+        forward / 1e9,
+        (state + 4 * weights + activations) / 2**30,
+        KEEP * state / 2**30,
+        images,
+        passes * forward * images / (SHARE * rate) / 3600,
+    )

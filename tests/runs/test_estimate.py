@@ -1,0 +1,75 @@
+"""What a run is said to take, against what it takes."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from patch_forcing.runs.checkpoint import checkpoint_path
+from patch_forcing.runs.estimate import estimate
+from patch_forcing.runs.step import TrainStep
+from patch_forcing.runs.trainer import initial_state, train
+
+
+@pytest.fixture
+def wider(recipe):
+    network = dataclasses.replace(recipe.network, hidden_size=256, depth=3, patch_size=1)
+    return dataclasses.replace(recipe, network=network, batch_size=16)
+
+
+def kept_by_a_step(recipe, data):
+    """Bytes that a step keeps for its backward pass, weights apart."""
+    state = initial_state(recipe, data, "cpu")
+    weights = {weight.untyped_storage().data_ptr() for weight in state.model.parameters()}
+    kept = {}
+
+    def pack(x):
+        if x.untyped_storage().data_ptr() not in weights:
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes(), x
+        return x
+
+    batch = data.batch(0, recipe.batch_size, recipe.seed)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        TrainStep(state, recipe, "cpu")(batch, 0)
+    return sum(size for size, _ in kept.values())
+
+
+@pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=4", "shared-uniform"])
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("depth", [3, 6])
+def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, depth):
+    network = dataclasses.replace(wider.network, depth=depth)
+    recipe = dataclasses.replace(
+        wider, network=network, timesteps=timesteps, recompute_activations=again
+    )
+    data = recipe.data.open()
+    found = estimate(recipe, data, 1e12)
+    constant = 20 * found.parameters  # weights, gradient, average, two of AdamW
+    activations = found.memory_gib * 2**30 - constant
+    kept = kept_by_a_step(recipe, data)
+    if again:  # one block whole, besides: alive in the backward pass only
+        once = dataclasses.replace(recipe, recompute_activations=False)
+        kept += kept_by_a_step(once, data) / depth
+    assert activations == pytest.approx(kept, rel=0.2)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_disk_is_what_checkpoints_take(wider, optimizer, tmp_path):
+    chosen = dataclasses.replace(wider.optimizer, name=optimizer)
+    network = dataclasses.replace(wider.network, hidden_size=256)
+    recipe = dataclasses.replace(wider, optimizer=chosen, network=network, batch_size=2, steps=1)
+    found = estimate(recipe, recipe.data.open(), 1e12)
+    train("digits", recipe, tmp_path / "run", progress=False)
+    files = checkpoint_path(tmp_path / "run", 1).rglob("*")
+    on_disk = sum(file.stat().st_size for file in files if file.is_file())
+    assert found.checkpoints_gib == pytest.approx(3 * on_disk / 2**30, rel=0.02)
+
+
+def test_hours_are_those_of_the_operations_at_half_the_rate(wider):
+    data, steps = wider.data.open(), 10**6
+    found = estimate(dataclasses.replace(wider, steps=steps), data, 1e12)
+    assert found.images == 16 * steps
+    seconds = 3 * 1e9 * found.gflop_per_image * found.images / 0.5e12
+    assert found.hours == pytest.approx(seconds / 3600)
+    again = dataclasses.replace(wider, steps=steps, recompute_activations=True)
+    assert estimate(again, data, 2e12).hours == pytest.approx(found.hours * 4 / 3 / 2)
