@@ -11,7 +11,7 @@ from tyro.conf import arg
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, TrainingData
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.image_data import ImageOptions
 from patch_forcing.runs.recipes import RECIPES, NamedRecipe, Recipe, find_recipe
 
 
@@ -50,7 +50,7 @@ def train(args: Sequence[str]) -> None:
     run = options.out or Path("runs") / name
     if options.dry_run:
         resolved: dict[str, Any] = {"name": name, "out": str(run), "recipe": asdict(options.recipe)}
-        if isinstance(options.recipe.data, FolderSource):  # says little before it is looked at
+        if isinstance(options.recipe.data, ImageOptions):  # says little before it is looked at
             data = options.recipe.data.open()
             resolved["found"] = data.found
             resolved["model"] = asdict(options.recipe.network.config(data))
