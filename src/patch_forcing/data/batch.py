@@ -146,7 +146,9 @@ def rank_places(batch_size: int, rank: int, world: int) -> range:
     if not 0 <= rank < world:
         raise UserError(f"rank {rank} of {world} does not exist: ranks are 0 to {world - 1}")
     if batch_size < world:
-        raise UserError(f"batch_size={batch_size} is less than {world} ranks: choose {world} up")
+        raise UserError(
+            f"batch_size={batch_size} is less than {world} ranks: choose {world} or more"
+        )
     return range(rank * batch_size // world, (rank + 1) * batch_size // world)
 
 

@@ -179,13 +179,13 @@ def _open_regular(file: Path) -> BinaryIO:
     return file.open("rb")
 
 
-def _in_memory(data: bytes) -> BinaryIO:
+def _in_memory(data: bytes) -> io.BytesIO:
     if not data:
         raise BadImageError("empty file")
     return io.BytesIO(data)
 
 
-def _opened(stream: BinaryIO) -> Image.Image:
+def _opened(stream: BinaryIO | io.BytesIO) -> Image.Image:
     """The image, checked for size and, where the format has checksums, for them."""
     image = Image.open(stream, formats=FORMATS)
     # up to twice its limit Pillow only warns

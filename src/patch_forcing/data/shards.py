@@ -8,6 +8,7 @@ So shards need not fit on this disk, and the order is arithmetic, as with a fold
 import contextlib
 import glob
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ from patch_forcing.data.image_data import ImageData, ImageOptions
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import THREADS
-from patch_forcing.data.tar_index import Sample, index_tar
+from patch_forcing.data.tar_index import Sample, Stream, index_tar
 from patch_forcing.io.atomic import write_atomic
 
 CACHE = "PATCH_FORCING_CACHE"
@@ -65,7 +66,7 @@ class Shard(Protocol):
     def stamp(self) -> str:
         """Changes when the file does."""
 
-    def open(self) -> BinaryIO:
+    def open(self) -> Stream:
         """For looking through it."""
 
     def bytes_at(self, start: int, size: int) -> bytes:
@@ -83,7 +84,7 @@ class LocalShard:
         status = Path(self.name).stat()
         return f"{status.st_size} {status.st_mtime_ns}"
 
-    def open(self) -> BinaryIO:
+    def open(self) -> Stream:
         """For looking through it."""
         return Path(self.name).open("rb")
 
@@ -110,10 +111,12 @@ class RemoteShard:
         told = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created", "size")
         return " ".join(f"{key}={info[key]}" for key in told if info.get(key))
 
-    def open(self) -> BinaryIO:
+    def open(self) -> Stream:
         """For looking through it, from start to end in large pieces."""
-        opened = self.files.open(self.path, "rb", block_size=2**23, cache_type="readahead")
-        return cast(BinaryIO, opened)
+        opened: io.IOBase = self.files.open(
+            self.path, "rb", block_size=2**23, cache_type="readahead"
+        )
+        return opened
 
     def bytes_at(self, start: int, size: int) -> bytes:
         """That many, or fewer if it ends before; a server that gives all is no use."""
@@ -181,16 +184,17 @@ def list_shards(path: str) -> tuple[Sequence[Shard], bool]:
 def _remote(url: str, path: str) -> list[Shard]:
     try:
         import fsspec
-    except ImportError:
-        raise UserError(
-            f"data.path={path}: URLs need fsspec: pip install 'patch-forcing[shards]'"
-        ) from None
-    try:
+
         files, inside = fsspec.core.url_to_fs(url)
         if "*" not in inside:
             return [RemoteShard(url, files, inside)]
         found = sorted(map(str, files.glob(inside)))
         return [RemoteShard(files.unstrip_protocol(one), files, one) for one in found]
+    except ImportError as error:
+        raise UserError(
+            f"data.path={path}: {_brief(error)}: pip install 'patch-forcing[shards]', and the "
+            "client of another kind of store than http"
+        ) from None
     except Exception as error:  # each kind of file system has errors of its own
         raise UserError(f"data.path={path}: {_brief(error)}: check the URL") from None
 

@@ -7,6 +7,7 @@ Nothing is ever written to disk under a member's name, and no member but images,
 is read: a pickle among them stays bytes.
 """
 
+import io
 import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -21,6 +22,8 @@ MOST_IMAGE = 2**28
 """Bytes of an image file, which is read as a whole."""
 MOST_SHARD = 2**60
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+Stream = BinaryIO | io.IOBase
+"""What can be read and moved in; not all that can is the former at run time."""
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _IMAGE_KINDS = tuple(ending[1:] for ending in ENDINGS)
 
@@ -42,7 +45,7 @@ class _Member(NamedTuple):
     size: int
 
 
-def index_tar(stream: BinaryIO) -> list[Sample]:
+def index_tar(stream: Stream) -> list[Sample]:
     """Samples of a seekable stream, in its order; a damaged stretch counts as a bad one.
 
     Members in a row with the same KEY, their name up to the first dot of its last part, are one
@@ -71,7 +74,7 @@ def _split(name: str) -> tuple[str, str]:
     return (f"{folder}{slash}{stem}", kind.lower()) if stem else (name, "")
 
 
-def _sample(stream: BinaryIO, key: str, parts: list[_Member]) -> Sample:
+def _sample(stream: Stream, key: str, parts: list[_Member]) -> Sample:
     kinds = [_split(part.name)[1] for part in parts]
     images = [part for part, kind in zip(parts, kinds, strict=True) if kind in _IMAGE_KINDS]
     if len(images) != 1 or len(set(kinds)) < len(kinds):
@@ -90,7 +93,7 @@ def _sample(stream: BinaryIO, key: str, parts: list[_Member]) -> Sample:
     return Sample(image.name, image.start, image.size, said)
 
 
-def _told(stream: BinaryIO, part: _Member, kind: str, before: Annotation) -> Annotation:
+def _told(stream: Stream, part: _Member, kind: str, before: Annotation) -> Annotation:
     try:
         if part.size > MOST_TEXT:
             raise ValueError(f"has more than {MOST_TEXT} bytes")
@@ -116,16 +119,16 @@ def _told(stream: BinaryIO, part: _Member, kind: str, before: Annotation) -> Ann
         return before._replace(no_label=why, no_caption=why)
 
 
-def _members(stream: BinaryIO) -> Iterator[_Member | str]:
+def _members(stream: Stream) -> Iterator[_Member | str]:
     """Regular members, and where blocks are found that are none, that they are damaged."""
     place, sound, ended, name, size = 0, True, False, "", -1
     while True:
         stream.seek(place)
         block = stream.read(BLOCK)
         if len(block) < BLOCK:
-            if block or place == 0:
-                yield f"cut short at byte {place + len(block)}" if place else _no_tar(block)
-            elif sound and not ended:
+            if place == 0:
+                yield _no_tar(block)
+            elif sound and (block or not ended):
                 yield "cut short: its end is missing"
             return
         ended = not any(block)
