@@ -131,7 +131,7 @@ def test_captions_of_shards_go_with_their_images(tmp_path):
 
 def test_names_that_lead_elsewhere_lead_nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = ["../../../out.png", "/abs/out.png", "a/../../out.png", "C:\\out.png", "~/out.png"]
+    names = ["../../../out.png", "/abs/out.png", "a/../../out.png", "C:\\out.png", "\x1b[2J/o.png"]
     shard(tmp_path / "in" / "x.tar", dict.fromkeys(names, PNG))
     before = sorted(tmp_path.rglob("*"))
     data = ShardsSource("in/x.tar").open()
@@ -139,6 +139,7 @@ def test_names_that_lead_elsewhere_lead_nowhere(tmp_path, monkeypatch):
     assert data.num_samples == 5
     assert data.bad_samples() == []
     assert sorted(tmp_path.rglob("*")) == before
+    assert data.layout.place(4) == "in/x.tar/�[2J/o.png"  # nor does one move a cursor
 
 
 def test_shards_that_are_damaged_or_none_are_named_and_the_rest_is_read(three):

@@ -1,8 +1,11 @@
 """Images of a layout as training data: what cannot be read is replaced, order is arithmetic."""
 
 import statistics
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,7 +18,7 @@ from patch_forcing.data.annotations import Condition
 from patch_forcing.data.batch import BadSample, Batch, sample_epochs, sample_ids
 from patch_forcing.data.images import BadImageError, Fit, read_header
 from patch_forcing.data.layout import Layout
-from patch_forcing.data.reader import ImageReader
+from patch_forcing.data.reader import ImageReader, threads
 from patch_forcing.models.config import DataInfo
 
 LOOKED_AT = 1000
@@ -30,7 +33,7 @@ FAILURES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions:
+class ImageOptions(ABC):
     """How images are read and shown, wherever they come from."""
 
     size: int | None = None
@@ -55,9 +58,9 @@ class ImageOptions:
         if not 0 <= self.max_bad_share <= 1:
             raise UserError(f"data.max_bad_share={self.max_bad_share} is out of range: 0 to 1")
 
+    @abstractmethod
     def open(self) -> "ImageData":
         """List the images and look at some. Raises UserError saying what is not as it should be."""
-        raise NotImplementedError
 
     def images(self, layout: Layout) -> "ImageData":
         """These images, read in this way; some of them are looked at for what is not said."""
@@ -68,21 +71,23 @@ class ImageOptions:
 def infer(layout: Layout) -> tuple[int, int]:
     """Size and channels that suit the images. Raises UserError if none can be read."""
     step = -(-len(layout.names) // LOOKED_AT)
-    sides, all_grey, reason = [], True, ""
-    for number in range(0, len(layout.names), step):
-        try:
-            if number in layout.faults:
-                raise BadImageError(layout.faults[number])
-            (width, height), grey = read_header(layout.file(number))
-        except BadImageError as error:
-            reason = reason or f"{layout.place(number)}: {error}"
-            continue
-        sides.append(min(width, height))
-        all_grey = all_grey and grey
-    if not sides:
-        raise UserError(f"no image of {layout.root} can be read, such as {reason}")
-    fitting = int(statistics.median(sides)) // MULTIPLE * MULTIPLE
-    return min(max(fitting, LEAST), MOST), 1 if all_grey else 3
+    with ThreadPoolExecutor(threads(layout)) as pool:
+        seen = list(pool.map(partial(_header, layout), range(0, len(layout.names), step)))
+    good = [found for found in seen if not isinstance(found, str)]
+    if not good:
+        raise UserError(f"no image of {layout.root} can be read, such as {seen[0]}")
+    fitting = int(statistics.median(min(size) for size, _ in good)) // MULTIPLE * MULTIPLE
+    return min(max(fitting, LEAST), MOST), 1 if all(grey for _, grey in good) else 3
+
+
+def _header(layout: Layout, number: int) -> tuple[tuple[int, int], bool] | str:
+    """An image's width and height and whether it is grey, or where it lies and why it is bad."""
+    try:
+        if number in layout.faults:
+            raise BadImageError(layout.faults[number])
+        return read_header(layout.file(number))
+    except BadImageError as error:
+        return f"{layout.place(number)}: {error}"
 
 
 class ImageData:
@@ -204,7 +209,8 @@ class ImageData:
         tried = {number}
         draws = CountedGenerator(seed, [number], epoch).fork("replacement")
         while len(tried) < min(PATIENCE, self.num_samples):
-            candidate = int(draws.uniform().double() * self.num_samples)
+            high, low = draws.uniform(2).double()[0].tolist()  # one alone has 23 bits
+            candidate = int((high + (low - 0.5) * 2.0**-23) * self.num_samples)
             if candidate not in tried:
                 tried.add(candidate)
                 yield candidate

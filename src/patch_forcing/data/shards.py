@@ -144,7 +144,7 @@ def find_shards(path: str, condition: Condition | None = None) -> Layout:
         raise UserError(f"data.path={path}: no sample in {len(shards)} tar files: give others")
     said = conditions([sample.said for sample in samples], condition, path)
     names = [
-        f"{shard.name}/{sample.name}" if sample.name else shard.name
+        f"{shard.name}/{_printable(sample.name)}" if sample.name else shard.name
         for shard, inside in zip(shards, found, strict=True)
         for sample in inside
     ]
@@ -213,6 +213,13 @@ def _without_braces(pattern: str) -> list[str]:
         choices = [f"{number:0{width}d}" for number in range(first, last + 1)]
     rest = _without_braces(pattern[match.end() :])
     return [pattern[: match.start()] + choice + end for choice in choices for end in rest]
+
+
+def _printable(name: str) -> str:
+    """A member's name as it may be shown: a stranger's tar has no say over a terminal."""
+    if name.isprintable():
+        return name
+    return "".join(letter if letter.isprintable() else "�" for letter in name)
 
 
 def _read(shard: Shard, start: int, size: int) -> bytes:
