@@ -166,7 +166,7 @@ def chart_front(rows: Rows, axes: list[plt.Axes], size: str) -> None:
         place.set_xticks(ticks, map(str, ticks))
         place.minorticks_off()
         place.set_title(GEOMETRY[size] + (f", guided {GUIDED_SCALE:g}×" if guided else ""))
-        place.legend(fontsize=8)
+        place.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=3)
 
 
 def chart_guidance(rows: Rows, axes: plt.Axes, size: str) -> None:

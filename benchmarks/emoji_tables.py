@@ -14,6 +14,7 @@ from emoji_claims import (
     GROUPED,
     GUIDED_INTERVAL,
     GUIDED_SCALE,
+    HALF_RATE,
     LONG,
     LTG,
     MOVING,
@@ -27,6 +28,7 @@ from emoji_claims import (
 )
 from emoji_measure import Row
 
+AS_SIT = f"{LTG}, half the learning rate"
 NAMES = {
     SIT: "shared uniform (SiT)",
     "shared-logit-normal": "shared logit-normal",
@@ -36,6 +38,7 @@ NAMES = {
     "mean-controlled:sharpness=10": "mean-controlled, sharpness 10",
     "tg": "TG",
     LTG: "LTG",
+    AS_SIT: "LTG, half the learning rate (as SiT)",
     "ltg:levels=4": "LTG, K = 4",
     GROUPED: "LTG, K = 8",
     "ltg:levels=16": "LTG, K = 16",
@@ -77,11 +80,21 @@ def paired_change(found: list[Row], base: list[Row]) -> str:
     return f" ({100 * (statistics.mean(ratios) - 1):+.1f}%)" if ratios else ""
 
 
+DIVERGED = 1000
+"""A distance above it is of noise: it counts as a seed that failed, and in no mean."""
+
+
 class Rows:
     """The results, by what they are of."""
 
     def __init__(self, rows: list[Row]):
-        self.rows = rows
+        failed = [row["model"] for row in rows if row.get("fd", 0) > DIVERGED]
+        self.rows = [_beside_sit(row) for row in rows if row["model"] not in failed]
+        self._failed = failed
+
+    def failed(self, size: str, timesteps: str) -> int:
+        """How many seeds diverged in training."""
+        return sum((m["size"], m["timesteps"]) == (size, timesteps) for m in self._failed)
 
     def sampled(self, size: str, timesteps: str, sampler: str, nfe: int, **more: Any) -> list[Row]:
         """One row a seed: samples without guidance, unless `more` says otherwise."""
@@ -105,6 +118,14 @@ class Rows:
         return [size for size in GEOMETRY if any(r["model"]["size"] == size for r in self.rows)]
 
 
+def _beside_sit(row: Row) -> Row:
+    """What was trained at the rate of patch 4's SiT belongs into its table."""
+    model = row["model"]
+    if model["size"] != HALF_RATE:
+        return row
+    return {**row, "model": {**model, "size": "p4", "timesteps": AS_SIT}}
+
+
 def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     """Claim 1: what each training distribution reaches with Euler 50."""
     lines, record = [], []
@@ -115,7 +136,7 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
             continue
         columns = {key: [row[key] for row in found] for key in ("fd", "precision", "recall")}
         accuracy = [100 * row["accuracy"] for row in found]
-        change = ""
+        change, failed = "", rows.failed(size, timesteps)
         if base and timesteps != SIT:
             ratio = statistics.mean(columns["fd"]) / statistics.mean(r["fd"] for r in base)
             change = f"{100 * (ratio - 1):+.0f}%"
@@ -127,7 +148,7 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                 spread(accuracy) + "%",
                 spread(columns["precision"], 2),
                 spread(columns["recall"], 2),
-                str(len(found)),
+                str(len(found)) + (f", {failed} more diverged" if failed else ""),
             ]
         )
         record.append({"size": size, "timesteps": timesteps, **columns, "accuracy": accuracy})

@@ -41,6 +41,13 @@ from patch_forcing.sampling.grids import uniform_grid
 
 Row = dict[str, Any]
 TRAIN_BATCH = {"B": 256, "L": 128, "XL": 128}
+STEPS = {  # times, share of activations kept
+    "LTG, published": ("ltg", 1.0),
+    "LTG, ours": ("ltg", 1.0),
+    "LTG, ours, 0.7 kept": ("ltg", 0.7),
+    "LTG of 8 levels, ours": ("ltg:levels=8", 1.0),
+    "LTG of 8 levels, ours, 0.7 kept": ("ltg:levels=8", 0.7),
+}
 GRID = uniform_grid(6)
 DUAL_LOOP = {"easy_fraction": 0.7, "inner_steps": 4}
 
@@ -119,8 +126,9 @@ def training(size: str, options: argparse.Namespace) -> Iterator[Row]:
     data = TensorData(images, labels, config.num_classes, DataInfo())
     batch = Batch(images.to(device), labels.to(device))
     network = Network(config.patch_size, config.hidden_size, config.depth, config.num_heads)
-    steps = {"LTG, published": "ltg", "LTG, ours": "ltg", "LTG of 8 levels, ours": "ltg:levels=8"}
-    for what, timesteps in steps.items():
+    for what, (timesteps, kept) in STEPS.items():
+        if options.only and what not in options.only:
+            continue
         if device == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -131,6 +139,7 @@ def training(size: str, options: argparse.Namespace) -> Iterator[Row]:
             batch_size=batch_size,
             precision="bf16",
             compile=options.compile,
+            kept_activations=kept,
         )
         state = initial_state(recipe, data, device)
         if "published" in what:
@@ -211,6 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="+", default=["B/2", "L/2", "XL/2"])
     parser.add_argument("--parts", nargs="+", default=["sampling", "training"])
+    parser.add_argument("--only", nargs="*", choices=STEPS, help="these training steps")
     parser.add_argument("--batch-size", type=int, default=64, help="of forward and sampling")
     parser.add_argument("--train-batch-size", type=int, help="default: B 256, L and XL 128")
     parser.add_argument("--seconds", type=float, default=1.0, help="least time of a repeat")

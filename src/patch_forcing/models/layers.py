@@ -82,7 +82,20 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * hidden_size, hidden_size)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return self.fc2(linear_gelu(x, self.fc1))
+
+
+def linear_gelu(x: Float[Tensor, "B N D"], linear: nn.Linear) -> Float[Tensor, "B N E"]:
+    """GELU of a linear layer; on a GPU, of half-precision weights, within the product.
+
+    There it saves writing and reading what is widest in a block. The product keeps nothing for a
+    backward pass.
+    """
+    weight, bias = linear.weight, linear.bias
+    if weight.is_cuda and weight.dtype.itemsize == 2 and not torch.is_grad_enabled():
+        rows = torch._addmm_activation(bias, x.flatten(0, 1), weight.t(), use_gelu=True)
+        return rows.unflatten(0, x.shape[:2])
+    return F.gelu(linear(x), approximate="tanh")
 
 
 class Block(nn.Module):

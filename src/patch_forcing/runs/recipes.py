@@ -89,7 +89,11 @@ class Recipe:
     compile: bool = False
     """Compile the training step: half a minute at the start, a few times faster on a GPU."""
     recompute_activations: bool = False
-    """Keep less for the backward pass and compute it again: a third more work, far less memory."""
+    """Keep what goes into each block only, for the backward pass, and compute the rest again: a
+    third more work, far less memory."""
+    kept_activations: float = 1.0
+    """Where the step is compiled: the share of activations that is kept for the backward pass. What
+    is cheap is computed again first; below about 0.6 matrix products are too."""
     seed: int = 0
     """Noise, times, order and initial weights all follow from it."""
     checkpoint_every: int = 10_000
@@ -108,6 +112,10 @@ class Recipe:
                 raise UserError(f"{name}={getattr(self, name)} is out of range: choose up to 2^31")
         if not 0 <= self.nll_weight < float("inf"):
             raise UserError(f"nll_weight={self.nll_weight} is out of range: choose 0 or more")
+        if not 0 < self.kept_activations <= 1:
+            raise UserError(
+                f"kept_activations={self.kept_activations} is out of range: choose above 0, up to 1"
+            )
         for name in ("label_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(

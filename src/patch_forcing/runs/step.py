@@ -1,11 +1,12 @@
 """One optimizer step of a recipe."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.core.path import LinearPath
@@ -53,7 +54,7 @@ class TrainStep:
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
             self._draw = torch.compile(self._draw_all, fullgraph=True)
-            self._loss = torch.compile(self._loss_of, fullgraph=True)
+            self._loss = self._compiled_loss(recipe.kept_activations)
         self._replays = recipe.compile and self._device.type == "cuda"
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
@@ -130,6 +131,16 @@ class TrainStep:
         if condition is not None:
             condition = model.drop_condition(condition, dropped)
         return self._objective(model, x_1, condition, x_0=x_0, t=PatchTime(values, index))
+
+    def _compiled_loss(self, kept_activations: float) -> Callable[..., LossTerms]:
+        compiled = torch.compile(self._loss_of, fullgraph=True)
+
+        def loss(*inputs: Any) -> LossTerms:
+            # read when a graph is compiled, at whichever call
+            with functorch_config.patch(activation_memory_budget=kept_activations):
+                return compiled(*inputs)
+
+        return loss
 
     def _scalar(self, number: float) -> Tensor:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting
