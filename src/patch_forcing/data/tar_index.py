@@ -24,6 +24,9 @@ MOST_SHARD = 2**60
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 Stream = BinaryIO | io.IOBase
 """What can be read and moved in; not all that can is the former at run time."""
+_NOT_AS_IS = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.GNUTYPE_SPARSE)
+_ELSEWHERE = "a link or sparse: pack it with tar -h --hard-dereference"
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _IMAGE_KINDS = tuple(ending[1:] for ending in ENDINGS)
 
@@ -40,6 +43,8 @@ class Sample(NamedTuple):
 
 
 class _Member(NamedTuple):
+    """size: −1 for a link or a sparse file, whose bytes do not lie there as they are."""
+
     name: str
     start: int
     size: int
@@ -82,6 +87,8 @@ def _sample(stream: Stream, key: str, parts: list[_Member]) -> Sample:
         fault = f"{what} among {', '.join('.' + kind for kind in kinds[:9])}"
         return Sample(images[0].name if images else f"{key}.*", 0, 0, Annotation(fault=fault))
     image = images[0]
+    if image.size < 0:
+        return Sample(image.name, 0, 0, Annotation(fault=_ELSEWHERE))
     if image.size > MOST_IMAGE:
         fault = f"{image.size} bytes: more than {MOST_IMAGE} are no image to train on"
         return Sample(image.name, 0, 0, Annotation(fault=fault))
@@ -95,6 +102,8 @@ def _sample(stream: Stream, key: str, parts: list[_Member]) -> Sample:
 
 def _told(stream: Stream, part: _Member, kind: str, before: Annotation) -> Annotation:
     try:
+        if part.size < 0:
+            raise ValueError(f"is {_ELSEWHERE}")
         if part.size > MOST_TEXT:
             raise ValueError(f"has more than {MOST_TEXT} bytes")
         stream.seek(part.start)
@@ -146,6 +155,8 @@ def _members(stream: Stream) -> Iterator[_Member | str]:
         except (tarfile.HeaderError, ValueError):
             if sound:
                 yield _no_tar(block) if place == 0 else f"damaged at byte {place}"
+                if place == 0 and block.startswith(_COMPRESSED):
+                    return  # all the rest would be looked through in vain
             place, sound, name, size = place + BLOCK, False, "", -1
             continue
         sound = True
@@ -153,10 +164,13 @@ def _members(stream: Stream) -> Iterator[_Member | str]:
             place = after + _padded(header.size)
             continue
         size = header.size if size < 0 else size
-        if header.isreg() and not header.issparse():
+        if header.type in _NOT_AS_IS:
+            yield _Member(name or header.name, after, -1)
+        elif header.isreg():
             yield _Member(name or header.name, after, size)
-        # links, folders and devices have no data, whatever their size says
-        place = after + (_padded(size) if header.isreg() else 0)
+        # links, folders and devices have no data, whatever their size says; unknown kinds may
+        has_data = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
+        place = after + (_padded(size) if has_data else 0)
         name, size = "", -1
 
 
@@ -188,6 +202,6 @@ def _padded(size: int) -> int:
 def _no_tar(start: bytes) -> str:
     if not start:
         return "empty file"
-    if start[:2] == b"\x1f\x8b" or start[:3] == b"BZh" or start[:4] == b"\x28\xb5\x2f\xfd":
+    if start.startswith(_COMPRESSED):
         return "compressed, so that no sample can be found in it: decompress it"
     return "no tar file"
