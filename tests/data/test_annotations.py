@@ -106,8 +106,8 @@ def test_labels_come_before_captions_and_half_of_them_are_enough():
     [
         (1, 0, None, "only 1 of 10 images of mine have a label: add the others, or say which"),
         (0, 4, None, "only 4 of 10 images of mine have a caption: add the others, or say which"),
-        (0, 4, "class", r"data\.condition=class: no image of mine has a label: leave it out"),
-        (4, 0, "caption", r"data\.condition=caption: no image of mine has one: leave it out"),
+        (0, 4, "class", r"data\.condition=class: no image of mine has a label: choose none"),
+        (4, 0, "caption", r"data\.condition=caption: no image of mine has one: choose none"),
     ],
 )
 def test_what_is_not_there_or_too_rare_to_be_meant_is_an_error(labels, captions, wanted, message):

@@ -169,6 +169,23 @@ def test_captions_beside_images_in_folders_are_taken_if_asked_for(tmp_path):
     assert find_images(root, "none").summary == "no classes"
 
 
+def test_captions_that_are_all_empty_are_told(tmp_path):
+    root = photos(tmp_path / "mine", {"": 1})
+    (root / "000.txt").write_text(" ")
+    with pytest.raises(pf.UserError, match=r"no image of .*mine has one: choose none"):
+        find_images(root)
+
+
+def test_labels_and_names_have_no_say_over_a_terminal(tmp_path):
+    root = photos(tmp_path / "mine", {"": 1})
+    name = "\x1b[2J.png"
+    described(root, {"file_name": "000.png", "label": "\x1b[31mcat"}, {"file_name": name})
+    layout = find_images(root)
+    assert layout.class_names == ("\x1b[31mcat",)
+    assert "\x1b" not in layout.summary
+    assert [layout.place(n).replace(f"{root}/", "") for n in range(2)] == ["�[2J.png", "000.png"]
+
+
 def test_a_text_of_another_name_is_no_caption(tmp_path):
     root = photos(tmp_path / "mine", {"": 2})
     (root / "notes.txt").write_text("mine")

@@ -59,13 +59,13 @@ def conditions(
         return Conditions(faults=faults)
     if kind == "caption":
         if not any(said.caption for said in annotations):
-            raise UserError(f"data.condition=caption: no image of {place} has one: leave it out")
+            raise UserError(f"data.condition=caption: no image of {place} has one: choose none")
         missing = {n: said.no_caption for n, said in enumerate(annotations) if said.caption is None}
         captions = tuple(said.caption or "" for said in annotations)
         return Conditions(captions=captions, faults=missing | faults)
     known = [said.label for said in annotations if said.label is not None and not said.fault]
     if not known:
-        raise UserError(f"data.condition=class: no image of {place} has a label: leave it out")
+        raise UserError(f"data.condition=class: no image of {place} has a label: choose none")
     names = tuple(_sorted_names(known) if class_names is None else class_names)
     numbers = {name: number for number, name in enumerate(names)}
     labels = []

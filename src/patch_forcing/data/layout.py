@@ -60,7 +60,8 @@ class Layout:
 
     def place(self, number: int) -> str:
         """Where an image lies, for people."""
-        return self.names[number] if self.read else str(Path(self.root) / self.names[number])
+        name = self.names[number]
+        return printable(name if self.read else str(Path(self.root) / name))
 
     @property
     def class_sizes(self) -> dict[str, int]:
@@ -75,7 +76,7 @@ class Layout:
         if not sizes:
             return "with captions" if self.captions else "no classes"
         if len(sizes) <= LISTED:
-            each = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            each = ", ".join(f"{printable(name)} {size}" for name, size in sizes.items())
         else:
             each = f"{min(sizes.values())} to {max(sizes.values())} images each"
         return f"{len(sizes)} class{'es' if len(sizes) > 1 else ''} ({each})"
@@ -85,6 +86,14 @@ class Layout:
         """Tells names, and what was told of them, apart: 16 digits of a SHA-256."""
         text = b"\0".join(os.fsencode(name) for name in self.names)
         return hashlib.sha256(text + self.told).hexdigest()[:16]
+
+
+def printable(text: str) -> str:
+    """A stranger's name or label as it may be shown: it has no say over a terminal."""
+    if text.isprintable():
+        return text
+    # bytes of a file name that are no text stay: streams write them as \\udcff
+    return "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else "�" for c in text)
 
 
 def find_images(root: Path, condition: Condition | None = None) -> Layout:
