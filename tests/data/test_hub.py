@@ -1,5 +1,6 @@
 """Data sets through the package `datasets`, from real files that it wrote; no network."""
 
+import os
 import sys
 
 import pytest
@@ -134,6 +135,23 @@ def test_every_kind_of_bad_file_is_named_as_in_a_folder(datasets, tmp_path):
     opened = HubSource(saved(data, tmp_path), size=16).open()
     names = dict(zip(opened.layout.names, files, strict=True))
     assert_every_bad_file_is_named(opened, names.get)
+
+
+def test_paths_that_a_stranger_chose_lead_to_files_alone(datasets, tmp_path, monkeypatch):
+    """A parquet file may name any path; reading a device or a pipe would never end."""
+    os.mkfifo(tmp_path / "pipe.png")
+    paths = [str(tmp_path / "pipe.png"), "/dev/zero", str(tmp_path), "http://127.0.0.1/x.png"]
+    images = [stored(PNG) for _ in range(8)]
+    images[:4] = [{"bytes": None, "path": path} for path in paths]
+    data = made(datasets, {"image": images})
+    monkeypatch.setattr(HubSource, "_load", lambda _: data)  # saving it here would read them
+    opened = HubSource("stranger/images").open()
+    opened.batch(0, 8, seed=0)
+    named = {int(bad.path[:-1].split("[")[1]): bad.reason for bad in opened.bad_samples()}
+    assert named == {
+        0: "not a regular file", 1: "not a regular file", 2: "a folder",
+        3: "No such file or directory",
+    }  # fmt: skip
 
 
 def test_rows_without_an_image_or_a_class_are_bad(datasets, tmp_path):

@@ -200,6 +200,28 @@ def test_a_shard_is_looked_through_once_until_it_changes(three, tmp_path, monkey
         assert len(looked) == 3
 
 
+def test_a_shard_written_anew_is_noticed_though_its_size_and_time_stay(tmp_path):
+    file = shard(tmp_path / "x.tar", {"a.png": PNG, "a.cls": b"1"})
+    before = file.stat()
+    assert ShardsSource(str(file)).open().layout.class_names == ("1",)
+    shard(file, {"a.png": PNG, "a.cls": b"2"})
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+    assert ShardsSource(str(file)).open().layout.class_names == ("2",)
+
+
+def test_a_remote_shard_is_another_when_its_server_says_so():
+    class Files:
+        def info(self, _):
+            return {"size": 9, "Last-Modified": self.when}
+
+    files = Files()
+    stamps = set()
+    for files.when in ("Monday", "Tuesday"):
+        stamps.add(shards.RemoteShard("http://x", files, "x").stamp())
+    assert len(stamps) == 2
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(three, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv(shards.CACHE, str(tmp_path / "file"))
@@ -220,7 +242,13 @@ WRONG = {
     "nowhere": "nowhere is not there: give tar files, or a folder",
     "x-{00..99}.tar": r"data\.path=x-\{00\.\.99\}\.tar: x-00\.tar is not there",
     "x-{9..1}.tar": r"\{9\.\.1\} is no range: write \{000\.\.146\}",
-    "x-{0..99999999}.tar": "is no range",
+    "x-{0..99999999}.tar": "means more than 1000000 files: write smaller ranges",
+    "x-{000000..999999}-{000000..999999}.tar": "means more than 1000000 files",
+    "{a,b}" * 40: "means more than 1000000 files",
+    f"x-{{0..{'9' * 200}}}.tar": "is not there",
+    "~nobody-of-this-name/x.tar": "there is no such user: write it out",
+    "pipes": r"pipes/x\.tar cannot be read: not a regular file: mend that, or leave it out",
+    "of-a-mac": r"of-a-mac means no tar file",
     "*.tar": r"data\.path=\*\.tar means no tar file: give a folder of \.tar files, or one",
     "empty": "empty means no tar file",
     "pipe:touch owned": "is not there",
@@ -237,6 +265,10 @@ def test_what_means_no_shards_is_told(tmp_path, monkeypatch, path):
     (tmp_path / "text").write_text("text" * 200)
     (tmp_path / "zeros").write_bytes(bytes(10240))
     photos(tmp_path / "photos", {"": 1})
+    (tmp_path / "pipes").mkdir()
+    os.mkfifo(tmp_path / "pipes" / "x.tar")
+    (tmp_path / "of-a-mac").mkdir()
+    (tmp_path / "of-a-mac" / "._x.tar").write_bytes(b"\0\5\26\7")
     with pytest.raises(pf.UserError, match=WRONG[path]):
         ShardsSource(path).open()
     assert not (tmp_path / "owned").exists()

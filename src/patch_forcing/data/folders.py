@@ -1,10 +1,9 @@
 """Any folder of images: what it holds is inferred."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.image_data import ImageData, ImageOptions
+from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
 from patch_forcing.data.layout import find_images
 
 
@@ -22,8 +21,4 @@ class FolderSource(ImageOptions):
         """
         if not self.path:
             raise UserError("data.path is not given: add --data.path DIR, a folder of images")
-        try:
-            folder = Path(self.path).expanduser()
-        except RuntimeError:
-            raise UserError(f"data.path={self.path}: there is no such user: write it out") from None
-        return self.images(find_images(folder, self.condition))
+        return self.images(find_images(local_path(self.path), self.condition))

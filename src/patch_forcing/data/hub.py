@@ -14,8 +14,8 @@ from patch_forcing.data.annotations import (
     checked,
     conditions,
 )
-from patch_forcing.data.image_data import ImageData, ImageOptions
-from patch_forcing.data.images import BadImageError
+from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
+from patch_forcing.data.images import BadImageError, open_regular
 from patch_forcing.data.layout import Layout
 from patch_forcing.io.hub import looks_like_hub_id
 
@@ -57,7 +57,7 @@ class HubSource(ImageOptions):
                 f"data.path={self.path}: this needs the package datasets: "
                 "pip install 'patch-forcing[datasets]'"
             ) from None
-        place = Path(self.path).expanduser()
+        place = local_path(self.path)
         if not place.exists() and not looks_like_hub_id(self.path):
             # not asked for on the network: a folder's name mistyped would take it half a minute
             raise UserError(
@@ -110,7 +110,8 @@ class HubSource(ImageOptions):
                 raise BadImageError("no image")
             if stored["bytes"] is not None:
                 return bytes(stored["bytes"])
-            return Path(stored["path"]).read_bytes()
+            with open_regular(Path(stored["path"])) as stream:  # a stranger chose the path
+                return stream.read()
 
         place = f"{self.path}:{self.split}"
         names = [f"{place}[{number}]" for number in range(len(data))]

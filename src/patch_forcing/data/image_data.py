@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -66,6 +67,14 @@ class ImageOptions(ABC):
         """These images, read in this way; some of them are looked at for what is not said."""
         size, channels = infer(layout)
         return ImageData(layout, self.size or size, self.channels or channels, self)
+
+
+def local_path(path: str) -> Path:
+    """A path as users write it. Raises UserError if it begins with a user who does not exist."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"data.path={path}: there is no such user: write it out") from None
 
 
 def infer(layout: Layout) -> tuple[int, int]:

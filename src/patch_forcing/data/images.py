@@ -105,7 +105,7 @@ def read_whole(file: Stored) -> tuple[int, int]:
 def reading(file: Stored) -> Iterator[Image.Image]:
     """The opened image; whatever goes wrong before or while it is used is a BadImageError."""
     try:
-        with _open_regular(file) if isinstance(file, Path) else _in_memory(file()) as stream:
+        with open_regular(file) if isinstance(file, Path) else _in_memory(file()) as stream:
             yield _opened(stream)
     except (BadImageError, MemoryError):  # no memory is no fault of the image
         raise
@@ -167,7 +167,7 @@ def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _open_regular(file: Path) -> BinaryIO:
+def open_regular(file: Path) -> BinaryIO:
     """Raises BadImageError for what would never end or is no file: folders, pipes, devices."""
     status = file.stat()
     if stat.S_ISDIR(status.st_mode):

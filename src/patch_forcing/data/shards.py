@@ -6,6 +6,7 @@ So shards need not fit on this disk, and the order is arithmetic, as with a fold
 """
 
 import contextlib
+import errno
 import glob
 import hashlib
 import io
@@ -13,6 +14,7 @@ import itertools
 import json
 import os
 import re
+import stat
 from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,7 @@ from tqdm import tqdm
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.annotations import Annotation, Condition, conditions
-from patch_forcing.data.image_data import ImageData, ImageOptions
+from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import THREADS
@@ -33,8 +35,9 @@ from patch_forcing.io.atomic import write_atomic
 
 CACHE = "PATCH_FORCING_CACHE"
 """The environment's name of the folder for indices; ~/.cache/patch-forcing if it has none."""
-_VERSION = 1
+_VERSION = 2
 _MOST_SHARDS = 1_000_000
+_BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,11 @@ class LocalShard:
     name: str
 
     def stamp(self) -> str:
-        """Size and time of change."""
+        """Size and times of change; the second also changes where a copy keeps the first."""
         status = Path(self.name).stat()
-        return f"{status.st_size} {status.st_mtime_ns}"
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
+            raise OSError(errno.EINVAL, "not a regular file")
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
     def open(self) -> Stream:
         """For looking through it."""
@@ -108,7 +113,16 @@ class RemoteShard:
         info = self.files.info(self.path)
         if not info.get("size"):
             raise OSError("the server does not say how long it is")
-        told = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created", "size")
+        told = (
+            "ETag",
+            "etag",
+            "Last-Modified",
+            "mtime",
+            "LastModified",
+            "last_modified",
+            "created",
+            "size",
+        )
         return " ".join(f"{key}={info[key]}" for key in told if info.get(key))
 
     def open(self) -> Stream:
@@ -144,7 +158,7 @@ def find_shards(path: str, condition: Condition | None = None) -> Layout:
         raise UserError(f"data.path={path}: no sample in {len(shards)} tar files: give others")
     said = conditions([sample.said for sample in samples], condition, path)
     names = [
-        f"{shard.name}/{_printable(sample.name)}" if sample.name else shard.name
+        f"{shard.name}/{sample.name}" if sample.name else shard.name
         for shard, inside in zip(shards, found, strict=True)
         for sample in inside
     ]
@@ -167,9 +181,9 @@ def list_shards(path: str) -> tuple[Sequence[Shard], bool]:
         return [shard for name in names for shard in _remote(name, path)], True
     files: list[str] = []
     for name in names:
-        here = Path(name).expanduser()
-        if here.is_dir():
-            files += map(str, here.glob("*.tar"))
+        here = local_path(name)
+        if here.is_dir():  # hidden ones are left aside, as a Mac's ._x.tar
+            files += (str(here / file) for file in glob.glob("*.tar", root_dir=here))  # noqa: PTH207
         elif here.is_file():
             files.append(str(here))
         elif any(letter in name for letter in "*?["):
@@ -201,25 +215,22 @@ def _remote(url: str, path: str) -> list[Shard]:
 
 def _without_braces(pattern: str) -> list[str]:
     """'a-{00..02}.tar' → a-00.tar, a-01.tar, a-02.tar, as shells and WebDataset do; {x,y} too."""
-    match = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
-    if match is None:
-        return [pattern]
-    if match[3] is not None:
-        choices = match[3].split(",")
-    else:
-        first, last, width = int(match[1]), int(match[2]), len(match[1])
-        if not first <= last < first + _MOST_SHARDS:
+    names, end = [""], 0
+    for match in _BRACES.finditer(pattern):
+        if match[3] is not None:
+            choices = match[3].split(",")
+        else:
+            numbers, width = range(int(match[1]), int(match[2]) + 1), len(match[1])
+            choices = [f"{number:0{width}d}" for number in numbers[: _MOST_SHARDS + 1]]
+        if not choices:
             raise UserError(f"data.path={pattern}: {match[0]} is no range: write {{000..146}}")
-        choices = [f"{number:0{width}d}" for number in range(first, last + 1)]
-    rest = _without_braces(pattern[match.end() :])
-    return [pattern[: match.start()] + choice + end for choice in choices for end in rest]
-
-
-def _printable(name: str) -> str:
-    """A member's name as it may be shown: a stranger's tar has no say over a terminal."""
-    if name.isprintable():
-        return name
-    return "".join(letter if letter.isprintable() else "�" for letter in name)
+        if len(names) * len(choices) > _MOST_SHARDS:
+            raise UserError(
+                f"data.path={pattern} means more than {_MOST_SHARDS} files: write smaller ranges"
+            )
+        between, end = pattern[end : match.start()], match.end()
+        names = [name + between + choice for name in names for choice in choices]
+    return [name + pattern[end:] for name in names]
 
 
 def _read(shard: Shard, start: int, size: int) -> bytes:
