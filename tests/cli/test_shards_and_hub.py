@@ -124,7 +124,7 @@ WRONG = {
     "data x.tar": "x.tar is a file: give the folder of images; for tar files: train shards, data",
     "data tars": "tars holds no images: give a folder; for tar files: train shards, data shards",
     "data hub nowhere": "data.path=nowhere is not there: give a folder, or OWNER/NAME on the Hub",
-    "data shards x.tar --condition class": "no image of x.tar has a label: leave it out",
+    "data shards x.tar --condition class": "no image of x.tar has a label: choose none",
     "data shards x.tar --condition klass": "invalid choice 'klass'",
     "train shards": "data.path is not given: add --data.path PATH, tar files in a folder",
     "train shards --data.path x.tar --data.size 30": "data.size=30 does not fit",

@@ -121,3 +121,10 @@ def test_a_fault_stays_whatever_the_condition():
     for wanted in ("class", "caption", "none", None):
         assert conditions(said, wanted, "x").faults == {0: "two images"}
     assert conditions(said, None, "x").class_names == ("2",)
+
+
+def test_labels_of_which_none_can_be_used_are_not_dropped_without_a_word():
+    said = [checked(label) for label in (0.0, 1.0, None)]
+    with pytest.raises(pf.UserError, match=r"no label of mine can be used, such as: label 0\.0 is"):
+        conditions(said, None, "mine")
+    assert conditions(said, "none", "mine").faults == {}

@@ -9,6 +9,8 @@ from patch_forcing.core.errors import UserError
 Condition = Literal["class", "caption", "none"]
 LABEL_FIELDS = ("label", "class", "cls")
 CAPTION_FIELDS = ("text", "caption")
+NO_LABEL = "no label"
+"""Nothing was said; any other reason is of a label that cannot be used."""
 ENOUGH = 0.5
 """Share of the images that must have a label, or a caption, for the data to be taken for such."""
 
@@ -23,7 +25,7 @@ class Annotation(NamedTuple):
     label: str | int | None = None
     caption: str | None = None
     fault: str = ""
-    no_label: str = "no label"
+    no_label: str = NO_LABEL
     no_caption: str = "no caption"
 
 
@@ -56,6 +58,12 @@ def conditions(
     )
     faults = {number: said.fault for number, said in enumerate(annotations) if said.fault}
     if kind == "none":
+        unusable = next((s.no_label for s in annotations if s.no_label != NO_LABEL), None)
+        if wanted is None and unusable:  # labels were meant: not to be dropped without a word
+            raise UserError(
+                f"no label of {place} can be used, such as: {unusable}: mend them, or add "
+                "--data.condition none"
+            )
         return Conditions(faults=faults)
     if kind == "caption":
         if not any(said.caption for said in annotations):
@@ -104,7 +112,7 @@ def from_fields(fields: Mapping[str, Any]) -> Annotation:
 
 def checked(label: object = None, caption: object = None) -> Annotation:
     """A label that is a whole number or a text with letters, a caption that is such a text."""
-    no_label, no_caption = "no label", "no caption"
+    no_label, no_caption = NO_LABEL, "no caption"
     if isinstance(label, str):
         label, no_label = label.strip() or None, "empty label"
     elif label is not None and (not isinstance(label, int) or isinstance(label, bool)):
