@@ -2,8 +2,11 @@
 
 import io
 import os
+import re
 import struct
+import tarfile
 import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from PIL import Image
 
 from patch_forcing.data import images
+from patch_forcing.data.image_data import ImageData
 
 
 def noise(height: int = 20, width: int = 24, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -55,6 +59,73 @@ def jpeg_of_size(width: int, height: int) -> bytes:
     return bytes(data)
 
 
+COLOURS, NOISE = smooth(), noise()
+PNG, JPEG = encoded(NOISE), encoded(NOISE, "JPEG", quality=90)
+PROGRESSIVE = encoded(NOISE, "JPEG", progressive=True)
+WEBP, LOSSY = encoded(NOISE, "WEBP", lossless=True), encoded(NOISE, "WEBP")
+GIF, BMP, TIFF = encoded(NOISE, "GIF"), encoded(NOISE, "BMP"), encoded(NOISE, "TIFF")
+DEFLATED = encoded(NOISE, "TIFF", compression="tiff_adobe_deflate")
+
+
+def cut(data: bytes, share: float) -> bytes:
+    """The first part of a file."""
+    return data[: int(len(data) * share)]
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    """A file with one bit turned."""
+    damaged = bytearray(data)
+    damaged[place] ^= 0x10
+    return bytes(damaged)
+
+
+BAD = {
+    "empty.png": (b"", "empty file"),
+    "text.png": (b"not an image, whatever its name says\n" * 9, "no image of a known kind"),
+    "page.jpg": (b"<!DOCTYPE html><html>404</html>", "no image of a known kind"),
+    "zeros.png": (bytes(4096), "no image of a known kind"),
+    "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known"),
+    "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image of a known kind"),
+    "signature.png": (PNG[:8], "no image of a known kind|SyntaxError|broken|truncated"),
+    "header.png": (PNG[:40], "no image of a known kind, or its header is damaged"),
+    "early.png": (cut(PNG, 0.3), "broken|runcated"),
+    "late.png": (cut(PNG, 0.9), "broken|runcated"),
+    "no-end.png": (PNG[:-12], "broken|runcated|SyntaxError"),
+    "pixel-sum.png": (flipped(PNG, len(PNG) // 2), "broken PNG file .*checksum"),
+    "header-sum.png": (flipped(PNG, 30), "no image of a known kind|checksum"),
+    "stored-sum.png": (
+        PNG[:33] + chunk(b"tEXt", b"a\0b", crc=1) + PNG[33:],
+        "its header is damaged",
+    ),
+    "no-pixels.png": (png(9, 9, b""), "runcated|decoder|broken|empty"),
+    "no-width.png": (png(0, 9, bytes(90)), "."),
+    "bomb.png": (png(60_000, 60_000, bytes(99)), "more than 89478485 pixels"),
+    "large.png": (png(10_000, 10_000, bytes(99)), "more than 89478485 pixels"),
+    "bomb.jpg": (jpeg_of_size(65_500, 65_500), "more than 89478485 pixels"),
+    "large.jpg": (jpeg_of_size(12_000, 9_000), "more than 89478485 pixels"),
+    "notes.png": (
+        PNG[:33] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**27))) + PNG[33:],
+        "Decompressed data too large",
+    ),
+    "early.jpg": (cut(JPEG, 0.3), "runcated|no image of a known kind"),
+    "middle.jpg": (cut(JPEG, 0.6), "runcated"),
+    "late.jpg": (cut(JPEG, 0.95), "runcated"),
+    "progressive.jpg": (cut(PROGRESSIVE, 0.7), "runcated"),
+    "start.jpg": (JPEG[:2], "no image of a known kind|runcated|SyntaxError"),
+    "early.webp": (cut(WEBP, 0.3), "."),
+    "late.webp": (cut(WEBP, 0.9), "."),
+    "lossy.webp": (cut(LOSSY, 0.5), "."),
+    "early.gif": (cut(GIF, 0.02), "."),
+    "late.gif": (cut(GIF, 0.9), "."),
+    "late.bmp": (cut(BMP, 0.9), "runcated"),
+    "late.tif": (cut(TIFF, 0.5), "."),
+    "late.tiff": (cut(DEFLATED, 0.7), "."),
+    "floats.tif": (encoded(Image.new("F", (9, 9), 0.5), "TIFF"), "floating-point pixels"),
+    "wide.tif": (encoded(Image.new("I", (9, 9), 2**20), "TIFF"), "more than 16 bits"),
+}
+"""Damaged files, and why each is said to be bad."""
+
+
 def photos(root: Path, classes: dict[str, int], size: tuple[int, int] = (20, 24)) -> Path:
     """A folder of noisy PNGs; class "" puts them into the folder itself."""
     number = 0
@@ -64,6 +135,55 @@ def photos(root: Path, classes: dict[str, int], size: tuple[int, int] = (20, 24)
             (root / name / f"{i:03d}.png").write_bytes(encoded(noise(*size, seed=number)))
             number += 1
     return root
+
+
+def with_every_bad_file(good: int = 40) -> dict[str, bytes]:
+    """Files by name: every kind of bad one, and some good ones."""
+    sound = {f"good-{i:02d}.png": encoded(noise(seed=i)) for i in range(good)}
+    return {name: data for name, (data, _) in BAD.items()} | sound
+
+
+def assert_every_bad_file_is_named(
+    data: ImageData, name_of: Callable[[str], str] = lambda place: Path(place).name
+) -> None:
+    """Trained on for an epoch: each with its reason, once; all that is shown is good."""
+    steps = 3
+    named = []
+    for step in range(steps):
+        batch = data.batch(step, -(-data.num_samples // steps), seed=0)
+        assert batch.x_1.isfinite().all()
+        named += data.bad_samples()
+    found = {name_of(bad.path): bad.reason for bad in named}
+    assert len(named) == len(found) == len(BAD) >= 25
+    for name, (_, reason) in BAD.items():
+        assert re.search(reason, found[name]), name
+
+
+def shard(
+    file: Path,
+    members: Mapping[str, bytes] | Sequence[tuple[str, bytes]],
+    form: int = tarfile.USTAR_FORMAT,
+    mtime: float = 0,
+) -> Path:
+    """A tar file of these members, in this order."""
+    rows = members.items() if isinstance(members, Mapping) else members
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w", format=form) as tar:
+        for name, data in rows:
+            header = tarfile.TarInfo(name)
+            header.size, header.mtime = len(data), mtime
+            tar.addfile(header, io.BytesIO(data))
+    return file
+
+
+def samples(count: int, classes: int = 0, first: int = 0) -> dict[str, bytes]:
+    """Members of a shard: noise, and its class."""
+    members = {}
+    for i in range(first, first + count):
+        members[f"{i:04d}.png"] = encoded(noise(seed=i))
+        if classes:
+            members[f"{i:04d}.cls"] = b"%d" % (i % classes)
+    return members
 
 
 def fail(

@@ -1,10 +1,15 @@
 """Which samples a step sees is arithmetic."""
 
+import dataclasses
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patch_forcing.data.batch import sample_ids
+import patch_forcing as pf
+from patch_forcing.data.batch import TensorData, rank_places, sample_ids
+from patch_forcing.models.config import DataInfo
 
 
 @given(st.integers(1, 40), st.integers(1, 17), st.integers(0, 2**40))
@@ -25,3 +30,46 @@ def test_the_order_does_not_depend_on_the_batch_size():
     whole = sample_ids(0, 60, 25, seed=3)
     parts = torch.cat([sample_ids(step, 12, 25, seed=3) for step in range(5)])
     assert whole.equal(parts)
+
+
+ROWS = TensorData(torch.arange(23.0).view(23, 1, 1, 1), torch.arange(23), 23, DataInfo())
+
+
+@given(st.integers(1, 8), st.integers(0, 9), st.integers(8, 40), st.integers(0, 2**40))
+def test_ranks_share_a_batch_without_overlap_and_it_is_the_same_for_any_number_of_them(
+    world, step, batch_size, seed
+):
+    whole = ROWS.batch(step, batch_size, seed)
+    places = [rank_places(batch_size, rank, world) for rank in range(world)]
+    assert [place for mine in places for place in mine] == list(range(batch_size))
+    assert max(map(len, places)) - min(map(len, places)) <= 1
+    parts = [ROWS.batch(step, batch_size, seed, places=mine) for mine in places]
+    assert torch.cat([part.x_1 for part in parts]).equal(whole.x_1)
+    assert torch.cat([part.condition for part in parts]).equal(whole.condition)
+
+
+@given(st.integers(1, 8), st.integers(1, 5), st.integers(0, 2**40))
+def test_an_epoch_of_all_ranks_is_every_sample_once(world, each, seed):
+    size = 3 * world * each
+    data = dataclasses.replace(
+        ROWS, images=torch.zeros(size, 1, 1, 1), labels=torch.arange(size), num_classes=size
+    )
+    seen = [
+        data.batch(step, world * each, seed, places=rank_places(world * each, rank, world))
+        for step in range(3)
+        for rank in range(world)
+    ]
+    assert torch.cat([batch.condition for batch in seen]).sort().values.equal(torch.arange(size))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "rank", "world", "message"),
+    [
+        (8, 2, 2, "rank 2 of 2 does not exist: ranks are 0 to 1"),
+        (8, -1, 2, "rank -1 of 2 does not exist"),
+        (3, 0, 4, "batch_size=3 is less than 4 ranks: choose 4 or more"),
+    ],
+)
+def test_ranks_that_cannot_be_are_named(batch_size, rank, world, message):
+    with pytest.raises(pf.UserError, match=message):
+        rank_places(batch_size, rank, world)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from emoji_font import tiny_atlas, write_atlas
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.batch import DataSource, TrainingData
+from patch_forcing.data.batch import DataSource, TrainingData, rank_places
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource, _gradient, coverage
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -47,6 +47,14 @@ def test_batches_of_any_size_show_the_same_scenes_in_turn():
         images = torch.cat([batch.x_1 for batch in batches])
         torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
         assert torch.cat([b.condition for b in batches]).equal(SHAPES.atlas.labels[emoji])
+
+
+def test_ranks_share_the_scenes_of_a_batch():
+    whole = SHAPES.batch(3, 8, seed=5)
+    parts = [SHAPES.batch(3, 8, seed=5, places=rank_places(8, rank, 3)) for rank in range(3)]
+    assert torch.cat([part.condition for part in parts]).equal(whole.condition)
+    images = torch.cat([part.x_1 for part in parts])
+    torch.testing.assert_close(images, whole.x_1, rtol=0, atol=1e-6)
 
 
 def test_other_seeds_and_ids_are_other_scenes():

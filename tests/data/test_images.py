@@ -3,7 +3,6 @@
 import os
 import socket
 import warnings
-import zlib
 
 import numpy as np
 import pytest
@@ -11,71 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from image_files import chunk, encoded, jpeg_of_size, noise, png, smooth
+from image_files import (
+    BAD,
+    BMP,
+    COLOURS,
+    DEFLATED,
+    GIF,
+    JPEG,
+    LOSSY,
+    NOISE,
+    PNG,
+    PROGRESSIVE,
+    TIFF,
+    WEBP,
+    cut,
+    encoded,
+    noise,
+)
 from patch_forcing.data.images import BadImageError, drawn, fitted, read_header, read_image, reading
-
-COLOURS, NOISE = smooth(), noise()
-PNG, JPEG = encoded(NOISE), encoded(NOISE, "JPEG", quality=90)
-PROGRESSIVE = encoded(NOISE, "JPEG", progressive=True)
-WEBP, LOSSY = encoded(NOISE, "WEBP", lossless=True), encoded(NOISE, "WEBP")
-GIF, BMP, TIFF = encoded(NOISE, "GIF"), encoded(NOISE, "BMP"), encoded(NOISE, "TIFF")
-DEFLATED = encoded(NOISE, "TIFF", compression="tiff_adobe_deflate")
-
-
-def cut(data, share):
-    return data[: int(len(data) * share)]
-
-
-def flipped(data, place):
-    damaged = bytearray(data)
-    damaged[place] ^= 0x10
-    return bytes(damaged)
-
-
-BAD = {
-    "empty.png": (b"", "empty file"),
-    "text.png": (b"not an image, whatever its name says\n" * 9, "no image of a known kind"),
-    "page.jpg": (b"<!DOCTYPE html><html>404</html>", "no image of a known kind"),
-    "zeros.png": (bytes(4096), "no image of a known kind"),
-    "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known"),
-    "drawing.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image of a known kind"),
-    "signature.png": (PNG[:8], "no image of a known kind|SyntaxError|broken|truncated"),
-    "header.png": (PNG[:40], "no image of a known kind, or its header is damaged"),
-    "early.png": (cut(PNG, 0.3), "broken|runcated"),
-    "late.png": (cut(PNG, 0.9), "broken|runcated"),
-    "no-end.png": (PNG[:-12], "broken|runcated|SyntaxError"),
-    "pixel-sum.png": (flipped(PNG, len(PNG) // 2), "broken PNG file .*checksum"),
-    "header-sum.png": (flipped(PNG, 30), "no image of a known kind|checksum"),
-    "stored-sum.png": (
-        PNG[:33] + chunk(b"tEXt", b"a\0b", crc=1) + PNG[33:],
-        "its header is damaged",
-    ),
-    "no-pixels.png": (png(9, 9, b""), "runcated|decoder|broken|empty"),
-    "no-width.png": (png(0, 9, bytes(90)), "."),
-    "bomb.png": (png(60_000, 60_000, bytes(99)), "more than 89478485 pixels"),
-    "large.png": (png(10_000, 10_000, bytes(99)), "more than 89478485 pixels"),
-    "bomb.jpg": (jpeg_of_size(65_500, 65_500), "more than 89478485 pixels"),
-    "large.jpg": (jpeg_of_size(12_000, 9_000), "more than 89478485 pixels"),
-    "notes.png": (
-        PNG[:33] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**27))) + PNG[33:],
-        "Decompressed data too large",
-    ),
-    "early.jpg": (cut(JPEG, 0.3), "runcated|no image of a known kind"),
-    "middle.jpg": (cut(JPEG, 0.6), "runcated"),
-    "late.jpg": (cut(JPEG, 0.95), "runcated"),
-    "progressive.jpg": (cut(PROGRESSIVE, 0.7), "runcated"),
-    "start.jpg": (JPEG[:2], "no image of a known kind|runcated|SyntaxError"),
-    "early.webp": (cut(WEBP, 0.3), "."),
-    "late.webp": (cut(WEBP, 0.9), "."),
-    "lossy.webp": (cut(LOSSY, 0.5), "."),
-    "early.gif": (cut(GIF, 0.02), "."),
-    "late.gif": (cut(GIF, 0.9), "."),
-    "late.bmp": (cut(BMP, 0.9), "runcated"),
-    "late.tif": (cut(TIFF, 0.5), "."),
-    "late.tiff": (cut(DEFLATED, 0.7), "."),
-    "floats.tif": (encoded(Image.new("F", (9, 9), 0.5), "TIFF"), "floating-point pixels"),
-    "wide.tif": (encoded(Image.new("I", (9, 9), 2**20), "TIFF"), "more than 16 bits"),
-}
 
 
 @pytest.mark.parametrize("name", BAD)

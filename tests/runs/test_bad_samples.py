@@ -7,8 +7,9 @@ import re
 import pytest
 
 import patch_forcing as pf
-from image_files import photos
+from image_files import photos, samples, shard
 from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.shards import ShardsSource
 from patch_forcing.runs.trainer import train
 from same_runs import assert_same, losses
 
@@ -129,3 +130,48 @@ def test_without_classes_no_label_is_dropped_and_the_null_row_is_trained(recipe,
     assert model.config.num_classes == 0
     assert one.num_classes == 0
     assert model.y_embedder.embedding_table.weight.shape == (1, 16)
+
+
+def test_a_run_on_shards_with_bad_samples_resumes_bitwise_too(recipe, tmp_path):
+    rows = samples(30, classes=2)
+    for number in (3, 11, 12):
+        rows[f"{number:04d}.png"] = rows[f"{number:04d}.png"][:90]
+    rows["0020.cls"] = b"owl"
+    file = shard(tmp_path / "x.tar", rows)
+    recipe = dataclasses.replace(recipe, data=ShardsSource(str(tmp_path / "x.tar")))
+    whole = train("shards", recipe, tmp_path / "whole", progress=False)
+    train("shards", dataclasses.replace(recipe, steps=3), tmp_path / "parts", progress=False)
+    parts = train("shards", recipe, tmp_path / "parts", progress=False)
+    assert (parts.steps_before, parts.bad_samples) == (3, 4)
+    assert_same(whole.checkpoint, parts.checkpoint)
+    assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+    assert {row["path"]: row["reason"] for row in lines(tmp_path / "parts")}[
+        f"{file}/0020.png"
+    ] == "its .cls is no whole number"
+    config = json.loads((whole.checkpoint / "model" / "config.json").read_text())
+    assert '"class_names": ["0", "1"]' in json.dumps(config)
+
+
+def test_captions_no_network_takes_stop_a_run_before_it_begins(recipe, tmp_path):
+    root = photos(tmp_path / "mine", {"": 4})
+    for file in list(root.iterdir()):
+        file.with_suffix(".txt").write_text("noise")
+    captioned = dataclasses.replace(recipe, data=FolderSource(str(root)))
+    with pytest.raises(pf.UserError, match=r"mine comes with captions, .* --data\.condition none"):
+        train("folder", captioned, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+    without = dataclasses.replace(recipe, data=FolderSource(str(root), condition="none"))
+    assert train("folder", without, tmp_path / "run", progress=False).steps == 6
+
+
+def test_other_labels_are_other_data(recipe, tmp_path):
+    root = photos(tmp_path / "mine", {"": 4})
+    rows = [{"file_name": f"{i:03d}.png", "label": i % 2} for i in range(4)]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    recipe = dataclasses.replace(recipe, data=FolderSource(str(root)))
+    train("folder", dataclasses.replace(recipe, steps=2), tmp_path / "run", progress=False)
+    for row in rows:
+        row["label"] = 1 - row["label"]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(pf.UserError, match=r"the data changed since .*: found\.names was '"):
+        train("folder", recipe, tmp_path / "run", progress=False)

@@ -1,30 +1,58 @@
-"""`patch-forcing data NAME|FOLDER`: builds a data set, or checks a folder of images."""
+"""`patch-forcing data NAME|FOLDER|shards PATH|hub PATH`: builds a data set, or checks one."""
 
 import math
 import shlex
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from patch_forcing.cli.options import check_out, parse
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.data.annotations import Condition
+from patch_forcing.data.image_data import ImageOptions
 
 _USAGE = """usage: patch-forcing data NAME [OPTIONS]
        patch-forcing data FOLDER
+       patch-forcing data shards PATH
+       patch-forcing data hub PATH
 
-Builds a data set from what this machine has, or reads every image of a folder and says what is
-there, what cannot be read, and how to train on it.
+Builds a data set from what this machine has, or reads every image of one and says what is there,
+what cannot be read, and how to train on it.
 
-emoji    every emoji without skin tone, drawn once from an installed colour font
-FOLDER   images, or one subfolder of images for each class
+emoji          every emoji without skin tone, drawn once from an installed colour font
+FOLDER         images, or one subfolder of images for each class, or images with captions
+shards PATH    tar files in WebDataset's form: a folder of them, one, a pattern of them or of URLs
+hub PATH       OWNER/NAME on the Hugging Face Hub, or a folder that the package datasets reads
 
-patch-forcing data emoji --help    every option, with its default"""
+patch-forcing data emoji --help    every option, with its default; so for the others"""
 
 
 @dataclass(frozen=True)
-class FolderOptions:
-    """Options of `data FOLDER`: none."""
+class CheckOptions:
+    """Options of `data FOLDER` and `data shards PATH`."""
+
+    condition: Condition | None = None
+    """What goes with each image: class, caption or none. Default: what there is, classes first."""
+
+
+@dataclass(frozen=True)
+class HubOptions(CheckOptions):
+    """Options of `data hub PATH`."""
+
+    config: str | None = None
+    """Which of several data sets under that name."""
+    split: str = "train"
+    """Which part of it."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub."""
+    image_column: str | None = None
+    """Default: the only one of images."""
+    label_column: str | None = None
+    """Default: the only one of class labels, or else label, class or cls."""
+    caption_column: str | None = None
+    """Default: text or caption."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +76,18 @@ def data(args: Sequence[str]) -> None:
         raise UserError(f"{args[0]!r} is no data set: write its name first, as in data emoji")
     if args[0] == "emoji":
         _emoji(args[1:])
+    elif args[0] in SOURCES and (args[1:] or not Path(args[0]).exists()):
+        if not args[1:]:
+            raise UserError(f"data {args[0]}: its path is missing: data {args[0]} PATH")
+        if args[1] in ("-h", "--help"):
+            _check(args[0], "PATH", args[1:])
+        if args[1].startswith("-"):
+            raise UserError(f"data {args[0]}: the path comes first: data {args[0]} PATH {args[1]}")
+        _check(args[0], args[1], args[2:])
     elif Path(args[0]).exists():
-        _folder(Path(args[0]), args[1:])
+        _check("folder", args[0], args[1:])
     else:
-        raise unknown_name("data set or folder", args[0], ["emoji"])
+        raise unknown_name("data set or folder", args[0], ["emoji", *SOURCES])
 
 
 def _emoji(args: Sequence[str]) -> None:
@@ -75,19 +111,24 @@ def _emoji(args: Sequence[str]) -> None:
     print(f"next: patch-forcing train emoji-64 --data.path {options.out}")
 
 
-def _folder(folder: Path, args: Sequence[str]) -> None:
-    parse(
-        FolderOptions,
+SOURCES = ("shards", "hub")
+"""Recipes whose data are checked under their name; those of `folder` need none."""
+
+
+def _check(recipe: str, path: str, args: Sequence[str]) -> None:
+    options = parse(
+        HubOptions if recipe == "hub" else CheckOptions,
         args,
-        prog=f"patch-forcing data {folder}",
-        description="Reads every image of the folder and says what is there.",
+        prog=f"patch-forcing data {path if recipe == 'folder' else f'{recipe} {path}'}",
+        description="Reads every image and says what is there.",
     )
     from patch_forcing.data.check import check_images
-    from patch_forcing.data.folders import FolderSource
     from patch_forcing.runs.bad_samples import FEW
     from patch_forcing.runs.progress import progress_bar
+    from patch_forcing.runs.recipes import RECIPES
 
-    source = FolderSource(str(folder))
+    default: Any = RECIPES[recipe].recipe.data
+    source: ImageOptions = replace(default, path=path, **vars(options))
     data = source.open()
     good, bad = [], 0
     print(data.summary)
@@ -99,12 +140,16 @@ def _folder(folder: Path, args: Sequence[str]) -> None:
                 continue
             bad += 1
             with bar.external_write_mode():
-                print(f"bad: {data.layout.file(number)}: {size}", flush=True)
+                print(f"bad: {data.layout.place(number)}: {size}", flush=True)
     if not good:
-        raise UserError(f"no image of {folder} can be read: give another folder")
+        raise UserError(f"no image of {path} can be read: give others")
     for what, sides in zip(("width", "height"), zip(*good, strict=True), strict=True):
         print(f"{what}: {min(sides)} to {max(sides)}, median {statistics.median_low(sides)}")
-    train = f"patch-forcing train folder --data.path {shlex.quote(str(folder))}"
+    train = f"patch-forcing train {recipe} --data.path {shlex.quote(path)}"
+    for field in fields(options):
+        if getattr(options, field.name) != field.default:
+            value = shlex.quote(getattr(options, field.name))
+            train += f" --data.{field.name.replace('_', '-')} {value}"
     if not bad:
         print("every image can be read")
     elif bad > max(FEW, source.max_bad_share * data.num_samples):
@@ -114,4 +159,7 @@ def _folder(folder: Path, args: Sequence[str]) -> None:
         train += f" --data.max-bad-share {share:g}"
     else:
         print(f"{bad} of {data.num_samples} cannot be read: others will take their places")
+    if data.captioned:
+        print("no network here takes captions yet: with --data.condition none it trains without")
+        return
     print(f"next: {train}")

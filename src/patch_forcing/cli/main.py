@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "train": (_train, "train a named recipe; the same command again resumes"),
     "sample": (_sample, "images from a bundled, trained or exported model"),
     "bench": (_bench, "how good and how fast samplers of a model are on this machine"),
-    "data": (_data, "build a data set (emoji), or check a folder of images"),
+    "data": (_data, "build a data set (emoji), or check images: a folder, shards, the Hub"),
 }
 
 

@@ -48,9 +48,8 @@ def train(args: Sequence[str]) -> None:
     )
     run = options.out or Path("runs") / name
     if options.dry_run:
-        print(
-            json.dumps(_resolved(name, options.recipe, run, parse_device(options.device)), indent=2)
-        )
+        device = parse_device(options.device)
+        print(json.dumps(_resolved(name, options.recipe, run, device), indent=2))
         return
     check_out("--out", run)
     _train(name, options.recipe, run, parse_device(options.device))

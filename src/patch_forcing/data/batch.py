@@ -8,15 +8,16 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.models.config import DataInfo
 
 
 class Batch(NamedTuple):
-    """Images or latents (B, C, H, W) in the data's range, and their labels (B,), if any."""
+    """Images or latents (B, C, H, W) in the data's range, and their labels (B,) or B captions."""
 
     x_1: Float[Tensor, "B C H W"]
-    condition: Int64[Tensor, " B"] | None
+    condition: Int64[Tensor, " B"] | tuple[str, ...] | None
 
 
 class BadSample(NamedTuple):
@@ -43,9 +44,18 @@ class TrainingData(Protocol):
         """What goes with a model trained on it."""
 
     def batch(
-        self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
+        self,
+        step: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        places: range | None = None,
     ) -> Batch:
-        """The batch of a step, on the device: a function of its arguments alone."""
+        """The batch of a step, on the device: a function of its arguments alone.
+
+        places: those of the batch's batch_size samples that are wanted, as a rank wants its own
+        (rank_places); None: all. Asked for a part, data give what stands there in the whole.
+        """
 
 
 @runtime_checkable
@@ -78,6 +88,19 @@ class Inferred(Protocol):
 
 
 @runtime_checkable
+class Captioned(Protocol):
+    """Data whose condition may be captions."""
+
+    @property
+    def place(self) -> str:
+        """Where they come from, as the user calls it."""
+
+    @property
+    def captioned(self) -> bool:
+        """Whether the condition of a batch is captions."""
+
+
+@runtime_checkable
 class DataSource(Protocol):
     """A recipe's choice of data, with its options."""
 
@@ -101,27 +124,60 @@ class TensorData:
         return channels, height, width
 
     def batch(
-        self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
+        self,
+        step: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        places: range | None = None,
     ) -> Batch:
         """The next batch_size samples of a new order each epoch; epochs follow without a gap."""
-        chosen = sample_ids(step, batch_size, len(self.images), seed)
+        chosen = sample_ids(step, batch_size, len(self.images), seed, places)
         return Batch(self.images[chosen].to(device), self.labels[chosen].to(device))
 
 
-def sample_ids(step: int, batch_size: int, size: int, seed: int) -> Int64[Tensor, " {batch_size}"]:
+def rank_places(batch_size: int, rank: int, world: int) -> range:
+    """The places of every batch that rank `rank` of `world` reads.
+
+    Those of all ranks are the whole batch in order, without overlap, in shares that differ by one
+    at most; which sample stands at a place does not depend on `world`.
+    Raises UserError if there is no such rank, or nothing for some.
+    """
+    if not 0 <= rank < world:
+        raise UserError(f"rank {rank} of {world} does not exist: ranks are 0 to {world - 1}")
+    if batch_size < world:
+        raise UserError(
+            f"batch_size={batch_size} is less than {world} ranks: choose {world} or more"
+        )
+    return range(rank * batch_size // world, (rank + 1) * batch_size // world)
+
+
+def positions(step: int, batch_size: int, places: range | None = None) -> range:
+    """Where a step's samples stand in the endless row of all epochs; places: as TrainingData's."""
+    first, last = (places.start, places.stop) if places is not None else (0, batch_size)
+    return range(step * batch_size + first, step * batch_size + last)
+
+
+def sample_ids(
+    step: int, batch_size: int, size: int, seed: int, places: range | None = None
+) -> Int64[Tensor, " B"]:
     """Which of `size` samples a step sees: position is arithmetic, so a resume needs no state."""
-    position = torch.arange(step * batch_size, (step + 1) * batch_size)
-    epochs, places = sample_epochs(step, batch_size, size), position % size
+    where = positions(step, batch_size, places)
+    position = torch.arange(where.start, where.stop)
+    epochs, turns = position // size, position % size
     ids = torch.empty_like(position)
     for epoch in epochs.unique().tolist():
         here = epochs == epoch
-        ids[here] = _epoch_order(size, seed, epoch)[places[here]]
+        ids[here] = _epoch_order(size, seed, epoch)[turns[here]]
     return ids
 
 
-def sample_epochs(step: int, batch_size: int, size: int) -> Int64[Tensor, " {batch_size}"]:
+def sample_epochs(
+    step: int, batch_size: int, size: int, places: range | None = None
+) -> Int64[Tensor, " B"]:
     """In which pass over `size` samples a step sees each of its samples."""
-    return torch.arange(step * batch_size, (step + 1) * batch_size) // size
+    where = positions(step, batch_size, places)
+    return torch.arange(where.start, where.stop) // size
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.atlas import TILE, Atlas, load_atlas
-from patch_forcing.data.batch import Batch
+from patch_forcing.data.batch import Batch, positions
 from patch_forcing.models.config import DataInfo
 
 SCALES = (0.45, 0.9)
@@ -53,10 +53,16 @@ class EmojiScenes:
         self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def batch(
-        self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
+        self,
+        step: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        places: range | None = None,
     ) -> Batch:
         """The next batch_size scenes."""
-        ids = torch.arange(step * batch_size, (step + 1) * batch_size, device=device)
+        where = positions(step, batch_size, places)
+        ids = torch.arange(where.start, where.stop, device=device)
         x_1, emoji = self.scenes(seed, ids, device)
         return Batch(x_1, self._atlas_on(emoji.device)[1][emoji])
 

@@ -5,6 +5,7 @@ on a page; colour profiles are not applied, as is usual in the field.
 """
 
 import errno
+import io
 import math
 import stat
 import time
@@ -26,6 +27,8 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 LONGEST = 4
 """Beyond this aspect ratio only the middle is looked at: a row of pixels enlarged fills memory."""
 Fit = Literal["crop", "pad"]
+Stored = Path | Callable[[], bytes]
+"""Where an image file lies, or what reads all of it; that may raise BadImageError."""
 WAITS = (0.1, 0.3, 1.0)
 """Seconds before each further try at a file that the system failed to read."""
 _LASTING = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -73,7 +76,7 @@ def patient(read: Callable[P, T]) -> Callable[P, T]:
 
 
 @patient
-def read_image(file: Path, size: int, channels: int, fit: Fit) -> UInt8[np.ndarray, "C S S"]:
+def read_image(file: Stored, size: int, channels: int, fit: Fit) -> UInt8[np.ndarray, "C S S"]:
     """The file's (first) image, upright, as `size`×`size` pixels of 1 or 3 channels.
 
     Raises BadImageError if it cannot be read to its end.
@@ -85,24 +88,24 @@ def read_image(file: Path, size: int, channels: int, fit: Fit) -> UInt8[np.ndarr
 
 
 @patient
-def read_header(file: Path) -> tuple[tuple[int, int], bool]:
+def read_header(file: Stored) -> tuple[tuple[int, int], bool]:
     """Width and height, and whether it is grey, from the header. Raises BadImageError."""
     with reading(file) as image:
         return image.size, image.mode in GREY_MODES
 
 
 @patient
-def read_whole(file: Path) -> tuple[int, int]:
+def read_whole(file: Stored) -> tuple[int, int]:
     """Width and height as drawn. Raises BadImageError if it cannot be read to its end."""
     with reading(file) as image:
         return drawn(image, channels=3).size
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[Image.Image]:
+def reading(file: Stored) -> Iterator[Image.Image]:
     """The opened image; whatever goes wrong before or while it is used is a BadImageError."""
     try:
-        with _open_regular(file) as stream:
+        with open_regular(file) if isinstance(file, Path) else _in_memory(file()) as stream:
             yield _opened(stream)
     except (BadImageError, MemoryError):  # no memory is no fault of the image
         raise
@@ -164,7 +167,7 @@ def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _open_regular(file: Path) -> BinaryIO:
+def open_regular(file: Path) -> BinaryIO:
     """Raises BadImageError for what would never end or is no file: folders, pipes, devices."""
     status = file.stat()
     if stat.S_ISDIR(status.st_mode):
@@ -176,7 +179,13 @@ def _open_regular(file: Path) -> BinaryIO:
     return file.open("rb")
 
 
-def _opened(stream: BinaryIO) -> Image.Image:
+def _in_memory(data: bytes) -> io.BytesIO:
+    if not data:
+        raise BadImageError("empty file")
+    return io.BytesIO(data)
+
+
+def _opened(stream: BinaryIO | io.BytesIO) -> Image.Image:
     """The image, checked for size and, where the format has checksums, for them."""
     image = Image.open(stream, formats=FORMATS)
     # up to twice its limit Pillow only warns

@@ -1,44 +1,72 @@
 """Which images a folder holds, and what their classes are.
 
 Either all lie in the folder itself, or all lie in subfolders, one for each class; nothing deeper.
+Or a metadata.jsonl names them, wherever below the folder they lie.
 """
 
 import errno
 import hashlib
 import os
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.images import ENDINGS
+from patch_forcing.data.annotations import Annotation, Condition, conditions, inferred_condition
+from patch_forcing.data.images import ENDINGS, Stored
+from patch_forcing.data.metadata import (
+    METADATA,
+    count_captions,
+    images_below,
+    read_caption,
+    read_metadata,
+)
 
+_SAVED = ("dataset_dict.json", "dataset_info.json")
 LISTED = 12
 """Classes that a summary names one by one, at most."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The images of a folder.
+    """Images by number, and what is known of them before they are read.
 
-    names: their paths below `root`, sorted. class_names: the subfolders, sorted; none if the images
-    lie in `root`. labels: one for each image, or none.
+    names: sorted; of files below `root`, or what users call what `read` gives.
+    class_names: what the labels stand for; none if there are no classes.
+    labels, captions: one for each image, or none.
+    faults: why images are bad whatever their pixels are, by number.
+    read: an image file's bytes, by number, where it is no file of its own; may raise BadImageError.
+    remote: whether reading waits for a network, not for a disk.
+    told: what was said of the images elsewhere than in names, for telling layouts apart.
     """
 
-    root: Path
-    names: tuple[str, ...]
-    class_names: tuple[str, ...]
-    labels: tuple[int, ...]
+    root: Path | str
+    names: Sequence[str]
+    class_names: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
+    captions: tuple[str, ...] = ()
+    faults: Mapping[int, str] = field(default_factory=dict)
+    read: Callable[[int], bytes] | None = None
+    remote: bool = False
+    told: bytes = b""
 
-    def file(self, number: int) -> Path:
-        """Where an image lies."""
-        return self.root / self.names[number]
+    def file(self, number: int) -> Stored:
+        """Where an image lies, or what reads it."""
+        if self.read is not None:
+            return partial(self.read, number)
+        return Path(self.root) / self.names[number]
+
+    def place(self, number: int) -> str:
+        """Where an image lies, for people."""
+        name = self.names[number]
+        return printable(name if self.read else str(Path(self.root) / name))
 
     @property
     def class_sizes(self) -> dict[str, int]:
         """How many images each class has."""
-        sizes = Counter(self.labels)
+        sizes = Counter(label for n, label in enumerate(self.labels) if n not in self.faults)
         return {name: sizes[label] for label, name in enumerate(self.class_names)}
 
     @property
@@ -46,30 +74,41 @@ class Layout:
         """The classes in a few words, with how many images each has."""
         sizes = self.class_sizes
         if not sizes:
-            return "no classes"
+            return "with captions" if self.captions else "no classes"
         if len(sizes) <= LISTED:
-            each = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            each = ", ".join(f"{printable(name)} {size}" for name, size in sizes.items())
         else:
             each = f"{min(sizes.values())} to {max(sizes.values())} images each"
         return f"{len(sizes)} class{'es' if len(sizes) > 1 else ''} ({each})"
 
     @cached_property
     def identity(self) -> str:
-        """Tells lists of names apart: 16 digits of a SHA-256."""
+        """Tells names, and what was told of them, apart: 16 digits of a SHA-256."""
         text = b"\0".join(os.fsencode(name) for name in self.names)
-        return hashlib.sha256(text).hexdigest()[:16]
+        return hashlib.sha256(text + self.told).hexdigest()[:16]
 
 
-def find_images(root: Path) -> Layout:
+def printable(text: str) -> str:
+    """A stranger's name or label as it may be shown: it has no say over a terminal."""
+    if text.isprintable():
+        return text
+    # bytes of a file name that are no text stay: streams write them as \\udcff
+    return "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else "�" for c in text)
+
+
+def find_images(root: Path, condition: Condition | None = None) -> Layout:
     """The images of a folder, in an order that does not depend on the file system.
 
     A name with an image's ending is one, whatever lies there; hidden files, other endings and links
-    that go round in a circle are left aside. Raises UserError saying what was found if it is not
-    arranged as said above.
+    that go round in a circle are left aside. Where a metadata.jsonl lies, it names the images.
+    condition: what goes with them; None is what is there, classes before captions.
+    Raises UserError saying what was found if it is not arranged as said above.
     """
     if not root.is_dir():
         what = "is a file: give the folder" if root.exists() else "is not there: give a folder"
-        raise UserError(f"{root} {what} of images")
+        raise UserError(f"{root} {what} of images{_other_recipe(root)}")
+    if (root / METADATA).is_file():
+        return _described(root, condition)
     here, folders = _listed(root)
     below = {folder: _listed(root / folder) for folder in folders}
     _check_depth(root, below)
@@ -80,12 +119,44 @@ def find_images(root: Path) -> Layout:
             "put all of them into one folder, or each into the folder of its class"
         )
     if not here and not classes:
-        raise UserError(f"{root} holds no images: give a folder of {', '.join(ENDINGS)}")
-    if here:
-        return Layout(root, tuple(here), (), ())
-    names = [f"{folder}/{name}" for folder, inside in classes.items() for name in inside]
-    labels = [label for label, inside in enumerate(classes.values()) for _ in inside]
-    return Layout(root, tuple(names), tuple(classes), tuple(labels))
+        mend = _other_recipe(root) or f" of {', '.join(ENDINGS)}"
+        raise UserError(f"{root} holds no images: give a folder{mend}")
+    names = here or [f"{folder}/{name}" for folder, inside in classes.items() for name in inside]
+    if condition is None:
+        counts = len(names), 0 if here else len(names), count_captions(root, names) if here else 0
+        condition = inferred_condition(*counts, str(root))
+    if condition == "caption":
+        said = [read_caption(root / name) for name in names]
+        told = repr([each.caption for each in said]).encode()
+    else:
+        folder_names = [None if here else name.split("/")[0] for name in names]
+        said, told = [Annotation(label) for label in folder_names], b""
+    return Layout(root, tuple(names), *conditions(said, condition, str(root)), told=told)
+
+
+def _described(root: Path, condition: Condition | None) -> Layout:
+    """The images that metadata.jsonl names."""
+    try:
+        rows = read_metadata(root, list(images_below(root, ENDINGS)))
+    except OSError as error:
+        raise UserError(
+            f"{root / METADATA} cannot be read ({error.strerror}): allow it, or remove it"
+        ) from None
+    if not rows:
+        raise UserError(f"{root / METADATA} names no images: give a folder of images")
+    told = repr(list(rows.values())).encode()
+    said = conditions(list(rows.values()), condition, str(root))
+    return Layout(root, tuple(rows), *said, told=told)
+
+
+def _other_recipe(path: Path) -> str:
+    """Which recipe takes what lies there instead of images, or nothing."""
+    files = [path] if path.is_file() else list(path.iterdir()) if path.is_dir() else []
+    if any(file.suffix == ".tar" for file in files):
+        return "; for tar files: train shards, data shards"
+    if any(file.suffix in (".parquet", ".arrow") or file.name in _SAVED for file in files):
+        return "; for what the package datasets reads: train hub, data hub"
+    return ""
 
 
 def _check_depth(root: Path, below: dict[str, tuple[list[str], list[str]]]) -> None:

@@ -17,8 +17,13 @@ THREADS = 16
 """At most; decoding lets go of Python's lock."""
 
 
+def threads(layout: Layout) -> int:
+    """How many read at once: as many as there are cores, or THREADS where they only wait."""
+    return THREADS if layout.remote else min(THREADS, os.cpu_count() or 1)
+
+
 class ImageReader:
-    """The images of a folder, by number; what is asked for ahead is read meanwhile.
+    """The images of a layout, by number; what is asked for ahead is read meanwhile.
 
     What a number gives does not depend on what was read before.
     """
@@ -32,9 +37,9 @@ class ImageReader:
         bytes_needed = len(layout.names) * channels * size * size
         self._keeps = bytes_needed <= (MEMORY if memory is None else memory)
         self._kept: dict[int, UInt8[Tensor, "C S S"]] = {}
-        self._bad: dict[int, str] = {}
+        self._bad: dict[int, str] = dict(layout.faults)
         self._ahead: dict[int, Future[UInt8[Tensor, "C S S"]]] = {}
-        self._pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(threads(layout))
 
     def read_ahead(self, numbers: Iterable[int]) -> None:
         """Start on images that will be asked for; what was started before is forgotten."""

@@ -1,15 +1,17 @@
 """Training recipes: everything a run depends on, by name, and what each needs and reaches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.timesteps import TIMESTEPS, TimestepSampler
-from patch_forcing.data.batch import DataSource, TrainingData
+from patch_forcing.data.batch import Captioned, DataSource, TrainingData
 from patch_forcing.data.digits import Digits
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.hub import HubSource
+from patch_forcing.data.shards import ShardsSource
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.training.optim import OptimizerConfig
@@ -29,7 +31,12 @@ class Network:
     """Attention heads."""
 
     def config(self, data: TrainingData) -> PatchDiTConfig:
-        """All sizes, for this data. Raises UserError if they do not fit together."""
+        """All sizes, for this data. Raises UserError if they do not fit together, or to it."""
+        if isinstance(data, Captioned) and data.captioned:
+            raise UserError(
+                f"{data.place} comes with captions, which no network here takes yet: add "
+                "--data.condition none, or class where there are classes"
+            )
         channels, height, width = data.shape
         return PatchDiTConfig(
             input_size=(height, width),
@@ -132,6 +139,22 @@ class NamedRecipe:
     reaches: str
 
 
+_IMAGES = Recipe(
+    data=FolderSource(),
+    network=Network(patch_size=None, hidden_size=256, depth=8, num_heads=4),
+    optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100, betas=(0.9, 0.99)),
+    timesteps="ltg:levels=8",
+    steps=2000,
+    batch_size=32,
+    ema_decay=0.995,
+    checkpoint_every=250,
+    log_every=25,
+)
+_IMAGES_REACH = (
+    "what the images allow; not measured; on a GPU try --steps 20000 --batch-size 256 "
+    "--network.depth 12 --network.hidden-size 384 --network.num-heads 6"
+)
+
 RECIPES = {
     "digits": NamedRecipe(
         Recipe(
@@ -183,21 +206,22 @@ RECIPES = {
         reaches="nothing: it shows that emoji-64 would run",
     ),
     "folder": NamedRecipe(
-        Recipe(
-            data=FolderSource(),
-            network=Network(patch_size=None, hidden_size=256, depth=8, num_heads=4),
-            optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100, betas=(0.9, 0.99)),
-            timesteps="ltg:levels=8",
-            steps=2000,
-            batch_size=32,
-            ema_decay=0.995,
-            checkpoint_every=250,
-            log_every=25,
-        ),
+        _IMAGES,
         needs="--data.path DIR: images, or one subfolder of them for each class; two CPU cores for "
         "half an hour at 64 pixels",
-        reaches="what the images allow; not measured; on a GPU try --steps 20000 --batch-size 256 "
-        "--network.depth 12 --network.hidden-size 384 --network.num-heads 6",
+        reaches=_IMAGES_REACH,
+    ),
+    "shards": NamedRecipe(
+        replace(_IMAGES, data=ShardsSource()),
+        needs="--data.path PATH: tar files in WebDataset's form, or URLs of them, which need "
+        "pip install 'patch-forcing[shards]'; else as folder",
+        reaches=_IMAGES_REACH,
+    ),
+    "hub": NamedRecipe(
+        replace(_IMAGES, data=HubSource()),
+        needs="--data.path OWNER/NAME: images on the Hugging Face Hub, or a folder that datasets "
+        "reads; pip install 'patch-forcing[datasets]'; else as folder",
+        reaches=_IMAGES_REACH,
     ),
 }
 

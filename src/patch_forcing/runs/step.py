@@ -64,6 +64,7 @@ class TrainStep:
     def __call__(self, batch: Batch, step: int) -> tuple[LossTerms, Tensor]:
         """Step 0, 1, … on this batch; returns the loss and the gradient's norm before clipping."""
         recipe = self._recipe
+        assert not isinstance(batch.condition, tuple)  # captions: Network.config refuses them
         places = torch.arange(len(batch.x_1), device=self._device)
         generator = CountedGenerator(recipe.seed, places, step, self._device)
         inputs = Inputs(

@@ -1,0 +1,176 @@
+"""Data sets of the Hugging Face Hub, or on this disk, through the package `datasets`."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.data.annotations import (
+    CAPTION_FIELDS,
+    LABEL_FIELDS,
+    Annotation,
+    checked,
+    conditions,
+)
+from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
+from patch_forcing.data.images import BadImageError, open_regular
+from patch_forcing.data.layout import Layout
+from patch_forcing.io.hub import looks_like_hub_id
+
+
+@dataclass(frozen=True)
+class HubSource(ImageOptions):
+    """A data set of images by its name on the Hub, or in a folder."""
+
+    path: str = ""
+    """OWNER/NAME on the Hub, or a folder that `datasets` wrote or reads; required."""
+    config: str | None = None
+    """Which of several data sets under that name."""
+    split: str = "train"
+    """Which part of it; slices as 'train[:10%]' too."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; name a commit for a run that others can repeat."""
+    image_column: str | None = None
+    """Default: the only one of images."""
+    label_column: str | None = None
+    """Default: the only one of class labels, or else label, class or cls."""
+    caption_column: str | None = None
+    """Default: text or caption."""
+
+    def open(self) -> ImageData:
+        """Load it, downloading it first if it is not on this disk.
+
+        Raises UserError if it cannot be had, or has no column of images.
+        """
+        if not self.path:
+            raise UserError("data.path is not given: add --data.path OWNER/NAME, or a folder")
+        return self.images(self._layout(self._load()))
+
+    def _load(self) -> Any:
+        """A datasets.Dataset."""
+        try:
+            import datasets
+        except ImportError:
+            raise UserError(
+                f"data.path={self.path}: this needs the package datasets: "
+                "pip install 'patch-forcing[datasets]'"
+            ) from None
+        place = local_path(self.path)
+        if not place.exists() and not looks_like_hub_id(self.path):
+            # not asked for on the network: a folder's name mistyped would take it half a minute
+            raise UserError(
+                f"data.path={self.path} is not there: give a folder, or OWNER/NAME on the Hub"
+            )
+        saved = any((place / name).is_file() for name in ("dataset_dict.json", "state.json"))
+        try:
+            if not saved:
+                local = str(place) if place.exists() else self.path
+                return datasets.load_dataset(
+                    local, self.config, split=self.split, revision=self.revision
+                )
+            loaded = datasets.load_from_disk(str(place))
+        except Exception as error:  # its own, pyarrow's, the Hub's, and those of the network
+            why = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"data.path={self.path} cannot be loaded: {type(error).__name__}: {why}: check "
+                "name, --data.config, --data.split and the network"
+            ) from None
+        for name in ("config", "revision"):
+            if getattr(self, name) is not None:
+                raise UserError(
+                    f"data.{name}={getattr(self, name)}: {self.path} was saved without: leave it "
+                    "out"
+                )
+        if isinstance(loaded, datasets.DatasetDict):
+            if self.split not in loaded:
+                raise unknown_name(f"data.split of {self.path}", self.split, loaded)
+            return loaded[self.split]
+        if self.split != "train":
+            raise UserError(f"data.split={self.split}: {self.path} has no splits: leave it out")
+        return loaded
+
+    def _layout(self, data: Any) -> Layout:
+        import datasets
+
+        image_column = self._column(data, "image", self.image_column, datasets.Image)
+        label_column = self._column(data, "label", self.label_column, datasets.ClassLabel)
+        caption_column = self._column(data, "caption", self.caption_column, None)
+        feature = data.features[label_column] if label_column else None
+        class_names = feature.names if isinstance(feature, datasets.ClassLabel) else None
+        said = _annotations(data, label_column, caption_column, class_names)
+        # as stored, not decoded: so it is read, and found bad, as any other file is
+        images = data.select_columns([image_column])
+        images = images.cast_column(image_column, datasets.Image(decode=False))
+
+        def read(number: int) -> bytes:
+            stored = images[number][image_column]
+            if stored is None or (stored["bytes"] is None and not stored["path"]):
+                raise BadImageError("no image")
+            if stored["bytes"] is not None:
+                return bytes(stored["bytes"])
+            with open_regular(Path(stored["path"])) as stream:  # a stranger chose the path
+                return stream.read()
+
+        place = f"{self.path}:{self.split}"
+        names = [f"{place}[{number}]" for number in range(len(data))]
+        if not names:
+            raise UserError(f"data.split={self.split} of {self.path} is empty: name another")
+        found = conditions(said, self.condition, self.path, class_names)
+        told = hashlib.sha256(repr([each[:2] for each in said]).encode()).digest()
+        return Layout(self.path, names, *found, read=read, told=told)
+
+    def _column(self, data: Any, what: str, chosen: str | None, kind: type | None) -> str:
+        """The column of that name or kind, or with a usual name; "" if there is none."""
+        columns = list(data.features)
+        of_kind = [name for name in columns if kind and isinstance(data.features[name], kind)]
+        if chosen is not None:
+            if chosen not in columns:
+                raise unknown_name(f"data.{what}_column of {self.path}", chosen, columns)
+            if what == "image" and chosen not in of_kind:
+                raise UserError(
+                    f"data.image_column={chosen} of {self.path} holds no images: "
+                    f"choose among {', '.join(of_kind) or 'those of another data set'}"
+                )
+            return chosen
+        usual = {"image": ("image",), "label": LABEL_FIELDS, "caption": CAPTION_FIELDS}[what]
+        named = [name for name in usual if name in (of_kind or columns)]
+        if len(of_kind) == 1:
+            return of_kind[0]
+        if named and (of_kind or what != "image"):
+            return named[0]
+        if of_kind:
+            raise UserError(
+                f"{self.path} has the {what} columns {', '.join(of_kind)}: choose one with "
+                f"--data.{what}-column"
+            )
+        if what == "image":
+            raise UserError(
+                f"{self.path} has no column of images, only {', '.join(columns)}: name another"
+            )
+        return ""
+
+
+def _annotations(
+    data: Any, label_column: str, caption_column: str, class_names: Sequence[str] | None
+) -> list[Annotation]:
+    """What the columns say of each image."""
+
+    def column(name: str) -> list[Any]:
+        if not name:
+            return [None] * len(data)
+        table = data.select_columns([name]).with_format("arrow")[:]  # in the order of the data
+        values: list[Any] = table[name].to_pylist()
+        return values
+
+    found = []
+    for label, caption in zip(column(label_column), column(caption_column), strict=True):
+        said = checked(label, caption)
+        # −1 is usual for a label that is not given, as of test sets
+        if class_names is not None and said.label is not None:
+            known = isinstance(said.label, int) and 0 <= said.label < len(class_names)
+            if not known:
+                said = said._replace(label=None, no_label=f"label {label} is no class")
+        found.append(said)
+    return found

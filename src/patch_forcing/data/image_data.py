@@ -1,0 +1,225 @@
+"""Images of a layout as training data: what cannot be read is replaced, order is arithmetic."""
+
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.data.annotations import Condition
+from patch_forcing.data.batch import BadSample, Batch, sample_epochs, sample_ids
+from patch_forcing.data.images import BadImageError, Fit, read_header
+from patch_forcing.data.layout import Layout
+from patch_forcing.data.reader import ImageReader, threads
+from patch_forcing.models.config import DataInfo
+
+LOOKED_AT = 1000
+"""Images, evenly spread, from whose headers size and channels are inferred."""
+MULTIPLE, LEAST, MOST = 4, 8, 64
+"""Inferred sizes: multiples of 4, so that patches of some size tile them; above 64 pixels, training
+takes a GPU and hours, which is the user's to ask for."""
+PATIENCE = 1000
+"""Bad samples in a row."""
+FAILURES = 10
+"""Samples in a row that the system cannot read: then it is the disk or the server that is bad."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(ABC):
+    """How images are read and shown, wherever they come from."""
+
+    size: int | None = None
+    """Height and width, a multiple of 4. Default: the images' median shortest side, at most 64."""
+    channels: Literal[1, 3] | None = None
+    """1 is grey, 3 is colour. Default: grey if all images are stored so."""
+    condition: Condition | None = None
+    """What goes with each image. Default: its class if there are classes, else its caption if there
+    are captions, else none. No network here takes captions yet."""
+    fit: Fit = "crop"
+    """crop: the middle of each image; pad: all of it, on white. The aspect is always kept."""
+    flip: bool = True
+    """Show each image mirrored, left to right, half of the time; not for writing or numbers."""
+    max_bad_share: float = 0.01
+    """Stop when more of the images looked at cannot be read, and more than 10."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not (8 <= self.size <= 1024 and self.size % MULTIPLE == 0):
+            raise UserError(
+                f"data.size={self.size} does not fit: choose a multiple of {MULTIPLE}, 8 to 1024"
+            )
+        if not 0 <= self.max_bad_share <= 1:
+            raise UserError(f"data.max_bad_share={self.max_bad_share} is out of range: 0 to 1")
+
+    @abstractmethod
+    def open(self) -> "ImageData":
+        """List the images and look at some. Raises UserError saying what is not as it should be."""
+
+    def images(self, layout: Layout) -> "ImageData":
+        """These images, read in this way; some of them are looked at for what is not said."""
+        size, channels = infer(layout)
+        return ImageData(layout, self.size or size, self.channels or channels, self)
+
+
+def local_path(path: str) -> Path:
+    """A path as users write it. Raises UserError if it begins with a user who does not exist."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"data.path={path}: there is no such user: write it out") from None
+
+
+def infer(layout: Layout) -> tuple[int, int]:
+    """Size and channels that suit the images. Raises UserError if none can be read."""
+    step = -(-len(layout.names) // LOOKED_AT)
+    with ThreadPoolExecutor(threads(layout)) as pool:
+        seen = list(pool.map(partial(_header, layout), range(0, len(layout.names), step)))
+    good = [found for found in seen if not isinstance(found, str)]
+    if not good:
+        raise UserError(f"no image of {layout.root} can be read, such as {seen[0]}")
+    fitting = int(statistics.median(min(size) for size, _ in good)) // MULTIPLE * MULTIPLE
+    return min(max(fitting, LEAST), MOST), 1 if all(grey for _, grey in good) else 3
+
+
+def _header(layout: Layout, number: int) -> tuple[tuple[int, int], bool] | str:
+    """An image's width and height and whether it is grey, or where it lies and why it is bad."""
+    try:
+        if number in layout.faults:
+            raise BadImageError(layout.faults[number])
+        return read_header(layout.file(number))
+    except BadImageError as error:
+        return f"{layout.place(number)}: {error}"
+
+
+class ImageData:
+    """The images of a layout in [−1, 1], in a new order each epoch.
+
+    Which image stands where in a step, and whether it is mirrored, follows from (seed, epoch,
+    sample); so does which other one takes the place of one that cannot be read.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        size: int,
+        channels: int,
+        options: ImageOptions,
+        memory: int | None = None,
+    ):
+        """memory: bytes of images to keep, as ImageReader takes it."""
+        self.layout = layout
+        self.shape = (channels, size, size)
+        self.num_samples = len(layout.names)
+        self.num_classes = len(layout.class_names)
+        self.info = DataInfo(class_names=layout.class_names)
+        self.max_bad_share = options.max_bad_share
+        self._flip = options.flip
+        self._reader = ImageReader(layout, size, channels, options.fit, memory)
+        self._labels = torch.tensor(layout.labels)
+        self._known: set[int] = set()
+        self._news: list[BadSample] = []
+
+    @property
+    def place(self) -> str:
+        """Where the images come from, as the user calls it."""
+        return str(self.layout.root)
+
+    @property
+    def captioned(self) -> bool:
+        """Whether the condition of a batch is captions."""
+        return bool(self.layout.captions)
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """How many images, the classes, the shape, and which names were listed."""
+        found = {
+            "images": self.num_samples,
+            "classes": self.layout.class_sizes,
+            "size": self.shape[1],
+            "channels": self.shape[0],
+            "names": self.layout.identity,
+        }
+        return found | ({"captions": True} if self.captioned else {})
+
+    @property
+    def summary(self) -> str:
+        """Images, classes and shape in a line."""
+        colour = "grey" if self.shape[0] == 1 else "in colour"
+        shape = f"{self.shape[1]}×{self.shape[2]} {colour}"
+        return f"{self.num_samples} images, {self.layout.summary}, read as {shape}"
+
+    def batch(
+        self,
+        step: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        places: range | None = None,
+    ) -> Batch:
+        """The next batch_size images; those of the step after are read meanwhile."""
+        ids = sample_ids(step, batch_size, self.num_samples, seed, places)
+        epochs = sample_epochs(step, batch_size, self.num_samples, places)
+        self._reader.read_ahead(ids.tolist())
+        turns = zip(ids.tolist(), epochs.tolist(), strict=True)
+        used, pixels = zip(*(self._readable(seed, *turn) for turn in turns), strict=True)
+        soon = sample_ids(step + 1, batch_size, self.num_samples, seed, places)
+        self._reader.read_ahead(soon.tolist())
+        x_1 = torch.stack(pixels).to(device).float() / 127.5 - 1
+        if self._flip:
+            mirrored = CountedGenerator(seed, ids, epochs).fork("flip").uniform() < 0.5
+            x_1 = torch.where(mirrored.to(device)[:, None, None, None], x_1.flip(-1), x_1)
+        if self.captioned:
+            return Batch(x_1, tuple(self.layout.captions[number] for number in used))
+        labels = self._labels[torch.tensor(used)].to(device) if self.num_classes else None
+        return Batch(x_1, labels)
+
+    def bad_samples(self) -> list[BadSample]:
+        """Those whose turn came, for the first time, in the batches since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def _readable(self, seed: int, number: int, epoch: int) -> tuple[int, UInt8[Tensor, "C S S"]]:
+        """The sample, or the one in its place, and its pixels.
+
+        A bad one is named when its own turn comes, not when it was tried in another's place: so
+        the share of bad ones among those whose turn came is that of all.
+        """
+        failures = 0
+        for candidate in self._candidates(seed, number, epoch):
+            try:
+                return candidate, self._reader(candidate)
+            except BadImageError as error:
+                bad = BadSample(self.layout.place(candidate), str(error))
+                if candidate == number and number not in self._known:
+                    self._known.add(number)
+                    self._news.append(bad)
+                failures += error.may_pass
+                if failures == FAILURES:
+                    raise UserError(
+                        f"{bad.path}: {bad.reason}, as with {FAILURES - 1} others: mend the "
+                        "disk or the connection and start the same command again"
+                    ) from None
+        raise UserError(
+            f"{min(PATIENCE, self.num_samples)} images in a row cannot be read, such as "
+            f"{bad.path}: {bad.reason}: check {self.place} with patch-forcing data"
+        )
+
+    def _candidates(self, seed: int, number: int, epoch: int) -> Iterator[int]:
+        """The sample, then others, each drawn from all: no good one is likelier than another."""
+        yield number
+        tried = {number}
+        draws = CountedGenerator(seed, [number], epoch).fork("replacement")
+        while len(tried) < min(PATIENCE, self.num_samples):
+            high, low = draws.uniform(2).double()[0].tolist()  # one alone has 23 bits
+            candidate = int((high + (low - 0.5) * 2.0**-23) * self.num_samples)
+            if candidate not in tried:
+                tried.add(candidate)
+                yield candidate

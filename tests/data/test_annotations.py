@@ -1,0 +1,130 @@
+"""What is said of images becomes labels or captions; what is not said makes a sample bad."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patch_forcing as pf
+from patch_forcing.data.annotations import Annotation, checked, conditions, from_fields
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.lists(st.integers(-5, 300) | st.text("ab1", min_size=1, max_size=2) | st.none()))
+def test_each_label_has_the_number_of_its_name_and_what_has_none_is_bad(labels):
+    said = [Annotation(label) for label in labels]
+    if all(label is None for label in labels):
+        assert conditions(said, None, "x") == ((), (), (), {})
+        return
+    found = conditions(said, "class", "x")
+    assert len(set(found.class_names)) == len(found.class_names)
+    for number, label in enumerate(labels):
+        assert (number in found.faults) == (label is None)
+        if label is not None:
+            assert found.class_names[found.labels[number]] == str(label)
+    whole = [label for label in labels if label is not None]
+    if all(isinstance(label, int) for label in whole):
+        assert list(found.class_names) == [str(number) for number in sorted(set(whole))]
+
+
+@given(JSON, JSON)
+def test_whatever_json_says_is_sound_or_missing_with_a_reason(label, caption):
+    said = checked(label, caption)
+    assert said.fault == ""
+    if said.label is None:
+        assert said.no_label
+        assert "\n" not in said.no_label
+    else:
+        assert said.label == label or said.label == label.strip()
+        assert str(said.label).encode()
+    if said.caption is None:
+        assert said.no_caption
+        assert "\n" not in said.no_caption
+    else:
+        assert said.caption == caption.strip() != ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "label", "caption"),
+    [
+        ({"label": 3}, 3, None),
+        ({"class": "cat", "width": 9}, "cat", None),
+        ({"cls": " cat "}, "cat", None),
+        ({"text": " a cat\n"}, None, "a cat"),
+        ({"caption": "a cat", "label": 0}, 0, "a cat"),
+        ({"label": None, "text": None}, None, None),
+        ({"label": True, "text": 7}, None, None),
+        ({"label": 1.5, "text": ["a", "b"]}, None, None),
+        ({"label": "\t", "text": "\n"}, None, None),
+        ({"label": "\ud800", "text": "\udfff"}, None, None),
+    ],
+)
+def test_usual_names_are_understood(fields, label, caption):
+    said = from_fields(json.loads(json.dumps(fields)))
+    assert said[:3] == (label, caption, "")
+
+
+def test_reasons_tell_what_is_wrong():
+    said = checked(1.5, ["a"] * 99)
+    assert said.no_label == "label 1.5 is neither a whole number nor a text"
+    assert said.no_caption.startswith('caption ["a", "a", ')
+    assert said.no_caption.endswith("… is no text")
+    assert checked("", " ")[3:] == ("empty label", "empty caption")
+    assert checked("\ud800", "\udfff")[3:] == (
+        "half a character in the label", "half a character in the caption",
+    )  # fmt: skip
+
+
+def said_of(labels, captions, neither):
+    return [Annotation(1, "x")] * min(labels, captions) + [
+        *[Annotation(1)] * (labels - min(labels, captions)),
+        *[Annotation(None, "x")] * (captions - min(labels, captions)),
+        *[Annotation()] * neither,
+    ]
+
+
+def test_labels_come_before_captions_and_half_of_them_are_enough():
+    both = conditions(said_of(4, 4, 0), None, "x")
+    assert (len(both.labels), both.captions) == (4, ())
+    captions = conditions(said_of(0, 3, 3), None, "x")
+    assert captions.labels == ()
+    assert captions.captions == ("x",) * 3 + ("",) * 3
+    assert captions.faults == dict.fromkeys((3, 4, 5), "no caption")
+    assert conditions(said_of(0, 3, 3), "none", "x") == ((), (), (), {})
+    wanted = conditions(said_of(4, 4, 0), "caption", "x")
+    assert (wanted.labels, len(wanted.captions)) == ((), 4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "captions", "wanted", "message"),
+    [
+        (1, 0, None, "only 1 of 10 images of mine have a label: add the others, or say which"),
+        (0, 4, None, "only 4 of 10 images of mine have a caption: add the others, or say which"),
+        (0, 4, "class", r"data\.condition=class: no image of mine has a label: choose none"),
+        (4, 0, "caption", r"data\.condition=caption: no image of mine has one: choose none"),
+    ],
+)
+def test_what_is_not_there_or_too_rare_to_be_meant_is_an_error(labels, captions, wanted, message):
+    said = said_of(labels, captions, 10 - labels - captions)
+    with pytest.raises(pf.UserError, match=message):
+        conditions(said, wanted, "mine")
+
+
+def test_a_fault_stays_whatever_the_condition():
+    said = [Annotation(1, "x", "two images"), Annotation(2, "y")]
+    for wanted in ("class", "caption", "none", None):
+        assert conditions(said, wanted, "x").faults == {0: "two images"}
+    assert conditions(said, None, "x").class_names == ("2",)
+
+
+def test_labels_of_which_none_can_be_used_are_not_dropped_without_a_word():
+    said = [checked(label) for label in (0.0, 1.0, None)]
+    with pytest.raises(pf.UserError, match=r"no label of mine can be used, such as: label 0\.0 is"):
+        conditions(said, None, "mine")
+    assert conditions(said, "none", "mine").faults == {}

@@ -1,0 +1,379 @@
+"""Shards on a disk and behind URLs: read at random, and the same as a folder of their images."""
+
+import json
+import os
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import fsspec
+import pytest
+import torch
+
+import patch_forcing as pf
+from image_files import (
+    PNG,
+    assert_every_bad_file_is_named,
+    encoded,
+    noise,
+    photos,
+    samples,
+    shard,
+    with_every_bad_file,
+)
+from patch_forcing.data import shards, tar_index
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData, rank_places
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.shards import ShardsSource, list_shards
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Shards of 5, 7 and 2 images of three classes."""
+    for number, (first, count) in enumerate(((0, 5), (5, 7), (12, 2))):
+        shard(tmp_path / "three" / f"x-{number:02d}.tar", samples(count, 3, first))
+    return tmp_path / "three"
+
+
+def same(one, other):
+    return one.x_1.equal(other.x_1) and one.condition.equal(other.condition)
+
+
+def test_shards_are_training_data_that_were_looked_at(three):
+    data = ShardsSource(str(three)).open()
+    assert isinstance(data, TrainingData)
+    assert isinstance(data, Inferred)
+    assert isinstance(data, ReplacesBadSamples)
+    assert data.info.class_names == ("0", "1", "2")
+    assert data.summary == "14 images, 3 classes (0 5, 1 5, 2 4), read as 20×20 in colour"
+    assert data.layout.place(6) == str(three / "x-01.tar") + "/0006.png"
+
+
+def test_they_give_what_a_folder_of_the_same_images_gives(three, tmp_path):
+    for i in range(14):
+        file = tmp_path / "folder" / f"{i % 3}" / f"{i:04d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encoded(noise(seed=i)))
+    ours = ShardsSource(str(three), flip=False).open().batch(0, 14, seed=1)
+    theirs = FolderSource(str(tmp_path / "folder"), flip=False).open().batch(0, 14, seed=1)
+    order, their_order = (batch.x_1.flatten(1).sum(1).argsort() for batch in (ours, theirs))
+    assert ours.x_1[order].equal(theirs.x_1[their_order])
+    assert ours.condition[order].equal(theirs.condition[their_order])
+
+
+def test_every_way_to_name_them_means_the_same(three, monkeypatch):
+    monkeypatch.chdir(three)
+    monkeypatch.setenv("HOME", str(three.parent))
+    expected = ShardsSource(str(three)).open().batch(0, 14, seed=0)
+    for path in (".", "x-{00..02}.tar", "*.tar", "{x-00,x-01,x-02}.tar", "~/three/x-0?.tar",
+                 "x-{00..01}.{tar,tar}", "../three"):  # fmt: skip
+        found = ShardsSource(path).open().batch(0, 14, seed=0)
+        assert same(found, expected) == ("01}" not in path), path
+
+
+@pytest.mark.parametrize("world", range(1, 9))
+def test_ranks_read_each_sample_once_and_the_same_whatever_their_number(three, world):
+    whole = ShardsSource(str(three)).open()
+    parts = [ShardsSource(str(three)).open() for _ in range(world)]
+    for step in range(3):
+        batches = [
+            part.batch(step, 14, seed=4, places=rank_places(14, rank, world))
+            for rank, part in enumerate(parts)
+        ]
+        expected = whole.batch(step, 14, seed=4)
+        assert torch.cat([batch.x_1 for batch in batches]).equal(expected.x_1)
+        assert torch.cat([batch.condition for batch in batches]).equal(expected.condition)
+        # an epoch is a batch: each sample once
+        assert len(expected.x_1.abs().flatten(1).sum(1).unique()) == 14
+
+
+def test_bad_samples_of_all_ranks_are_those_of_one(three):
+    file = shard(three / "x-03.tar", samples(6, 3, 14) | {"0016.png": b"", "0018.cls": b"?"})
+    whole = ShardsSource(str(three)).open()
+    expected = whole.batch(0, 20, seed=0)
+    parts = [ShardsSource(str(three)).open() for _ in range(4)]
+    batches = [p.batch(0, 20, seed=0, places=rank_places(20, r, 4)) for r, p in enumerate(parts)]
+    assert torch.cat([batch.x_1 for batch in batches]).equal(expected.x_1)
+    named = sorted(bad for part in parts for bad in part.bad_samples())
+    assert named == sorted(whole.bad_samples())
+    assert named == [
+        (f"{file}/0016.png", "empty file"),
+        (f"{file}/0018.png", "its .cls is no whole number"),
+    ]
+
+
+def test_every_kind_of_bad_file_is_named_as_in_a_folder(tmp_path):
+    files = with_every_bad_file()
+    (tmp_path / "folder").mkdir()
+    for name, data in files.items():
+        (tmp_path / "folder" / name).write_bytes(data)
+    shard(tmp_path / "x.tar", members(files))
+    assert_every_bad_file_is_named(FolderSource(str(tmp_path / "folder"), size=16).open())
+    assert_every_bad_file_is_named(ShardsSource(str(tmp_path / "x.tar"), size=16).open())
+
+
+def members(files):
+    """In folders of their kinds: late.png and late.jpg would be one sample."""
+    return sorted((f"{Path(name).suffix[1:]}/{name}", data) for name, data in files.items())
+
+
+def test_captions_of_shards_go_with_their_images(tmp_path):
+    rows = {}
+    for i in range(6):
+        rows |= {f"{i}.png": encoded(noise(seed=i)), f"{i}.txt": f"number {i}".encode()}
+    file = shard(tmp_path / "x.tar", rows | {"3.txt": b""})
+    data = ShardsSource(str(file)).open()
+    assert (data.captioned, data.num_classes) == (True, 0)
+    assert set(data.batch(0, 6, seed=0).condition) == {f"number {i}" for i in (0, 1, 2, 4, 5)}
+    assert data.bad_samples() == [(f"{file}/3.png", "empty caption")]
+
+
+def test_names_that_lead_elsewhere_lead_nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["../../../out.png", "/abs/out.png", "a/../../out.png", "C:\\out.png", "\x1b[2J/o.png"]
+    shard(tmp_path / "in" / "x.tar", dict.fromkeys(names, PNG))
+    before = sorted(tmp_path.rglob("*"))
+    data = ShardsSource("in/x.tar").open()
+    data.batch(0, 5, seed=0)
+    assert data.num_samples == 5
+    assert data.bad_samples() == []
+    assert sorted(tmp_path.rglob("*")) == before
+    assert data.layout.place(4) == "in/x.tar/�[2J/o.png"  # nor does one move a cursor
+
+
+def test_shards_that_are_damaged_or_none_are_named_and_the_rest_is_read(three):
+    (three / "x-03.tar").write_bytes(b"")
+    (three / "x-04.tar").write_bytes(b"text" * 200)
+    with tarfile.open(three / "x-01.tar") as tar:
+        end = tar.getmember("0008.png").offset_data + 100
+    (three / "x-01.tar").write_bytes((three / "x-01.tar").read_bytes()[:end])
+    data = ShardsSource(str(three)).open()
+    data.batch(0, data.num_samples, seed=0)
+    named = {Path(bad.path).name: bad.reason for bad in data.bad_samples()}
+    assert named["x-03.tar"] == "empty file"
+    assert named["x-04.tar"] == "no tar file"
+    assert named["x-01.tar"] == "cut short: its end is missing"
+    assert named["0008.png"] == "no label"
+    assert len(named) == 4
+    free = ShardsSource(str(three), condition="none").open()
+    free.batch(0, free.num_samples, seed=0)
+    named = {Path(bad.path).name: bad.reason for bad in free.bad_samples()}
+    assert named["0008.png"] == "truncated: its shard ends before it does"
+
+
+def test_what_was_found_changes_with_labels_and_names_only(three):
+    def found():
+        return ShardsSource(str(three)).open().found["names"]
+
+    one = found()
+    os.utime(three / "x-00.tar")
+    assert found() == one
+    changed = samples(2, 3, 12)
+    changed["0012.cls"], changed["0013.cls"] = changed["0013.cls"], changed["0012.cls"]
+    shard(three / "x-02.tar", changed)
+    assert found() != one
+
+
+def test_a_shard_is_looked_through_once_until_it_changes(three, tmp_path, monkeypatch):
+    monkeypatch.setenv(shards.CACHE, str(tmp_path / "cache"))
+    looked = []
+
+    def watched(stream):
+        looked.append(Path(stream.name).name)
+        return tar_index.index_tar(stream)
+
+    monkeypatch.setattr(shards, "index_tar", watched)
+    first = ShardsSource(str(three)).open()
+    assert sorted(looked) == ["x-00.tar", "x-01.tar", "x-02.tar"]
+    again = ShardsSource(str(three)).open()
+    assert len(looked) == 3
+    assert same(first.batch(0, 14, seed=0), again.batch(0, 14, seed=0))
+    shard(three / "x-01.tar", samples(3, 3, 5))
+    assert ShardsSource(str(three)).open().num_samples == 10
+    assert looked[3:] == ["x-01.tar"]
+    for damage in (b"", b"{", b"[]", b'{"version": 1}', b"null", b"\xff"):
+        for file in (tmp_path / "cache" / "shards").iterdir():
+            file.write_bytes(damage)
+        looked.clear()
+        assert ShardsSource(str(three)).open().num_samples == 10
+        assert len(looked) == 3
+
+
+def test_a_shard_written_anew_is_noticed_though_its_size_and_time_stay(tmp_path):
+    file = shard(tmp_path / "x.tar", {"a.png": PNG, "a.cls": b"1"})
+    before = file.stat()
+    assert ShardsSource(str(file)).open().layout.class_names == ("1",)
+    shard(file, {"a.png": PNG, "a.cls": b"2"})
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+    assert ShardsSource(str(file)).open().layout.class_names == ("2",)
+
+
+def test_a_remote_shard_is_another_when_its_server_says_so():
+    class Files:
+        def info(self, _):
+            return {"size": 9, "Last-Modified": self.when}
+
+    files = Files()
+    stamps = set()
+    for files.when in ("Monday", "Tuesday"):
+        stamps.add(shards.RemoteShard("http://x", files, "x").stamp())
+    assert len(stamps) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(three, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv(shards.CACHE, str(tmp_path / "file"))
+    assert ShardsSource(str(three)).open().num_samples == 14
+
+
+def test_an_index_holds_no_more_than_json(three, tmp_path, monkeypatch):
+    monkeypatch.setenv(shards.CACHE, str(tmp_path / "cache"))
+    ShardsSource(str(three)).open()
+    files = sorted((tmp_path / "cache" / "shards").iterdir())
+    assert [file.suffix for file in files] == [".json"] * 3
+    counts = sorted(len(json.loads(file.read_text())["samples"]) for file in files)
+    assert counts == [2, 5, 7]
+
+
+WRONG = {
+    "": r"data\.path is not given: add --data\.path PATH",
+    "nowhere": "nowhere is not there: give tar files, or a folder",
+    "x-{00..99}.tar": r"data\.path=x-\{00\.\.99\}\.tar: x-00\.tar is not there",
+    "x-{9..1}.tar": r"\{9\.\.1\} is no range: write \{000\.\.146\}",
+    "x-{0..99999999}.tar": "means more than 1000000 files: write smaller ranges",
+    "x-{000000..999999}-{000000..999999}.tar": "means more than 1000000 files",
+    "{a,b}" * 40: "means more than 1000000 files",
+    f"x-{{0..{'9' * 200}}}.tar": "is not there",
+    "~nobody-of-this-name/x.tar": "there is no such user: write it out",
+    "pipes": r"pipes/x\.tar cannot be read: not a regular file: mend that, or leave it out",
+    "of-a-mac": r"of-a-mac means no tar file",
+    "*.tar": r"data\.path=\*\.tar means no tar file: give a folder of \.tar files, or one",
+    "empty": "empty means no tar file",
+    "pipe:touch owned": "is not there",
+    "text": r"no image of text can be read, such as .*text: no tar file",
+    "photos": "photos means no tar file",
+    "zeros": "no sample in 1 tar files: give others",
+}
+
+
+@pytest.mark.parametrize("path", WRONG)
+def test_what_means_no_shards_is_told(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").write_text("text" * 200)
+    (tmp_path / "zeros").write_bytes(bytes(10240))
+    photos(tmp_path / "photos", {"": 1})
+    (tmp_path / "pipes").mkdir()
+    os.mkfifo(tmp_path / "pipes" / "x.tar")
+    (tmp_path / "of-a-mac").mkdir()
+    (tmp_path / "of-a-mac" / "._x.tar").write_bytes(b"\0\5\26\7")
+    with pytest.raises(pf.UserError, match=WRONG[path]):
+        ShardsSource(path).open()
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.fixture
+def in_memory(three):
+    files = fsspec.filesystem("memory")
+    for file in three.iterdir():
+        files.pipe_file(f"/{three.parent.name}/{file.name}", file.read_bytes())
+    yield f"memory://{three.parent.name}"
+    files.rm(f"/{three.parent.name}", recursive=True)
+
+
+@pytest.mark.parametrize("names", ["x-{00..02}.tar", "x-*.tar"])
+def test_urls_of_any_kind_give_what_files_give(three, in_memory, names):
+    found, remote = list_shards(f"{in_memory}/{names}")
+    assert remote
+    assert [one.name.split("/")[-1] for one in found] == ["x-00.tar", "x-01.tar", "x-02.tar"]
+    ours = ShardsSource(f"{in_memory}/{names}").open()
+    theirs = ShardsSource(str(three)).open()
+    for step in range(3):
+        assert same(ours.batch(step, 9, seed=2), theirs.batch(step, 9, seed=2))
+
+
+class Server(ThreadingHTTPServer):
+    """Gives files of a folder and keeps count of what was asked for."""
+
+    def __init__(self, root: Path, ranges: bool):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.root, self.ranges, self.asked, self.failing = root, ranges, [], 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        file = self.server.root / self.path.lstrip("/")
+        if not file.is_file():
+            self.send_error(404)
+            return
+        if self.server.failing and self.command == "GET":
+            self.server.failing -= 1
+            self.send_error(503)
+            return
+        data, asked = file.read_bytes(), self.headers.get("Range")
+        size = len(data)
+        if asked and self.server.ranges:
+            first, last = asked.removeprefix("bytes=").split("-")
+            data = data[int(first) : int(last or size - 1) + 1]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(data) - 1}/{size}")
+        else:
+            self.send_response(200)
+        if self.server.ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.server.asked.append(len(data))
+            self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve(three):
+    servers = []
+
+    def start(ranges=True):
+        servers.append(Server(three, ranges))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return servers[-1], f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_of_a_server_only_the_bytes_of_a_step_are_asked_for(three, serve, monkeypatch):
+    server, url = serve()
+    ours = ShardsSource(f"{url}/x-{{00..02}}.tar").open()
+    server.asked.clear()
+    theirs = ShardsSource(str(three)).open()
+    expected = theirs.batch(0, 4, seed=2)
+    assert same(ours.batch(0, 4, seed=2), expected)
+    assert max(server.asked) <= len(PNG) + 50
+    monkeypatch.setattr("patch_forcing.data.images.WAITS", (0.001,) * 3)
+    server.failing = 2
+    assert same(ours.batch(1, 10, seed=2), theirs.batch(1, 10, seed=2))
+    assert server.failing == 0
+    assert ours.bad_samples() == []  # what passes is no fault of a sample
+
+
+def test_a_server_that_is_of_no_use_is_told(serve):
+    _, url = serve(ranges=False)
+    with pytest.raises(pf.UserError, match="the server gives whole files only, not parts"):
+        ShardsSource(f"{url}/x-00.tar").open()
+    with pytest.raises(pf.UserError, match=r"x-07\.tar cannot be read: .*: mend that, or leave"):
+        ShardsSource(f"{url}/x-07.tar").open()
+    with pytest.raises(pf.UserError, match=r"data\.path=nonsense://x: .*: check the URL"):
+        ShardsSource("nonsense://x").open()

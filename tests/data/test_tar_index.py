@@ -1,0 +1,304 @@
+"""Samples of a tar file: found where tarfile finds them, and around whatever is damaged."""
+
+import io
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image_files import encoded, noise, samples, shard
+from patch_forcing.data import tar_index
+from patch_forcing.data.tar_index import index_tar
+
+PNG = encoded(noise())
+
+
+def indexed(members, tmp_path, **options):
+    file = shard(tmp_path / "x.tar", members, **options)
+    return index_tar(io.BytesIO(file.read_bytes()))
+
+
+NAMES = st.one_of(
+    st.from_regex(r"[a-z0-9_é/]{1,9}", fullmatch=True).filter(lambda n: not n.endswith("/")),
+    st.integers(90, 300).map(lambda count: f"{'long' * 20}/{'x' * count}"),
+    st.just("é" * 120),
+)
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.binary(max_size=1100)), max_size=5, unique_by=lambda row: row[0]),
+    st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+    st.sampled_from([0, 1.5]),
+)
+def test_bytes_lie_where_the_index_says(tmp_path_factory, rows, form, mtime):
+    file = tmp_path_factory.getbasetemp() / "index.tar"
+    members = [(f"{name}.png", data) for name, data in rows]
+    data = shard(file, members, form, mtime).read_bytes()
+    found = [(s.name, data[s.start : s.start + s.size]) for s in index_tar(io.BytesIO(data))]
+    assert found == members
+    with tarfile.open(file) as tar:
+        assert [m.name for m in tar] == [name for name, _ in members]
+
+
+def test_members_in_a_row_of_one_name_are_one_sample(tmp_path):
+    found = indexed(
+        [("a/1.cls", b"7\n"), ("a/1.png", PNG), ("a/1.txt", b" a cat\n"),
+         ("a/2.JPG", PNG), ("a/2.json", b'{"label": "owl", "caption": "an owl"}'),
+         ("a/3.webp", PNG), ("b/3.png", PNG), ("b/3.cls", b"0"), ("b/3.json", b'{"label": 9}')],
+        tmp_path,
+    )  # fmt: skip
+    assert [sample.name for sample in found] == ["a/1.png", "a/2.JPG", "a/3.webp", "b/3.png"]
+    assert [sample.said[:3] for sample in found] == [
+        (7, "a cat", ""), ("owl", "an owl", ""), (None, None, ""), (0, None, ""),
+    ]  # fmt: skip
+
+
+def test_what_is_no_image_label_or_caption_is_never_read(tmp_path):
+    """Not even looked at: nothing behind a pickle's header may be reached for."""
+    bomb = b"cos\nsystem\n(S'touch /tmp/owned'\ntR."
+    others = ("pyd", "pickle", "pth", "pt", "npy", "seg.png", "mp4", "PKL")
+    rows = [("a.png", PNG), *((f"a.{kind}", bomb) for kind in others), ("a.cls", b"1")]
+    data = shard(tmp_path / "x.tar", rows).read_bytes()
+    reads = []
+
+    class Watched(io.BytesIO):
+        def read(self, size=-1):
+            reads.append((self.tell(), size))
+            return super().read(size)
+
+    (sample,) = index_tar(Watched(data))
+    assert (sample.name, sample.said.label) == ("a.png", 1)
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        for member in tar.getmembers()[1:-1]:
+            assert not any(start <= member.offset_data < start + size for start, size in reads), (
+                member.name
+            )
+
+
+def test_hidden_members_folders_devices_and_names_without_an_ending_are_left_aside(tmp_path):
+    file = tmp_path / "x.tar"
+    with tarfile.open(file, "w") as tar:
+        for name, kind in (("d.png", tarfile.DIRTYPE), ("dev.png", tarfile.CHRTYPE)):
+            header = tarfile.TarInfo(name)
+            header.type = kind
+            tar.addfile(header)
+        for name in ("._a.png", "a/.hidden.png", "README", "a.png"):
+            header = tarfile.TarInfo(name)
+            header.size = len(PNG)
+            tar.addfile(header, io.BytesIO(PNG))
+    assert [sample.name for sample in index_tar(io.BytesIO(file.read_bytes()))] == ["a.png"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.GNUTYPE_SPARSE])
+def test_links_and_sparse_files_are_bad_and_never_lost_without_a_word(tmp_path, kind):
+    """GNU tar writes a hard link where two samples are the same file."""
+    file = tmp_path / "x.tar"
+    with tarfile.open(file, "w") as tar:
+        for name in ("a.png", "b.png", "c.png", "c.cls", "d.png"):
+            header = tarfile.TarInfo(name)
+            if name in ("b.png", "c.cls"):
+                header.type, header.linkname = kind, "a.png"
+            has_data = header.type in (tarfile.REGTYPE, tarfile.GNUTYPE_SPARSE)
+            header.size = len(PNG) * has_data
+            tar.addfile(header, io.BytesIO(PNG))
+    found = index_tar(io.BytesIO(file.read_bytes()))
+    assert [sample.name for sample in found] == ["a.png", "b.png", "c.png", "d.png"]
+    assert [bool(sample.said.fault) for sample in found] == [False, True, False, False]
+    assert found[1].said.fault.startswith("a link or sparse")
+    assert found[2].said.no_label.startswith("its .cls is a link or sparse")
+
+
+def test_data_of_kinds_that_nobody_knows_are_stepped_over(tmp_path):
+    """As of the lists of folders in tar's incremental archives (D)."""
+    file = tmp_path / "x.tar"
+    with tarfile.open(file, "w") as tar:
+        for name, kind in (("list", b"D"), ("a.png", tarfile.REGTYPE)):
+            header = tarfile.TarInfo(name)
+            header.type, header.size = kind, len(PNG)
+            tar.addfile(header, io.BytesIO(PNG))
+    assert [sample.name for sample in index_tar(io.BytesIO(file.read_bytes()))] == ["a.png"]
+
+
+BAD_SAMPLES = {
+    "no image": ([("b.cls", b"1")], "b.*", "no images among .cls"),
+    "two images": ([("b.png", PNG), ("b.jpg", PNG)], "b.png", "2 images among .png, .jpg"),
+    "twice": ([("b.png", PNG), ("b.cls", b"1"), ("b.cls", b"2")], "b.png", "a member twice among"),
+    "huge": ([("b.png", bytes(5000))], "b.png", "5000 bytes: more than 4096 are no image"),
+}
+BAD_LABELS = {
+    "not a number": ([("b.cls", b"cat")], "its .cls is no whole number"),
+    "negative": ([("b.cls", b"-1")], "its .cls is no whole number"),
+    "empty": ([("b.cls", b"")], "its .cls is no whole number"),
+    "no text": ([("b.cls", b"\xff")], "its .cls is no UTF-8 text"),
+    "long": ([("b.cls", b"1" * 2000)], "its .cls has more than 1024 bytes"),
+    "missing": ([], "no label"),
+    "no json": ([("b.json", b"{")], "its .json is no JSON object"),
+    "json without": ([("b.json", b"{}")], "no label"),
+    "json of another kind": ([("b.json", b'{"label": [1]}')], "label [1] is neither a whole"),
+}
+BAD_CAPTIONS = {
+    "empty": ([("b.txt", b"\n")], "empty caption"),
+    "no text": ([("b.txt", b"\xff")], "its .txt is no UTF-8 text"),
+    "missing": ([("b.cls", b"1")], "no caption"),
+    "no json": ([("b.json", b"\x00")], "its .json is no JSON object"),
+}
+
+
+@pytest.fixture
+def small_limits(monkeypatch):
+    monkeypatch.setattr(tar_index, "MOST_IMAGE", 4096)
+    monkeypatch.setattr(tar_index, "MOST_TEXT", 1024)
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("case", BAD_SAMPLES)
+def test_a_sample_that_is_none_is_named_and_its_neighbours_are_sound(tmp_path, case):
+    rows, name, reason = BAD_SAMPLES[case]
+    before, bad, after = indexed([("a.png", PNG), *rows, ("c.png", PNG)], tmp_path)
+    assert (before.name, after.name) == ("a.png", "c.png")
+    assert before.said.fault == after.said.fault == ""
+    assert bad.name == name
+    assert bad.said.fault.startswith(reason)
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("case", BAD_LABELS)
+def test_a_label_that_is_none_is_missing_with_a_reason(tmp_path, case):
+    rows, reason = BAD_LABELS[case]
+    _, bad, _ = indexed([("a.png", PNG), ("b.png", PNG), *rows, ("c.png", PNG)], tmp_path)
+    assert (bad.said.label, bad.said.fault) == (None, "")
+    assert bad.said.no_label.startswith(reason)
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("case", BAD_CAPTIONS)
+def test_a_caption_that_is_none_is_missing_with_a_reason(tmp_path, case):
+    rows, reason = BAD_CAPTIONS[case]
+    _, bad, _ = indexed([("a.png", PNG), ("b.png", PNG), *rows, ("c.png", PNG)], tmp_path)
+    assert (bad.said.caption, bad.said.fault) == (None, "")
+    assert bad.said.no_caption == reason
+
+
+TEN = samples(10, classes=2)
+
+
+def offsets(file):
+    with tarfile.open(file) as tar:
+        return {member.name: member.offset for member in tar}
+
+
+def test_a_damaged_header_costs_one_member_and_is_told(tmp_path):
+    file = shard(tmp_path / "x.tar", TEN)
+    place = offsets(file)["0004.png"]
+    data = bytearray(file.read_bytes())
+    data[place + 20] ^= 1
+    found = index_tar(io.BytesIO(data))
+    assert len(found) == 11
+    assert [s.said.fault for s in found if not s.name] == [f"damaged at byte {place}"]
+    assert [s.name for s in found if s.said.fault and s.name] == ["0004.*"]  # its label is left
+    assert [s.name for s in found if not s.said.fault] == [
+        f"{i:04d}.png" for i in range(10) if i != 4
+    ]
+
+
+@pytest.mark.parametrize("name", ["0004.cls", "0004.png"])
+@pytest.mark.parametrize("lost", [1, 3, 20])
+def test_blocks_overwritten_cost_what_lay_there_and_are_told(tmp_path, name, lost):
+    file = shard(tmp_path / "x.tar", TEN)
+    place = offsets(file)[name]
+    data = bytearray(file.read_bytes())
+    data[place : place + 512 * lost] = b"\xa5" * 512 * lost
+    found = index_tar(io.BytesIO(data))
+    assert any(s.said.fault == f"damaged at byte {place}" for s in found)
+    assert {s.name for s in found} >= {"0000.png", "0003.png", "0009.png"}
+    assert not any(s.said.fault for s in found if s.name in ("0003.png", "0009.png"))
+
+
+@given(st.integers(0, 30_000))
+def test_a_tar_cut_short_anywhere_says_so_and_keeps_what_is_before(tmp_path_factory, length):
+    file = tmp_path_factory.getbasetemp() / "cut.tar"
+    if not file.exists():
+        shard(file, TEN)
+    whole = file.read_bytes()
+    places = offsets(file)
+    end = max(places.values()) + 1024  # of the last member, .cls of one block
+    data = whole[: min(length, end)]
+    found = index_tar(io.BytesIO(data))
+    faults = [s.said.fault for s in found if s.said.fault and not s.name]
+    assert len(faults) == 1
+    assert faults[0].startswith("cut short" if len(data) >= 512 else ("no tar", "empty"))
+    before = {name for name, place in places.items() if place + 512 <= len(data)}
+    assert {s.name for s in found if s.name and not s.said.fault} == {
+        name for name in before if name.endswith(".png")
+    }
+
+
+def test_tars_one_after_another_and_a_comment_are_read_through(tmp_path):
+    one = shard(tmp_path / "1.tar", samples(3)).read_bytes()
+    other = io.BytesIO()
+    with tarfile.open(
+        fileobj=other, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x"}
+    ) as tar:
+        header = tarfile.TarInfo("z.png")
+        header.size = len(PNG)
+        tar.addfile(header, io.BytesIO(PNG))
+    found = index_tar(io.BytesIO(one + other.getvalue()))
+    assert [s.name for s in found] == ["0000.png", "0001.png", "0002.png", "z.png"]
+    assert not any(s.said.fault for s in found)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"text\n" * 500, "no tar file"),
+        (b"\x1f\x8b\x08\0" + bytes(999), "compressed, so that no sample can be found in it"),
+        (b"BZh9" + b"x" * 999, "compressed"),
+        (b"\xfd7zXZ\0" + b"x" * 999, "compressed"),
+        (b"PK\x03\x04" + b"x" * 9, "no tar file"),
+    ],
+)
+def test_what_is_no_tar_is_one_bad_sample(data, reason):
+    (found,) = index_tar(io.BytesIO(data))
+    assert (found.name, found.size) == ("", 0)
+    assert found.said.fault.startswith(reason)
+
+
+def with_size(size: bytes, kind: bytes = b"0") -> bytes:
+    """A header with that size field and a right checksum."""
+    header = bytearray(tarfile.TarInfo("x.png").tobuf(tarfile.USTAR_FORMAT))
+    header[124:136], header[156:157], header[148:156] = size, kind, b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+@pytest.mark.parametrize("kind", [b"0", b"L", b"x", b"g"])
+@pytest.mark.parametrize(
+    "size", [b"\xff" * 12, b"\x80" + b"\xff" * 11, b"77777777777\0", b"\xff" * 11 + b"\0"]
+)
+def test_a_size_that_lies_ends_nowhere(kind, size):
+    data = with_size(size, kind) + bytes(512) + shard_bytes()
+    found = index_tar(io.BytesIO(data))
+    assert 1 <= len(found) <= 4
+    assert all(s.start >= 0 and 0 <= s.size < 2**60 for s in found)
+    assert any(s.said.fault for s in found)
+
+
+def shard_bytes():
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        header = tarfile.TarInfo("y.png")
+        header.size = len(PNG)
+        tar.addfile(header, io.BytesIO(PNG))
+    return stream.getvalue()
+
+
+@given(st.binary(max_size=700), st.floats(0, 1), st.integers(0, 2**31))
+def test_whatever_a_tar_holds_it_is_looked_through_to_its_end(junk, place, seed):
+    whole = shard_bytes() * 2
+    start = int(place * len(whole))
+    data = whole[:start] + junk + whole[start + seed % (len(junk) + 1) :]
+    found = index_tar(io.BytesIO(data))
+    assert len(found) <= 8
+    assert all(s.name or s.said.fault for s in found)
