@@ -81,8 +81,8 @@ def test_of_second_order_guided_or_not(scale):
     field = pf.VelocityField(good, None, guidance)
     x_0 = torch.randn(8, 2, 4, 6, generator=torch.Generator().manual_seed(0))
     sampler = pf.samplers.AdamsBashforthSampler()
-    answer = pf.samplers.HeunSampler()(field, x_0, uniform_grid(1024)).x_1
-    steps = [32, 64, 128, 256]
+    answer = pf.samplers.HeunSampler()(field, x_0, uniform_grid(512)).x_1
+    steps = [32, 64, 128]
     errors = [
         (sampler(field, x_0, uniform_grid(n)).x_1 - answer).square().mean().sqrt().item()
         for n in steps

@@ -122,7 +122,7 @@ def test_quantiles_must_rise():
 @cache
 def costs_by_steps(sampler, make_grid, guidance):
     count = pf.samplers.count_evaluations
-    return [count(sampler, make_grid(steps), 10, guidance) for steps in range(1, 91)]
+    return [count(sampler, make_grid(steps), 10, guidance) for steps in range(1, 41)]
 
 
 @pytest.mark.parametrize("make_grid", [uniform_grid, ShiftedGrid(), QuantileGrid((0, 0.1, 1))])
@@ -130,7 +130,7 @@ def costs_by_steps(sampler, make_grid, guidance):
 @pytest.mark.parametrize(
     "guidance", [None, pf.ClassifierFreeGuidance(2.0), pf.ClassifierFreeGuidance(2.0, (0.1, 0.8))]
 )
-@given(budget=st.floats(1, 90))
+@given(budget=st.floats(1, 40))
 def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, guidance, budget):
     costs = costs_by_steps(sampler, make_grid, guidance)
     fitting = [steps for steps, cost in enumerate(costs, 1) if cost <= budget + 1e-6]
