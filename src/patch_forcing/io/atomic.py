@@ -62,9 +62,9 @@ def write_atomic(path: Path, text: str) -> None:
         aside.unlink(missing_ok=True)
 
 
-def remove_leftovers(parent: Path) -> None:
-    """Delete what an interrupted write left aside."""
-    for leftover in parent.glob(f"{_ASIDE}*"):
+def remove_leftovers(parent: Path, name: str = "") -> None:
+    """Delete what an interrupted write of `name`, or of anything, left aside."""
+    for leftover in parent.glob(f"{_ASIDE}{name}*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
@@ -99,7 +99,7 @@ def broken_file(folder: Path) -> Path | None:
                 return file
             if sha256(file) != row["sha256"]:
                 return file
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return manifest
     return None
 
