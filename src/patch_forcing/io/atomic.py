@@ -65,7 +65,7 @@ def write_atomic(path: Path, text: str) -> None:
 def remove_leftovers(parent: Path, name: str = "") -> None:
     """Delete what an interrupted write of `name`, or of anything, left aside."""
     for leftover in parent.glob(f"{_ASIDE}{name}*"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        _remove(leftover)
 
 
 def sha256(file: Path) -> str:
@@ -108,7 +108,15 @@ def remove_folder(path: Path) -> None:
     """Delete a folder so that its name never stands for a part of it."""
     aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
     path.rename(aside)
-    shutil.rmtree(aside)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """Of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _fsync(path: Path) -> None:
