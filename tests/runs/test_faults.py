@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 from patch_forcing.io.atomic import remove_leftovers
+from patch_forcing.runs.checkpoint import (
+    checkpoint_path,
+    checkpoint_step,
+    checkpoints,
+    keep_newest,
+)
 from patch_forcing.runs.run_folder import StepLines, open_run
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +69,10 @@ def test_a_run_killed_before_it_had_its_record_is_begun_again(recipe, tmp_path):
     (tmp_path / ".partial-run.json-01234567").write_text("half")
     open_run(tmp_path, "digits", recipe)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_damaged_checkpoints_ahead_push_out_no_sound_one(tmp_path):
+    for step in (1, 2, 3, 4, 5, 6):
+        checkpoint_path(tmp_path, step).mkdir(parents=True)
+    keep_newest(tmp_path, 2, 3)
+    assert [checkpoint_step(path) for path in checkpoints(tmp_path)] == [2, 3, 4, 5, 6]

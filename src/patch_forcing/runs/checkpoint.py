@@ -101,9 +101,9 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
     return checkpoint_step(checkpoint)
 
 
-def keep_newest(run: Path, count: int) -> None:
-    """Remove all but the newest checkpoints."""
-    for old in checkpoints(run)[:-count]:
+def keep_newest(run: Path, count: int, step: int) -> None:
+    """Of the checkpoints up to a step, remove all but the newest; those ahead were passed over."""
+    for old in [path for path in checkpoints(run) if checkpoint_step(path) <= step][:-count]:
         remove_folder(old)
 
 

@@ -119,7 +119,7 @@ class StepLines:
         if not self._pending:
             return
         with self.file.open("ab") as stream:
-            stream.truncate(self._end)  # what a write that failed left behind
+            stream.truncate(min(self._end, stream.tell()))  # what a write that failed left behind
             stream.write("".join(self._pending).encode())
             stream.flush()
             self._end = stream.tell()

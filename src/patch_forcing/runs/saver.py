@@ -51,7 +51,7 @@ class Saver:
                 for lines in self._lines:
                     lines.flush()
                 save_checkpoint(self._run, steps, state)
-                keep_newest(self._run, KEEP)
+                keep_newest(self._run, KEEP, steps)
             except OSError as error:
                 self._failed += 1
                 reason = error.strerror or str(error)

@@ -108,11 +108,12 @@ def train(
                     row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
-                last = steps == recipe.steps or stop.is_set()
+                stopping = stop.is_set()  # once: else a stop asked for meanwhile would not be saved
+                last = steps == recipe.steps or stopping
                 if last or saver.is_due(steps):
                     finite.check(last=steps == recipe.steps)
                     saver.save(steps, state, last=last)
-                if stop.is_set():
+                if stopping:
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
     except Interrupted:
         raise
