@@ -113,6 +113,7 @@ def _load_hostile(work: Path, said: Path) -> None:
             seen = sorted(path.name for path in work.iterdir())
             if executed or canary.exists() or seen != ["here", "outside", "said.jsonl"]:
                 wrong += f" executed {executed}, canary {canary.exists()}, {seen}"
+            canary.unlink(missing_ok=True)
             if [path for path in outside.iterdir() if path.name != "linked"]:
                 wrong += " written outside"
             json.dump([name, refused, wrong], stream)
