@@ -81,14 +81,37 @@ def test_the_newest_checkpoints_are_kept_and_all_verify(recipe, tmp_path):
     assert [broken_file(path) for path in kept] == [None] * 3
 
 
-def test_a_damaged_checkpoint_is_named(recipe, tmp_path):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(recipe, tmp_path, caplog):
+    whole = train(
+        "digits", dataclasses.replace(recipe, steps=9), tmp_path / "whole", progress=False
+    )
     outcome = train("digits", recipe, tmp_path / "run", progress=False)
-    weights = outcome.checkpoint / "model" / "model.safetensors"
+    damage(outcome.checkpoint)
+    longer = dataclasses.replace(recipe, steps=9)
+    again = train("digits", longer, tmp_path / "run", progress=False)
+    damaged = outcome.checkpoint / "model" / "model.safetensors"
+    assert caplog.messages == [
+        f"{damaged} is missing or damaged: using {outcome.checkpoint.with_name('step-00000004')}"
+    ]
+    assert again.steps_before == 4
+    assert_same(whole.checkpoint, again.checkpoint)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "run")
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_over(recipe, tmp_path):
+    train("digits", recipe, tmp_path / "run", progress=False)
+    for checkpoint in checkpoints(tmp_path / "run"):
+        damage(checkpoint)
+    with pytest.raises(pf.UserError, match=r"step-00000006/model/model\.safetensors is missing or"):
+        train("digits", recipe, tmp_path / "run", progress=False)
+    assert len(checkpoints(tmp_path / "run")) == 3
+
+
+def damage(checkpoint):
+    weights = checkpoint / "model" / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(pf.UserError, match=r"model/model\.safetensors is missing or damaged"):
-        train("digits", dataclasses.replace(recipe, steps=9), tmp_path / "run", progress=False)
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(recipe, tmp_path):

@@ -169,14 +169,17 @@ def load_atlas(folder: Path) -> Atlas:
         whole = manifest["format"] == _FORMAT
         whole = whole and sha256(folder / SHEET) == manifest["atlas"]["sha256"]
         whole = whole and isinstance(manifest["identity"], str)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     damaged = UserError(f"{folder} is damaged or of another version: make it again with {again}")
     if not whole:
         raise damaged
-    sheet = np.asarray(Image.open(folder / SHEET))
-    rows, cols = sheet.shape[0] // TILE, sheet.shape[1] // TILE
-    tiles = sheet.reshape(rows, TILE, cols, TILE, 4).swapaxes(1, 2).reshape(-1, TILE, TILE, 4)
+    try:
+        sheet = np.asarray(Image.open(folder / SHEET, formats=["PNG"]))
+        rows, cols = sheet.shape[0] // TILE, sheet.shape[1] // TILE
+        tiles = sheet.reshape(rows, TILE, cols, TILE, 4).swapaxes(1, 2).reshape(-1, TILE, TILE, 4)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise damaged from None
     atlas = Atlas(emoji, torch.from_numpy(tiles[: len(emoji)].copy()))
     if atlas.identity != manifest["identity"]:  # a row too few, and each name is beside its picture
         raise damaged

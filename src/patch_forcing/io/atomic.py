@@ -62,10 +62,10 @@ def write_atomic(path: Path, text: str) -> None:
         aside.unlink(missing_ok=True)
 
 
-def remove_leftovers(parent: Path) -> None:
-    """Delete what an interrupted write left aside."""
-    for leftover in parent.glob(f"{_ASIDE}*"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+def remove_leftovers(parent: Path, name: str = "") -> None:
+    """Delete what an interrupted write of `name`, or of anything, left aside."""
+    for leftover in parent.glob(f"{_ASIDE}{name}*"):
+        _remove(leftover)
 
 
 def sha256(file: Path) -> str:
@@ -99,7 +99,7 @@ def broken_file(folder: Path) -> Path | None:
                 return file
             if sha256(file) != row["sha256"]:
                 return file
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return manifest
     return None
 
@@ -108,7 +108,15 @@ def remove_folder(path: Path) -> None:
     """Delete a folder so that its name never stands for a part of it."""
     aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
     path.rename(aside)
-    shutil.rmtree(aside)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """Of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _fsync(path: Path) -> None:

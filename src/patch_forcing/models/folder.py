@@ -122,7 +122,7 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInf
         return config["class"], sizes, info, SamplingInfo(quantiles)
     except UserError as error:
         raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise UserError(
             f"{file} is not a model's config ({error!r}): copy or export the model again"
         ) from None

@@ -22,13 +22,21 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
     found = read_folder(path)
     if found.class_name != "PatchDiT":
         raise unknown_name(f"class in {path / CONFIG}", str(found.class_name), ["PatchDiT"])
+    known = {field.name for field in fields(PatchDiTConfig)}
+    for name in found.sizes.keys() - known:
+        raise unknown_name(f"size in {path / CONFIG}", name, known - found.sizes.keys() or known)
     for field in fields(PatchDiTConfig):
         if field.name not in found.sizes:
             raise UserError(f"{path / CONFIG} lacks {field.name!r}: copy or export the model again")
+    if isinstance(found.sizes["depth"], int) and found.sizes["depth"] > len(found.weights):
+        raise UserError(  # before as many blocks are built
+            f"{path / CONFIG}: depth={found.sizes['depth']} for {len(found.weights)} tensors: "
+            "bring the config and the weights of one model together"
+        )
     try:
         with torch.device("meta"):  # no memory and no initialisation for what is overwritten
             model = PatchDiT(PatchDiTConfig(**found.sizes), found.data_info, found.sampling_info)
-    except (TypeError, UserError) as error:
+    except (TypeError, RuntimeError, OverflowError, UserError) as error:
         raise UserError(f"{path / CONFIG}: {error}: copy or export the model again") from None
     _check_tensors(path / WEIGHTS, found.weights, model.state_dict())
     model = model.to_empty(device=device)

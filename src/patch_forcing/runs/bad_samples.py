@@ -14,10 +14,10 @@ class BadSamples:
     """bad-samples.jsonl of a run, as of `done` steps; stays empty for data that has none."""
 
     def __init__(self, run: Path, done: int, data: TrainingData, batch_size: int):
-        self._lines = StepLines(run / BAD_SAMPLES, done)
+        self.lines = StepLines(run / BAD_SAMPLES, done)
         self._data = data if isinstance(data, ReplacesBadSamples) else None
         self._batch_size = batch_size
-        self._named = {row["path"] for row in self._lines.rows()}
+        self._named = {row.get("path") for row in self.lines.rows()}
 
     @property
     def count(self) -> int:
@@ -34,13 +34,13 @@ class BadSamples:
         for bad in self._data.bad_samples():
             if bad.path not in self._named:
                 self._named.add(bad.path)
-                self._lines.write({"step": steps, "path": bad.path, "reason": bad.reason})
+                self.lines.write({"step": steps, "path": bad.path, "reason": bad.reason})
         looked_at = min(steps * self._batch_size, self._data.num_samples)
         if self.count > max(FEW, self._data.max_bad_share * looked_at):
-            example = self._lines.rows()[-1]
+            example = self.lines.rows()[-1]
             raise UserError(
                 f"{self.count} of {looked_at} samples are bad, more than data.max_bad_share="
                 f"{self._data.max_bad_share:g}, such as {example['path']}: {example['reason']}; "
-                f"{self._lines.file} names all: raise --data.max-bad-share, or remove them and "
+                f"{self.lines.file} names all: raise --data.max-bad-share, or remove them and "
                 "train in another --out"
             )

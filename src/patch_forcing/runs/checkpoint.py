@@ -1,5 +1,6 @@
 """A run folder and its checkpoints: each complete and checksummed, or absent."""
 
+import logging
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, w
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import WEIGHTS, write_files, write_tensors
 
+LOG = logging.getLogger("patch_forcing")
 CHECKPOINTS = "checkpoints"
 KEEP = 3
 """Checkpoints kept: the newest, and two to fall back on."""
@@ -45,12 +47,26 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in found if re.fullmatch(rf"{_PREFIX}\d{{8,}}", path.name))
 
 
-def latest_checkpoint(run: Path) -> Path:
-    """The newest checkpoint. Raises UserError if there is none."""
-    found = checkpoints(run)
-    if not found:
-        raise UserError(f"{run} has no checkpoint yet: train it first, or name another folder")
-    return found[-1]
+def newest_sound(run: Path) -> Path | None:
+    """The newest checkpoint that is as it was written, or None if there is none of any kind.
+
+    Newer ones are passed over, each with a warning that names the file that is missing or altered.
+    Raises UserError naming such a file if no checkpoint is sound: a run never starts over unasked.
+    """
+    passed_over: list[Path] = []
+    for checkpoint in reversed(checkpoints(run)):
+        broken = broken_file(checkpoint)
+        if broken is None:
+            for damaged in passed_over:
+                LOG.warning("%s is missing or damaged: using %s", damaged, checkpoint)
+            return checkpoint
+        passed_over.append(broken)
+    if passed_over:
+        raise UserError(
+            f"{passed_over[0]} is missing or damaged, and so is every checkpoint of {run}: "
+            "restore one, or choose another folder"
+        )
+    return None
 
 
 def ema_folder(checkpoint: Path) -> Path:
@@ -70,21 +86,11 @@ def save_checkpoint(run: Path, step: int, state: TrainingState) -> Path:
     return path
 
 
-def verify_checkpoint(checkpoint: Path) -> None:
-    """Raises UserError naming the file that is missing or altered."""
-    broken = broken_file(checkpoint)
-    if broken is not None:
-        raise UserError(
-            f"{broken} is missing or damaged: remove {checkpoint} to go on from the one before"
-        )
-
-
 def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
-    """Fill `state` from a checkpoint; returns how many steps were done.
+    """Fill `state` from a sound checkpoint; returns how many steps were done.
 
-    Raises UserError naming the file that is missing or altered.
+    Raises UserError if it is another network's, or another optimizer's.
     """
-    verify_checkpoint(checkpoint)
     try:
         state.model.load_state_dict(load_file(checkpoint / "model" / WEIGHTS))
         state.ema.load_state_dict(load_file(ema_folder(checkpoint) / WEIGHTS))
@@ -97,9 +103,9 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
     return checkpoint_step(checkpoint)
 
 
-def keep_newest(run: Path, count: int) -> None:
-    """Remove all but the newest checkpoints."""
-    for old in checkpoints(run)[:-count]:
+def keep_newest(run: Path, count: int, step: int) -> None:
+    """Of the checkpoints up to a step, remove all but the newest; those ahead were passed over."""
+    for old in [path for path in checkpoints(run) if checkpoint_step(path) <= step][:-count]:
         remove_folder(old)
 
 

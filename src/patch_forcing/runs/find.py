@@ -5,7 +5,7 @@ from pathlib import Path
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.hub import download, looks_like_hub_id
 from patch_forcing.models.folder import is_model_folder
-from patch_forcing.runs.checkpoint import ema_folder, latest_checkpoint, verify_checkpoint
+from patch_forcing.runs.checkpoint import ema_folder, newest_sound
 from patch_forcing.runs.run_folder import is_run_folder
 
 _BUNDLED = Path(__file__).parent.parent / "bundled"
@@ -29,8 +29,9 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if path.is_dir():
         if is_run_folder(path):
-            checkpoint = latest_checkpoint(path)
-            verify_checkpoint(checkpoint)
+            checkpoint = newest_sound(path)
+            if checkpoint is None:
+                raise UserError(f"{path} has no checkpoint yet: train it first")
             return ema_folder(checkpoint)
         if is_model_folder(path):
             return path

@@ -1,5 +1,6 @@
 """run.json, metrics.jsonl and bad-samples.jsonl: what a run is, and how it goes."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -7,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from patch_forcing.core.errors import UserError
-from patch_forcing.io.atomic import write_atomic
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.io.atomic import remove_leftovers, write_atomic
 from patch_forcing.io.provenance import commit, versions
 from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.recipes import Recipe
@@ -31,6 +32,8 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
     resolved["data"] = {"kind": type(recipe.data).__name__, **resolved["data"]}
+    for file in (RUN, METRICS, BAD_SAMPLES):
+        remove_leftovers(run, file)
     if is_run_folder(run) and checkpoints(run):
         before = _read(run)
         if before.get("name") != name:
@@ -40,8 +43,13 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
             )
         # a learning rate that falls at the end was on its way to that end
         may_change = _MAY_CHANGE - ({"steps"} if recipe.optimizer.decay_share else set())
-        for field, value in _flat(resolved).items():
-            old = _flat(before["recipe"]).get(field)
+        now, then = _flat(resolved), _flat(before["recipe"])
+        for field in then.keys() - now.keys():
+            raise unknown_name(f"field in {run / RUN}", field, now.keys() - then.keys() or now)
+        for field, value in now.items():
+            if field not in then:
+                raise UserError(f"{run / RUN} lacks {field!r}: restore it, or choose another --out")
+            old = then[field]
             if field not in may_change and old != value:
                 raise UserError(
                     f"{run} was trained with {field}={old!r}, now it is {value!r}: "
@@ -67,8 +75,8 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
 def _read(run: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
-        record["recipe"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        _flat(record["recipe"]), _flat(record.get("found", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{run / RUN} is damaged: restore it, or choose another --out") from None
     return record
 
@@ -84,7 +92,11 @@ def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class StepLines:
-    """A file of lines that each have a step; a resumed run continues it without a seam."""
+    """A file of lines that each have a step; a resumed run continues it without a seam.
+
+    A line that the system does not take is kept and tried again with the next: a full disk leaves
+    no half line and no gap.
+    """
 
     def __init__(self, file: Path, done: int):
         """done: steps that count; lines of later steps, lost with an interruption, are dropped."""
@@ -92,18 +104,32 @@ class StepLines:
         if file.exists():
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             write_atomic(file, "".join(line for line in lines if _step(line) <= done))
+        self._end = file.stat().st_size if file.exists() else 0
+        self._pending: list[str] = []
 
     def write(self, row: Mapping[str, float | int | str]) -> None:
-        """Append one line; what is not finite becomes null, since JSON knows no NaN."""
+        """Append one line, soon; what is not finite becomes null, since JSON knows no NaN."""
         written = {name: None if _is_lost(value) else value for name, value in row.items()}
-        with self.file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(written, allow_nan=False) + "\n")
+        self._pending.append(json.dumps(written, allow_nan=False) + "\n")
+        with contextlib.suppress(OSError):  # a checkpoint, which flushes, will say so
+            self.flush()
+
+    def flush(self) -> None:
+        """Append what could not be written yet. Raises OSError if it still cannot."""
+        if not self._pending:
+            return
+        with self.file.open("ab") as stream:
+            stream.truncate(min(self._end, stream.tell()))  # what a write that failed left behind
+            stream.write("".join(self._pending).encode())
+            stream.flush()
+            self._end = stream.tell()
+        self._pending.clear()
 
     def rows(self) -> list[dict[str, Any]]:
-        """What was written."""
-        if not self.file.exists():
-            return []
-        return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
+        """What was written, or will be."""
+        written = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
+        written = written.encode()[: self._end].decode() + "".join(self._pending)
+        return [json.loads(line) for line in written.splitlines()]
 
 
 def _is_lost(value: float | int | str) -> bool:
@@ -116,5 +142,5 @@ def _step(line: str) -> float:
         return float("inf")
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")

@@ -19,17 +19,15 @@ from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
-    KEEP,
     TrainingState,
     checkpoint_path,
-    checkpoints,
-    keep_newest,
     load_checkpoint,
-    save_checkpoint,
+    newest_sound,
 )
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import METRICS, StepLines, open_run
+from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.training.finite import FiniteSteps
 
@@ -68,8 +66,10 @@ def train(
 
     progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written.
-    Raises UserError if the folder holds another run, a checkpoint is damaged, too many samples
-    are bad, or the loss is not finite; Interrupted after Ctrl-C, with a checkpoint saved.
+    A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
+    Raises UserError if the folder holds another run, every checkpoint is damaged or every save
+    fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, with a
+    checkpoint saved.
     """
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
@@ -80,16 +80,17 @@ def train(
     open_run(run, name, recipe, data.found if isinstance(data, Inferred) else None)
     (run / CHECKPOINTS).mkdir(exist_ok=True)
     remove_leftovers(run / CHECKPOINTS)
-    found = checkpoints(run)
-    done = load_checkpoint(found[-1], state) if found else 0
+    found = newest_sound(run)
+    done = load_checkpoint(found, state) if found else 0
     bad = BadSamples(run, done, data, recipe.batch_size)
-    if done >= recipe.steps:
-        return Outcome(found[-1], done, done, 0.0, bad.count, data.num_classes)
+    if found and done >= recipe.steps:
+        return Outcome(found, done, done, 0.0, bad.count, data.num_classes)
     metrics = StepLines(run / METRICS, done)
+    saver = Saver(run, done, recipe.checkpoint_every, (metrics, bad.lines))
     train_step = TrainStep(state, recipe, device)
     finite = FiniteSteps(done)
     started = time.perf_counter()
-    saved, step = done, done
+    step = done
     bar = progress_bar(progress, total=recipe.steps, initial=done, unit="step")
     try:
         with bar, side_stream(device), _stop_requests() as stop:
@@ -107,20 +108,22 @@ def train(
                     row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
-                if steps % recipe.checkpoint_every == 0 or steps == recipe.steps or stop.is_set():
+                stopping = stop.is_set()  # once: else a stop asked for meanwhile would not be saved
+                last = steps == recipe.steps or stopping
+                if last or saver.is_due(steps):
                     finite.check(last=steps == recipe.steps)
-                    save_checkpoint(run, steps, state)
-                    saved = steps
-                    keep_newest(run, KEEP)
-                if stop.is_set():
+                    saver.save(steps, state, last=last)
+                if stopping:
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
     except Interrupted:
         raise
     except KeyboardInterrupt:
-        raise Interrupted(f"stopped in step {step}, saved up to step {saved}; {_RESUME}") from None
+        raise Interrupted(
+            f"stopped in step {step}, saved up to step {saver.saved}; {_RESUME}"
+        ) from None
     seconds = time.perf_counter() - started
-    newest = checkpoint_path(run, saved)
-    return Outcome(newest, done, saved, seconds, bad.count, data.num_classes)
+    newest = checkpoint_path(run, saver.saved)
+    return Outcome(newest, done, saver.saved, seconds, bad.count, data.num_classes)
 
 
 def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:
