@@ -34,11 +34,13 @@ QUICK: Rows = {
     "damaged": lambda work: file_faults.damaged(work, 100),
     "failing changes": lambda work: disk_faults.failing_calls(work, 45),
     "failing disks": disk_faults.failing_disks,
-    "resumed": lambda work: repeated_runs.stopped_and_resumed(work, [4], [1]),
+    "resumed": lambda work: repeated_runs.stopped_and_resumed(
+        work, [4], [1], repeated_runs.QUICK_RECIPES
+    ),
     "hostile": file_faults.hostile,
     "keys": lambda work: file_faults.mistaken_keys(work, 16),
     "memory": lambda work: repeated_runs.memory(work, 60, 10),
-    "golden": lambda work: repeated_runs.golden(work, 15),
+    "golden": lambda work: repeated_runs.golden(work, 15, repeated_runs.QUICK_RECIPES),
 }
 FULL: Rows = {
     "killed at random": lambda work: disk_faults.killed_at_random(work, 200),

@@ -5,7 +5,8 @@ import json
 import os
 import platform
 import signal
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from image_files import photos
 from patch_forcing.data import reader
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.hub import HubSource
+from patch_forcing.data.shards import ShardsSource
 from patch_forcing.io.provenance import hardware
 from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.recipes import RECIPES, Network, Recipe
@@ -36,6 +39,22 @@ class Shapes:
         return EmojiScenes(tiny_atlas(), self.size)
 
 
+SOURCES = {"folder": FolderSource, "shards": ShardsSource, "hub": HubSource}
+QUICK_RECIPES = [name for name in RECIPES if name != "hub"]
+"""Importing `datasets` takes seconds, in each of many processes."""
+
+
+def _pack(folder: Path, tar: Path) -> None:
+    """The same images as a shard; a class's number is its place in the alphabet."""
+    with tarfile.open(tar, "w") as shard:
+        for number, of_class in enumerate(sorted(folder.iterdir())):
+            label = folder.parent / f"{of_class.name}.cls"
+            label.write_text(str(number))
+            for image in sorted(of_class.iterdir()):
+                shard.add(image, f"{of_class.name}-{image.name}")
+                shard.add(label, f"{of_class.name}-{image.stem}.cls")
+
+
 def small(name: str, folder: Path, steps: int) -> Recipe:
     """A named recipe with its own optimizer, times, precision and data, shrunk for a test.
 
@@ -43,10 +62,12 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
     """
     recipe = RECIPES[name].recipe
     data: object = recipe.data
-    if name == "folder":
+    if name in SOURCES:
         if not folder.exists():
             photos(folder, {"one": 12, "other": 12})
-        data = FolderSource(path=str(folder), size=16)
+            _pack(folder, folder.with_suffix(".tar"))
+        path = folder.with_suffix(".tar") if name == "shards" else folder
+        data = SOURCES[name](path=str(path), size=16)
     elif name.startswith("emoji"):
         data = Shapes()
     optimizer = replace(recipe.optimizer, warmup_steps=min(10, recipe.optimizer.warmup_steps))
@@ -65,12 +86,14 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
     )
 
 
-def stopped_and_resumed(work: Path, stops: list[int], workers: list[int]) -> Row:
+def stopped_and_resumed(
+    work: Path, stops: list[int], workers: list[int], recipes: Sequence[str] = tuple(RECIPES)
+) -> Row:
     """Each recipe, stopped in each of these steps, by Ctrl-C and by kill -9 in turn."""
     row = Row("stopped in any step and resumed, on a CPU, deterministic", "weights, average, "
               "optimizer and losses bitwise those of a run that never stopped")  # fmt: skip
     for count in workers:
-        for name in RECIPES:
+        for name in recipes:
             recipe = small(name, work / "images", steps=8)
             whole = work / f"{name}-{count}"
             assert (ended := run_child(_with_workers(recipe, whole, count))).status == 0, ended.said
@@ -84,7 +107,7 @@ def stopped_and_resumed(work: Path, stops: list[int], workers: list[int]) -> Row
                     ended = run_child(task)
                     assert ended.status == 0, ended.said
                     assert_like(run, checkpoints(whole)[-1])
-    row.notes = {"recipes": len(RECIPES), "steps": stops, "workers": workers}
+    row.notes = {"recipes": len(recipes), "steps": stops, "workers": workers}
     return row
 
 
@@ -150,7 +173,13 @@ TOLERANCE = 1e-3
 """Of a loss, relative, between machines: other kernels round otherwise, and training spreads it."""
 
 
-def golden(work: Path, steps: int = GOLDEN_STEPS, *, record: bool = False) -> Row:
+def golden(
+    work: Path,
+    steps: int = GOLDEN_STEPS,
+    recipes: Sequence[str] = tuple(RECIPES),
+    *,
+    record: bool = False,
+) -> Row:
     """The first 100 losses of every recipe, shrunk, against those in the repository.
 
     steps: how many of them. record: write them down instead, all.
@@ -158,7 +187,7 @@ def golden(work: Path, steps: int = GOLDEN_STEPS, *, record: bool = False) -> Ro
     row = Row("a golden loss curve of 100 steps for every recipe", "bitwise the same twice, and as "
               "recorded where torch and processor are the recorded ones; elsewhere within "
               f"{TOLERANCE:g} of each loss")  # fmt: skip
-    for name in RECIPES:
+    for name in recipes:
         file = GOLDEN / f"{name}.json"
         recipe = small(name, work / "images", GOLDEN_STEPS)
         recipe = replace(recipe, checkpoint_every=GOLDEN_STEPS)
