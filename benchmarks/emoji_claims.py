@@ -69,10 +69,15 @@ FRONT = [  # sampler, grid: what few evaluations reach
     ("euler", SHIFTED),
     ("multirate", "fitted"),
     (MOST_AT_ONCE, "fitted"),
+    *((spec, "fitted") for spec in ("adaptive", "adaptive:exit=0.01")),
 ]
 FRONT_LONG = [("euler", SHIFTED), ("dual-loop", SHIFTED)]
 """The same grid at 50 evaluations."""
-FRONT_GUIDED = [*FRONT[:3], (MOST_AT_ONCE, SHIFTED), (MOST_AT_ONCE, "fitted")]
+FRONT_GUIDED = [
+    *FRONT[:3],
+    *((MOST_AT_ONCE, grid) for grid in (SHIFTED, "fitted")),
+    *((spec, "fitted") for spec in ("adaptive", "adaptive:tolerance=0.05")),
+]
 GUIDED_SCALE, GUIDED_INTERVAL = 3.0, (0.1, 0.8)
 """The best of these at 50 evaluations."""
 SCALES = (1.5, 2.0, GUIDED_SCALE, 4.0)

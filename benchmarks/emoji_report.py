@@ -31,7 +31,7 @@ from emoji_tables import (
 )
 
 COLOURS = {"euler": "#4c72b0", "random-order": "#937860", "dual-loop": "#dd8452"}
-COLOURS |= {"look-ahead": "#55a868", "multirate": "#8172b3", AB2: "black"}
+COLOURS |= {"look-ahead": "#55a868", "multirate": "#8172b3", AB2: "black", "adaptive": "#c44e52"}
 
 
 def chart_timesteps(rows: Rows, axes: plt.Axes, size: str) -> None:

@@ -26,10 +26,10 @@ from patch_forcing.data.digits import Digits
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.inference import compile_whole
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.speed import (
     Timing,
-    compile_whole,
     matrix_rate,
     operations,
     random_model,

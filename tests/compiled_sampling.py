@@ -35,6 +35,9 @@ GRAPHS = {
 }
 """One for each number of images, of distinct times and of tokens; fullgraph allows no breaks."""
 
+PACKED = "adaptive:exit=0.02,tolerance=0.1"
+"""Any number of tokens, packed into few sizes."""
+
 
 def sample(
     model: pf.PatchDiT, sampler: str, steps: int, guidance: pf.ClassifierFreeGuidance | None
@@ -84,4 +87,4 @@ def trains() -> bool:
 
 if __name__ == "__main__":
     cases = {case: count(case) for case in GRAPHS}
-    print(json.dumps({"sampling": cases, "training": trains()}))
+    print(json.dumps({"sampling": cases, "packed": count(PACKED), "training": trains()}))

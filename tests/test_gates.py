@@ -10,6 +10,7 @@ import torch
 
 from compiled_sampling import GRAPHS, GUIDANCE, sample
 from exact import tiny_dit
+from patch_forcing.core.active import PARTS
 from waits import waits
 
 
@@ -42,6 +43,14 @@ def test_a_sampling_run_waits_once_for_its_labels_and_then_not_before_its_end(sa
         assert waits(lambda n=steps: sample(model, sampler, n, GUIDANCE[guidance])) == 1
 
 
+def test_where_patches_choose_a_run_waits_once_a_step_besides():
+    # to learn how many of them are left; the first three steps are all patches'
+    model = tiny_dit()
+    for steps in (3, 5):
+        found = waits(lambda n=steps: sample(model, "adaptive", n, None))
+        assert found == 1 + max(0, steps - 3)
+
+
 def test_sampling_compiles_one_graph_a_shape_and_never_again_and_a_step_of_training_compiles():
     # in a process of its own: the type checks of the tests cannot be compiled
     script = Path(__file__).with_name("compiled_sampling.py")
@@ -49,6 +58,9 @@ def test_sampling_compiles_one_graph_a_shape_and_never_again_and_a_step_of_train
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     assert found["training"]
+    packed = found["packed"]
+    assert packed["same"]
+    assert 2 <= packed["graphs"] <= packed["graphs"] + packed["more_for_more_steps"] <= 1 + PARTS
     assert found["sampling"] == {
         case: {"same": True, "graphs": graphs, "more_for_more_steps": 0}
         for case, graphs in GRAPHS.items()

@@ -50,3 +50,13 @@ def test_names_may_hold_commas_and_spaces_at_their_ends(sampled, text, labels):
 def test_a_part_of_a_name_or_nothing_is_no_class(sampled, text):
     with pytest.raises(pf.UserError, match="unknown class"):
         sampled(text)
+
+
+def test_precision_is_recorded_and_fp8_needs_a_gpu(tmp_path):
+    tiny_dit().save(tmp_path / "model")
+    out = tmp_path / "samples"
+    args = ["sample", str(tmp_path / "model"), "--steps", "2", "--out", str(out), "--precision"]
+    run([*args, "bf16"])
+    assert json.loads((out / "samples.json").read_text())[0]["precision"] == "bf16"
+    with pytest.raises(pf.UserError, match="fp8 on cpu: choose bf16"):
+        run([*args, "fp8", "--device", "cpu"])

@@ -64,6 +64,18 @@ def test_an_image_depends_on_its_seed_and_not_on_its_batch(digits, sampler):
     assert (backwards.pixels.flip(0).int() - together.pixels[3:].int()).abs().max() <= 1
 
 
+def test_what_an_image_costs_depends_on_its_seed_and_not_on_its_batch(digits):
+    results = [
+        digits([3, 7, 1, 0, 9], range(5), sampler="adaptive:exit=0.05", nfe=12, batch_size=size)
+        for size in (5, 2)
+    ]
+    together, apart = (result.image_nfe for result in results)
+    assert together == pytest.approx(apart, abs=0.1)  # a patch on the edge may round either way
+    assert len(set(together)) > 1
+    assert all(nfe < 12 for nfe in together)
+    assert all(len(result.image_nfe) == 5 for result in results)
+
+
 def test_seeds_give_different_images_and_labels_matter(digits):
     pixels = digits([3], range(4), num_steps=2).pixels
     assert len({image.numpy().tobytes() for image in pixels}) == 4

@@ -164,6 +164,7 @@ def test_the_samplers_have_their_names():
         "dual-loop": pf.samplers.DualLoopSampler,
         "look-ahead": pf.samplers.LookAheadSampler,
         "multirate": pf.samplers.MultirateSampler,
+        "adaptive": pf.samplers.AdaptiveSampler,
     }
 
 

@@ -35,8 +35,10 @@ published = st.one_of(
 )
 second_order = st.sampled_from([pf.samplers.HeunSampler(), pf.samplers.AdamsBashforthSampler()])
 flows = st.one_of(published, second_order, st.sampled_from(multirate))
+choosing = st.builds(pf.samplers.AdaptiveSampler, st.floats(0, 3), st.floats(0, 3), st.just("all"))
 stochastic = st.builds(pf.samplers.EulerMaruyamaSampler, st.floats(0, 3))
 samplers = st.one_of(flows, stochastic)
+with_choosing = st.one_of(samplers, choosing)
 
 
 @st.composite
@@ -57,7 +59,7 @@ def problems(draw: st.DrawFn) -> tuple[pf.VelocityField, torch.Tensor]:
     return pf.VelocityField(model), torch.randn(batch, channels, *size, generator=random)
 
 
-@given(problems(), samplers, time_grids())
+@given(problems(), with_choosing, time_grids())
 def test_every_patch_ends_at_exactly_one_and_never_goes_back(problem, sampler, grid):
     field, x_0 = problem
     before = x_0.clone()
@@ -126,7 +128,7 @@ def test_the_grid_is_honoured_and_the_easy_are_a_fixed_share(problem, sampler, g
         torch.testing.assert_close(found, ranked.expand_as(found), rtol=0, atol=1e-7)
 
 
-@given(problems(), flows, time_grids(), st.integers(0, 999))
+@given(problems(), st.one_of(flows, choosing), time_grids(), st.integers(0, 999))
 def test_under_a_constant_velocity_noise_is_displaced_by_it(problem, sampler, grid, seed):
     field, x_0 = problem
     patches = x_0[0, 0].numel() // field.patch_size**2
@@ -140,7 +142,7 @@ def test_under_a_constant_velocity_noise_is_displaced_by_it(problem, sampler, gr
     assert (result.x_1 - (x_0 + velocity)).abs().max() <= rounding
 
 
-@given(problems(), samplers, time_grids())
+@given(problems(), with_choosing, time_grids())
 def test_a_grid_may_be_a_tensor(problem, sampler, grid):
     torch.manual_seed(0)
     as_list = sampler(*problem, grid).x_1
@@ -148,7 +150,7 @@ def test_a_grid_may_be_a_tensor(problem, sampler, grid):
     assert sampler(*problem, torch.tensor(grid, dtype=torch.float64)).x_1.equal(as_list)
 
 
-@given(problems(), samplers)
+@given(problems(), with_choosing)
 def test_a_grid_that_does_not_reach_the_data_is_refused(problem, sampler):
     with pytest.raises(pf.UserError, match="starts at 0 and ends at 1"):
         sampler(*problem, [0.0, 0.5])

@@ -25,8 +25,9 @@ class Options:
     """Calls of the network in a sampling run."""
     seconds: float = 0.5
     """Least time of each of the three repeats."""
-    precision: Literal["fp32", "bf16"] | None = None
-    """Of the weights. Default: bf16 on a GPU, fp32 on a CPU."""
+    precision: Literal["fp32", "bf16", "fp8"] | None = None
+    """What the network computes in; fp8: NVIDIA GPUs from Ada on, with torchao. Default: bf16 on a
+    GPU, fp32 on a CPU."""
     compile: bool | None = None
     """Compile the network. Default: on a GPU."""
     device: str | None = None
@@ -57,26 +58,28 @@ def speed(args: Sequence[str]) -> None:
     from patch_forcing.io.atomic import write_atomic
     from patch_forcing.io.provenance import commit, hardware, versions
     from patch_forcing.models.config import preset
+    from patch_forcing.models.inference import cast_weights, compile_whole
     from patch_forcing.models.loading import load_model
     from patch_forcing.runs.find import find_model
-    from patch_forcing.runs.speed import compile_whole, matrix_rate, random_model, speeds
+    from patch_forcing.runs.speed import matrix_rate, random_model, speeds
 
     on_gpu = device.startswith("cuda")
     batch_size = options.batch_size or (64 if on_gpu else 4)
     precision = options.precision or ("bf16" if on_gpu else "fp32")
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     compiled = on_gpu if options.compile is None else options.compile
     if options.model.partition("/")[0] in ("S", "B", "L", "XL"):
         model = random_model(preset(options.model), device)
     else:
         model = load_model(find_model(options.model), device)
-    model.to(dtype)
+    cast_weights(model, precision)
     if compiled:
         compile_whole(model)
+    # shares of FP8, too, are of a product in bf16
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     rate = matrix_rate(device, dtype, options.seconds)
     how = "compiled" if compiled else "eager"
     print(f"{options.model}, {batch_size} images, {precision}, {how}, {hardware(device)}")
-    print(f"one matrix product: {rate / 1e12:.3g} TFLOP/s, which is 100 %\n")
+    print(f"one matrix product in {str(dtype)[6:]}: {rate / 1e12:.3g} TFLOP/s, which is 100 %\n")
     print(f"{'':32}{'ms':>10}{'spread':>9}{'images/s':>11}{'share':>8}{'NFE':>8}{'ms/NFE':>10}")
     rows = []
     for found in speeds(model, batch_size, options.calls, rate, options.seconds):

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from patch_forcing.cli.options import check_file, check_out, parse, parse_device, parse_numbers
 from patch_forcing.core.errors import UserError
+from patch_forcing.models.inference import Precision
 from patch_forcing.runs.gallery import write_samples
 from patch_forcing.runs.pipeline import DEFAULT_SAMPLER, load
 
@@ -25,8 +26,8 @@ class Options:
     unconditional. A comma belongs to a name where a class is called so; spaces at a name's ends may
     be left out."""
     sampler: str = DEFAULT_SAMPLER
-    """adams-bashforth, euler, heun, euler-maruyama, random-order, dual-loop, look-ahead, multirate;
-    with options: dual-loop:easy_fraction=0.5"""
+    """adams-bashforth, euler, heun, euler-maruyama, random-order, dual-loop, look-ahead, multirate,
+    adaptive; with options: dual-loop:easy_fraction=0.5"""
     steps: int | None = None
     """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided, 24 of
     samplers of second order."""
@@ -51,6 +52,10 @@ class Options:
     """Folder for SEED.png, sheet.png and samples.json."""
     batch_size: int = 64
     """Images sampled at once; changes speed and memory only."""
+    precision: Precision = "fp32"
+    """What the network computes in: fp32, bf16, or fp8 (NVIDIA GPUs from Ada on, with torchao)."""
+    compile: bool = False
+    """Compile the network: half a minute for each shape, then faster, most of all on a GPU."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
 
@@ -66,7 +71,12 @@ def sample(args: Sequence[str]) -> None:
     check_out("--out", options.out)
     if options.npz is not None:
         check_file("--npz", options.npz, ".npz")
-    pipe = load(options.model, parse_device(options.device))
+    pipe = load(
+        options.model,
+        parse_device(options.device),
+        precision=options.precision,
+        compiled=options.compile,
+    )
     names = pipe.model.data_info.class_names
     labels = None if options.labels is None else _labels(options.labels, names)
     count = 1 if labels is None else len(labels)

@@ -10,17 +10,32 @@ from torch import Tensor
 
 from patch_forcing.core.time import PatchTime
 
+PARTS = 16
+"""Of all tokens of a batch: packed ones are padded to so many sizes."""
+
+Tokens = Int64[Tensor, "B M"] | Int64[Tensor, " T"]
+
 
 class ActiveTokens(NamedTuple):
     """The tokens that an evaluation computes; the others are as `memory` holds them.
 
-    tokens: (B, M), ascending in each row, as many for every image; None: all are computed, and
-    remembered. memory: a list, empty at first, that only the network looks into: the keys and
-    values of all tokens, brought up to date by each evaluation that is given it.
+    tokens: (B, M), ascending in each row, as many for every image; or packed, (T,), token n of
+    image b as b·N + n, so that images may have different numbers of them; one that occurs twice is
+    computed twice, to the same end. None: all are computed, and remembered. memory: a list, empty
+    at first, that only the network looks into: the keys and values of all tokens, brought up to
+    date by each evaluation that is given it.
     """
 
-    tokens: Int64[Tensor, "B M"] | None
+    tokens: Tokens | None
     memory: list[Any]
+
+    def tile(self, times: int, count: int) -> "ActiveTokens":
+        """For the batch of `count` tokens in all repeated whole, `times` over."""
+        if self.tokens is None:
+            return self
+        if self.tokens.ndim == 2:
+            return self._replace(tokens=self.tokens.repeat(times, 1))
+        return self._replace(tokens=torch.cat([self.tokens + count * k for k in range(times)]))
 
 
 @dataclass
@@ -36,7 +51,7 @@ class Memory:
     def before(self, t: PatchTime) -> None:
         """Called before some tokens are evaluated, with the times that all are to be seen at."""
 
-    def after(self, t: PatchTime, tokens: Int64[Tensor, "B M"] | None) -> None:
+    def after(self, t: PatchTime, tokens: Tokens | None) -> None:
         """Called after these tokens were evaluated (None: all), which brought `of_model` up."""
 
 
@@ -59,7 +74,7 @@ class CarriedMemory(Memory):
             lambda k, rate: (k + _along(ahead, k) * rate).to(k.dtype), self._values, self._rates
         )
 
-    def after(self, t: PatchTime, tokens: Int64[Tensor, "B M"] | None) -> None:
+    def after(self, t: PatchTime, tokens: Tokens | None) -> None:
         now, new = t.to_dense(), self.of_model
         if tokens is None and (self._time is None or not _same_shape(new, self._values)):
             self._values, self._time = new, now
@@ -71,7 +86,11 @@ class CarriedMemory(Memory):
         assert self._time is not None
         known = torch.ones_like(now, dtype=torch.bool)
         if tokens is not None:
-            known = torch.zeros_like(known).scatter(1, tokens, True)
+            known = torch.zeros_like(known)
+            if tokens.ndim == 2:
+                known = known.scatter(1, tokens, True)
+            else:
+                known = known.flatten().scatter(0, tokens, True).view_as(known)
         per_time = (1 / (now - self._time)).nan_to_num(0, 0, 0)  # twice at one time: no rate
 
         def rate(k: Tensor, before: Tensor, old: Tensor) -> Tensor:
@@ -114,6 +133,18 @@ def token_index(where: Bool[Tensor, "B N"], count: int) -> Int64[Tensor, "B {cou
     """The tokens of `where`, ascending; `count` of them in every row, which is not checked."""
     # a stable sort, not nonzero: nothing has to wait for a GPU to count
     return (~where).int().argsort(dim=1, stable=True)[:, :count]
+
+
+def packed_tokens(where: Bool[Tensor, "B N"], count: int) -> Int64[Tensor, " T"]:
+    """The tokens of `where`, `count` in all, packed; the first again and again up to a round T.
+
+    T is a multiple of a sixteenth of all tokens, so that a compiled network meets few shapes.
+    """
+    part = -(-where.numel() // PARTS)
+    size = min(where.numel(), -(-count // part) * part)
+    order = (~where).flatten().int().argsort(stable=True)
+    places = torch.arange(size, device=where.device)
+    return order[torch.where(places < count, places, 0)]
 
 
 def asked(active: ActiveTokens | None) -> dict[str, ActiveTokens]:

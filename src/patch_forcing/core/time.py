@@ -111,8 +111,14 @@ class PatchTime:
         values = torch.cat([self.values, self.values[:, -1:].expand(-1, missing)], dim=1)
         return type(self)(values, self.index, self.known)
 
-    def at(self, tokens: Int64[Tensor, "B M"]) -> "PatchTime":
-        """The times of some patches of each image."""
+    def at(self, tokens: Int64[Tensor, "B M"] | Int64[Tensor, " T"]) -> "PatchTime":
+        """The times of some patches of each image; of packed ones, b·N + n, as of one image."""
+        if tokens.ndim == 1:
+            batch, levels = self.values.shape
+            own = torch.arange(levels, device=tokens.device) if self.index is None else self.index
+            first = levels * torch.arange(batch, device=tokens.device)[:, None]
+            index = (first + own).flatten()[tokens][None]
+            return type(self)(self.values.reshape(1, -1), index)
         if self.index is None:
             return type(self)(self.values.gather(1, tokens))
         return type(self)(self.values, self.index.gather(1, tokens))

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from patch_forcing.core.active import ActiveTokens
+from patch_forcing.core.active import ActiveTokens, Tokens
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.patches import unpatchify
@@ -118,20 +118,25 @@ class PatchDiT(nn.Module):
             raise UserError(f"labels {tuple(condition.shape)} for {len(x_t)} images: give one each")
         tokens = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
         chosen, memory = (None, []) if active is None else active
-        if chosen is not None:
+        packed = chosen is not None and chosen.ndim == 1
+        if chosen is not None and not packed:
             tokens, time = _take(tokens, chosen), time.at(chosen)  # (B, M, D)
         c = self.t_embedder(time.values) + self.y_embedder(condition)[:, None]  # (B, U, D)
+        if chosen is not None and packed:  # as of one image with B·U times
+            tokens, time = tokens.flatten(0, 1)[chosen][None], time.at(chosen)  # (1, T, D)
+            c = c.flatten(0, 1)[None]  # (1, B·U, D)
         for number, block in enumerate(self.blocks):
             remembered = None if chosen is None else Remembered(chosen, memory[number])
             if self.recompute_activations and self.training and active is None:
                 tokens, keys_values = checkpoint(block, tokens, c, time, use_reentrant=False)
             else:
-                tokens, keys_values = block(tokens, c, time, remembered)  # (B, N or M, D)
+                # (B, N or M, D), or (1, T, D)
+                tokens, keys_values = block(tokens, c, time, remembered)
             if active is not None and chosen is None:
                 memory.append(keys_values)
-        tokens = self.final_layer(tokens, c, time)  # (B, N or M, P²·(C + 1))
+        tokens = self.final_layer(tokens, c, time)  # (B, N or M, P²·(C + 1)), or (1, T, …)
         if chosen is not None:
-            tokens = _put(tokens, chosen, self.config.num_patches)
+            tokens = _put(tokens, chosen, len(x_t), self.config.num_patches)
         image = unpatchify(tokens.to(x_t.dtype), self.config.image_size, self.patch_size)
         velocity, logvar = image.split(
             [self.config.in_channels, int(self.config.predict_difficulty)], dim=1
@@ -195,9 +200,11 @@ def _take(rows: Tensor, index: Int64[Tensor, "B M"]) -> Tensor:
     return rows.gather(1, index[:, :, None].expand(-1, -1, rows.shape[2]))
 
 
-def _put(rows: Tensor, index: Int64[Tensor, "B M"], num_patches: int) -> Tensor:
-    """(B, M, F) → (B, N, F), zero elsewhere."""
-    everywhere = rows.new_zeros(len(rows), num_patches, rows.shape[2])
+def _put(rows: Tensor, index: Tokens, batch: int, num_patches: int) -> Tensor:
+    """(B, M, F), or packed (1, T, F) → (B, N, F), zero elsewhere."""
+    everywhere = rows.new_zeros(batch, num_patches, rows.shape[2])
+    if index.ndim == 1:
+        return everywhere.flatten(0, 1).index_put((index,), rows[0]).view_as(everywhere)
     return everywhere.scatter(1, index[:, :, None].expand_as(rows), rows)
 
 

@@ -4,18 +4,19 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from patch_forcing.core.active import Tokens
 from patch_forcing.core.time import PatchTime
 
-KeysValues = Float[Tensor, "B N 2 heads width"]
+KeysValues = Float[Tensor, "images N 2 heads width"]
 
 
 class Remembered(NamedTuple):
-    """Which tokens (B, M) are computed, and keys and values of all, which they overwrite."""
+    """Which tokens are computed, and keys and values of all, which they overwrite."""
 
-    tokens: Int64[Tensor, "B M"]
+    tokens: Tokens
     keys_values: KeysValues
 
 
@@ -64,6 +65,8 @@ class Attention(nn.Module):
         """All tokens, or the active ones, which look at all; also the keys and values of all."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, M, 3, heads, head width)
         q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
+        if remembered is not None and remembered.tokens.ndim == 1:
+            return self._packed(q[0], keys_values[0], remembered)
         if remembered is not None:
             rows = torch.arange(len(x), device=x.device)[:, None]
             remembered.keys_values[rows, remembered.tokens] = keys_values
@@ -71,6 +74,24 @@ class Attention(nn.Module):
         k, v = keys_values.unbind(2)
         attended = F.scaled_dot_product_attention(*(y.transpose(1, 2) for y in (q, k, v)))
         return self.proj(attended.transpose(1, 2).flatten(2)), keys_values
+
+    def _packed(
+        self,
+        q: Float[Tensor, "T heads width"],
+        keys_values: Float[Tensor, "T 2 heads width"],
+        remembered: Remembered,
+    ) -> tuple[Float[Tensor, "1 T D"], KeysValues]:
+        """Each looks at its own image: linear layers compute T tokens, and attention has room for
+        all, which is little of the whole, to be of one shape.
+        """
+        everything = remembered.keys_values
+        count = everything.shape[1]
+        places = remembered.tokens // count, remembered.tokens % count
+        everything[places] = keys_values
+        room = q.new_zeros(*everything.shape[:2], *q.shape[1:])  # (B, N, heads, head width)
+        k, v = (y.transpose(1, 2) for y in everything.unbind(2))
+        attended = F.scaled_dot_product_attention(room.index_put(places, q).transpose(1, 2), k, v)
+        return self.proj(attended.transpose(1, 2)[places].flatten(1))[None], everything
 
 
 class Mlp(nn.Module):
@@ -92,7 +113,8 @@ def linear_gelu(x: Float[Tensor, "B N D"], linear: nn.Linear) -> Float[Tensor, "
     backward pass.
     """
     weight, bias = linear.weight, linear.bias
-    if weight.is_cuda and weight.dtype.itemsize == 2 and not torch.is_grad_enabled():
+    plain = type(weight) is nn.Parameter  # not a quantised one
+    if plain and weight.is_cuda and weight.dtype.itemsize == 2 and not torch.is_grad_enabled():
         rows = torch._addmm_activation(bias, x.flatten(0, 1), weight.t(), use_gelu=True)
         return rows.unflatten(0, x.shape[:2])
     return F.gelu(linear(x), approximate="tanh")

@@ -106,9 +106,10 @@ def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
             "grid": result.time_grid,
             "guidance": result.guidance_scale,
             "guidance_interval": result.guidance_interval,
-            "nfe": result.nfe,
-            "token_evaluations": round(result.nfe * pipe.model.config.num_patches),
+            "nfe": round(result.image_nfe[i], 6),
+            "token_evaluations": round(result.image_nfe[i] * pipe.model.config.num_patches),
             "seconds": round(result.seconds / len(result.seeds), 4),
+            "precision": pipe.precision,
             "model": pipe.name,
             "model_hash": pipe.hash,
         }

@@ -22,13 +22,15 @@ class Generated:
     """One batch of images.
 
     images: (B, C, H, W) uint8, on the CPU. nfe: network evaluations per image, guidance counted.
-    seconds: wall-clock of the batch. trace: one Evaluation per call, if asked for.
+    image_nfe: those of each image's own patches. seconds: wall-clock of the batch. trace: one
+    Evaluation per call, if asked for.
     """
 
     seeds: tuple[int, ...]
     labels: tuple[int, ...] | None
     images: UInt8[Tensor, "B C H W"]
     nfe: float
+    image_nfe: tuple[float, ...]
     seconds: float
     trace: list[Evaluation] | None
 
@@ -74,7 +76,8 @@ def generate(
         x_1 = result.x_1
         images = (to_uint8(x_1, model.data_info) if decode is None else decode(x_1)).cpu()
         seconds = time.perf_counter() - started
-        return Generated(some, some_labels, images, result.nfe, seconds, result.trace)
+        own = tuple(result.image_nfe.tolist())
+        return Generated(some, some_labels, images, result.nfe, own, seconds, result.trace)
 
     start = 0
     while start < len(seeds):

@@ -16,6 +16,7 @@ from patch_forcing.core.time import check_grid
 from patch_forcing.io.atomic import sha256
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import CONFIG, WEIGHTS
+from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.generate import generate
@@ -36,8 +37,8 @@ class PipelineResult:
 
     images: PIL images, in seed order. pixels: the same, (B, C, H, W) uint8. seeds, labels: one for
     each image. sampler, time_grid: what made them. nfe: network evaluations per image, guidance
-    counted. seconds: wall-clock of all. trace: per evaluation t (B, N), difficulty (B, N),
-    evaluated (B, N) and more, if asked for.
+    counted. image_nfe: those of each image's own patches. seconds: wall-clock of all. trace: per
+    evaluation t (B, N), difficulty (B, N), evaluated (B, N) and more, if asked for.
     """
 
     images: list[Image.Image]
@@ -49,6 +50,7 @@ class PipelineResult:
     guidance_scale: float
     guidance_interval: Interval | None
     nfe: float
+    image_nfe: list[float]
     seconds: float
     trace: list[Evaluation] | None
 
@@ -61,9 +63,10 @@ class Pipeline:
     """A loaded model that makes images.
 
     name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart.
+    precision: what the network computes in.
     """
 
-    def __init__(self, name: str, folder: Path, model: PatchDiT):
+    def __init__(self, name: str, folder: Path, model: PatchDiT, precision: Precision = "fp32"):
         self.name = name
         self.folder = folder
         if model.config.in_channels not in (1, 3) or model.data_info.latent_scale != 1:
@@ -71,7 +74,7 @@ class Pipeline:
                 f"{folder} makes latents of {model.config.in_channels} channels, not pixels: "
                 "this release has no decoder; use load_model and a sampler"
             )
-        self.model = model
+        self.model, self.precision = model, precision
         both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
         self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
 
@@ -152,6 +155,7 @@ class Pipeline:
             guidance_scale,
             guidance_interval,
             sum(batch.nfe * len(batch.seeds) for batch in batches) / len(seeds),
+            [own for batch in batches for own in batch.image_nfe],
             sum(batch.seconds for batch in batches),
             [Evaluation.join(calls) for calls in zip(*traces, strict=True)] if trace else None,
         )
@@ -186,13 +190,25 @@ class Pipeline:
         return names[label] if names else str(label)
 
 
-def load(name: str | Path, device: torch.device | str = "cpu") -> Pipeline:
+def load(
+    name: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    precision: Precision = "fp32",
+    compiled: bool = False,
+) -> Pipeline:
     """The pipeline of a bundled name, a folder (of a model or a training run), or a Hub id.
 
-    Raises UserError saying what is missing or damaged.
+    precision: what the network computes in; images are then the same but for rounding. compiled:
+    the network is compiled for each shape it meets, half a minute each.
+    Raises UserError saying what is missing or damaged, or what this machine lacks for fp8.
     """
     folder = find_model(name)
-    return Pipeline(str(name), folder, load_model(folder, device))
+    model = load_model(folder, device)
+    cast_weights(model, precision)
+    if compiled:
+        compile_whole(model)
+    return Pipeline(str(name), folder, model, precision)
 
 
 def _grid(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from patch_forcing.core.random import CountedGenerator
@@ -21,15 +21,6 @@ from patch_forcing.sampling.samplers import SAMPLERS, steps_within
 
 SAMPLED = ("euler", "dual-loop", "dual-loop:evaluate=moving", "look-ahead")
 REPEATS = 3
-_GRAPHS = 64
-"""Shapes that one process may meet: samplers, guidance and batch sizes multiply."""
-
-
-def compile_whole(model: nn.Module) -> None:
-    """Compile a network as one graph for each shape it meets; values never compile it again."""
-    config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, _GRAPHS)
-    model.compile(fullgraph=True, dynamic=False)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patch_forcing.core.active import ActiveTokens, Memory, asked
+from patch_forcing.core.active import ActiveTokens, Memory, Tokens, asked
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model
@@ -45,14 +45,14 @@ class Field(Protocol):
         t: PatchTime,
         *,
         guided: bool = True,
-        tokens: Int64[Tensor, "B M"] | None = None,
+        tokens: Tokens | None = None,
         memory: Memory | None = None,
     ) -> FieldOutput:
         """`guided=False`: the bare conditional velocity, at the cost of one evaluation.
 
-        memory: is brought up to date. tokens: compute these only, the others as remembered from a
-        call with the same memory and no tokens; everything is computed after all where guidance has
-        set in or ended since then.
+        memory: is brought up to date. tokens: compute these only, as many of each image or packed,
+        the others as remembered from a call with the same memory and no tokens; everything is
+        computed after all where guidance has set in or ended since then.
         """
         ...
 
@@ -86,7 +86,7 @@ class VelocityField:
         t: PatchTime,
         *,
         guided: bool = True,
-        tokens: Int64[Tensor, "B M"] | None = None,
+        tokens: Tokens | None = None,
         memory: Memory | None = None,
     ) -> FieldOutput:
         if self.condition is not None and len(self.condition) != len(x_t):
@@ -119,5 +119,5 @@ class VelocityField:
         if memory is not None:
             memory.after(t, tokens)
         hard = None if output.logvar is None else difficulty(output.logvar, self.patch_size)
-        share = 1.0 if tokens is None else tokens.shape[1] / t.num_patches
+        share = 1.0 if tokens is None else tokens.numel() / (len(x_t) * t.num_patches)
         return FieldOutput(output.velocity, hard, cost * share, unguided, tokens is None, where)

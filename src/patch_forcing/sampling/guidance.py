@@ -128,8 +128,8 @@ class ClassifierFreeGuidance:
         assert condition is not None
         everything = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
         both = torch.cat([condition, model.drop_condition(condition, everything)])
-        if active is not None and active.tokens is not None:
-            active = active._replace(tokens=active.tokens.repeat(2, 1))
+        if active is not None:
+            active = active.tile(2, len(x_t) * t.num_patches)
         velocity, logvar = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both, **asked(active))
         logvars = (None, None) if logvar is None else logvar.chunk(2)
         good, bad = map(ModelOutput, velocity.chunk(2), logvars)

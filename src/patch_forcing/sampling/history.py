@@ -36,6 +36,13 @@ class History:
 
     def slope(self, output: FieldOutput, goal: PatchTime, due: Bool[Tensor, "B N"]) -> Tensor:
         """Mean velocity up to each patch's goal; the patches that are due start from here."""
+        self.take(output, due)
+        if self._order == 1:
+            return output.velocity.float()
+        return self.mean(goal.to_dense())
+
+    def take(self, output: FieldOutput, due: Bool[Tensor, "B N"]) -> None:
+        """The patches that are due were evaluated where they stand, and start from here."""
         where = self._spread(due)
         velocity, plain = output.velocity.float(), output.unguided.float()
         if self._order == 2:
@@ -48,9 +55,15 @@ class History:
         self._start = torch.where(where, self._run.x, self._start)
         self._velocity = torch.where(where, velocity, self._velocity)
         self._time = torch.where(due, self._run.t, self._time)
-        if self._order == 1:
-            return velocity
-        return self._mean(goal.to_dense() - self._run.t)
+
+    def mean(self, to: Float[Tensor, "B N"] | float) -> Tensor:
+        """The velocity, on average from each patch's last evaluation to that time."""
+        return self._mean(to - self._time)
+
+    def bend(self, to: float) -> Float[Tensor, "B N"]:
+        """What second order adds to an Euler step up to that time: RMS over each patch."""
+        h = to - self._time
+        return pool((self._mean(h) - self._velocity).square(), self._patch_size).sqrt() * h
 
     def at(self, t: float, due: Bool[Tensor, "B N"]) -> Tensor:
         """The image at one time for all patches; those that are due have just reached it."""
@@ -71,7 +84,7 @@ class History:
         guided = torch.zeros_like(due) if guided is None else guided
         both = guided & self._guided
         seen = before * self._spread(both & due)
-        size = self._run.field.patch_size
+        size = self._patch_size
         along, square = pool(part * seen, size), pool(seen.square(), size)
         if not self._apart:
             along, square = (x.mean(dim=1, keepdim=True) for x in (along, square))
@@ -93,4 +106,8 @@ class History:
         return mean
 
     def _spread(self, values: Shaped[Tensor, "B N"]) -> Shaped[Tensor, "B 1 H W"]:
-        return spread(values, self._run.x.shape[-2:], self._run.field.patch_size)
+        return spread(values, self._run.x.shape[-2:], self._patch_size)
+
+    @property
+    def _patch_size(self) -> int:
+        return self._run.field.patch_size

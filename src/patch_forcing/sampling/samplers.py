@@ -5,6 +5,7 @@ from typing import Any
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.sampling.adams_bashforth import AdamsBashforthSampler
+from patch_forcing.sampling.adaptive import AdaptiveSampler
 from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
 from patch_forcing.sampling.euler import EulerSampler
 from patch_forcing.sampling.euler_maruyama import EulerMaruyamaSampler
@@ -24,6 +25,7 @@ SAMPLERS: dict[str, type[Any]] = {
     "dual-loop": DualLoopSampler,
     "look-ahead": LookAheadSampler,
     "multirate": MultirateSampler,
+    "adaptive": AdaptiveSampler,
 }
 
 
@@ -35,7 +37,7 @@ PRESETS: dict[str, tuple[float, str]] = {
 settings would leave some patches too few steps (docs/results/samplers.md, emoji/tables.md)."""
 
 
-_SECOND_ORDER = (AdamsBashforthSampler, HeunSampler, MultirateSampler)
+_SECOND_ORDER = (AdamsBashforthSampler, HeunSampler, MultirateSampler, AdaptiveSampler)
 
 
 def usual_calls(sampler: Sampler) -> int:
@@ -54,7 +56,10 @@ def count_evaluations(
     num_patches: int,
     guidance: Guidance | None = None,
 ) -> float:
-    """Network evaluations that a run takes for images of N patches: what its result says as nfe."""
+    """Network evaluations that a run takes for images of N patches: what its result says as nfe.
+
+    Of samplers whose patches choose for themselves, the most that it can say.
+    """
     total, guided_before = 0.0, False
     for call in sampler.plan(time_grid, num_patches):
         guided = call.guided and guidance is not None and is_guided(guidance, call.times)

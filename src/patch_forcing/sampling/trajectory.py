@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patch_forcing.core.active import Memory
+from patch_forcing.core.active import Memory, Tokens
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import patch_grid, spread
 from patch_forcing.core.path import LinearPath
@@ -72,14 +72,17 @@ Callback = Callable[[Evaluation], None]
 class SampleResult:
     """What a sampler returns.
 
-    x_1: (B, C, H, W), the samples, fp32. nfe: network evaluations per image, guidance counted.
-    trace: one Evaluation per call, if asked for. t: (B, N), the time every patch ended at: 1.
+    x_1: (B, C, H, W), the samples, fp32. nfe: network evaluations per image, guidance counted, all
+    that was computed. trace: one Evaluation per call, if asked for. t: (B, N), the time every patch
+    ended at: 1. image_nfe: (B,), what each image's own patches took; where they choose for
+    themselves, not all the same.
     """
 
     x_1: Float[Tensor, "B C H W"]
     nfe: float
     trace: list[Evaluation] | None
     t: Float[Tensor, "B N"]
+    image_nfe: Float[Tensor, " B"]
 
 
 @runtime_checkable
@@ -104,7 +107,10 @@ class Sampler(Protocol):
         ...
 
     def plan(self, time_grid: list[float], num_patches: int) -> list["Call"]:
-        """The evaluations that a run on this grid takes, in order, for images of N patches."""
+        """The evaluations that a run on this grid takes, in order, for images of N patches.
+
+        Where patches choose for themselves, the most that it can take.
+        """
         ...
 
 
@@ -129,10 +135,10 @@ class Step(NamedTuple):
 
 
 class Moving(NamedTuple):
-    """The patches that an evaluation is for: where, (B, N), as token indices too, (B, M)."""
+    """The patches that an evaluation is for: where, (B, N), as token indices too, maybe packed."""
 
     where: Bool[Tensor, "B N"]
-    tokens: Int64[Tensor, "B M"]
+    tokens: Tokens
 
 
 def _merge(
@@ -176,6 +182,7 @@ class Trajectory:
         rows, cols = patch_grid(x_0.shape[-2:], field.patch_size)
         self.t = self.x.new_zeros(len(x_0), rows * cols)
         self.nfe = 0.0
+        self._image_nfe = self.x.new_zeros(len(x_0))
         self.step = 0
         self._last: FieldOutput | None = None
         self._broken: list[tuple[int, str, Tensor]] = []  # read at the end: reading waits
@@ -219,22 +226,39 @@ class Trajectory:
             evaluated = moving.where
             output = _merge(output, before, evaluated, self.field.patch_size)
         self._last = output
-        self.nfe += output.evaluations
-        if self._records is not None or self._callback is not None:
-            dense = t.to_dense()
-            record = Evaluation(
-                step,
-                dense,
-                self.t,
-                output.difficulty,
-                evaluated,
-                self.path.predict_data(x, output.velocity, t),
-            )
-            if self._records is not None:
-                self._records.append(record)
-            if self._callback is not None:
-                self._callback(record)
+        self._count(output.evaluations, moving, output.whole)
+        self._record(t, x, output, evaluated)
         return output
+
+    def rest(self, step: int, t: PatchTime, x: Tensor) -> None:
+        """On record only: a step at which no patch of any image has anything to do."""
+        assert self._last is not None
+        self.step = step
+        self._record(t, x, self._last, torch.zeros_like(self.t, dtype=torch.bool))
+
+    def _count(self, evaluations: float, moving: Moving | None, whole: bool) -> None:
+        self.nfe += evaluations
+        if moving is None:
+            self._image_nfe += evaluations
+        elif whole:  # for those that needed any
+            self._image_nfe += evaluations * moving.where.any(dim=1)
+        else:
+            per_token = evaluations * len(self.x) / moving.tokens.numel()
+            self._image_nfe += per_token * moving.where.sum(dim=1)
+
+    def _record(
+        self, t: PatchTime, x: Tensor, output: FieldOutput, evaluated: Bool[Tensor, "B N"]
+    ) -> None:
+        if self._records is None and self._callback is None:
+            return
+        prediction = self.path.predict_data(x, output.velocity, t)
+        record = Evaluation(
+            self.step, t.to_dense(), self.t, output.difficulty, evaluated, prediction
+        )
+        if self._records is not None:
+            self._records.append(record)
+        if self._callback is not None:
+            self._callback(record)
 
     def difficulty(self, output: FieldOutput) -> Float[Tensor, "B N"]:
         """The difficulty of an evaluation, to choose by. Raises UserError if the model has none.
@@ -281,7 +305,7 @@ class Trajectory:
                     "scale is far too large"
                 )
         assert not found[-1], "a sampler left patches behind"
-        return SampleResult(self.x, self.nfe, self._records, self.t)
+        return SampleResult(self.x, self.nfe, self._records, self.t, self._image_nfe)
 
 
 class TrajectorySampler(ABC):

@@ -1,0 +1,61 @@
+"""A network made ready to be sampled from: its number type, and whether it is compiled."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.models.dit import PatchDiT
+
+Precision = Literal["fp32", "bf16", "fp8"]
+
+_GRAPHS = 64
+"""Shapes that one process may meet: samplers, guidance and batch sizes multiply."""
+
+
+def cast_weights(model: PatchDiT, precision: Precision) -> None:
+    """Give a network the numbers it computes in; what goes in and comes out stays as it is.
+
+    fp8: the linear layers of the blocks multiply in FP8 (e4m3), scaled for each row of weights and
+    each token of input, by torchao; the rest is bf16.
+    Raises UserError if fp8 is asked for without torchao or a GPU that has it.
+    """
+    if precision == "fp8":
+        _to_fp8(model)
+    else:
+        model.to(torch.float32 if precision == "fp32" else torch.bfloat16)
+
+
+def compile_whole(model: nn.Module) -> None:
+    """Compile a network as one graph for each shape it meets; values never compile it again."""
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, _GRAPHS)
+    model.compile(fullgraph=True, dynamic=False)
+
+
+def _to_fp8(model: PatchDiT) -> None:
+    device = model.pos_embed.device
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
+        raise UserError(
+            f"precision fp8 on {device}: choose bf16; it needs an NVIDIA GPU of compute capability "
+            "8.9 or more (Ada, Hopper)"
+        )
+    try:
+        from torchao.quantization import (
+            Float8DynamicActivationFloat8WeightConfig,
+            PerRow,
+            quantize_,
+        )
+    except ImportError:
+        raise UserError(
+            "precision fp8 needs torchao: pip install torchao, or choose bf16"
+        ) from None
+    model.to(torch.bfloat16)
+    config = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
+    quantize_(model.blocks, config, filter_fn=_is_wide)
+
+
+def _is_wide(module: nn.Module, name: str) -> bool:
+    """Whether it multiplies every token: modulation is projected once per distinct time."""
+    return isinstance(module, nn.Linear) and "adaLN" not in name
