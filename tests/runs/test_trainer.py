@@ -124,11 +124,11 @@ class Interrupting:
         digits, at_step, times = Digits().open(), self.at_step, self.times
 
         class Data(TensorData):
-            def batch(self, step: int, batch_size: int, seed: int, device: str) -> Batch:
+            def batch(self, step, batch_size, seed, device="cpu", places=None) -> Batch:
                 if step == at_step:
                     for _ in range(times):
                         signal.raise_signal(signal.SIGINT)
-                return super().batch(step, batch_size, seed, device)
+                return super().batch(step, batch_size, seed, device, places)
 
         return Data(digits.images, digits.labels, digits.num_classes, digits.info)
 

@@ -75,7 +75,10 @@ def run(args: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """The entry point: exit status 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """The entry point: exit status 0, 2 for a user's mistake, 130 after Ctrl-C.
+
+    Training ends with 130 after SIGTERM and SIGUSR1 too.
+    """
     # Before torch is loaded: threads that wait (GNU OpenMP) spin for some microseconds, not for
     # milliseconds, which would starve each other as soon as another program is busy.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -66,6 +66,8 @@ def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
     from patch_forcing.runs.trainer import train as train_recipe
 
     outcome = train_recipe(name, recipe, run, device=device, on_open=_say_found)
+    if not outcome.writes:
+        return
     if outcome.steps == outcome.steps_before:
         print(f"{run} is complete at {outcome.steps} steps; --steps N trains on")
     else:

@@ -1,4 +1,4 @@
-"""run.json, metrics.jsonl and bad-samples.jsonl: what a run is, and how it goes."""
+"""run.json, metrics.jsonl and other lines by step: what a run is, and how it goes."""
 
 import json
 import math
@@ -14,7 +14,15 @@ from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.recipes import Recipe
 
 RUN, METRICS, BAD_SAMPLES = "run.json", "metrics.jsonl", "bad-samples.jsonl"
-_MAY_CHANGE = {"steps", "checkpoint_every", "log_every", "data.max_bad_share"}
+FAILED_STEPS = "failed-steps.jsonl"
+_MAY_CHANGE = {
+    "steps",
+    "accumulate",
+    "checkpoint_every",
+    "log_every",
+    "max_failed_steps",
+    "data.max_bad_share",
+}
 """What a resumed run may change without being another run; steps, if nothing depends on them."""
 
 
@@ -86,15 +94,20 @@ def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 class StepLines:
     """A file of lines that each have a step; a resumed run continues it without a seam."""
 
-    def __init__(self, file: Path, done: int):
-        """done: steps that count; lines of later steps, lost with an interruption, are dropped."""
-        self.file = file
-        if file.exists():
+    def __init__(self, file: Path, done: int, *, writes: bool = True):
+        """done: steps that count; lines of later steps, lost with an interruption, are dropped.
+
+        writes: whether this process does; the others only seem to.
+        """
+        self.file, self._writes = file, writes
+        if writes and file.exists():
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             write_atomic(file, "".join(line for line in lines if _step(line) <= done))
 
-    def write(self, row: Mapping[str, float | int | str]) -> None:
+    def write(self, row: Mapping[str, float | int | str | list[str]]) -> None:
         """Append one line; what is not finite becomes null, since JSON knows no NaN."""
+        if not self._writes:
+            return
         written = {name: None if _is_lost(value) else value for name, value in row.items()}
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(written, allow_nan=False) + "\n")
@@ -106,7 +119,7 @@ class StepLines:
         return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
 
 
-def _is_lost(value: float | int | str) -> bool:
+def _is_lost(value: float | int | str | list[str]) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 

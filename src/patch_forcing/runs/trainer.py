@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
-from patch_forcing.data.batch import Inferred, TrainingData
+from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import (
@@ -27,14 +30,19 @@ from patch_forcing.runs.checkpoint import (
     save_checkpoint,
 )
 from patch_forcing.runs.progress import progress_bar
+from patch_forcing.runs.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipes import Recipe
-from patch_forcing.runs.run_folder import METRICS, StepLines, open_run
+from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.step import TrainStep, side_stream
-from patch_forcing.training.finite import FiniteSteps
+from patch_forcing.training.finite import FiniteSteps, NotFiniteError
 
 KEEP = 3
 """Checkpoints kept: the newest, and two to fall back on."""
 _RESUME = "the same command resumes"
+_STOPS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+]
+"""Ctrl-C, and what batch systems send before the time is up; Windows knows no SIGUSR1."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -45,7 +53,8 @@ class Interrupted(KeyboardInterrupt):
 class Outcome:
     """How a training run ended.
 
-    bad_samples: how many it came upon, and replaced. num_classes: of its data.
+    bad_samples: how many it came upon, and replaced. num_classes: of its data. writes: whether this
+    process, of several that train together, is the one that writes.
     """
 
     checkpoint: Path
@@ -54,6 +63,7 @@ class Outcome:
     seconds: float
     bad_samples: int
     num_classes: int
+    writes: bool = True
 
 
 def train(
@@ -67,61 +77,129 @@ def train(
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
+    Started by torchrun, the processes share each batch, and the first one writes.
+
     progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written.
     Raises UserError if the folder holds another run, a checkpoint is damaged, too many samples
-    are bad, or the loss is not finite; Interrupted after Ctrl-C, with a checkpoint saved.
+    are bad, or the loss is not finite; Interrupted after Ctrl-C, SIGTERM or SIGUSR1 on any rank,
+    with a checkpoint saved.
     """
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
-    data = recipe.data.open()
-    state = initial_state(recipe, data, device)
-    if on_open is not None:
-        on_open(data)
-    open_run(run, name, recipe, data.found if isinstance(data, Inferred) else None)
-    (run / CHECKPOINTS).mkdir(exist_ok=True)
-    remove_leftovers(run / CHECKPOINTS)
-    found = checkpoints(run)
-    done = load_checkpoint(found[-1], state) if found else 0
-    bad = BadSamples(run, done, data, recipe.batch_size)
-    if done >= recipe.steps:
-        return Outcome(found[-1], done, done, 0.0, bad.count, data.num_classes)
-    metrics = StepLines(run / METRICS, done)
-    train_step = TrainStep(state, recipe, device)
-    finite = FiniteSteps(done)
+    with join_ranks(device) as ranks:
+        _check_shares(recipe, ranks)
+        with ranks.together():
+            data = recipe.data.open()
+            state = initial_state(recipe, data, device)
+            found = data.found if isinstance(data, Inferred) else None
+            if ranks.first:
+                if on_open is not None:
+                    on_open(data)
+                open_run(run, name, recipe, found)
+                (run / CHECKPOINTS).mkdir(exist_ok=True)
+                remove_leftovers(run / CHECKPOINTS)
+        with ranks.together():
+            newest = checkpoints(run)[-1:]
+            done = load_checkpoint(newest[0], state) if newest else 0
+        if any(seen != (found, done) for seen in ranks.gather((found, done))):
+            raise UserError(
+                f"ranks see different data, or checkpoints in {run}: name places on a disk that "
+                "all machines share"
+            )
+        ranks.copy_first_(chain(state.model.parameters(), state.ema.parameters()))
+        return _train(recipe, run, data, state, done, ranks, device, progress)
+
+
+def _train(
+    recipe: Recipe,
+    run: Path,
+    data: TrainingData,
+    state: TrainingState,
+    done: int,
+    ranks: Ranks,
+    device: torch.device | str,
+    progress: bool | None,
+) -> Outcome:
+    """From `done` steps to the end."""
+    bad = BadSamples(run, done, data, recipe.batch_size, ranks)
+    metrics = StepLines(run / METRICS, done, writes=ranks.first)
+    train_step = TrainStep(state, recipe, device, ranks)
+    finite = FiniteSteps(done + 1, recipe.max_failed_steps)
+    places = ranks.places(recipe.batch_size)
     started = time.perf_counter()
-    saved, step = done, done
-    bar = progress_bar(progress, total=recipe.steps, initial=done, unit="step")
+    saved = step = done
+    bar = progress_bar(
+        progress if ranks.first else False, total=recipe.steps, initial=done, unit="step"
+    )
     try:
-        with bar, side_stream(device), _stop_requests() as stop:
+        with bar, side_stream(device), _stop_requests(ranks) as stop:
             for step in range(done, recipe.steps):
-                batch = data.batch(step, recipe.batch_size, recipe.seed, device)
+                with ranks.together():
+                    batch = data.batch(step, recipe.batch_size, recipe.seed, device, places)
                 bad.record(step + 1)
                 loss, norm = train_step(batch, step)
                 finite.record(loss, norm)
                 bar.update()
-                steps = step + 1
-                if steps % recipe.log_every == 0:
-                    finite.check()
+                steps, stopped = step + 1, ranks.any(stop.is_set())
+                last = steps == recipe.steps
+                logs = steps % recipe.log_every == 0
+                saves = steps % recipe.checkpoint_every == 0 or last or stopped
+                if logs or saves:
+                    with _named_samples(run, done, recipe, data, ranks):
+                        finite.check(last=last)
+                if logs:
                     bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
                     seconds = time.perf_counter() - started
                     row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
-                if steps % recipe.checkpoint_every == 0 or steps == recipe.steps or stop.is_set():
-                    finite.check(last=steps == recipe.steps)
-                    save_checkpoint(run, steps, state)
+                if saves:
+                    if ranks.first:
+                        save_checkpoint(run, steps, state)
+                        keep_newest(run, KEEP)
+                    ranks.wait()  # torchrun stops the others soon after the first that ends
                     saved = steps
-                    keep_newest(run, KEEP)
-                if stop.is_set():
+                if stopped:
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
     except Interrupted:
         raise
     except KeyboardInterrupt:
         raise Interrupted(f"stopped in step {step}, saved up to step {saved}; {_RESUME}") from None
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started if saved > done else 0.0
     newest = checkpoint_path(run, saved)
-    return Outcome(newest, done, saved, seconds, bad.count, data.num_classes)
+    return Outcome(newest, done, saved, seconds, bad.count, data.num_classes, ranks.first)
+
+
+def _check_shares(recipe: Recipe, ranks: Ranks) -> None:
+    shares = ranks.world * recipe.accumulate
+    if recipe.batch_size % shares:
+        raise UserError(
+            f"batch_size={recipe.batch_size} does not split equally over {ranks.world} ranks in "
+            f"accumulate={recipe.accumulate} parts each: choose a multiple of {shares}"
+        )
+
+
+@contextmanager
+def _named_samples(
+    run: Path, done: int, recipe: Recipe, data: TrainingData, ranks: Ranks
+) -> Iterator[None]:
+    """If too many steps failed, write down which samples they saw."""
+    try:
+        yield
+    except NotFiniteError as error:
+        lines = StepLines(run / FAILED_STEPS, done, writes=ranks.first)
+        for failed in error.steps:
+            row: dict[str, Any] = {
+                "step": failed.step,
+                "loss": failed.loss,
+                "gradient_norm": failed.norm,
+            }
+            if isinstance(data, NamesSamples):
+                asked = failed.step - 1, recipe.batch_size, recipe.seed
+                row["samples"] = data.sample_names(*asked)
+            lines.write(row)
+        raise UserError(f"{error}; {lines.file} names the samples of these steps") from None
 
 
 def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:
@@ -149,20 +227,32 @@ def _metrics_row(
 
 
 @contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """The first Ctrl-C asks for a stop after the step at hand; a second one breaks it off."""
+def _stop_requests(ranks: Ranks) -> Iterator[threading.Event]:
+    """The first signal asks for a stop after the step at hand; alone, a second one breaks it off.
+
+    Of several ranks none may break off: the others would wait for it. Torchrun signals them twice.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # signals reach the main thread only
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in _STOPS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def request(_number: int, _frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, before)
+        if ranks.world == 1:
+            restore()
 
-    signal.signal(signal.SIGINT, request)
+    for number in _STOPS:
+        signal.signal(number, request)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
+        if stop.is_set() and ranks.world > 1:
+            for number in _STOPS:  # or torchrun kills those that end a moment after the first
+                signal.signal(number, signal.SIG_IGN)
