@@ -99,6 +99,12 @@ class TrainStep:
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
         )
 
+    def close(self) -> None:
+        """Give the recording back; while it lasts, NCCL does not end."""
+        if self._graph is not None:
+            self._graph.reset()
+            self._graph = None
+
     def _replay(self, inputs: Inputs) -> Tensor:
         if self._inputs is None:
             copies: list[Any] = [None if new is None else _copy(new) for new in inputs]
@@ -111,7 +117,10 @@ class TrainStep:
             return self._update(self._inputs)
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=torch.cuda.current_stream()):
+            # NCCL's own thread looks at events meanwhile, which a global recording would forbid
+            mode = "global" if self._ranks.world == 1 else "thread_local"
+            stream = torch.cuda.current_stream()
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode=mode):
                 self._result = self._update(self._inputs)
         self._graph.replay()
         assert self._result is not None

@@ -161,11 +161,13 @@ def _train(
                     ranks.wait()  # torchrun stops the others soon after the first that ends
                     saved = steps
                 if stopped:
+                    stop.set()  # on ranks that had no signal too
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
     except Interrupted:
         raise
     except KeyboardInterrupt:
         raise Interrupted(f"stopped in step {step}, saved up to step {saved}; {_RESUME}") from None
+    train_step.close()
     seconds = time.perf_counter() - started if saved > done else 0.0
     newest = checkpoint_path(run, saved)
     return Outcome(newest, done, saved, seconds, bad.count, data.num_classes, ranks.first)
@@ -236,7 +238,7 @@ def _stop_requests(ranks: Ranks) -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # signals reach the main thread only
         return
-    before = {number: signal.getsignal(number) for number in _STOPS}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in _STOPS}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -252,7 +254,7 @@ def _stop_requests(ranks: Ranks) -> Iterator[threading.Event]:
     try:
         yield stop
     finally:
-        restore()
         if stop.is_set() and ranks.world > 1:
-            for number in _STOPS:  # or torchrun kills those that end a moment after the first
-                signal.signal(number, signal.SIG_IGN)
+            # torchrun ends with SIGTERM those who end a moment after the first
+            before = dict.fromkeys(before, signal.SIG_IGN)
+        restore()
