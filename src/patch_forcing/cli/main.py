@@ -104,7 +104,11 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        _fail("out of memory: lower --batch-size, or the network's sizes", 2)
+        _fail(
+            "out of memory: lower --batch-size or the network's sizes, or train with more "
+            "--accumulate",
+            2,
+        )
 
 
 def _fail(message: str, status: int) -> None:
