@@ -28,7 +28,8 @@ class Troubled:
     spoilt: tuple[int, ...] = ()
     """Steps at which it is NaN."""
     signalled: int | None = None
-    """Step at which whoever reads it gets SIGTERM."""
+    """Step at which whoever reads it gets a signal."""
+    number: signal.Signals = signal.SIGTERM
     refused: int | None = None
     """Step at which it cannot be read."""
 
@@ -41,9 +42,9 @@ class Troubled:
                 if trouble.place not in places:
                     return batch
                 if step == trouble.refused:
-                    raise UserError("the disk is gone")
+                    raise UserError("the label is gone")
                 if step == trouble.signalled:
-                    signal.raise_signal(signal.SIGTERM)
+                    signal.raise_signal(trouble.number)
                 if step in trouble.spoilt:
                     batch.x_1[trouble.place - places.start] = math.nan
                 return batch

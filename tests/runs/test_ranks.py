@@ -142,9 +142,17 @@ def test_a_signal_to_one_rank_stops_all_with_everything_saved(recipe, tmp_path):
 def test_an_error_on_one_rank_ends_all(recipe, tmp_path):
     recipe = parted(recipe, data=Troubled(place=6, refused=2))
     assert train_on(2, recipe, tmp_path / "run") == [
-        (2, "rank 1: the disk is gone"),
-        (2, "the disk is gone"),
+        (2, "rank 1: the label is gone"),
+        (2, "the label is gone"),
     ]
+
+
+def test_a_rank_that_dies_leaves_none_waiting(recipe, tmp_path):
+    recipe = parted(recipe, data=Troubled(place=6, signalled=3, number=signal.SIGKILL))
+    (status, said), (died, _) = train_on(2, recipe, tmp_path / "run")
+    assert (status, died) == (2, -signal.SIGKILL)
+    assert said.startswith("rank 0 of 2 lost the others (")
+    assert [checkpoint_step(path) for path in checkpoints(tmp_path / "run")] == [2]
 
 
 def test_bad_samples_of_all_ranks_are_named_and_counted(recipe, tmp_path):

@@ -92,7 +92,9 @@ Trains a recipe; the same command again resumes.
 
 patch-forcing train --list           the recipes, what each needs and reaches
 patch-forcing train RECIPE --help    every option of a recipe, with its default
-patch-forcing train RECIPE --dry-run the resolved run, without training"""
+patch-forcing train RECIPE --dry-run the resolved run, without training
+
+On several GPUs: torchrun --nproc-per-node 2 -m patch_forcing train RECIPE [OPTIONS]"""
 
 
 def _row(name: str, named: NamedRecipe) -> str:
