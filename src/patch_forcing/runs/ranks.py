@@ -19,6 +19,10 @@ from patch_forcing.data.batch import rank_places
 T = TypeVar("T")
 
 
+class LostRanksError(UserError):
+    """Another rank died."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among those that train together; alone unless told otherwise.
@@ -93,7 +97,7 @@ class Ranks:
         try:
             operation(*operands)
         except RuntimeError as error:  # its connection broke
-            raise UserError(
+            raise LostRanksError(
                 f"rank {self.rank} of {self.world} lost the others "
                 f"({str(error).strip().splitlines()[0]}): see what they said; the same command "
                 "resumes from the last checkpoint"
@@ -124,5 +128,14 @@ def join_ranks(device: torch.device | str) -> Iterator[Ranks]:
         torch.cuda.set_device(local)
     # what ranks tell each other goes by gloo, past the GPU and its queue
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    yield Ranks(dist.get_rank(), dist.get_world_size())
-    dist.destroy_process_group()  # not after an error: it would wait for ranks that are gone
+    together = True
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    except BaseException as error:
+        agreed = isinstance(error, UserError | KeyboardInterrupt)
+        together = agreed and not isinstance(error, LostRanksError)
+        raise
+    finally:
+        # or processes that end while others do may abort; but NCCL might wait for ranks that died
+        if together or device.type != "cuda":
+            dist.destroy_process_group()
