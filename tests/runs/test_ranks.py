@@ -199,6 +199,6 @@ def test_torchrun_trains_and_a_signal_to_one_rank_ends_all_alike(tmp_path):
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGTERM)
     _, said = process.communicate(timeout=60)
-    assert re.findall(r"exitcode +: (-?\d+)", said) == ["130", "130"]
+    assert re.findall(r"exitcode +: (-?\d+)", said) == ["130", "130"], said
     one, other = re.findall("patch-forcing: stopped after step ([0-9]+), saved", said)
     assert one == other == str(checkpoint_step(checkpoints(tmp_path / "runs" / "digits")[-1]))
