@@ -83,10 +83,15 @@ class LatentScenes:
         return LinearCode(torch.cat(scenes), self.components)
 
     def batch(
-        self, step: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
+        self,
+        step: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        places: range | None = None,
     ) -> Batch:
         """The next batch_size scenes."""
-        x_1, condition = self.of.batch(step, batch_size, seed, device)
+        x_1, condition = self.of.batch(step, batch_size, seed, device, places)
         return Batch(self.code.encode(x_1), condition)
 
     def to_images(self, latents: Float[Tensor, "B K h w"]) -> UInt8[Tensor, "B C H W"]:

@@ -1,6 +1,7 @@
 """Trains with the step compiled, and on a GPU recorded, and without; for test_step.py.
 
 python tests/recorded_step.py cuda
+torchrun --nproc-per-node 2 tests/recorded_step.py cuda
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.digits import Digits
+from patch_forcing.runs.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.trainer import initial_state
@@ -22,12 +24,13 @@ STEPS, FAILS, WARM = 12, 9, 6
 """The failing step is a replay; from WARM on nothing may make the GPU wait."""
 
 
-def weights(recipe: Recipe, device: str) -> list[Tensor]:
+def weights(recipe: Recipe, device: str, ranks: Ranks) -> list[Tensor]:
     """Of the model and of its average, after all steps."""
     data = recipe.data.open()
     state = initial_state(recipe, data, device)
-    step = TrainStep(state, recipe, device)
-    batches = [data.batch(k, recipe.batch_size, recipe.seed, device) for k in range(STEPS)]
+    step = TrainStep(state, recipe, device, ranks)
+    share = ranks.places(recipe.batch_size)
+    batches = [data.batch(k, recipe.batch_size, recipe.seed, device, share) for k in range(STEPS)]
     with side_stream(device):
         for number, batch in enumerate(batches):
             if device == "cuda":
@@ -36,10 +39,11 @@ def weights(recipe: Recipe, device: str) -> list[Tensor]:
             step(Batch(x_1, batch.condition), number)
         if device == "cuda":
             torch.cuda.set_sync_debug_mode("default")
+    step.close()
     return [w.detach().clone() for m in (state.model, state.ema) for w in m.parameters()]
 
 
-def difference(optimizer: str, timesteps: str, device: str) -> float:
+def difference(optimizer: str, timesteps: str, device: str, ranks: Ranks) -> float:
     """Of the two ways to take the same steps, beside how far the weights went."""
     recipe = Recipe(
         data=Digits(),
@@ -53,8 +57,8 @@ def difference(optimizer: str, timesteps: str, device: str) -> float:
     )
     model = initial_state(recipe, recipe.data.open(), device).model
     start = [weight.detach() for weight in model.parameters()]
-    plain = weights(recipe, device)
-    compiled = weights(dataclasses.replace(recipe, compile=True), device)
+    plain = weights(recipe, device, ranks)
+    compiled = weights(dataclasses.replace(recipe, compile=True), device, ranks)
     moved = [(a - b).norm() for a, b in zip(plain, [*start, *start], strict=True)]
     apart = [(a - b).norm() for a, b in zip(plain, compiled, strict=True)]
     return float(torch.stack(apart).norm() / torch.stack(moved).norm())
@@ -62,4 +66,6 @@ def difference(optimizer: str, timesteps: str, device: str) -> float:
 
 if __name__ == "__main__":
     cases = [(o, t) for o in ("adamw", "muon") for t in ("ltg", "ltg:levels=4", "shared-uniform")]
-    print(json.dumps({" ".join(case): difference(*case, sys.argv[1]) for case in cases}))
+    with join_ranks(sys.argv[1]) as ranks:
+        found = {" ".join(case): difference(*case, sys.argv[1], ranks) for case in cases}
+    print(json.dumps(found))

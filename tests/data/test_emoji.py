@@ -52,6 +52,7 @@ def test_batches_of_any_size_show_the_same_scenes_in_turn():
 def test_ranks_share_the_scenes_of_a_batch():
     whole = SHAPES.batch(3, 8, seed=5)
     parts = [SHAPES.batch(3, 8, seed=5, places=rank_places(8, rank, 3)) for rank in range(3)]
+    assert SHAPES.sample_names(3, 8, seed=5) == [str(number) for number in range(24, 32)]
     assert torch.cat([part.condition for part in parts]).equal(whole.condition)
     images = torch.cat([part.x_1 for part in parts])
     torch.testing.assert_close(images, whole.x_1, rtol=0, atol=1e-6)

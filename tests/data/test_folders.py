@@ -72,6 +72,8 @@ def test_an_epoch_shows_each_image_once_with_its_class(animals):
         places = (images == as_numbers(animals / name)).flatten(1).all(1).nonzero()
         assert len(places) == 1
         assert labels[places[0]] == label
+        step, place = divmod(int(places[0]), 4)
+        assert data.sample_names(step, 4, seed=3)[place] == str(animals / name)
 
 
 def test_without_classes_there_is_no_condition(tmp_path):

@@ -72,8 +72,8 @@ class Spoilt:
         at_step, digits = self.at_step, Digits().open()
 
         class Data(type(digits)):
-            def batch(self, step, batch_size, seed, device="cpu"):
-                batch = super().batch(step, batch_size, seed, device)
+            def batch(self, step, batch_size, seed, device="cpu", places=None):
+                batch = super().batch(step, batch_size, seed, device, places)
                 return batch._replace(x_1=batch.x_1 * math.nan) if step == at_step else batch
 
         return Data(digits.images, digits.labels, digits.num_classes, digits.info)

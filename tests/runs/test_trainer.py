@@ -138,36 +138,38 @@ def ctrl_c_is_heard():
 
 @dataclass(frozen=True)
 class Interrupting:
-    """The digits, with Ctrl-C pressed while the batch of a step is read."""
+    """The digits, with Ctrl-C pressed, or another signal, while the batch of a step is read."""
 
     at_step: int
     times: int = 1
+    number: signal.Signals = signal.SIGINT
 
     def open(self):
-        digits, at_step, times = Digits().open(), self.at_step, self.times
+        digits, at_step, times, number = Digits().open(), self.at_step, self.times, self.number
 
         class Data(TensorData):
-            def batch(self, step: int, batch_size: int, seed: int, device: str) -> Batch:
+            def batch(self, step, batch_size, seed, device="cpu", places=None) -> Batch:
                 if step == at_step:
                     for _ in range(times):
-                        signal.raise_signal(signal.SIGINT)
-                return super().batch(step, batch_size, seed, device)
+                        signal.raise_signal(number)
+                return super().batch(step, batch_size, seed, device, places)
 
         return Data(digits.images, digits.labels, digits.num_classes, digits.info)
 
 
-def test_ctrl_c_finishes_the_step_saves_and_says_so(recipe, tmp_path):
-    handler = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_finishes_the_step_saves_and_says_so(recipe, tmp_path, number):
+    handler = signal.getsignal(number)
     with pytest.raises(Interrupted, match="stopped after step 4, saved"):
         train(
             "digits",
-            dataclasses.replace(recipe, data=Interrupting(at_step=3), checkpoint_every=100),
+            dataclasses.replace(recipe, data=Interrupting(3, number=number), checkpoint_every=100),
             tmp_path / "run",
             progress=False,
         )
     assert [checkpoint_step(path) for path in checkpoints(tmp_path / "run")] == [4]
     assert broken_file(checkpoints(tmp_path / "run")[0]) is None
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
 
 
 def test_a_second_ctrl_c_breaks_off_and_says_what_was_saved(recipe, tmp_path):

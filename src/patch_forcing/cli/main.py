@@ -75,7 +75,10 @@ def run(args: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """The entry point: exit status 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """The entry point: exit status 0, 2 for a user's mistake, 130 after Ctrl-C.
+
+    Training ends with 130 after SIGTERM and SIGUSR1 too.
+    """
     # Before torch is loaded: threads that wait (GNU OpenMP) spin for some microseconds, not for
     # milliseconds, which would starve each other as soon as another program is busy.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -86,7 +89,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         run(sys.argv[1:])
-        sys.stdout.flush()
+        _exit(0)
     except UserError as error:
         _fail(str(error), 2)
     except KeyboardInterrupt as stop:
@@ -101,12 +104,27 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        _fail("out of memory: lower --batch-size, or the network's sizes", 2)
+        _fail(
+            "out of memory: lower --batch-size or the network's sizes, or train with more "
+            "--accumulate",
+            2,
+        )
 
 
 def _fail(message: str, status: int) -> None:
     print(f"patch-forcing: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(status)
+    _exit(status)
+
+
+def _exit(status: int) -> None:
+    sys.stdout.flush()
+    if "RANK" in os.environ:
+        # one of several that train together: at its end, torch's threads may abort the process
+        # (std::terminate, seen once in ten), and torchrun would be told that instead
+        sys.stderr.flush()
+        os._exit(status)
+    if status:
+        sys.exit(status)
 
 
 if __name__ == "__main__":

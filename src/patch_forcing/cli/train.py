@@ -85,6 +85,8 @@ def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
     from patch_forcing.runs.trainer import train as train_recipe
 
     outcome = train_recipe(name, recipe, run, device=device, on_open=_say_found)
+    if not outcome.writes:
+        return
     if outcome.steps == outcome.steps_before:
         print(f"{run} is complete at {outcome.steps} steps; --steps N trains on")
     else:
@@ -109,7 +111,9 @@ Trains a recipe; the same command again resumes.
 
 patch-forcing train --list           the recipes, what each needs and reaches
 patch-forcing train RECIPE --help    every option of a recipe, with its default
-patch-forcing train RECIPE --dry-run the resolved run, without training"""
+patch-forcing train RECIPE --dry-run the resolved run, without training
+
+On several GPUs: torchrun --nproc-per-node 2 -m patch_forcing train RECIPE [OPTIONS]"""
 
 
 def _row(name: str, named: NamedRecipe) -> str:

@@ -75,6 +75,14 @@ class ReplacesBadSamples(Protocol):
 
 
 @runtime_checkable
+class NamesSamples(Protocol):
+    """Data that can tell which samples a step sees."""
+
+    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
+        """What stands at each place of a batch, for people; bad ones are not yet replaced."""
+
+
+@runtime_checkable
 class Inferred(Protocol):
     """Data that was looked at to learn what it is."""
 
@@ -134,6 +142,10 @@ class TensorData:
         """The next batch_size samples of a new order each epoch; epochs follow without a gap."""
         chosen = sample_ids(step, batch_size, len(self.images), seed, places)
         return Batch(self.images[chosen].to(device), self.labels[chosen].to(device))
+
+    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
+        """Their numbers."""
+        return [str(i) for i in sample_ids(step, batch_size, len(self.images), seed).tolist()]
 
 
 def rank_places(batch_size: int, rank: int, world: int) -> range:

@@ -66,6 +66,10 @@ class EmojiScenes:
         x_1, emoji = self.scenes(seed, ids, device)
         return Batch(x_1, self._atlas_on(emoji.device)[1][emoji])
 
+    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
+        """The scenes' ids."""
+        return [str(number) for number in positions(step, batch_size)]
+
     def scenes(
         self, seed: int, ids: Int64[Tensor, " B"], device: torch.device | str = "cpu"
     ) -> tuple[Float[Tensor, "B 3 H W"], Int64[Tensor, " B"]]:

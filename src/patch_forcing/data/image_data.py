@@ -181,6 +181,11 @@ class ImageData:
         labels = self._labels[torch.tensor(used)].to(device) if self.num_classes else None
         return Batch(x_1, labels)
 
+    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
+        """Where they lie; bad ones are not yet replaced."""
+        ids = sample_ids(step, batch_size, self.num_samples, seed)
+        return [self.layout.place(number) for number in ids.tolist()]
+
     def bad_samples(self) -> list[BadSample]:
         """Those whose turn came, for the first time, in the batches since the last call."""
         news, self._news = self._news, []

@@ -1,9 +1,11 @@
 """Samples that could not be read: each named once, and a stop when they are too many."""
 
+from itertools import chain
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import ReplacesBadSamples, TrainingData
+from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.run_folder import BAD_SAMPLES, StepLines
 
 FEW = 10
@@ -11,13 +13,17 @@ FEW = 10
 
 
 class BadSamples:
-    """bad-samples.jsonl of a run, as of `done` steps; stays empty for data that has none."""
+    """bad-samples.jsonl of a run, as of `done` steps; stays empty for data that has none.
 
-    def __init__(self, run: Path, done: int, data: TrainingData, batch_size: int):
-        self.lines = StepLines(run / BAD_SAMPLES, done)
+    Each rank reads its own part of the samples, and knows of the bad ones of all.
+    """
+
+    def __init__(self, run: Path, done: int, data: TrainingData, batch_size: int, ranks: Ranks):
+        self.lines = StepLines(run / BAD_SAMPLES, done, writes=ranks.first)
         self._data = data if isinstance(data, ReplacesBadSamples) else None
-        self._batch_size = batch_size
-        self._named = {row.get("path") for row in self.lines.rows()}
+        self._batch_size, self._ranks = batch_size, ranks
+        rows = ranks.gather(self.lines.rows() if ranks.first else [])[0]
+        self._named = {row["path"]: row.get("reason", "") for row in rows if "path" in row}
 
     @property
     def count(self) -> int:
@@ -31,16 +37,18 @@ class BadSamples:
         """
         if self._data is None:
             return
-        for bad in self._data.bad_samples():
-            if bad.path not in self._named:
-                self._named.add(bad.path)
-                self.lines.write({"step": steps, "path": bad.path, "reason": bad.reason})
+        news = self._data.bad_samples()
+        if self._ranks.any(bool(news)):
+            for bad in chain(*self._ranks.gather(news)):
+                if bad.path not in self._named:
+                    self._named[bad.path] = bad.reason
+                    self.lines.write({"step": steps, "path": bad.path, "reason": bad.reason})
         looked_at = min(steps * self._batch_size, self._data.num_samples)
         if self.count > max(FEW, self._data.max_bad_share * looked_at):
-            example = self.lines.rows()[-1]
+            path, reason = list(self._named.items())[-1]
             raise UserError(
                 f"{self.count} of {looked_at} samples are bad, more than data.max_bad_share="
-                f"{self._data.max_bad_share:g}, such as {example['path']}: {example['reason']}; "
+                f"{self._data.max_bad_share:g}, such as {path}: {reason}; "
                 f"{self.lines.file} names all: raise --data.max-bad-share, or remove them and "
                 "train in another --out"
             )

@@ -14,6 +14,7 @@ from patch_forcing.data.hub import HubSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.training.finite import PATIENCE
 from patch_forcing.training.optim import OptimizerConfig
 
 
@@ -77,7 +78,9 @@ class Recipe:
     steps: int = 400_000
     """Optimizer steps in all."""
     batch_size: int = 256
-    """Samples a step."""
+    """Samples a step, over all GPUs."""
+    accumulate: int = 1
+    """Parts in which a GPU goes through its share of a batch: the same step in less memory."""
     nll_weight: float = 0.01
     """Weight of the difficulty head's likelihood."""
     label_dropout: float = 0.1
@@ -100,16 +103,31 @@ class Recipe:
     """Steps between checkpoints; the last step always has one."""
     log_every: int = 50
     """Steps between lines of metrics.jsonl."""
+    max_failed_steps: int = PATIENCE
+    """So many steps in a row whose loss or gradient is not finite stop the run; fewer are skipped,
+    and counted."""
     deterministic: bool = False
     """Refuse operations whose result can change from run to run."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "checkpoint_every",
+            "log_every",
+            "max_failed_steps",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)} is out of range: choose 1 or more")
         for name in ("steps", "batch_size"):
             if getattr(self, name) > 2**31:
                 raise UserError(f"{name}={getattr(self, name)} is out of range: choose up to 2^31")
+        if self.batch_size % self.accumulate:
+            raise UserError(
+                f"batch_size={self.batch_size} does not split into accumulate={self.accumulate} "
+                f"equal parts: choose a multiple of {self.accumulate}, or another --accumulate"
+            )
         if not 0 <= self.nll_weight < float("inf"):
             raise UserError(f"nll_weight={self.nll_weight} is out of range: choose 0 or more")
         if not 0 < self.kept_activations <= 1:

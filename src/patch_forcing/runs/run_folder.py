@@ -1,4 +1,4 @@
-"""run.json, metrics.jsonl and bad-samples.jsonl: what a run is, and how it goes."""
+"""run.json, metrics.jsonl and other lines by step: what a run is, and how it goes."""
 
 import contextlib
 import json
@@ -15,7 +15,15 @@ from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.recipes import Recipe
 
 RUN, METRICS, BAD_SAMPLES = "run.json", "metrics.jsonl", "bad-samples.jsonl"
-_MAY_CHANGE = {"steps", "checkpoint_every", "log_every", "data.max_bad_share"}
+FAILED_STEPS = "failed-steps.jsonl"
+_MAY_CHANGE = {
+    "steps",
+    "accumulate",
+    "checkpoint_every",
+    "log_every",
+    "max_failed_steps",
+    "data.max_bad_share",
+}
 """What a resumed run may change without being another run; steps, if nothing depends on them."""
 
 
@@ -98,17 +106,22 @@ class StepLines:
     no half line and no gap.
     """
 
-    def __init__(self, file: Path, done: int):
-        """done: steps that count; lines of later steps, lost with an interruption, are dropped."""
-        self.file = file
-        if file.exists():
+    def __init__(self, file: Path, done: int, *, writes: bool = True):
+        """done: steps that count; lines of later steps, lost with an interruption, are dropped.
+
+        writes: whether this process does; the others only seem to.
+        """
+        self.file, self._writes = file, writes
+        if writes and file.exists():
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             write_atomic(file, "".join(line for line in lines if _step(line) <= done))
         self._end = file.stat().st_size if file.exists() else 0
         self._pending: list[str] = []
 
-    def write(self, row: Mapping[str, float | int | str]) -> None:
+    def write(self, row: Mapping[str, float | int | str | list[str]]) -> None:
         """Append one line, soon; what is not finite becomes null, since JSON knows no NaN."""
+        if not self._writes:
+            return
         written = {name: None if _is_lost(value) else value for name, value in row.items()}
         self._pending.append(json.dumps(written, allow_nan=False) + "\n")
         with contextlib.suppress(OSError):  # a checkpoint, which flushes, will say so
@@ -132,7 +145,7 @@ class StepLines:
         return [json.loads(line) for line in written.splitlines()]
 
 
-def _is_lost(value: float | int | str) -> bool:
+def _is_lost(value: float | int | str | list[str]) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 

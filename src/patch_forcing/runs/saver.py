@@ -14,6 +14,7 @@ from patch_forcing.runs.checkpoint import (
     keep_newest,
     save_checkpoint,
 )
+from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.run_folder import StepLines
 
 TRIES = 10
@@ -25,12 +26,12 @@ WAIT = 3.0
 class Saver:
     """Checkpoints of a run, and the lines that go with them.
 
-    saved: the step of the newest checkpoint.
+    saved: the step of the newest checkpoint. The first rank writes, and all know how it went.
     """
 
-    def __init__(self, run: Path, done: int, every: int, lines: Iterable[StepLines]):
+    def __init__(self, run: Path, done: int, every: int, lines: Iterable[StepLines], ranks: Ranks):
         """every: steps between checkpoints. lines: on disk no later than a checkpoint."""
-        self.saved = done
+        self.saved, self._ranks = done, ranks
         self._run, self._every, self._lines = run, every, tuple(lines)
         self._failed = 0
 
@@ -45,24 +46,30 @@ class Saver:
         Raises UserError with the system's reason after TRIES failures in a row.
         """
         while True:
-            try:
-                remove_leftovers(self._run / CHECKPOINTS)
-                for lines in self._lines:
-                    lines.flush()
-                save_checkpoint(self._run, steps, state)
-                keep_newest(self._run, KEEP, steps)
-            except OSError as error:
-                self._failed += 1
-                reason = error.strerror or str(error)
-                if self._failed >= TRIES:
-                    raise UserError(
-                        f"{self._run}: {reason}, at step {steps} and {TRIES} times in a row: "
-                        f"step {self.saved} is saved; mend it and start the same command again"
-                    ) from None
-                LOG.warning("step %d is not saved yet: %s (%s)", steps, reason, self._run)
-            else:
+            reason = self._ranks.gather(self._try(steps, state) if self._ranks.first else None)[0]
+            if reason is None:
                 self.saved, self._failed = steps, 0
                 return
+            self._failed += 1
+            if self._failed >= TRIES:
+                raise UserError(
+                    f"{self._run}: {reason}, at step {steps} and {TRIES} times in a row: "
+                    f"step {self.saved} is saved; mend it and start the same command again"
+                )
+            if self._ranks.first:
+                LOG.warning("step %d is not saved yet: %s (%s)", steps, reason, self._run)
             if not last:
                 return
             time.sleep(WAIT)
+
+    def _try(self, steps: int, state: TrainingState) -> str | None:
+        """Why it failed, if it did."""
+        try:
+            remove_leftovers(self._run / CHECKPOINTS)
+            for lines in self._lines:
+                lines.flush()
+            save_checkpoint(self._run, steps, state)
+            keep_newest(self._run, KEEP, steps)
+        except OSError as error:
+            return error.strerror or str(error)
+        return None

@@ -15,6 +15,7 @@ from patch_forcing.core.time import PatchTime
 from patch_forcing.data.batch import Batch
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.checkpoint import TrainingState
+from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
@@ -22,6 +23,9 @@ from patch_forcing.training.optim import take_step
 
 _EAGER_STEPS = 3
 """Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
+
+
+ALONE = Ranks()
 
 
 class Inputs(NamedTuple):
@@ -41,12 +45,22 @@ class TrainStep:
     """Changes weights, optimizers and average of a training state in place.
 
     All randomness is counted by (seed, step, place in the batch). A step whose loss or gradient is
-    not finite changes nothing. Compiled, on a GPU, the step is recorded as one CUDA graph: a small
-    network's thousand kernels take longer to launch than to run.
+    not finite, on any rank, changes nothing on all. Compiled, on a GPU, the step is recorded as one
+    CUDA graph: a small network's thousand kernels take longer to launch than to run.
+
+    Ranks, and the recipe's `accumulate` parts of each rank's share, add up to the gradient of the
+    mean over the whole batch: the same but for the rounding of sums.
     """
 
-    def __init__(self, state: TrainingState, recipe: Recipe, device: torch.device | str):
+    def __init__(
+        self,
+        state: TrainingState,
+        recipe: Recipe,
+        device: torch.device | str,
+        ranks: Ranks = ALONE,
+    ):
         self._state, self._recipe, self._device = state, recipe, torch.device(device)
+        self._ranks, self._first_place = ranks, ranks.places(recipe.batch_size).start
         self._objective = PatchForcingObjective(
             LinearPath(state.model.patch_size), recipe.timestep_sampler(), recipe.nll_weight
         )
@@ -62,21 +76,34 @@ class TrainStep:
         self._result: Tensor | None = None
 
     def __call__(self, batch: Batch, step: int) -> tuple[LossTerms, Tensor]:
-        """Step 0, 1, … on this batch; returns the loss and the gradient's norm before clipping."""
+        """Step 0, 1, … on this rank's share of a batch.
+
+        Returns the loss of the whole batch and its gradient's norm before clipping.
+        """
+        inputs = self.inputs(batch, step)
+        result = self._replay(inputs) if self._replays else self._update(inputs)
+        total, velocity, nll, norm = result.unbind()
+        return LossTerms(total, velocity, nll), norm
+
+    def inputs(self, batch: Batch, step: int) -> Inputs:
+        """All that a step sees: those of the ranks, one after the other, are those of one alone."""
         recipe = self._recipe
         assert not isinstance(batch.condition, tuple)  # captions: Network.config refuses them
-        places = torch.arange(len(batch.x_1), device=self._device)
+        places = torch.arange(len(batch.x_1), device=self._device) + self._first_place
         generator = CountedGenerator(recipe.seed, places, step, self._device)
-        inputs = Inputs(
+        return Inputs(
             batch.x_1,
             batch.condition,
             *self._draw(batch.x_1, generator),
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
         )
-        result = self._replay(inputs) if self._replays else self._update(inputs)
-        total, velocity, nll, norm = result.unbind()
-        return LossTerms(total, velocity, nll), norm
+
+    def close(self) -> None:
+        """Give the recording back; while it lasts, NCCL does not end."""
+        if self._graph is not None:
+            self._graph.reset()
+            self._graph = None
 
     def _replay(self, inputs: Inputs) -> Tensor:
         if self._inputs is None:
@@ -90,7 +117,10 @@ class TrainStep:
             return self._update(self._inputs)
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=torch.cuda.current_stream()):
+            # NCCL's own thread looks at events meanwhile, which a global recording would forbid
+            mode = "global" if self._ranks.world == 1 else "thread_local"
+            stream = torch.cuda.current_stream()
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode=mode):
                 self._result = self._update(self._inputs)
         self._graph.replay()
         assert self._result is not None
@@ -100,12 +130,21 @@ class TrainStep:
         """Forward, backward, optimizers, average; the losses and the gradient's norm, (4,)."""
         model, recipe = self._state.model, self._recipe
         bf16 = recipe.precision == "bf16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            loss = self._loss(model, *inputs[:6])
-        loss.total.backward()
+        share = self._scalar(1 / (self._ranks.world * recipe.accumulate))
+        terms = torch.zeros(len(LossTerms._fields), device=self._device)
+        for part in _parts(inputs, recipe.accumulate):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+                loss = self._loss(model, *part)
+            loss.total.backward(share)
+            terms += torch.stack([term.detach() for term in loss]) * share
         weights = list(model.parameters())
+        # Not DistributedDataParallel: its hooks would cut the compiled loss in pieces, and it has
+        # to be told of accumulation. One sum after the last part is recorded with the rest of the
+        # step, and carries the losses along, so that ranks agree on whether they are finite. Its
+        # price: it does not overlap with the backward pass.
+        self._ranks.sum_([*(w.grad for w in weights if w.grad is not None), terms])
         norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
-        result = torch.stack([*(term.detach() for term in loss), norm])
+        result = torch.cat([terms, norm[None]])
         skip = 1 - result.isfinite().all().float()
         take_step(self._state.optimizers, inputs.lr, skip)
         update_ema(self._state.ema.parameters(), weights, inputs.ema_share * (1 - skip))
@@ -144,6 +183,12 @@ class TrainStep:
 
     def _scalar(self, number: float) -> Tensor:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting
+
+
+def _parts(inputs: Inputs, count: int) -> Iterator[tuple[Any, ...]]:
+    """What the loss takes, in equal parts of the batch."""
+    chunks = [[None] * count if whole is None else whole.chunk(count) for whole in inputs[:6]]
+    return zip(*chunks, strict=True)
 
 
 @contextmanager

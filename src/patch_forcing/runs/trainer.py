@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
-from patch_forcing.data.batch import Inferred, TrainingData
+from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import (
@@ -25,13 +28,18 @@ from patch_forcing.runs.checkpoint import (
     newest_sound,
 )
 from patch_forcing.runs.progress import progress_bar
+from patch_forcing.runs.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipes import Recipe
-from patch_forcing.runs.run_folder import METRICS, StepLines, open_run
+from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.step import TrainStep, side_stream
-from patch_forcing.training.finite import FiniteSteps
+from patch_forcing.training.finite import FiniteSteps, NotFiniteError
 
 _RESUME = "the same command resumes"
+_STOPS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+]
+"""Ctrl-C, and what batch systems send before the time is up; Windows knows no SIGUSR1."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -42,7 +50,8 @@ class Interrupted(KeyboardInterrupt):
 class Outcome:
     """How a training run ended.
 
-    bad_samples: how many it came upon, and replaced. num_classes: of its data.
+    bad_samples: how many it came upon, and replaced. num_classes: of its data. writes: whether this
+    process, of several that train together, is the one that writes.
     """
 
     checkpoint: Path
@@ -51,6 +60,7 @@ class Outcome:
     seconds: float
     bad_samples: int
     num_classes: int
+    writes: bool = True
 
 
 def train(
@@ -64,56 +74,89 @@ def train(
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
+    Started by torchrun, the processes share each batch, and the first one writes.
+
     progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written.
     A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
     Raises UserError if the folder holds another run, every checkpoint is damaged or every save
-    fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, with a
-    checkpoint saved.
+    fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, SIGTERM or
+    SIGUSR1 on any rank, with a checkpoint saved.
     """
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
-    data = recipe.data.open()
-    state = initial_state(recipe, data, device)
-    if on_open is not None:
-        on_open(data)
-    open_run(run, name, recipe, data.found if isinstance(data, Inferred) else None)
-    (run / CHECKPOINTS).mkdir(exist_ok=True)
-    remove_leftovers(run / CHECKPOINTS)
-    found = newest_sound(run)
-    done = load_checkpoint(found, state) if found else 0
-    bad = BadSamples(run, done, data, recipe.batch_size)
-    if found and done >= recipe.steps:
-        return Outcome(found, done, done, 0.0, bad.count, data.num_classes)
-    metrics = StepLines(run / METRICS, done)
-    saver = Saver(run, done, recipe.checkpoint_every, (metrics, bad.lines))
-    train_step = TrainStep(state, recipe, device)
-    finite = FiniteSteps(done)
+    with join_ranks(device) as ranks:
+        _check_shares(recipe, ranks)
+        with ranks.together():
+            data = recipe.data.open()
+            state = initial_state(recipe, data, device)
+            found = data.found if isinstance(data, Inferred) else None
+            if ranks.first:
+                if on_open is not None:
+                    on_open(data)
+                open_run(run, name, recipe, found)
+                (run / CHECKPOINTS).mkdir(exist_ok=True)
+                remove_leftovers(run / CHECKPOINTS)
+        with ranks.together():
+            newest = newest_sound(run)
+            done = load_checkpoint(newest, state) if newest else 0
+        if any(seen != (found, done) for seen in ranks.gather((found, done))):
+            raise UserError(
+                f"ranks see different data, or checkpoints in {run}: name places on a disk that "
+                "all machines share"
+            )
+        ranks.copy_first_(chain(state.model.parameters(), state.ema.parameters()))
+        return _train(recipe, run, data, state, done, ranks, device, progress)
+
+
+def _train(
+    recipe: Recipe,
+    run: Path,
+    data: TrainingData,
+    state: TrainingState,
+    done: int,
+    ranks: Ranks,
+    device: torch.device | str,
+    progress: bool | None,
+) -> Outcome:
+    """From `done` steps to the end."""
+    bad = BadSamples(run, done, data, recipe.batch_size, ranks)
+    metrics = StepLines(run / METRICS, done, writes=ranks.first)
+    saver = Saver(run, done, recipe.checkpoint_every, (metrics, bad.lines), ranks)
+    train_step = TrainStep(state, recipe, device, ranks)
+    finite = FiniteSteps(done + 1, recipe.max_failed_steps)
+    places = ranks.places(recipe.batch_size)
     started = time.perf_counter()
     step = done
-    bar = progress_bar(progress, total=recipe.steps, initial=done, unit="step")
+    bar = progress_bar(
+        progress if ranks.first else False, total=recipe.steps, initial=done, unit="step"
+    )
     try:
-        with bar, side_stream(device), _stop_requests() as stop:
+        with bar, side_stream(device), _stop_requests(ranks) as stop:
             for step in range(done, recipe.steps):
-                batch = data.batch(step, recipe.batch_size, recipe.seed, device)
+                with ranks.together():
+                    batch = data.batch(step, recipe.batch_size, recipe.seed, device, places)
                 bad.record(step + 1)
                 loss, norm = train_step(batch, step)
                 finite.record(loss, norm)
                 bar.update()
-                steps = step + 1
-                if steps % recipe.log_every == 0:
-                    finite.check()
+                steps, stopped = step + 1, ranks.any(stop.is_set())
+                last = steps == recipe.steps
+                logs = steps % recipe.log_every == 0
+                saves = saver.is_due(steps) or last or stopped
+                if logs or saves:
+                    with _named_samples(run, done, recipe, data, ranks):
+                        finite.check(last=last)
+                if logs:
                     bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
                     seconds = time.perf_counter() - started
                     row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
-                stopping = stop.is_set()  # once: else a stop asked for meanwhile would not be saved
-                last = steps == recipe.steps or stopping
-                if last or saver.is_due(steps):
-                    finite.check(last=steps == recipe.steps)
-                    saver.save(steps, state, last=last)
-                if stopping:
+                if saves:  # torchrun stops the others soon after the first that ends
+                    saver.save(steps, state, last=last or stopped)
+                if stopped:
+                    stop.set()  # on ranks that had no signal too
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
     except Interrupted:
         raise
@@ -121,9 +164,41 @@ def train(
         raise Interrupted(
             f"stopped in step {step}, saved up to step {saver.saved}; {_RESUME}"
         ) from None
-    seconds = time.perf_counter() - started
+    train_step.close()
+    seconds = time.perf_counter() - started if saver.saved > done else 0.0
     newest = checkpoint_path(run, saver.saved)
-    return Outcome(newest, done, saver.saved, seconds, bad.count, data.num_classes)
+    return Outcome(newest, done, saver.saved, seconds, bad.count, data.num_classes, ranks.first)
+
+
+def _check_shares(recipe: Recipe, ranks: Ranks) -> None:
+    shares = ranks.world * recipe.accumulate
+    if recipe.batch_size % shares:
+        raise UserError(
+            f"batch_size={recipe.batch_size} does not split equally over {ranks.world} ranks in "
+            f"accumulate={recipe.accumulate} parts each: choose a multiple of {shares}"
+        )
+
+
+@contextmanager
+def _named_samples(
+    run: Path, done: int, recipe: Recipe, data: TrainingData, ranks: Ranks
+) -> Iterator[None]:
+    """If too many steps failed, write down which samples they saw."""
+    try:
+        yield
+    except NotFiniteError as error:
+        lines = StepLines(run / FAILED_STEPS, done, writes=ranks.first)
+        for failed in error.steps:
+            row: dict[str, Any] = {
+                "step": failed.step,
+                "loss": failed.loss,
+                "gradient_norm": failed.norm,
+            }
+            if isinstance(data, NamesSamples):
+                asked = failed.step - 1, recipe.batch_size, recipe.seed
+                row["samples"] = data.sample_names(*asked)
+            lines.write(row)
+        raise UserError(f"{error}; {lines.file} names the samples of these steps") from None
 
 
 def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:
@@ -151,20 +226,32 @@ def _metrics_row(
 
 
 @contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """The first Ctrl-C asks for a stop after the step at hand; a second one breaks it off."""
+def _stop_requests(ranks: Ranks) -> Iterator[threading.Event]:
+    """The first signal asks for a stop after the step at hand; alone, a second one breaks it off.
+
+    Of several ranks none may break off: the others would wait for it. Torchrun signals them twice.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # signals reach the main thread only
         return
-    before = signal.getsignal(signal.SIGINT)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in _STOPS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def request(_number: int, _frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, before)
+        if ranks.world == 1:
+            restore()
 
-    signal.signal(signal.SIGINT, request)
+    for number in _STOPS:
+        signal.signal(number, request)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        if stop.is_set() and ranks.world > 1:
+            # torchrun ends with SIGTERM those who end a moment after the first
+            before = dict.fromkeys(before, signal.SIG_IGN)
+        restore()

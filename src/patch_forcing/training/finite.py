@@ -1,6 +1,8 @@
 """Whether training is still finite, looked at now and then: looking makes a GPU wait."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,25 +14,47 @@ PATIENCE = 10
 """Steps in a row that may fail; one that fails now and then does no harm."""
 
 
+class FailedStep(NamedTuple):
+    """A step whose loss or gradient norm is not finite."""
+
+    step: int
+    loss: float
+    norm: float
+
+
+class NotFiniteError(UserError):
+    """Too many steps failed in a row; `steps` are they."""
+
+    def __init__(self, steps: Sequence[FailedStep]):
+        self.steps = tuple(steps)
+        step, loss, norm = self.steps[0]
+        super().__init__(
+            f"loss {loss:g}, gradient norm {norm:g} at step {step}, the first of "
+            f"{len(self.steps)} in a row that were not finite: weights and checkpoints are "
+            "intact; train in another --out with a lower --optimizer.lr"
+        )
+
+
 class FiniteSteps:
     """Loss and gradient norm of the steps since the last look. first: the step to come.
 
     Steps where either is not finite change no weight; `failed` counts those that were looked at.
+    patience: so many in a row are too many.
     """
 
-    def __init__(self, first: int):
+    def __init__(self, first: int, patience: int = PATIENCE):
         self.failed = 0
         self._next = first
         self._steps: list[Tensor] = []
-        self._in_a_row: list[tuple[int, float, float]] = []
-        self._first = first
+        self._in_a_row: list[FailedStep] = []
+        self._first, self._patience = first, patience
 
     def record(self, loss: LossTerms, norm: Tensor) -> None:
         """Remember a step, without waiting for it."""
         self._steps.append(torch.stack([loss.total, norm]))
 
     def check(self, *, last: bool = False) -> None:
-        """Raises UserError naming the first of PATIENCE failed steps in a row.
+        """Raises NotFiniteError naming the first of `patience` failed steps in a row.
 
         last: the run ends here; raises too if none of its steps was finite, however few.
         """
@@ -41,17 +65,9 @@ class FiniteSteps:
                 self._in_a_row.clear()
             else:
                 self.failed += 1
-                self._in_a_row.append((self._next, loss, norm))
+                self._in_a_row.append(FailedStep(self._next, loss, norm))
             self._next += 1
-            if len(self._in_a_row) >= PATIENCE:
-                raise self._error()
+            if len(self._in_a_row) >= self._patience:
+                raise NotFiniteError(self._in_a_row)
         if last and self._in_a_row and self.failed == self._next - self._first:
-            raise self._error()
-
-    def _error(self) -> UserError:
-        step, loss, norm = self._in_a_row[0]
-        return UserError(
-            f"loss {loss:g}, gradient norm {norm:g} at step {step}, the first of "
-            f"{len(self._in_a_row)} in a row that were not finite: weights and checkpoints are "
-            "intact; train in another --out with a lower --optimizer.lr"
-        )
+            raise NotFiniteError(self._in_a_row)

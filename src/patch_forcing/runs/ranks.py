@@ -1,0 +1,141 @@
+"""Several processes that train one model together, each a rank: one a GPU, as torchrun starts them.
+
+All ranks do the same at the same time, or wait for each other; only the first one writes files.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.data.batch import rank_places
+
+T = TypeVar("T")
+
+
+class LostRanksError(UserError):
+    """Another rank died."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together; alone unless told otherwise.
+
+    What several of them do here, all must do, in the same order.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def places(self, batch_size: int) -> range:
+        """The places of every batch that are this rank's."""
+        return rank_places(batch_size, self.rank, self.world)
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is set on any rank. A fifth of a millisecond; no GPU is waited for."""
+        flags = torch.tensor(flag, dtype=torch.int32)
+        self._collect(dist.all_reduce, flags, dist.ReduceOp.MAX)
+        return bool(flags)
+
+    def gather(self, mine: T) -> list[T]:
+        """What each rank has, in order."""
+        everyones = [mine] * self.world
+        self._collect(dist.all_gather_object, everyones, mine)
+        return everyones
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A UserError that one rank raises in here is raised on all: none waits for it in vain."""
+        error = None
+        try:
+            yield
+        except UserError as raised:
+            if self.world == 1:
+                raise
+            error = raised
+        if self.any(error is not None):
+            said = self.gather(error and str(error))
+            rank, message = next((rank, text) for rank, text in enumerate(said) if text)
+            raise error or UserError(f"rank {rank}: {message}")
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        self.any(False)
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """In place, over all ranks, by one reduction; every rank is left with the same bits.
+
+        What is not finite on one rank is not finite on any after that.
+        """
+        if self.world == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        self._collect(dist.all_reduce, flat)
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        shaped = [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+        torch._foreach_copy_(list(tensors), shaped)
+
+    def copy_first_(self, tensors: Iterable[Tensor]) -> None:
+        """In place, what the first rank has."""
+        for tensor in tensors:
+            self._collect(dist.broadcast, tensor.detach(), 0)
+
+    def _collect(self, operation: Callable[..., Any], *operands: Any) -> None:
+        if self.world == 1:
+            return
+        try:
+            operation(*operands)
+        except RuntimeError as error:  # its connection broke
+            raise LostRanksError(
+                f"rank {self.rank} of {self.world} lost the others "
+                f"({str(error).strip().splitlines()[0]}): see what they said; the same command "
+                "resumes from the last checkpoint"
+            ) from None
+
+
+@contextmanager
+def join_ranks(device: torch.device | str) -> Iterator[Ranks]:
+    """The ranks that torchrun's environment names; none but this process without it.
+
+    Of GPUs, each rank of a machine takes its own. Raises UserError if there are too few.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    if world == 1:
+        yield Ranks()
+        return
+    device = torch.device(device)
+    if device.type == "cuda":
+        local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if device.index is not None:
+            raise UserError(
+                f"--device {device} is one GPU for {world} ranks: --device cuda gives each its own"
+            )
+        if local >= count:
+            raise UserError(
+                f"{local + 1} or more ranks for {count} GPUs of a machine: lower --nproc-per-node"
+            )
+        torch.cuda.set_device(local)
+    # what ranks tell each other goes by gloo, past the GPU and its queue
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    together = True
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    except BaseException as error:
+        agreed = isinstance(error, UserError | KeyboardInterrupt)
+        together = agreed and not isinstance(error, LostRanksError)
+        raise
+    finally:
+        # or processes that end while others do may abort; but NCCL might wait for ranks that died
+        if together or device.type != "cuda":
+            dist.destroy_process_group()

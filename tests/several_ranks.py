@@ -1,0 +1,94 @@
+"""Trainings by several real processes, as torchrun starts them."""
+
+import dataclasses
+import math
+import multiprocessing
+import os
+import signal
+import socket
+from pathlib import Path
+
+import torch
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.data.batch import TensorData
+from patch_forcing.data.digits import Digits
+from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.trainer import Interrupted, train
+
+_LIMIT = 60
+"""Seconds after which a process that hangs is ended."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Troubled:
+    """The digits, with trouble on one rank only: for the sample at one place of some batches."""
+
+    place: int
+    spoilt: tuple[int, ...] = ()
+    """Steps at which it is NaN."""
+    signalled: int | None = None
+    """Step at which whoever reads it gets a signal."""
+    number: signal.Signals = signal.SIGTERM
+    refused: int | None = None
+    """Step at which it cannot be read."""
+
+    def open(self):
+        trouble, digits = self, Digits().open()
+
+        class Data(TensorData):
+            def batch(self, step, batch_size, seed, device="cpu", places=None):
+                batch = super().batch(step, batch_size, seed, device, places)
+                if trouble.place not in places:
+                    return batch
+                if step == trouble.refused:
+                    raise UserError("the label is gone")
+                if step == trouble.signalled:
+                    signal.raise_signal(trouble.number)
+                if step in trouble.spoilt:
+                    batch.x_1[trouble.place - places.start] = math.nan
+                return batch
+
+        return Data(digits.images, digits.labels, digits.num_classes, digits.info)
+
+
+def train_on(world: int, recipe: Recipe, run: Path) -> list[tuple[int, str]]:
+    """Exit status and last words of each rank."""
+    if world == 1:
+        train("digits", recipe, run, progress=False)
+        return [(0, "")]
+    context = multiprocessing.get_context("forkserver")  # which imports torch once for all
+    context.set_forkserver_preload(["patch_forcing.runs.trainer", "sklearn.datasets"])
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    said = [run.with_name(f"{run.name}-said-{rank}") for rank in range(world)]
+    processes = [
+        context.Process(target=_rank, args=(rank, world, port, recipe, run, said[rank]))
+        for rank in range(world)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(_LIMIT)
+        process.kill()
+        process.join()
+    return [
+        (process.exitcode, file.read_text()) for process, file in zip(processes, said, strict=True)
+    ]
+
+
+def _rank(rank: int, world: int, port: int, recipe: Recipe, run: Path, said: Path) -> None:
+    """As the command line does it."""
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world)}
+    said.write_text("")
+    try:
+        train("digits", recipe, run, progress=False)
+    except UserError as error:
+        said.write_text(str(error))
+        raise SystemExit(2) from None
+    except Interrupted as stop:
+        said.write_text(str(stop))
+        raise SystemExit(130) from None
