@@ -89,6 +89,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         run(sys.argv[1:])
+        sys.stdout.flush()
         _exit(0)
     except UserError as error:
         _fail(str(error), 2)
@@ -117,10 +118,10 @@ def _fail(message: str, status: int) -> None:
 
 
 def _exit(status: int) -> None:
-    sys.stdout.flush()
     if "RANK" in os.environ:
         # one of several that train together: at its end, torch's threads may abort the process
         # (std::terminate, seen once in ten), and torchrun would be told that instead
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     if status:
