@@ -139,7 +139,7 @@ def training(size: str, options: argparse.Namespace) -> Iterator[Row]:
             batch_size=batch_size,
             precision="bf16",
             compile=options.compile,
-            kept_activations=kept,
+            kept_activations=kept if options.compile else 1.0,
         )
         state = initial_state(recipe, data, device)
         if "published" in what:

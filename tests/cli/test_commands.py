@@ -120,6 +120,8 @@ WRONG = {
     "train digits --steps": "missing value for argument '--steps'",
     "train digits --steps 0": "steps=0",
     "train digits --precision fp7": "invalid choice 'fp7'",
+    "train digits --kept-activations 0.7": "without compile: add --compile",
+    "train digits --kept-activations 0 --compile": "kept_activations=0.0 is out of range",
     "train digits --timesteps lgt": "did you mean 'ltg'",
     "train digits --timesteps ltg:lco=1": "did you mean 'loc'",
     "train digits --network.patch-size 3": "not divisible by patch size 3",

@@ -51,6 +51,8 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
         once = dataclasses.replace(recipe, recompute_activations=False)
         kept += kept_by_a_step(once, data) / depth
     assert activations == pytest.approx(kept, rel=0.2)
+    parts = estimate(dataclasses.replace(recipe, accumulate=4), data, 1e12)
+    assert parts.memory_gib * 2**30 - constant == pytest.approx(activations / 4)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

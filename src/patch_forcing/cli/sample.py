@@ -75,7 +75,7 @@ def sample(args: Sequence[str]) -> None:
         options.model,
         parse_device(options.device),
         precision=options.precision,
-        compiled=options.compile,
+        compile=options.compile,
     )
     names = pipe.model.data_info.class_names
     labels = None if options.labels is None else _labels(options.labels, names)

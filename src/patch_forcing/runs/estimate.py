@@ -28,7 +28,7 @@ _CONDITION = 50
 
 @dataclass(frozen=True)
 class Estimate:
-    """Memory is good to a fifth, hours to a factor of two.
+    """Of one rank alone; memory is good to a fifth, hours to a factor of two.
 
     gflop_per_image: of a forward pass. memory_gib: weights, gradient, average, optimizer and the
     activations of a step. checkpoints_gib: of those that are kept. hours: at SHARE of the rate.
@@ -52,7 +52,7 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     matrices = sum(w.numel() for w in model.hidden_matrices()) if by_muon else 0
     optimizer = 8 * (weights - matrices) + 4 * matrices  # two averages of AdamW, one of Muon
     state = 4 * 2 * weights + optimizer
-    tokens = recipe.batch_size * config.num_patches
+    tokens = recipe.batch_size / recipe.accumulate * config.num_patches
     levels = recipe.timestep_sampler()(1, config.num_patches).num_levels
     kept: float = _KEPT[recipe.precision, recipe.compile][levels > 1]
     kept *= recipe.kept_activations if recipe.compile else 1

@@ -195,18 +195,18 @@ def load(
     device: torch.device | str = "cpu",
     *,
     precision: Precision = "fp32",
-    compiled: bool = False,
+    compile: bool = False,
 ) -> Pipeline:
     """The pipeline of a bundled name, a folder (of a model or a training run), or a Hub id.
 
-    precision: what the network computes in; images are then the same but for rounding. compiled:
+    precision: what the network computes in; images are then the same but for rounding. compile:
     the network is compiled for each shape it meets, half a minute each.
     Raises UserError saying what is missing or damaged, or what this machine lacks for fp8.
     """
     folder = find_model(name)
     model = load_model(folder, device)
     cast_weights(model, precision)
-    if compiled:
+    if compile:
         compile_whole(model)
     return Pipeline(str(name), folder, model, precision)
 

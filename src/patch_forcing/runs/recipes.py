@@ -134,6 +134,11 @@ class Recipe:
             raise UserError(
                 f"kept_activations={self.kept_activations} is out of range: choose above 0, up to 1"
             )
+        if self.kept_activations < 1 and not self.compile:
+            raise UserError(
+                f"kept_activations={self.kept_activations} without compile: add --compile, or use "
+                "--recompute-activations"
+            )
         for name in ("label_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(

@@ -19,6 +19,8 @@ FAILED_STEPS = "failed-steps.jsonl"
 _MAY_CHANGE = {
     "steps",
     "accumulate",
+    "kept_activations",
+    "recompute_activations",
     "checkpoint_every",
     "log_every",
     "max_failed_steps",
