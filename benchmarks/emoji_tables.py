@@ -151,7 +151,9 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                 str(len(found)) + (f", {failed} more diverged" if failed else ""),
             ]
         )
-        record.append({"size": size, "timesteps": timesteps, **columns, "accuracy": accuracy})
+        seeds = {"seeds": [row["model"]["seed"] for row in found], "diverged": failed}
+        what = {"size": size, "timesteps": timesteps, **seeds}
+        record.append({**what, **columns, "accuracy": accuracy})
     if len(record) < 2:
         return "", []  # one model alone compares nothing
     header = ["training timesteps", "FD", "against SiT", "accuracy", "precision", "recall", "seeds"]
@@ -176,7 +178,8 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                 if found:
                     values = [row["fd"] for row in found]
                     what = {"size": size, "timesteps": timesteps, "sampler": spec, "budget": nfe}
-                    record.append({**what, "nfe": found[0]["nfe"], "fd": values})
+                    seeds = [row["model"]["seed"] for row in found]
+                    record.append({**what, "seeds": seeds, "nfe": found[0]["nfe"], "fd": values})
             if any(cells):
                 note = ", chosen" if spec in best else ""
                 lines.append([NAMES[timesteps], described(spec) + note, *cells])
