@@ -54,6 +54,13 @@ def check_target(path: Path) -> None:
 
 def write_files(folder: Path, model: ModelDescription) -> None:
     """Write the two files into an existing folder."""
+    write_config(folder, model)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in model.weights.items()}
+    write_tensors(folder / WEIGHTS, tensors)
+
+
+def write_config(folder: Path, model: ModelDescription) -> None:
+    """Write the first of the two files: all but the weights."""
     config = {
         "format_version": FORMAT_VERSION,
         "class": model.class_name,
@@ -63,8 +70,6 @@ def write_files(folder: Path, model: ModelDescription) -> None:
     if model.sampling_info != SamplingInfo():
         config["sampling"] = asdict(model.sampling_info)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tensors = {name: tensor.detach().contiguous() for name, tensor in model.weights.items()}
-    write_tensors(folder / WEIGHTS, tensors)
 
 
 def write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,17 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import WEIGHTS, write_files, write_tensors
+from patch_forcing.models.folder import WEIGHTS, write_config, write_files, write_tensors
+from patch_forcing.runs.ranks import ALONE, Ranks
+from patch_forcing.runs.sharded_checkpoint import (
+    as_whole,
+    optimizer_targets,
+    read_shards,
+    stored_sizes,
+    whole_weights,
+    write_shards,
+)
+from patch_forcing.runs.shards import is_sharded
 
 LOG = logging.getLogger("patch_forcing")
 CHECKPOINTS = "checkpoints"
@@ -21,6 +32,8 @@ KEEP = 3
 """Checkpoints kept: the newest, and two to fall back on."""
 _PREFIX = "step-"
 _OPTIMIZER = "optimizer.safetensors"
+_OPTIMIZER_SHARDS = "optimizer"
+"""In its place a folder, to which each rank gave a file: of a sharded run. So is `model`."""
 
 
 class TrainingState(NamedTuple):
@@ -74,33 +87,84 @@ def ema_folder(checkpoint: Path) -> Path:
     return checkpoint / "ema"
 
 
-def save_checkpoint(run: Path, step: int, state: TrainingState) -> Path:
-    """Write weights, average and optimizer after `step` steps; returns the checkpoint's folder."""
+def save_checkpoint(run: Path, step: int, state: TrainingState, ranks: Ranks = ALONE) -> Path:
+    """Write weights, average and optimizer after `step` steps; returns the checkpoint's folder.
+
+    All ranks take part; of a sharded state each writes its share, else the first one all.
+    Raises OSError, on all ranks, if one cannot write.
+    """
     path = checkpoint_path(run, step)
+    with ranks.together(OSError):
+        if not is_sharded(state.model):
+            if ranks.first:
+                _save_whole(path, state)
+            return path
+    _save_sharded(path, state, ranks)
+    return path
+
+
+def _save_whole(path: Path, state: TrainingState) -> None:
     with atomic_folder(path, replace=True) as folder:
         for name, model in (("model", state.model), ("ema", state.ema)):
             (folder / name).mkdir()
             write_files(folder / name, model.description())
         write_tensors(folder / _OPTIMIZER, _flat(state.optimizers))
         write_manifest(folder)
-    return path
+
+
+def _save_sharded(path: Path, state: TrainingState, ranks: Ranks) -> None:
+    """The average is gathered, for anyone to sample from; the first rank names the folder, last."""
+    ema = state.ema.description()._replace(weights=whole_weights(state.ema, wanted=ranks.first))
+    optimizer = as_whole(state.optimizers, _flat(state.optimizers), state.model)
+    with ExitStack() as writing:
+        aside = None
+        with ranks.together(OSError):
+            if ranks.first:
+                aside = writing.enter_context(atomic_folder(path, replace=True))
+                for name in ("model", "ema", _OPTIMIZER_SHARDS):
+                    (aside / name).mkdir()
+                write_config(aside / "model", state.model.description())
+                write_files(aside / "ema", ema)
+        folder = ranks.gather(aside)[0]
+        assert folder is not None
+        write_shards(folder / "model", state.model.state_dict(), ranks)
+        write_shards(folder / _OPTIMIZER_SHARDS, optimizer, ranks)
+        with ranks.together(OSError):
+            if ranks.first:
+                write_manifest(folder)
+            writing.close()
 
 
 def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
     """Fill `state` from a sound checkpoint; returns how many steps were done.
 
+    Either may be sharded: ranks may be others than those that wrote. All ranks take part.
     Raises UserError if it is another network's, or another optimizer's.
     """
     try:
+        if is_sharded(state.model) or not (checkpoint / _OPTIMIZER).is_file():
+            _load_shards(checkpoint, state)
+            return checkpoint_step(checkpoint)
         state.model.load_state_dict(load_file(checkpoint / "model" / WEIGHTS))
         state.ema.load_state_dict(load_file(ema_folder(checkpoint) / WEIGHTS))
         _fill(state.optimizers, load_file(checkpoint / _OPTIMIZER))
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, SafetensorError) as error:
         raise UserError(
             f"{checkpoint} does not fit this run ({str(error).splitlines()[0]}): remove it to "
             "resume from the one before"
         ) from None
     return checkpoint_step(checkpoint)
+
+
+def _load_shards(checkpoint: Path, state: TrainingState) -> None:
+    """Each rank reads what it holds, of whichever kind the files are."""
+    read_shards(checkpoint / "model", state.model.state_dict())
+    read_shards(ema_folder(checkpoint), state.ema.state_dict())
+    whole = (checkpoint / _OPTIMIZER).is_file()
+    folder = checkpoint if whole else checkpoint / _OPTIMIZER_SHARDS
+    own, targets = optimizer_targets(state.optimizers, stored_sizes(folder), state.model)
+    read_shards(folder, targets)
+    _fill(state.optimizers, own)
 
 
 def keep_newest(run: Path, count: int, step: int) -> None:

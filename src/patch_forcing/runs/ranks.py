@@ -55,19 +55,23 @@ class Ranks:
         return everyones
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """A UserError that one rank raises in here is raised on all: none waits for it in vain."""
+    def together(self, kind: type[Exception] = UserError) -> Iterator[None]:
+        """An error of this kind that one rank raises in here is raised on all: none waits for it
+        in vain.
+        """
         error = None
         try:
             yield
-        except UserError as raised:
+        except LostRanksError:
+            raise
+        except kind as raised:
             if self.world == 1:
                 raise
             error = raised
         if self.any(error is not None):
-            said = self.gather(error and str(error))
+            said = self.gather(error and (str(error) or repr(error)))
             rank, message = next((rank, text) for rank, text in enumerate(said) if text)
-            raise error or UserError(f"rank {rank}: {message}")
+            raise error or kind(f"rank {rank}: {message}")
 
     def wait(self) -> None:
         """Until all ranks are here."""
@@ -91,6 +95,10 @@ class Ranks:
         for tensor in tensors:
             self._collect(dist.broadcast, tensor.detach(), 0)
 
+    def collect(self, operation: Callable[[], object]) -> None:
+        """Something else that all do. Raises LostRanksError if one is gone."""
+        self._collect(operation)
+
     def _collect(self, operation: Callable[..., Any], *operands: Any) -> None:
         if self.world == 1:
             return
@@ -102,6 +110,9 @@ class Ranks:
                 f"({str(error).strip().splitlines()[0]}): see what they said; the same command "
                 "resumes from the last checkpoint"
             ) from None
+
+
+ALONE = Ranks()
 
 
 @contextmanager

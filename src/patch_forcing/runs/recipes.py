@@ -89,6 +89,9 @@ class Recipe:
     """Decay of the averaged weights, which are what is sampled."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """What the network computes in; weights, loss and average are always fp32."""
+    parallel: Literal["replicate", "shard"] = "replicate"
+    """Of several GPUs, each holds the whole model (DDP), or its share of weights, gradients,
+    optimizer and average (FSDP2): slower, for models that outgrow a GPU."""
     compile: bool = False
     """Compile the training step: half a minute at the start, a few times faster on a GPU."""
     recompute_activations: bool = False

@@ -19,6 +19,7 @@ FAILED_STEPS = "failed-steps.jsonl"
 _MAY_CHANGE = {
     "steps",
     "accumulate",
+    "parallel",
     "kept_activations",
     "recompute_activations",
     "checkpoint_every",

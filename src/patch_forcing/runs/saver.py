@@ -26,7 +26,7 @@ WAIT = 3.0
 class Saver:
     """Checkpoints of a run, and the lines that go with them.
 
-    saved: the step of the newest checkpoint. The first rank writes, and all know how it went.
+    saved: the step of the newest checkpoint. All ranks take part, and know how it went.
     """
 
     def __init__(self, run: Path, done: int, every: int, lines: Iterable[StepLines], ranks: Ranks):
@@ -46,7 +46,7 @@ class Saver:
         Raises UserError with the system's reason after TRIES failures in a row.
         """
         while True:
-            reason = self._ranks.gather(self._try(steps, state) if self._ranks.first else None)[0]
+            reason = self._try(steps, state)
             if reason is None:
                 self.saved, self._failed = steps, 0
                 return
@@ -63,13 +63,17 @@ class Saver:
             time.sleep(WAIT)
 
     def _try(self, steps: int, state: TrainingState) -> str | None:
-        """Why it failed, if it did."""
+        """Why it failed, if it did, on any rank."""
         try:
-            remove_leftovers(self._run / CHECKPOINTS)
-            for lines in self._lines:
-                lines.flush()
-            save_checkpoint(self._run, steps, state)
-            keep_newest(self._run, KEEP, steps)
+            with self._ranks.together(OSError):
+                if self._ranks.first:
+                    remove_leftovers(self._run / CHECKPOINTS)
+                    for lines in self._lines:
+                        lines.flush()
+            save_checkpoint(self._run, steps, state, self._ranks)
+            with self._ranks.together(OSError):
+                if self._ranks.first:
+                    keep_newest(self._run, KEEP, steps)
         except OSError as error:
             return error.strerror or str(error)
         return None

@@ -15,17 +15,15 @@ from patch_forcing.core.time import PatchTime
 from patch_forcing.data.batch import Batch
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.checkpoint import TrainingState
-from patch_forcing.runs.ranks import Ranks
+from patch_forcing.runs.ranks import ALONE, Ranks
 from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.shards import is_sharded, own_part, take_gradients
 from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step
 
 _EAGER_STEPS = 3
 """Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
-
-
-ALONE = Ranks()
 
 
 class Inputs(NamedTuple):
@@ -69,7 +67,9 @@ class TrainStep:
             # apart: in one graph, draws would be computed again wherever they are used
             self._draw = torch.compile(self._draw_all, fullgraph=True)
             self._loss = self._compiled_loss(recipe.kept_activations)
-        self._replays = recipe.compile and self._device.type == "cuda"
+        self._sharded = is_sharded(state.model)
+        # gathering and forgetting weights is the host's work, and part of no graph
+        self._replays = recipe.compile and self._device.type == "cuda" and not self._sharded
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -137,18 +137,38 @@ class TrainStep:
                 loss = self._loss(model, *part)
             loss.total.backward(share)
             terms += torch.stack([term.detach() for term in loss]) * share
-        weights = list(model.parameters())
+        weights = [own_part(weight) for weight in model.parameters()]
+        norm = self._sum_shards(weights, terms) if self._sharded else self._sum(weights, terms)
+        result = torch.cat([terms, norm[None]])
+        skip = 1 - result.isfinite().all().float()
+        take_step(self._state.optimizers, inputs.lr, skip)
+        average = [own_part(weight) for weight in self._state.ema.parameters()]
+        update_ema(average, weights, inputs.ema_share * (1 - skip))
+        return result
+
+    def _sum(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
+        """Losses and gradients over ranks, clipped; returns the gradient's norm before that."""
         # Not DistributedDataParallel: its hooks would cut the compiled loss in pieces, and it has
         # to be told of accumulation. One sum after the last part is recorded with the rest of the
         # step, and carries the losses along, so that ranks agree on whether they are finite. Its
         # price: it does not overlap with the backward pass.
         self._ranks.sum_([*(w.grad for w in weights if w.grad is not None), terms])
-        norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
-        result = torch.cat([terms, norm[None]])
-        skip = 1 - result.isfinite().all().float()
-        take_step(self._state.optimizers, inputs.lr, skip)
-        update_ema(self._state.ema.parameters(), weights, inputs.ema_share * (1 - skip))
-        return result
+        return nn.utils.clip_grad_norm_(weights, self._recipe.optimizer.clip_norm)
+
+    def _sum_shards(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
+        """The same where each rank has its rows of the gradient, already summed over ranks.
+
+        They are summed part by part: a sum after the last one would need room for the gradient of
+        the whole model. Every rank is left with the bits of one norm, and agrees on skipping.
+        """
+        take_gradients(self._state.model.parameters())
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        square = torch.stack(torch._foreach_norm(gradients)).square().sum()
+        self._ranks.sum_([terms, square])
+        norm = square.sqrt()
+        clip = (self._recipe.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, clip)
+        return norm
 
     def _draw_all(
         self, x_1: Tensor, generator: CountedGenerator
@@ -172,7 +192,9 @@ class TrainStep:
         return self._objective(model, x_1, condition, x_0=x_0, t=PatchTime(values, index))
 
     def _compiled_loss(self, kept_activations: float) -> Callable[..., LossTerms]:
-        compiled = torch.compile(self._loss_of, fullgraph=True)
+        # of a sharded model, the blocks are
+        sharded = is_sharded(self._state.model)
+        compiled = self._loss_of if sharded else torch.compile(self._loss_of, fullgraph=True)
 
         def loss(*inputs: Any) -> LossTerms:
             # read when a graph is compiled, at whichever call

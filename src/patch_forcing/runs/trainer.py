@@ -28,12 +28,14 @@ from patch_forcing.runs.checkpoint import (
     newest_sound,
 )
 from patch_forcing.runs.progress import progress_bar
-from patch_forcing.runs.ranks import Ranks, join_ranks
+from patch_forcing.runs.ranks import ALONE, Ranks, join_ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
+from patch_forcing.runs.shards import WholeMatrices, is_sharded, own_part, rank_mesh, shard_
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
+from patch_forcing.training.muon import Muon
 
 _RESUME = "the same command resumes"
 _STOPS = [
@@ -89,7 +91,6 @@ def train(
         _check_shares(recipe, ranks)
         with ranks.together():
             data = recipe.data.open()
-            state = initial_state(recipe, data, device)
             found = data.found if isinstance(data, Inferred) else None
             if ranks.first:
                 if on_open is not None:
@@ -97,6 +98,7 @@ def train(
                 open_run(run, name, recipe, found)
                 (run / CHECKPOINTS).mkdir(exist_ok=True)
                 remove_leftovers(run / CHECKPOINTS)
+        state = initial_state(recipe, data, device, ranks)
         with ranks.together():
             newest = newest_sound(run)
             done = load_checkpoint(newest, state) if newest else 0
@@ -105,7 +107,8 @@ def train(
                 f"ranks see different data, or checkpoints in {run}: name places on a disk that "
                 "all machines share"
             )
-        ranks.copy_first_(chain(state.model.parameters(), state.ema.parameters()))
+        if not is_sharded(state.model):
+            ranks.copy_first_(chain(state.model.parameters(), state.ema.parameters()))
         return _train(recipe, run, data, state, done, ranks, device, progress)
 
 
@@ -153,7 +156,7 @@ def _train(
                     row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
-                if saves:  # torchrun stops the others soon after the first that ends
+                if saves:
                     saver.save(steps, state, last=last or stopped)
                 if stopped:
                     stop.set()  # on ranks that had no signal too
@@ -201,16 +204,35 @@ def _named_samples(
         raise UserError(f"{error}; {lines.file} names the samples of these steps") from None
 
 
-def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:
-    """Weights from the recipe's seed, leaving the caller's random state alone."""
+def initial_state(
+    recipe: Recipe, data: TrainingData, device: torch.device | str, ranks: Ranks = ALONE
+) -> TrainingState:
+    """Weights from the recipe's seed, leaving the caller's random state alone.
+
+    One rank alone has nobody to share them with.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = recipe.network.build(data).to(device)
+        model = recipe.network.build(data)
+    sharded = recipe.parallel == "shard" and ranks.world > 1
+    if not sharded:  # else the whole model need not fit
+        model = model.to(device)
     model.recompute_activations = recipe.recompute_activations
     ema = copy.deepcopy(model).eval().requires_grad_(False)
-    return TrainingState(
-        model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())
-    )
+    if not sharded:
+        return TrainingState(
+            model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())
+        )
+    ranks.copy_first_(chain(model.parameters(), ema.parameters()))
+    mesh = rank_mesh(torch.device(device))
+    shard_(ema, mesh)
+    shard_(model, mesh, bf16=recipe.precision == "bf16", compiled=recipe.compile)
+    parts = (map(own_part, weights) for weights in (model.parameters(), model.hidden_matrices()))
+    optimizers = recipe.optimizer.build(*parts)
+    for optimizer in optimizers:
+        if isinstance(optimizer, Muon):
+            optimizer.shards = WholeMatrices(mesh)
+    return TrainingState(model, ema, optimizers)
 
 
 def _metrics_row(

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -13,15 +13,29 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
+class Shards(Protocol):
+    """How matrices of which each rank holds some rows are put together, and cut again."""
+
+    def gather(self, parts: Tensor, rows: int) -> Tensor:
+        """(n, own rows, b) → (n, rows, b)."""
+
+    def own(self, whole: Tensor) -> Tensor:
+        """(n, rows, b) → (n, own rows, b)."""
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal (Jordan et al. 2024), as long as AdamW's (Liu 2025).
 
     The numbers of torch.optim.Muon(adjust_lr_fn="match_rms_adamw"), which takes one matrix after
     the other: a transformer's sixty small products then leave a GPU idle. lr may be a tensor, and
     where the attribute `found_inf` holds 1 the step changes nothing, as in torch's fused AdamW.
+
+    shards: set where the weights are parts of matrices, whose `whole_shape` they name. Each rank
+    then orthogonalises all: a gather a shape, instead of a sum of pieces that is not orthogonal.
     """
 
     found_inf: Tensor | None = None
+    shards: Shards | None = None
 
     def __init__(
         self,
@@ -39,11 +53,11 @@ class Muon(torch.optim.Optimizer):
             by_shape = defaultdict(list)
             for weight in group["params"]:
                 if weight.grad is not None:
-                    by_shape[weight.shape].append(weight)
+                    by_shape[getattr(weight, "whole_shape", weight.shape)].append(weight)
             for (rows, cols), weights in by_shape.items():
-                self._step(weights, group, 0.2 * max(rows, cols) ** 0.5)
+                self._step(weights, group, rows, 0.2 * max(rows, cols) ** 0.5)
 
-    def _step(self, weights: list[Tensor], group: dict[str, Any], size: float) -> None:
+    def _step(self, weights: list[Tensor], group: dict[str, Any], rows: int, size: float) -> None:
         for weight in weights:
             if not self.state[weight]:
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
@@ -51,7 +65,12 @@ class Muon(torch.optim.Optimizer):
         before = torch.stack(buffers)
         gradient = torch.stack([weight.grad for weight in weights if weight.grad is not None])
         average = before.lerp(gradient, 1 - group["momentum"])
-        update = orthogonal(gradient.lerp(average, group["momentum"])) * -(group["lr"] * size)
+        update = gradient.lerp(average, group["momentum"])
+        if self.shards is None:
+            update = orthogonal(update)
+        else:
+            update = self.shards.own(orthogonal(self.shards.gather(update, rows)))
+        update = update * -(group["lr"] * size)
         shrink = 1 - group["lr"] * group["weight_decay"]
         if self.found_inf is not None:
             skip = self.found_inf.bool()

@@ -1,0 +1,109 @@
+"""A model of which each rank holds its rows: the run of whole models, for any number of ranks."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+import patch_forcing as pf
+from patch_forcing.io.atomic import broken_file
+from patch_forcing.runs.checkpoint import checkpoint_step, checkpoints, ema_folder
+from patch_forcing.runs.trainer import train
+from same_runs import assert_same, losses, tensors
+from several_ranks import Troubled, train_on
+
+
+@pytest.fixture(autouse=True)
+def plain_again():
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def parted(recipe, **changes):
+    return dataclasses.replace(recipe, deterministic=True, **changes)
+
+
+def sharded(recipe, **changes):
+    return parted(recipe, parallel="shard", **changes)
+
+
+def test_the_same_run_as_whole_models_and_on_any_number_of_ranks(recipe, tmp_path):
+    """Whole → sharded → one rank → sharded; losses, weights, and the average to sample from."""
+    recipe = parted(recipe, steps=8)
+    assert train_on(2, recipe, tmp_path / "whole") == [(0, "")] * 2
+    kinds = []
+    for world, steps, parallel in (
+        (2, 2, "replicate"),
+        (2, 4, "shard"),
+        (1, 6, "shard"),
+        (2, 8, "shard"),
+    ):
+        part = dataclasses.replace(recipe, steps=steps, parallel=parallel)
+        assert train_on(world, part, tmp_path / "parts") == [(0, "")] * world
+        newest = checkpoints(tmp_path / "parts")[-1]
+        assert broken_file(newest) is None
+        kinds.append((newest / "optimizer.safetensors").exists())
+    assert kinds == [True, False, True, False]
+    for (step, loss), (same_step, same) in zip(
+        losses(tmp_path / "whole"), losses(tmp_path / "parts"), strict=True
+    ):
+        assert step == same_step
+        assert same == pytest.approx(loss, rel=1e-5)
+    ours, theirs = (
+        pf.load_model(ema_folder(checkpoints(tmp_path / name)[-1])).state_dict()
+        for name in ("whole", "parts")
+    )
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)
+
+
+SETTINGS = {
+    "bf16, in parts, recomputed": {
+        "precision": "bf16",
+        "accumulate": 2,
+        "recompute_activations": True,
+    },
+    "muon": {"optimizer": "muon"},
+    "compiled": {"compile": True},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("world", [2, 3])
+def test_every_setting_gives_the_run_of_whole_models(recipe, tmp_path, changes, world):
+    """Three ranks cut no weight evenly, and the smallest leave one with nothing."""
+    changes = {"batch_size": 12, **changes}
+    if "optimizer" in changes:
+        changes["optimizer"] = dataclasses.replace(recipe.optimizer, name="muon")
+    recipe = parted(recipe, **changes)
+    assert train_on(world, recipe, tmp_path / "whole") == [(0, "")] * world
+    assert train_on(world, sharded(recipe), tmp_path / "parts") == [(0, "")] * world
+    rel = 1e-5 if recipe.precision == "fp32" and recipe.optimizer.name == "adamw" else 5e-3
+    whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
+    assert [loss for _, loss in parts] == pytest.approx([loss for _, loss in whole], rel=rel)
+    one = dataclasses.replace(recipe, steps=recipe.steps + 2)
+    train("digits", dataclasses.replace(one, parallel="shard"), tmp_path / "parts", progress=False)
+    assert checkpoint_step(checkpoints(tmp_path / "parts")[-1]) == one.steps
+
+
+@pytest.mark.slow
+def test_a_resumed_sharded_run_is_bitwise_the_one_that_never_stopped(recipe, tmp_path):
+    recipe = sharded(recipe)
+    assert train_on(2, recipe, tmp_path / "whole") == [(0, "")] * 2
+    for steps in (3, 6):
+        part = dataclasses.replace(recipe, steps=steps)
+        assert train_on(2, part, tmp_path / "parts") == [(0, "")] * 2
+    assert_same(*(checkpoints(tmp_path / name)[-1] for name in ("whole", "parts")))
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+
+
+@pytest.mark.slow
+def test_nan_on_one_rank_skips_the_step_of_all_rows(recipe, tmp_path):
+    recipe = parted(recipe, data=Troubled(place=6, spoilt=(2, 4)))
+    assert train_on(2, recipe, tmp_path / "one") == [(0, "")] * 2
+    assert train_on(2, sharded(recipe), tmp_path / "two") == [(0, "")] * 2
+    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["failed_steps"] for line in lines] == [0, 0, 1, 1, 2, 2]
+    one, two = (tensors(ema_folder(checkpoints(tmp_path / name)[-1])) for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
