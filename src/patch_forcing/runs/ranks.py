@@ -4,9 +4,11 @@ All ranks do the same at the same time, or wait for each other; only the first o
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +25,21 @@ class LostRanksError(UserError):
     """Another rank died."""
 
 
+_PATIENCE = timedelta(hours=1)
+"""Until torch itself gives up on a collective; the watchdog of a training is sooner."""
+
+
+class Place:
+    """Where this process is, for whoever wonders why it keeps others waiting."""
+
+    def __init__(self) -> None:
+        self.enter("starting")
+
+    def enter(self, what: str, *, waiting: bool = False) -> None:
+        """what: such as "reading the batch of step 3". waiting: for other ranks."""
+        self.what, self.waiting, self.since = what, waiting, time.monotonic()
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among those that train together; alone unless told otherwise.
@@ -32,6 +49,7 @@ class Ranks:
 
     rank: int = 0
     world: int = 1
+    place: Place = field(default_factory=Place, compare=False, repr=False)
 
     @property
     def first(self) -> bool:
@@ -102,6 +120,8 @@ class Ranks:
     def _collect(self, operation: Callable[..., Any], *operands: Any) -> None:
         if self.world == 1:
             return
+        what = self.place.what
+        self.place.enter(what, waiting=True)
         try:
             operation(*operands)
         except RuntimeError as error:  # its connection broke
@@ -110,6 +130,7 @@ class Ranks:
                 f"({str(error).strip().splitlines()[0]}): see what they said; the same command "
                 "resumes from the last checkpoint"
             ) from None
+        self.place.enter(what)
 
 
 ALONE = Ranks()
@@ -138,7 +159,8 @@ def join_ranks(device: torch.device | str) -> Iterator[Ranks]:
             )
         torch.cuda.set_device(local)
     # what ranks tell each other goes by gloo, past the GPU and its queue
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
     together = True
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())

@@ -109,6 +109,9 @@ class Recipe:
     max_failed_steps: int = PATIENCE
     """So many steps in a row whose loss or gradient is not finite stop the run; fewer are skipped,
     and counted."""
+    watchdog: float = 600.0
+    """Seconds for which a rank may keep others waiting; then all end, and it is named with the
+    place where it hangs."""
     deterministic: bool = False
     """Refuse operations whose result can change from run to run."""
 
@@ -133,6 +136,8 @@ class Recipe:
             )
         if not 0 <= self.nll_weight < float("inf"):
             raise UserError(f"nll_weight={self.nll_weight} is out of range: choose 0 or more")
+        if not 1 <= self.watchdog <= 3600:
+            raise UserError(f"watchdog={self.watchdog} is out of range: choose 1 to 3600 seconds")
         if not 0 < self.kept_activations <= 1:
             raise UserError(
                 f"kept_activations={self.kept_activations} is out of range: choose above 0, up to 1"

@@ -25,6 +25,7 @@ _MAY_CHANGE = {
     "checkpoint_every",
     "log_every",
     "max_failed_steps",
+    "watchdog",
     "data.max_bad_share",
 }
 """What a resumed run may change without being another run; steps, if nothing depends on them."""

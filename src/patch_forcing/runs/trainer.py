@@ -27,6 +27,7 @@ from patch_forcing.runs.checkpoint import (
     load_checkpoint,
     newest_sound,
 )
+from patch_forcing.runs.memory import enough_memory
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.ranks import ALONE, Ranks, join_ranks
 from patch_forcing.runs.recipes import Recipe
@@ -34,6 +35,7 @@ from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.shards import WholeMatrices, is_sharded, own_part, rank_mesh, shard_
 from patch_forcing.runs.step import TrainStep, side_stream
+from patch_forcing.runs.watchdog import watched
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
 from patch_forcing.training.muon import Muon
 
@@ -98,7 +100,8 @@ def train(
                 open_run(run, name, recipe, found)
                 (run / CHECKPOINTS).mkdir(exist_ok=True)
                 remove_leftovers(run / CHECKPOINTS)
-        state = initial_state(recipe, data, device, ranks)
+        with enough_memory(recipe, ranks, "before the first step"):
+            state = initial_state(recipe, data, device, ranks)
         with ranks.together():
             newest = newest_sound(run)
             done = load_checkpoint(newest, state) if newest else 0
@@ -135,12 +138,16 @@ def _train(
         progress if ranks.first else False, total=recipe.steps, initial=done, unit="step"
     )
     try:
-        with bar, side_stream(device), _stop_requests(ranks) as stop:
+        watch = watched(ranks, recipe.watchdog)
+        with bar, side_stream(device), watch, _stop_requests(ranks) as stop:
             for step in range(done, recipe.steps):
+                ranks.place.enter(f"reading the batch of step {step + 1}")
                 with ranks.together():
                     batch = data.batch(step, recipe.batch_size, recipe.seed, device, places)
                 bad.record(step + 1)
-                loss, norm = train_step(batch, step)
+                ranks.place.enter(f"in step {step + 1}, until the sum of its gradients")
+                with enough_memory(recipe, ranks, f"in step {step + 1}"):
+                    loss, norm = train_step(batch, step)
                 finite.record(loss, norm)
                 bar.update()
                 steps, stopped = step + 1, ranks.any(stop.is_set())
@@ -157,6 +164,7 @@ def _train(
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
                 if saves:
+                    ranks.place.enter(f"saving step {steps}")
                     saver.save(steps, state, last=last or stopped)
                 if stopped:
                     stop.set()  # on ranks that had no signal too

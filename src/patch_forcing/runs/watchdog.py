@@ -1,0 +1,137 @@
+"""Who keeps the others waiting: each rank tells where it is, and one that hangs is named."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from torch.distributed import TCPStore
+
+from patch_forcing.runs.ranks import LostRanksError, Ranks
+
+_BEAT = 1.0
+"""Seconds between two signs of life; a rank that misses three is gone."""
+
+
+@contextmanager
+def watched(ranks: Ranks, limit: float) -> Iterator[None]:
+    """While training: a rank that keeps others waiting for `limit` seconds ends all, and is named.
+
+    It ends with status 2 a process whose main thread waits for another rank and hears nothing. A
+    rank that died is found by its connection: here it is named too, with the place it died in.
+    """
+    if ranks.world == 1:
+        yield
+        return
+    watchdog = _Watchdog(ranks, limit)
+    try:
+        yield
+    except LostRanksError as error:
+        raise LostRanksError(f"{error}; {watchdog.lost()}") from None
+    finally:
+        watchdog.close()
+
+
+class _Watchdog:
+    """A thread with a connection of its own, to a table that the first rank keeps."""
+
+    def __init__(self, ranks: Ranks, limit: float):
+        self._ranks, self._limit, self._beat = ranks, limit, min(_BEAT, limit / 4)
+        timeout = timedelta(seconds=limit)
+        host, server = os.environ.get("MASTER_ADDR", "localhost"), None
+        if ranks.first:
+            server = TCPStore(host, 0, None, True, timeout, wait_for_workers=False)
+        port = ranks.gather(server.port if server else 0)[0]
+        self._server = server
+        self._table = TCPStore(host, port, None, False, timeout, wait_for_workers=False)
+        self._ended = threading.Event()
+        now = time.monotonic()
+        self._heard = dict.fromkeys(range(ranks.world), (-1, now))
+        """Of each rank, its last sign of life and when it came."""
+        self._said = dict.fromkeys(range(ranks.world), "starting")
+        self._write(0)
+        ranks.wait()  # or one would ask for what another has not written yet
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def lost(self) -> str:
+        """Which rank is gone, and where it was; takes up to three beats."""
+        for _ in range(40):
+            silent = [rank for rank in self._heard if self._silence(rank) > 3 * self._beat]
+            if silent or not self._thread.is_alive():
+                break
+            time.sleep(self._beat / 8)
+        rank = silent[0] if silent else 0  # without whose table there is nothing to hear
+        return f"rank {rank} was last seen {self._said[rank]}"
+
+    def close(self) -> None:
+        """No thread is left behind."""
+        self._ended.set()
+        self._thread.join(self._limit)
+
+    def _watch(self) -> None:
+        count, verdict = 0, ""
+        while not self._ended.wait(self._beat):
+            count += 1
+            try:
+                self._write(count)
+                found = self._read()
+                if self._table.check(["verdict"]):
+                    verdict = self._table.get("verdict").decode()
+                elif verdict := self._judge(found):
+                    self._table.set("verdict", verdict)
+            except Exception:  # the first rank is gone, or does not answer: at most for `limit`
+                if self._ended.wait(self._limit) or not self._ranks.place.waiting:
+                    return
+                seen = f"rank 0, last seen {self._said[0]}, does not answer"
+                verdict = f"{seen}; ended after {self._limit:g} s"
+            if verdict:
+                self._end(verdict)
+
+    def _write(self, count: int) -> None:
+        place = self._ranks.place
+        seconds = time.monotonic() - place.since
+        sign = [count, place.what, place.waiting, seconds]
+        self._table.set(f"rank {self._ranks.rank}", json.dumps(sign))
+
+    def _read(self) -> list[tuple[str, bool, float]]:
+        names = [f"rank {rank}" for rank in self._heard]
+        found = []
+        for rank, text in enumerate(self._table.multi_get(names)):
+            count, what, waiting, seconds = json.loads(text)
+            if count != self._heard[rank][0]:
+                self._heard[rank] = count, time.monotonic()
+            self._said[rank] = what
+            found.append((what, waiting, seconds))
+        return found
+
+    def _silence(self, rank: int) -> float:
+        return time.monotonic() - self._heard[rank][1]
+
+    def _judge(self, found: list[tuple[str, bool, float]]) -> str:
+        """Who is to blame, if others have waited too long; the first such rank."""
+        if not any(waiting and seconds > self._limit for _, waiting, seconds in found):
+            return ""
+        for rank, (what, waiting, seconds) in enumerate(found):
+            if (silence := self._silence(rank)) > self._limit / 2:
+                return f"rank {rank}, last seen {what}, has given no sign for {silence:.0f} s"
+            if not waiting:
+                return f"rank {rank} has been {what} for {seconds:.0f} s while others wait"
+        what = found[0][0]
+        return f"all ranks have waited for each other for {self._limit:.0f} s, rank 0 {what}"
+
+    def _end(self, verdict: str) -> None:
+        """The main thread cannot: it waits in code that no exception reaches."""
+        time.sleep(2 * self._beat)  # until all have heard
+        if self._ended.is_set():
+            return
+        print(
+            f"patch-forcing: {verdict}: the same command resumes from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(2)
