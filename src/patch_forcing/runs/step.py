@@ -143,7 +143,7 @@ class TrainStep:
         skip = 1 - result.isfinite().all().float()
         take_step(self._state.optimizers, inputs.lr, skip)
         average = [own_part(weight) for weight in self._state.ema.parameters()]
-        update_ema(average, weights, inputs.ema_share * (1 - skip))
+        self._update_ema(average, weights, inputs.ema_share * (1 - skip))
         return result
 
     def _sum(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
@@ -169,6 +169,15 @@ class TrainStep:
         clip = (self._recipe.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, clip)
         return norm
+=======
+        norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
+        result = torch.cat([terms, norm[None]])
+        skip = 1 - result.isfinite().all().float()
+        take_step(self._state.optimizers, inputs.lr, skip)
+        average = list(self._state.ema.parameters())
+        self._update_ema(average, weights, inputs.ema_share * (1 - skip))
+        return result
+>>>>>>> main
 
     def _draw_all(
         self, x_1: Tensor, generator: CountedGenerator

@@ -226,6 +226,7 @@ def initial_state(
     if not sharded:  # else the whole model need not fit
         model = model.to(device)
     model.recompute_activations = recipe.recompute_activations
+    model.time_nodes = recipe.time_nodes
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     if not sharded:
         return TrainingState(
