@@ -70,6 +70,9 @@ class TrainStep:
         self._sharded = is_sharded(state.model)
         # gathering and forgetting weights is the host's work, and part of no graph
         self._replays = recipe.compile and self._device.type == "cuda" and not self._sharded
+        self._update_ema = update_ema
+        if self._replays:  # one pass over the memory instead of three
+            self._update_ema = torch.compile(update_ema, fullgraph=True)
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -169,15 +172,6 @@ class TrainStep:
         clip = (self._recipe.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, clip)
         return norm
-=======
-        norm = nn.utils.clip_grad_norm_(weights, recipe.optimizer.clip_norm)
-        result = torch.cat([terms, norm[None]])
-        skip = 1 - result.isfinite().all().float()
-        take_step(self._state.optimizers, inputs.lr, skip)
-        average = list(self._state.ema.parameters())
-        self._update_ema(average, weights, inputs.ema_share * (1 - skip))
-        return result
->>>>>>> main
 
     def _draw_all(
         self, x_1: Tensor, generator: CountedGenerator

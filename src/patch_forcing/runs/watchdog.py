@@ -5,9 +5,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import NamedTuple
 
 from torch.distributed import TCPStore
 
@@ -34,6 +35,29 @@ def watched(ranks: Ranks, limit: float) -> Iterator[None]:
         raise LostRanksError(f"{error}; {watchdog.lost()}") from None
     finally:
         watchdog.close()
+
+
+class Seen(NamedTuple):
+    """Where a rank said that it was, and for how many seconds; waiting: for other ranks."""
+
+    what: str
+    waiting: bool
+    seconds: float
+
+
+def blamed(found: Sequence[Seen], silence: Sequence[float], limit: float) -> str:
+    """The first rank that keeps others waiting for more than `limit` seconds, if one does.
+
+    silence: seconds since each gave a sign of life.
+    """
+    if not any(seen.waiting and seen.seconds > limit for seen in found):
+        return ""
+    for rank, (what, waiting, seconds) in enumerate(found):
+        if silence[rank] > limit / 2:
+            return f"rank {rank}, last seen {what}, has given no sign for {silence[rank]:.0f} s"
+        if not waiting:
+            return f"rank {rank} has been {what} for {seconds:.0f} s while others wait"
+    return f"all ranks have waited for each other for {limit:.0f} s, rank 0 {found[0][0]}"
 
 
 class _Watchdog:
@@ -82,7 +106,7 @@ class _Watchdog:
                 found = self._read()
                 if self._table.check(["verdict"]):
                     verdict = self._table.get("verdict").decode()
-                elif verdict := self._judge(found):
+                elif verdict := blamed(found, [*map(self._silence, self._heard)], self._limit):
                     self._table.set("verdict", verdict)
             except Exception:  # the first rank is gone, or does not answer: at most for `limit`
                 if self._ended.wait(self._limit) or not self._ranks.place.waiting:
@@ -98,7 +122,7 @@ class _Watchdog:
         sign = [count, place.what, place.waiting, seconds]
         self._table.set(f"rank {self._ranks.rank}", json.dumps(sign))
 
-    def _read(self) -> list[tuple[str, bool, float]]:
+    def _read(self) -> list[Seen]:
         names = [f"rank {rank}" for rank in self._heard]
         found = []
         for rank, text in enumerate(self._table.multi_get(names)):
@@ -106,23 +130,11 @@ class _Watchdog:
             if count != self._heard[rank][0]:
                 self._heard[rank] = count, time.monotonic()
             self._said[rank] = what
-            found.append((what, waiting, seconds))
+            found.append(Seen(what, waiting, seconds))
         return found
 
     def _silence(self, rank: int) -> float:
         return time.monotonic() - self._heard[rank][1]
-
-    def _judge(self, found: list[tuple[str, bool, float]]) -> str:
-        """Who is to blame, if others have waited too long; the first such rank."""
-        if not any(waiting and seconds > self._limit for _, waiting, seconds in found):
-            return ""
-        for rank, (what, waiting, seconds) in enumerate(found):
-            if (silence := self._silence(rank)) > self._limit / 2:
-                return f"rank {rank}, last seen {what}, has given no sign for {silence:.0f} s"
-            if not waiting:
-                return f"rank {rank} has been {what} for {seconds:.0f} s while others wait"
-        what = found[0][0]
-        return f"all ranks have waited for each other for {self._limit:.0f} s, rank 0 {what}"
 
     def _end(self, verdict: str) -> None:
         """The main thread cannot: it waits in code that no exception reaches."""

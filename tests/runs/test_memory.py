@@ -1,0 +1,91 @@
+"""Memory that runs out: what to change, to what, and that it comes back."""
+
+import dataclasses
+import gc
+import weakref
+
+import pytest
+import torch
+
+import patch_forcing as pf
+from patch_forcing.runs.memory import advice, enough_memory
+from patch_forcing.runs.ranks import Ranks
+from patch_forcing.runs.recipes import Network
+from patch_forcing.runs.trainer import train
+
+ALL = "(32 at a time instead of 64)"
+
+
+@pytest.mark.parametrize(
+    ("world", "changes", "expected"),
+    [
+        (1, {}, "--accumulate 2 (32 images at a time instead of 64) or --recompute-activations"),
+        (
+            1,
+            {"compile": True},
+            "images at a time instead of 64) or --kept-activations 0.7 or",
+        ),
+        (1, {"recompute_activations": True}, "--accumulate 2 (32 images at a time instead of 64)"),
+        (2, {"recompute_activations": True, "accumulate": 32}, "goes on with --parallel shard"),
+        (1, {"batch_size": 6}, "--accumulate 2 (3 images at a time instead of 6)"),
+        (1, {"batch_size": 9, "accumulate": 3}, "--accumulate 9 (1 images at a time instead of 3)"),
+        (
+            1,
+            {"recompute_activations": True, "accumulate": 64},
+            "a smaller network, or --parallel shard on 2 GPUs",
+        ),
+    ],
+)
+def test_advice_names_options_with_values(recipe, world, changes, expected):
+    recipe = dataclasses.replace(recipe, **{"batch_size": 64, **changes})
+    assert expected in advice(recipe, world)
+
+
+def test_what_is_advised_divides_the_batch(recipe):
+    for size in range(1, 40):
+        for world in (w for w in (1, 2, 3) if size % w == 0):
+            said = advice(dataclasses.replace(recipe, batch_size=size), world)
+            if "--accumulate" in said:
+                parts = int(said.split("--accumulate ")[1].split()[0])
+                assert size % (world * parts) == 0
+
+
+def test_a_real_allocation_that_fails_ends_training_with_advice(recipe, tmp_path):
+    """Activations of four petabytes: more than any address space, so that the kernel refuses."""
+    recipe = dataclasses.replace(recipe, batch_size=2**31, steps=1)
+    with pytest.raises(pf.UserError, match=r"out of memory .*--accumulate 2 \(1073741824 images"):
+        train("digits", recipe, tmp_path / "run", progress=False)
+
+
+def test_tensors_of_the_frames_that_failed_are_given_back(recipe):
+    kept = []
+
+    def deep():
+        activations = torch.ones(1000)
+        kept.append(weakref.ref(activations))
+        torch.empty(2**60, dtype=torch.uint8)
+        return activations
+
+    with (
+        pytest.raises(pf.UserError, match="out of memory in step 3: the same command"),
+        enough_memory(recipe, Ranks(), "in step 3"),
+    ):
+        deep()
+    gc.collect()
+    assert kept[0]() is None
+
+
+def test_other_errors_pass(recipe):
+    with pytest.raises(RuntimeError, match="shape"), enough_memory(recipe, Ranks(), "in step 3"):
+        raise RuntimeError("shape mismatch")
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_too_small_gives_its_memory_back(recipe, tmp_path):
+    before = torch.cuda.memory_allocated()
+    large = Network(patch_size=1, hidden_size=1024, depth=24, num_heads=16)
+    recipe = dataclasses.replace(recipe, network=large, batch_size=2**15)
+    with pytest.raises(pf.UserError, match=r"out of memory in step 1: .*--accumulate 2 "):
+        train("digits", recipe, tmp_path / "run", device="cuda", progress=False)
+    assert torch.cuda.memory_allocated() - before < 2**20
+    assert torch.cuda.memory_reserved() < 2**30
