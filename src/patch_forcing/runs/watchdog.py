@@ -16,6 +16,8 @@ from patch_forcing.runs.ranks import LostRanksError, Ranks
 
 _BEAT = 1.0
 """Seconds between two signs of life; a rank that misses three is gone."""
+_LOOK = 0.05
+"""Seconds between looks at the own place: where a rank stays longer, others know of it."""
 
 
 @contextmanager
@@ -98,11 +100,17 @@ class _Watchdog:
         self._thread.join(self._limit)
 
     def _watch(self) -> None:
-        count, verdict = 0, ""
-        while not self._ended.wait(self._beat):
-            count += 1
+        count, verdict, told, beaten = 0, "", 0.0, time.monotonic()
+        while not self._ended.wait(_LOOK):
+            due = time.monotonic() - beaten > self._beat
+            if not due and self._ranks.place.since == told:
+                continue
+            count, told = count + 1, self._ranks.place.since
             try:
                 self._write(count)
+                if not due:
+                    continue
+                beaten = time.monotonic()
                 found = self._read()
                 if self._table.check(["verdict"]):
                     verdict = self._table.get("verdict").decode()
