@@ -2,7 +2,10 @@
 
 import dataclasses
 import gc
+import sys
 import weakref
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +15,6 @@ from patch_forcing.runs.memory import advice, enough_memory
 from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import Network
 from patch_forcing.runs.trainer import train
-
-ALL = "(32 at a time instead of 64)"
 
 
 @pytest.mark.parametrize(
@@ -50,10 +51,29 @@ def test_what_is_advised_divides_the_batch(recipe):
                 assert size % (world * parts) == 0
 
 
+@contextmanager
+def little_memory(room):
+    """So many bytes of address space beyond what the process has: the kernel refuses more."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 def test_a_real_allocation_that_fails_ends_training_with_advice(recipe, tmp_path):
-    """Activations of four petabytes: more than any address space, so that the kernel refuses."""
-    recipe = dataclasses.replace(recipe, batch_size=2**31, steps=1)
-    with pytest.raises(pf.UserError, match=r"out of memory .*--accumulate 2 \(1073741824 images"):
+    wide = Network(patch_size=1, hidden_size=256, depth=8, num_heads=2)
+    recipe = dataclasses.replace(recipe, network=wide, batch_size=1024, steps=1)
+    train("digits", dataclasses.replace(recipe, batch_size=2), tmp_path / "small", progress=False)
+    with (
+        little_memory(2**28),
+        pytest.raises(pf.UserError, match=r"out of memory .*--accumulate 2 \(512 images"),
+    ):
         train("digits", recipe, tmp_path / "run", progress=False)
 
 

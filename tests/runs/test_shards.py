@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ import patch_forcing as pf
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.runs.checkpoint import checkpoint_step, checkpoints, ema_folder
 from patch_forcing.runs.sharded_checkpoint import read_shards, stored_sizes
-from patch_forcing.runs.trainer import train
 from same_runs import losses, tensors
 from several_ranks import Troubled, train_on
 
@@ -94,7 +94,7 @@ def test_every_setting_gives_the_run_of_whole_models(recipe, tmp_path, changes, 
     whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
     assert [loss for _, loss in parts] == pytest.approx([loss for _, loss in whole], rel=rel)
     one = dataclasses.replace(recipe, steps=recipe.steps + 2)
-    train("digits", dataclasses.replace(one, parallel="shard"), tmp_path / "parts", progress=False)
+    assert train_on(1, sharded(one), tmp_path / "parts", apart=True) == [(0, "")]
     assert checkpoint_step(checkpoints(tmp_path / "parts")[-1]) == one.steps
 
 
@@ -120,3 +120,35 @@ def test_nan_on_one_rank_skips_the_step_of_all_rows(recipe, tmp_path):
     assert [json.loads(line)["failed_steps"] for line in lines] == [0, 0, 1, 1, 2, 2]
     one, two = (tensors(ema_folder(checkpoints(tmp_path / name)[-1])) for name in ("one", "two"))
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+
+
+@pytest.mark.slow
+def test_a_signal_a_mistake_or_a_death_on_one_rank_ends_all_with_the_documented_status(
+    recipe, tmp_path
+):
+    recipe = sharded(recipe, checkpoint_every=100)
+    stopped = dataclasses.replace(recipe, data=Troubled(place=6, signalled=2))
+    said = "stopped after step 3, saved; the same command resumes"
+    assert train_on(2, stopped, tmp_path / "stopped") == [(130, said)] * 2
+    assert checkpoint_step(checkpoints(tmp_path / "stopped")[-1]) == 3
+    refused = dataclasses.replace(recipe, data=Troubled(place=6, refused=2))
+    assert train_on(2, refused, tmp_path / "refused") == [
+        (2, "rank 1: the label is gone"),
+        (2, "the label is gone"),
+    ]
+    killed = Troubled(place=6, signalled=3, number=signal.SIGKILL)
+    killed = dataclasses.replace(recipe, data=killed)
+    (status, said), (died, _) = train_on(2, killed, tmp_path / "killed")
+    assert (status, died) == (2, -signal.SIGKILL)
+    assert "lost the others" in said
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_while_others_wait_for_its_rows_leaves_none_waiting(recipe, tmp_path):
+    (status, said), (died, _) = train_on(
+        2, sharded(recipe, data=Troubled(place=6, dies=3)), tmp_path / "run"
+    )
+    assert (status, died) == (2, 9)
+    assert "lost the others" in said
+    assert "rank 1 was last seen in step 4" in said
+    assert broken_file(checkpoints(tmp_path / "run")[-1]) is None

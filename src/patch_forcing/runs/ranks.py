@@ -117,6 +117,24 @@ class Ranks:
         """Something else that all do. Raises LostRanksError if one is gone."""
         self._collect(operation)
 
+    @contextmanager
+    def connected(self, *, waiting: bool = False) -> Iterator[None]:
+        """Where something in here waits for other ranks by itself, and its connection may break.
+
+        waiting: all of it counts as waiting for them. Raises LostRanksError if one is gone.
+        """
+        what = self.place.what
+        if waiting and self.world > 1:
+            self.place.enter(what, waiting=True)
+        try:
+            yield
+        except RuntimeError as error:
+            if self.world == 1 or not _is_broken_connection(error):
+                raise
+            raise self._lost(error) from None
+        if waiting and self.world > 1:
+            self.place.enter(what)
+
     def _collect(self, operation: Callable[..., Any], *operands: Any) -> None:
         if self.world == 1:
             return
@@ -125,12 +143,20 @@ class Ranks:
         try:
             operation(*operands)
         except RuntimeError as error:  # its connection broke
-            raise LostRanksError(
-                f"rank {self.rank} of {self.world} lost the others "
-                f"({str(error).strip().splitlines()[0]}): see what they said; the same command "
-                "resumes from the last checkpoint"
-            ) from None
+            raise self._lost(error) from None
         self.place.enter(what)
+
+    def _lost(self, error: RuntimeError) -> LostRanksError:
+        return LostRanksError(
+            f"rank {self.rank} of {self.world} lost the others "
+            f"({str(error).strip().splitlines()[0]}): see what they said; the same command "
+            "resumes from the last checkpoint"
+        )
+
+
+def _is_broken_connection(error: RuntimeError) -> bool:
+    # NCCL's errors have a class, gloo's only a text
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
 
 
 ALONE = Ranks()

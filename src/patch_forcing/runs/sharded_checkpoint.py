@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
@@ -49,10 +48,9 @@ def read_shards(folder: Path, targets: dict[str, Tensor]) -> None:
                 f"{name} is {tuple(sizes[name].shape)}, here it is {tuple(target.shape)}"
             )
     reader = HuggingFaceStorageReader(str(folder))
-    alone = not dist.is_initialized()
-    with warnings.catch_warnings():  # that it reads alone
+    with warnings.catch_warnings():  # that it reads alone: then none waits for one that cannot
         warnings.filterwarnings("ignore", message="torch.distributed")
-        _tell(lambda: dcp.load(targets, storage_reader=reader, no_dist=alone))
+        _tell(lambda: dcp.load(targets, storage_reader=reader, no_dist=True))
 
 
 def stored_sizes(folder: Path) -> dict[str, Tensor]:

@@ -71,7 +71,9 @@ class TrainStep:
         # gathering and forgetting weights is the host's work, and part of no graph
         self._replays = recipe.compile and self._device.type == "cuda" and not self._sharded
         self._update_ema = update_ema
-        if self._replays:  # one pass over the memory instead of three
+        if (
+            recipe.compile and self._device.type == "cuda"
+        ):  # one pass over the memory instead of three
             self._update_ema = torch.compile(update_ema, fullgraph=True)
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None

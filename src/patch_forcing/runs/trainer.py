@@ -100,7 +100,7 @@ def train(
                 open_run(run, name, recipe, found)
                 (run / CHECKPOINTS).mkdir(exist_ok=True)
                 remove_leftovers(run / CHECKPOINTS)
-        with enough_memory(recipe, ranks, "before the first step"):
+        with enough_memory(recipe, ranks, "before the first step"), ranks.connected():
             state = initial_state(recipe, data, device, ranks)
         with ranks.together():
             newest = newest_sound(run)
@@ -141,12 +141,16 @@ def _train(
         watch = watched(ranks, recipe.watchdog)
         with bar, side_stream(device), watch, _stop_requests(ranks) as stop:
             for step in range(done, recipe.steps):
-                ranks.place.enter(f"reading the batch of step {step + 1}")
-                with ranks.together():
+                reads = f"reading the batch of step {step + 1}"
+                ranks.place.enter(reads)
+                with ranks.together(), enough_memory(recipe, ranks, reads):
                     batch = data.batch(step, recipe.batch_size, recipe.seed, device, places)
                 bad.record(step + 1)
                 ranks.place.enter(f"in step {step + 1}, until the sum of its gradients")
-                with enough_memory(recipe, ranks, f"in step {step + 1}"):
+                with (
+                    enough_memory(recipe, ranks, f"in step {step + 1}"),
+                    ranks.connected(waiting=is_sharded(state.model)),  # for rows of weights
+                ):
                     loss, norm = train_step(batch, step)
                 finite.record(loss, norm)
                 bar.update()
@@ -165,7 +169,8 @@ def _train(
                     metrics.write(row)
                 if saves:
                     ranks.place.enter(f"saving step {steps}")
-                    saver.save(steps, state, last=last or stopped)
+                    with ranks.connected():
+                        saver.save(steps, state, last=last or stopped)
                 if stopped:
                     stop.set()  # on ranks that had no signal too
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
