@@ -35,7 +35,7 @@ QUICK: Rows = {
     "failing changes": lambda work: disk_faults.failing_calls(work, 45),
     "failing disks": disk_faults.failing_disks,
     "resumed": lambda work: repeated_runs.stopped_and_resumed(
-        work, [4], [1], repeated_runs.QUICK_RECIPES
+        work, [4], [1], [2], repeated_runs.QUICK_RECIPES
     ),
     "hostile": file_faults.hostile,
     "keys": lambda work: file_faults.mistaken_keys(work, 16),
@@ -48,7 +48,7 @@ FULL: Rows = {
     "damaged": lambda work: file_faults.damaged(work, 1000, RECIPES["digits"].recipe.network),
     "failing changes": lambda work: disk_faults.failing_calls(work, 1),
     "failing disks": disk_faults.failing_disks,
-    "resumed": lambda work: repeated_runs.stopped_and_resumed(work, [1, 3, 5, 6], [1, 2, 3, 4]),
+    "resumed": lambda work: repeated_runs.stopped_and_resumed(work, [1, 3, 5, 6], [1, 2], [1, 2]),
     "hostile": file_faults.hostile,
     "keys": lambda work: file_faults.mistaken_keys(work, 1),
     "memory": lambda work: repeated_runs.memory(work, 1000, 200),

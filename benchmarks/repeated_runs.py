@@ -1,6 +1,7 @@
 """Runs that must repeat: stopped and resumed, for long, and as recorded in the repository."""
 
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -87,27 +88,34 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
 
 
 def stopped_and_resumed(
-    work: Path, stops: list[int], workers: list[int], recipes: Sequence[str] = tuple(RECIPES)
+    work: Path,
+    stops: list[int],
+    workers: list[int],
+    parts: list[int],
+    recipes: Sequence[str] = tuple(RECIPES),
 ) -> Row:
-    """Each recipe, stopped in each of these steps, by Ctrl-C and by kill -9 in turn."""
+    """Each recipe, stopped in each of these steps, by Ctrl-C and by kill -9 in turn.
+
+    parts: in which a batch is accumulated.
+    """
     row = Row("stopped in any step and resumed, on a CPU, deterministic", "weights, average, "
               "optimizer and losses bitwise those of a run that never stopped")  # fmt: skip
-    for count in workers:
-        for name in recipes:
-            recipe = small(name, work / "images", steps=8)
-            whole = work / f"{name}-{count}"
-            assert (ended := run_child(_with_workers(recipe, whole, count))).status == 0, ended.said
-            for number, stop in enumerate(stops):
-                run = work / f"{name}-{count}-{stop}"
-                how = signal.SIGKILL if number % 2 else signal.SIGINT
-                task = _with_workers(recipe, run, count)
-                stopping = before(recipe, stop, lambda h=how: os.kill(os.getpid(), h), task)
-                with row.attempt(f"{name}, {count} workers, step {stop}, {how.name}"):
-                    assert run_child(stopping).status == (-how if number % 2 else 1)
-                    ended = run_child(task)
-                    assert ended.status == 0, ended.said
-                    assert_like(run, checkpoints(whole)[-1])
-    row.notes = {"recipes": len(recipes), "steps": stops, "workers": workers}
+    for count, accumulate, name in itertools.product(workers, parts, recipes):
+        recipe = replace(small(name, work / "images", steps=8), accumulate=accumulate)
+        whole = work / f"{name}-{count}-{accumulate}"
+        assert (ended := run_child(_with_workers(recipe, whole, count))).status == 0, ended.said
+        for number, stop in enumerate(stops):
+            run = work / f"{whole.name}-{stop}"
+            how = signal.SIGKILL if number % 2 else signal.SIGINT
+            task = _with_workers(recipe, run, count)
+            stopping = before(recipe, stop, lambda h=how: os.kill(os.getpid(), h), task)
+            cell = f"{name}, {accumulate} parts, {count} workers, step {stop}, {how.name}"
+            with row.attempt(cell):
+                assert run_child(stopping).status == (-how if number % 2 else 1)
+                ended = run_child(task)
+                assert ended.status == 0, ended.said
+                assert_like(run, checkpoints(whole)[-1])
+    row.notes = {"recipes": len(recipes), "steps": stops, "workers": workers, "parts": parts}
     return row
 
 

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.digits import Digits
@@ -106,3 +108,32 @@ def test_the_compiled_and_recorded_step_is_the_step_and_waits_for_nothing(device
     assert len(differences) == 6
     # Muon makes orthogonal in bf16; a learning rate kept from the recording gives .3
     assert max(differences.values()) < 0.02, differences
+
+
+@pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+def test_sums_during_the_backward_pass_are_those_after_it(device):
+    if device == "cuda" and torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    script = Path(__file__).parents[1] / "overlapped_step.py"
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
+    threads = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [*launch, script, device], capture_output=True, text=True, check=False, env=threads
+    )
+    assert run.returncode == 0, run.stderr
+    plain, in_parts, compiled = json.loads(run.stdout)
+    assert all(case["ranks"] for case in (plain, in_parts, compiled))
+    if device == "cpu":  # of two numbers there is one sum
+        assert plain["bitwise"] and in_parts["bitwise"]
+    assert max(case["apart"] for case in (plain, in_parts, compiled)) < 1e-4
+    assert compiled["graphs"] <= 4  # one for all pieces

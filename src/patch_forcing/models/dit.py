@@ -1,5 +1,6 @@
 """PatchDiT: a diffusion transformer in which every patch has its own time and difficulty."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -131,15 +132,15 @@ class PatchDiT(nn.Module):
         if chosen is not None and packed:  # as of one image with B·U times
             tokens, time = tokens.flatten(0, 1)[chosen][None], time.at(chosen)  # (1, T, D)
             c = c.flatten(0, 1)[None]  # (1, B·U, D)
-        for number, block in enumerate(self.blocks):
-            remembered = None if chosen is None else Remembered(chosen, memory[number])
-            if self.recompute_activations and self.training and active is None:
-                tokens, keys_values = checkpoint(block, tokens, c, time, use_reentrant=False)
-            else:
+        if active is None:
+            tokens = self.run_blocks(self.blocks, tokens, c, time)  # (B, N, D)
+        else:
+            for number, block in enumerate(self.blocks):
+                remembered = None if chosen is None else Remembered(chosen, memory[number])
                 # (B, N or M, D), or (1, T, D)
                 tokens, keys_values = block(tokens, c, time, remembered)
-            if active is not None and chosen is None:
-                memory.append(keys_values)
+                if chosen is None:
+                    memory.append(keys_values)
         tokens = self.final_layer(tokens, c, time)  # (B, N or M, P²·(C + 1)), or (1, T, …)
         if chosen is not None:
             tokens = _put(tokens, chosen, len(x_t), self.config.num_patches)
@@ -148,6 +149,21 @@ class PatchDiT(nn.Module):
             [self.config.in_channels, int(self.config.predict_difficulty)], dim=1
         )
         return ModelOutput(velocity, logvar if self.config.predict_difficulty else None)
+
+    def run_blocks(
+        self,
+        blocks: Iterable[nn.Module],
+        tokens: Float[Tensor, "B N D"],
+        c: Float[Tensor, "B U D"],
+        time: PatchTime,
+    ) -> Float[Tensor, "B N D"]:
+        """All tokens through some of the blocks, in order."""
+        for block in blocks:
+            if self.recompute_activations and self.training:
+                tokens, _ = checkpoint(block, tokens, c, time, use_reentrant=False)
+            else:
+                tokens, _ = block(tokens, c, time)
+        return tokens
 
     def _null(self, x_t: Tensor) -> Int64[Tensor, " B"]:
         return torch.full((len(x_t),), self.config.num_classes, device=x_t.device)

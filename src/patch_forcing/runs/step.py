@@ -15,6 +15,7 @@ from patch_forcing.core.time import PatchTime
 from patch_forcing.data.batch import Batch
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.checkpoint import TrainingState
+from patch_forcing.runs.overlap import RunningSums, compile_pieces
 from patch_forcing.runs.ranks import ALONE, Ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.shards import is_sharded, own_part, take_gradients
@@ -56,18 +57,24 @@ class TrainStep:
         recipe: Recipe,
         device: torch.device | str,
         ranks: Ranks = ALONE,
+        *,
+        overlap: bool = True,
     ):
+        """overlap: sum whole models' gradients over ranks while the backward pass goes on."""
         self._state, self._recipe, self._device = state, recipe, torch.device(device)
         self._ranks, self._first_place = ranks, ranks.places(recipe.batch_size).start
         self._objective = PatchForcingObjective(
             LinearPath(state.model.patch_size), recipe.timestep_sampler(), recipe.nll_weight
         )
+        self._sharded = is_sharded(state.model)
+        self._sums: RunningSums | None = None
+        if overlap and ranks.world > 1 and not self._sharded:
+            self._sums = RunningSums(state.model, ranks)
         self._draw, self._loss = self._draw_all, self._loss_of
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
             self._draw = torch.compile(self._draw_all, fullgraph=True)
             self._loss = self._compiled_loss(recipe.kept_activations)
-        self._sharded = is_sharded(state.model)
         # gathering and forgetting weights is the host's work, and part of no graph
         self._replays = recipe.compile and self._device.type == "cuda" and not self._sharded
         self._update_ema = update_ema
@@ -137,9 +144,11 @@ class TrainStep:
         bf16 = recipe.precision == "bf16"
         share = self._scalar(1 / (self._ranks.world * recipe.accumulate))
         terms = torch.zeros(len(LossTerms._fields), device=self._device)
-        for part in _parts(inputs, recipe.accumulate):
+        for number, part in enumerate(_parts(inputs, recipe.accumulate), 1):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
                 loss = self._loss(model, *part)
+            if self._sums is not None and number == recipe.accumulate:
+                self._sums.begin()
             loss.total.backward(share)
             terms += torch.stack([term.detach() for term in loss]) * share
         weights = [own_part(weight) for weight in model.parameters()]
@@ -153,11 +162,13 @@ class TrainStep:
 
     def _sum(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
         """Losses and gradients over ranks, clipped; returns the gradient's norm before that."""
-        # Not DistributedDataParallel: its hooks would cut the compiled loss in pieces, and it has
-        # to be told of accumulation. One sum after the last part is recorded with the rest of the
-        # step, and carries the losses along, so that ranks agree on whether they are finite. Its
-        # price: it does not overlap with the backward pass.
-        self._ranks.sum_([*(w.grad for w in weights if w.grad is not None), terms])
+        # recorded with the rest of the step; losses go along, so that ranks agree on whether they
+        # are finite
+        if self._sums is None:
+            self._ranks.sum_([*(w.grad for w in weights if w.grad is not None), terms])
+        else:
+            self._sums.finish()
+            self._ranks.sum_([terms])
         return nn.utils.clip_grad_norm_(weights, self._recipe.optimizer.clip_norm)
 
     def _sum_shards(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
@@ -197,9 +208,11 @@ class TrainStep:
         return self._objective(model, x_1, condition, x_0=x_0, t=PatchTime(values, index))
 
     def _compiled_loss(self, kept_activations: float) -> Callable[..., LossTerms]:
-        # of a sharded model, the blocks are
-        sharded = is_sharded(self._state.model)
-        compiled = self._loss_of if sharded else torch.compile(self._loss_of, fullgraph=True)
+        compiled = self._loss_of
+        if self._sums is not None:
+            compile_pieces(self._state.model)
+        elif not self._sharded:  # else the blocks are
+            compiled = torch.compile(self._loss_of, fullgraph=True)
 
         def loss(*inputs: Any) -> LossTerms:
             # read when a graph is compiled, at whichever call

@@ -1,0 +1,99 @@
+"""Gradients summed over ranks while the backward pass goes on, some blocks at a time.
+
+Not DistributedDataParallel: it would have to be told of accumulation, and its hooks see nothing
+before a compiled backward pass is over. So blocks are compiled in a few pieces, at whose ends their
+gradients leave. Sums within one compiled graph were tried: inductor moves them to its end.
+"""
+
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from patch_forcing.core.time import PatchTime
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.layers import Block
+from patch_forcing.runs.ranks import Ranks
+
+_PIECES = 7
+"""At most. The sum of the last one is not hidden; between two, no kernels are fused."""
+
+
+def pieces(model: PatchDiT) -> list[list[Block]]:
+    """The blocks in order, in runs of equal length but for the last."""
+    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    length = -(-len(blocks) // _PIECES)
+    return [blocks[start : start + length] for start in range(0, len(blocks), length)]
+
+
+def compile_pieces(model: PatchDiT) -> None:
+    """Compile what a model does in training; pieces of one length are compiled once."""
+    compiled = torch.compile(model.run_blocks, fullgraph=True)
+    parts = pieces(model)
+
+    def run_all(_: Any, tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
+        for part in parts:
+            tokens = compiled(part, tokens, c, time)
+        return tokens
+
+    model.run_blocks = run_all  # type: ignore[method-assign]
+    model.final_layer.compile(fullgraph=True)
+
+
+class RunningSums:
+    """Sums gradients in place: `begin` before the last backward pass of a step, `finish` after it.
+
+    On a GPU, copies and sums go by a stream beside the backward pass's; all is recorded with it.
+    """
+
+    def __init__(self, model: PatchDiT, ranks: Ranks):
+        self._ranks, self._armed = ranks, False
+        parts = [
+            [weight for block in part for weight in block.parameters()] for part in pieces(model)
+        ]
+        in_blocks = {id(weight) for part in parts for weight in part}
+        final = [*model.final_layer.parameters()]
+        rest = [w for w in model.parameters() if id(w) not in in_blocks | set(map(id, final))]
+        self._buckets = [*parts, final, rest]
+        self._missing = [0] * len(self._buckets)
+        self._running: list[tuple[int, list[Tensor], Tensor, Any]] = []
+        self._side = torch.cuda.Stream() if final[0].is_cuda else None
+        for number, bucket in enumerate(self._buckets):
+            for weight in bucket:
+                weight.register_post_accumulate_grad_hook(partial(self._arrived, number))
+
+    def begin(self) -> None:
+        """From now on, a gradient that arrives is whole but for the sum over ranks."""
+        self._armed, self._missing = True, [len(bucket) for bucket in self._buckets]
+
+    def finish(self) -> None:
+        """Every rank is left with the same bits, in the gradients of all weights."""
+        self._armed = False
+        running, self._running = self._running, []
+        self._ranks.collect(lambda: [work.wait() for *_, work in running])
+        for number, gradients, flat, _ in running:
+            parts = flat.split([gradient.numel() for gradient in gradients])
+            for weight, part in zip(self._buckets[number], parts, strict=True):
+                weight.grad = part.view_as(weight)
+        # those that wait for weights without a gradient
+        late = [b for b, missing in zip(self._buckets, self._missing, strict=True) if missing]
+        if left := [weight.grad for bucket in late for weight in bucket if weight.grad is not None]:
+            self._ranks.sum_(left)
+
+    def _arrived(self, number: int, _: Tensor) -> None:
+        if not self._armed:
+            return
+        self._missing[number] -= 1
+        if self._missing[number]:
+            return
+        # kept until the end: the side stream reads them, the allocator knows only their own
+        gradients = [weight.grad for weight in self._buckets[number] if weight.grad is not None]
+        if self._side is not None:
+            self._side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._side) if self._side is not None else nullcontext():
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            work = dist.all_reduce(flat, async_op=True)
+        self._running.append((number, gradients, flat, work))
