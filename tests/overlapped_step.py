@@ -1,4 +1,4 @@
-"""Trains on two ranks, with gradients summed during the backward pass and after it, for test_step.py.
+"""Trains on two ranks, gradients summed during the backward pass and after it; for test_step.py.
 
 torchrun --nproc-per-node 2 tests/overlapped_step.py cpu|cuda
 """
