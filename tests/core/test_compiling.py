@@ -16,6 +16,8 @@ class Chain:
         return torch.nn.functional.gelu(self.linear(x)).sin().exp().sum()
 
 
+# torch's own, where its compiler is loaded
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
 def test_the_same_function_with_another_share_is_another_graph():
     x, kept = torch.randn(256, 64), []
 

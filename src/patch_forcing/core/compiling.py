@@ -9,11 +9,9 @@ from torch._functorch import config as functorch_config
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_GPU_OPTIONS = {
-    # Rows of more than 1,024 numbers (XL's are 1,152) held in registers where that is faster, by
-    # trial: norms and their gradients take a tenth less.
-    "triton.multi_kernel": 1
-}
+_LONGEST_ROW = 2048
+"""Rows of up to so many numbers a norm holds at once; torch's own limit is 1,024, and XL's have
+1,152: read once, norms and their gradients take a tenth less."""
 
 
 def compiled(function: Callable[_P, _R], kept_activations: float = 1.0) -> Callable[_P, _R]:
@@ -25,10 +23,26 @@ def compiled(function: Callable[_P, _R], kept_activations: float = 1.0) -> Calla
 
     # A backend of its own, so that the same function with another share is another graph.
     def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
-        from torch._inductor.compile_fx import compile_fx  # slow to import
+        # slow to import
+        from torch._inductor.choices import InductorChoices
+        from torch._inductor.compile_fx import compile_fx
+        from torch._inductor.runtime.hints import ReductionHint
+        from torch._inductor.virtualized import V
 
-        on_gpu = any(isinstance(x, torch.Tensor) and x.is_cuda for x in inputs)
-        with functorch_config.patch(activation_memory_budget=kept_activations):
-            return compile_fx(graph, inputs, config_patches=_GPU_OPTIONS if on_gpu else None)
+        class Choices(InductorChoices):
+            @staticmethod
+            def should_use_persistent_reduction(features: Any, cooperative: bool) -> bool:
+                long = features.get_reduction_hint() == ReductionHint.INNER and not cooperative
+                if long and V.graph.sizevars.statically_known_leq(
+                    features.reduction_numel, _LONGEST_ROW
+                ):
+                    return True
+                return InductorChoices.should_use_persistent_reduction(features, cooperative)
+
+        with (
+            V.set_choices_handler(Choices()),
+            functorch_config.patch(activation_memory_budget=kept_activations),
+        ):
+            return compile_fx(graph, inputs)
 
     return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
