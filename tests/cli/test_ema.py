@@ -51,7 +51,7 @@ WRONG = {
     "ema run --width 0.1 --out run": "run exists: name another folder",
     "ema run --width 0.1 --out run/run.json/new": "is a file: name a folder",
     "ema digits --width 0.1 --out new": "digits is no run folder",
-    "ema run --widht 0.1 --out new": "--width",
+    "ema run --widht 0.1 --out new": "missing from patch-forcing ema: width",
 }
 
 

@@ -40,7 +40,8 @@ class Inputs(NamedTuple):
     t_index: Tensor | None
     lr: Tensor
     ema_share: Tensor
-    power_shares: Tensor
+    narrow_share: Tensor
+    wide_share: Tensor
 
 
 class TrainStep:
@@ -72,6 +73,9 @@ class TrainStep:
             self._draw = torch.compile(self._draw_all, fullgraph=True)
             self._loss = self._compiled_loss(recipe.kept_activations)
         self._replays = recipe.compile and self._device.type == "cuda"
+        self._update_ema = update_ema
+        if self._replays:  # one pass over the memory instead of three
+            self._update_ema = torch.compile(update_ema, fullgraph=True)
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -99,7 +103,7 @@ class TrainStep:
             *self._draw(batch.x_1, generator),
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
-            torch.stack([self._scalar(power_share(step + 1, width)) for width in WIDTHS]),
+            *(self._scalar(power_share(step + 1, width)) for width in WIDTHS),
         )
 
     def close(self) -> None:
@@ -150,10 +154,10 @@ class TrainStep:
         result = torch.cat([terms, norm[None]])
         skip = 1 - result.isfinite().all().float()
         take_step(self._state.optimizers, inputs.lr, skip)
-        shares = torch.cat([inputs.ema_share[None], inputs.power_shares]) * (1 - skip)
-        # without snapshots there is the first alone
-        for average, one in zip(self._state.averages(), shares.unbind(), strict=False):
-            update_ema(average.parameters(), weights, one)
+        shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)
+        # without snapshots there is the first average alone
+        for average, one in zip(self._state.averages(), shares, strict=False):
+            self._update_ema(list(average.parameters()), weights, one * (1 - skip))
         return result
 
     def _draw_all(
