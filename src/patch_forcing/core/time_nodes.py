@@ -62,9 +62,7 @@ def chebyshev_nodes(count: int) -> Float[Tensor, " M"]:
     return ((1 - angles.cos()) / 2).float()
 
 
-def lagrange_weights(
-    t: Float[Tensor, "B N"], nodes: Float[Tensor, " M"]
-) -> Float[Tensor, "B N M"]:
+def lagrange_weights(t: Float[Tensor, "B N"], nodes: Float[Tensor, " M"]) -> Float[Tensor, "B N M"]:
     """How much of each node's value is in the polynomial's value at t.
 
     w_k/(t − x_k) over the sum of all, with w_k = (−1)^k, halved at both ends; exactly one node's

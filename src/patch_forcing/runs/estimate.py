@@ -38,6 +38,7 @@ class Estimate:
     gflop_per_image: float
     memory_gib: float
     checkpoints_gib: float
+    steps: int
     images: int
     hours: float
 
@@ -68,6 +69,7 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
         forward / 1e9,
         (state + 4 * weights + activations) / 2**30,
         KEEP * state / 2**30,
+        recipe.steps,
         images,
         passes * forward * images / (SHARE * rate) / 3600,
     )
