@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -189,10 +190,11 @@ class Trackers:
         self._file, self._warned = run / STATE, set[str]()
         self._state = _read(self._file) if done else {}
         self._open: dict[str, Tracker] = {}
+        config = json.loads(json.dumps(config, default=str))  # places are texts to them
         for name in check_trackers(names):
             known = self._state.setdefault(name, {"id": f"{run.absolute().name}-{uuid4().hex[:8]}"})
             opening = Opening(run, str(known["id"]), done, config)
-            tracker = self._try(name, lambda name=name, opening=opening: TRACKERS[name](opening))
+            tracker = self._try(name, partial(TRACKERS[name], opening))
             if tracker is not None:
                 self._open[name] = tracker
             if name == "tensorboard":
@@ -222,7 +224,7 @@ class Trackers:
         if not self._open:
             return
         for name, tracker in self._open.items():
-            self._put(name, lambda name=name, tracker=tracker: self._try(name, tracker.close))
+            self._put(name, partial(self._try, name, tracker.close))
         self._put("the end", None)
         self._thread.join(WAIT)
         if self._thread.is_alive():

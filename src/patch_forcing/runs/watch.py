@@ -56,8 +56,7 @@ def look(model: PatchDiT, recipe: Recipe, inputs: Inputs) -> PatchErrors:
             condition = model.drop_condition(condition[few], dropped[few])
         output = model(path.interpolate(x_0, x_1, t), t, condition)
     target, patch_size = path.velocity(x_0, x_1), model.patch_size
-    found = patch_errors(output.velocity, output.logvar, target, t.to_dense(), patch_size)
-    return PatchErrors(*(None if part is None else part.cpu() for part in found))
+    return patch_errors(output.velocity, output.logvar, target, t.to_dense(), patch_size).cpu()
 
 
 def error_row(errors: PatchErrors) -> dict[str, float]:
@@ -68,7 +67,7 @@ def error_row(errors: PatchErrors) -> dict[str, float]:
 
     def by_time(name: str, values: torch.Tensor) -> dict[str, float]:
         means = bin_means(errors.t, values).tolist()
-        return {f"{name}_at_{k / BINS:g}": _short(mean) for k, mean in enumerate(means)}
+        return {f"{name}_at_{k / BINS:.1f}": _short(mean) for k, mean in enumerate(means)}
 
     row = by_time("velocity", errors.error)
     found = calibration(errors)
