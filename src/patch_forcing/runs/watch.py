@@ -142,9 +142,8 @@ class Watch:
         if self._device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(self._device)
             row["peak_memory_gib"] = round(peak / 2**30, 3)
-        errors = look(
-            model, self._recipe, inputs()
-        )  # on all ranks: a model may be spread over them
+        # on all ranks, since a model may be spread over them
+        errors = look(model, self._recipe, inputs())
         if self._ranks.first:
             row |= error_row(errors)
             if said := self._head.record(steps, calibration(errors)):
