@@ -100,7 +100,7 @@ class Stuck:
         pass
 
 
-def not_opening(opening):
+def not_opening(_opening):
     raise TimeoutError("server does not answer")
 
 

@@ -1,5 +1,6 @@
 """Where curves go besides metrics.jsonl: TensorBoard, trackio and wandb, each an extra."""
 
+import contextlib
 import json
 import logging
 import math
@@ -12,7 +13,7 @@ from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import uuid4
 
 from patch_forcing.core.errors import UserError, unknown_name
@@ -28,6 +29,7 @@ _MOST = 1000
 """Calls that may wait for a slow tracker; more are dropped."""
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """One place that shows curves and images. Any call may fail."""
 
@@ -225,7 +227,8 @@ class Trackers:
             return
         for name, tracker in self._open.items():
             self._put(name, partial(self._try, name, tracker.close))
-        self._put("the end", None)
+        with contextlib.suppress(queue.Full):  # they are behind, as was said
+            self._calls.put_nowait(None)
         self._thread.join(WAIT)
         if self._thread.is_alive():
             self._warn(", ".join(self._open), f"not done {WAIT:g} seconds after the end")
@@ -244,7 +247,7 @@ class Trackers:
 
             self._put(name, tell)
 
-    def _put(self, name: str, call: Callable[[], None] | None) -> None:
+    def _put(self, name: str, call: Callable[[], None]) -> None:
         try:
             self._calls.put_nowait(call)
         except queue.Full:
