@@ -163,6 +163,11 @@ class Recipe:
         """The distribution that `timesteps` names."""
         return build("timesteps", TIMESTEPS, self.timesteps)
 
+    def computed_times(self, num_patches: int) -> int:
+        """At how many times the network computes conditions, for each image of a step."""
+        levels = self.timestep_sampler()(1, num_patches).num_levels
+        return min(levels, self.time_nodes) if self.time_nodes else levels
+
 
 @dataclass(frozen=True)
 class NamedRecipe:

@@ -199,7 +199,7 @@ class Watch:
             rate = matrix_rate(self._device, torch.bfloat16 if bf16 else torch.float32, 0.1)
         torch.cuda.reset_peak_memory_stats(self._device)
         config = self._ema.config
-        levels = self._recipe.timestep_sampler()(1, config.num_patches).num_levels
+        levels = self._recipe.computed_times(config.num_patches)
         # backward is twice the forward pass; what is computed again is of no use
         return self._ranks.world * rate / (3 * operations(config, levels))
 
