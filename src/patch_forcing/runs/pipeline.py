@@ -15,7 +15,7 @@ from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid
 from patch_forcing.io.atomic import sha256
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import CONFIG, WEIGHTS
+from patch_forcing.models.folder import CONFIG, WEIGHTS, is_model_folder
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
@@ -62,7 +62,8 @@ class PipelineResult:
 class Pipeline:
     """A loaded model that makes images.
 
-    name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart.
+    name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart;
+    empty if it lies nowhere yet, since it is in training: the folder is that of its run.
     precision: what the network computes in.
     """
 
@@ -75,8 +76,10 @@ class Pipeline:
                 "this release has no decoder; use load_model and a sampler"
             )
         self.model, self.precision = model, precision
-        both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
-        self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
+        self.hash = ""
+        if is_model_folder(folder):
+            both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
+            self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
 
     def __call__(
         self,
