@@ -1,6 +1,5 @@
 """`pf.load(...)`: a model with everything around it, for one-line sampling."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid
-from patch_forcing.io.atomic import sha256
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import CONFIG, WEIGHTS
+from patch_forcing.models.folder import folder_hash
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
@@ -75,8 +73,7 @@ class Pipeline:
                 "this release has no decoder; use load_model and a sampler"
             )
         self.model, self.precision = model, precision
-        both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
-        self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
+        self.hash = folder_hash(folder)
 
     def __call__(
         self,
