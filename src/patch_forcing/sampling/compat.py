@@ -10,9 +10,7 @@ from patch_forcing.sampling.look_ahead import LookAheadSampler
 from patch_forcing.sampling.trajectory import Sampler
 
 
-def as_published(
-    sampler: Sampler, guidance: Guidance | None
-) -> tuple[Sampler, Guidance | None]:
+def as_published(sampler: Sampler, guidance: Guidance | None) -> tuple[Sampler, Guidance | None]:
     """The same sampler and guidance with what the published code does differently under guidance.
 
     Look-ahead's early plain steps and its context push use the unguided conditional velocity, and

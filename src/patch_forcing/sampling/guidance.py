@@ -117,6 +117,8 @@ def extrapolate(
 def _check(scale: float, interval: Interval | None, schedule: str) -> None:
     if schedule not in SCHEDULES:
         raise unknown_name("guidance schedule", schedule, SCHEDULES)
+    if schedule != "constant" and scale < 1:
+        raise UserError(f"guidance scale {scale} with a {schedule} schedule: choose 1 or more")
     if not 0 <= scale < float("inf"):
         raise UserError(f"guidance scale {scale} is out of range: choose 0 or more; 1 is none")
     if interval is not None and not 0 <= interval[0] < interval[1] <= 1:
