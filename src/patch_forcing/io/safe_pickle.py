@@ -13,9 +13,7 @@ MOST_OBJECTS = 1_000_000
 """In what comes out; containers that hold each other many times over are larger than they look."""
 MOST_DEPTH = 100
 
-_VALUES = frozenset(
-    "BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE".split()
-)  # fmt: skip
+_VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
@@ -38,10 +36,6 @@ class Stored:
         self.state: Any = None
 
 
-class _Mark:
-    """Where the items of a container begin."""
-
-
 def read_pickle(
     program: bytes,
     *,
@@ -54,11 +48,12 @@ def read_pickle(
     Objects of classes become `Stored`. Raises RefusedError, or ValueError where it is damaged.
     """
     stack: list[Any] = []
+    marks: list[int] = []
     memory: dict[int, Any] = {}
 
     def since_mark() -> list[Any]:
-        place = max(i for i, item in enumerate(stack) if isinstance(item, _Mark))
-        items = stack[place + 1 :]
+        place = marks.pop()
+        items = stack[place:]
         del stack[place:]
         return items
 
@@ -66,6 +61,9 @@ def read_pickle(
         target = stack[-1]
         if not isinstance(target, dict):
             raise RefusedError("entries of what is no dict")
+        # deep tuples, or any object, as keys: computing a hash would follow them
+        if not all(isinstance(key, str | int | float) for key in items[::2]):
+            raise RefusedError("a dict whose keys are no texts or numbers")
         target.update(zip(items[::2], items[1::2], strict=True))
 
     def add(items: list[Any]) -> None:
@@ -86,6 +84,7 @@ def read_pickle(
         elif not isinstance(target, dict):  # a state dict's is what versions its modules were of
             raise RefusedError("a state of what is no container")
 
+    argument: Any
     for opcode, argument, _ in pickletools.genops(program):
         match opcode.name:
             case "PROTO" | "FRAME":
@@ -93,10 +92,10 @@ def read_pickle(
             case "STOP":
                 return plain(stack.pop())
             case "MARK":
-                stack.append(_Mark())
-            case name if name in _CONSTANTS:
-                stack.append(_CONSTANTS[name])
-            case name if name in _VALUES:
+                marks.append(len(stack))
+            case constant if constant in _CONSTANTS:
+                stack.append(_CONSTANTS[constant])
+            case value if value in _VALUES:
                 stack.append(argument)
             case "EMPTY_LIST":
                 stack.append([])
@@ -109,8 +108,8 @@ def read_pickle(
             case "APPENDS":
                 add(since_mark())
             case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                put([key, value])
+                entry, key = stack.pop(), stack.pop()
+                put([key, entry])
             case "SETITEMS":
                 put(since_mark())
             case "TUPLE":
@@ -129,16 +128,18 @@ def read_pickle(
             case "GLOBAL":
                 stack.append(Name(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(Name(str(module), str(name)))
+                end, module = stack.pop(), stack.pop()
+                if not isinstance(module, str) or not isinstance(end, str):
+                    raise RefusedError("a name that is no text")
+                stack.append(Name(module, end))
             case "REDUCE" | "NEWOBJ":
                 apply(opcode.name)
             case "BUILD":
                 build()
             case "BINPERSID":
                 stack.append(persistent(stack.pop()))
-            case name:
-                raise RefusedError(f"the pickle instruction {name}")
+            case other:
+                raise RefusedError(f"the pickle instruction {other}")
     raise ValueError("a pickle without an end")
 
 
@@ -179,17 +180,15 @@ def _plain(value: Any, left: list[int], depth: int) -> Any:
     if left[0] < 0 or depth > MOST_DEPTH:
         raise RefusedError("more containers in each other than any checkpoint")
     if type(value) is dict:
-        if not all(isinstance(key, str | int | float) for key in value):
-            raise RefusedError("a dict whose keys are no texts or numbers")
         return {key: _plain(entry, left, depth + 1) for key, entry in value.items()}
     if type(value) in (list, tuple):
         return [_plain(entry, left, depth + 1) for entry in value]
     if isinstance(value, Stored):
         state = value.state if type(value.state) is dict else {}
-        found = state.get("_content", state.get("_val", value))  # of a container, of a leaf
-        if found is value:
-            raise refused(value.of)
-        return _plain(found, left, depth + 1)
+        for name in ("_content", "_val"):  # of a container, of a leaf
+            if name in state:
+                return _plain(state[name], left, depth + 1)
+        raise refused(value.of)
     if isinstance(value, Name):
         raise refused(value)
     return value

@@ -104,7 +104,8 @@ class _Archive:
         """The numbers that some tensors are views of, flat; read once."""
         kind, storage, key, _, count = identity
         known = isinstance(storage, Name) and storage.module == "torch"
-        if kind != "storage" or not known or not isinstance(key, str):
+        known = known and isinstance(key, str) and type(count) is int
+        if kind != "storage" or not known:
             raise RefusedError("a tensor that is stored in an unusual way")
         if storage.name not in _DTYPES:
             raise refused(storage)
@@ -114,7 +115,7 @@ class _Archive:
             if name not in self._entries:
                 raise RefusedError(f"a tensor without its numbers, {name[:60]!r}")
             data = self._archive.read(name)
-            if type(count) is not int or len(data) != count * dtype.itemsize:
+            if len(data) != count * dtype.itemsize:
                 raise RefusedError(f"a tensor of {count} numbers in {len(data)} bytes")
             empty = torch.empty(0, dtype=dtype)
             self._flat[key] = torch.frombuffer(bytearray(data), dtype=dtype) if data else empty

@@ -29,7 +29,7 @@ _HEADS = {(12, 384): 6, (12, 768): 12, (24, 1024): 16, (28, 1152): 16}
 """By depth and width, of the sizes S, B, L and XL."""
 _LAST = ("final_layer.linear.weight", "final_layer.linear.bias")
 _POSITIONS = "pos_embed"
-_SD_LATENTS = {"data_range": (-1.0, 1.0), "latent_scale": 0.18215}
+_SD_SCALE = 0.18215
 """Latents of four channels are those of stabilityai/sd-vae-ft-ema, times this (method.md §9)."""
 
 
@@ -73,7 +73,7 @@ def from_published(
     ours = {name: tensor.float() for name, tensor in weights.items()}
     _check(ours, sizes)
     names = imagenet_classes() if sizes.num_classes == 1000 else ()
-    info = DataInfo(class_names=names, **(_SD_LATENTS if channels == 4 else {}))
+    info = DataInfo(latent_scale=_SD_SCALE if channels == 4 else 1.0, class_names=names)
     return ModelDescription(DIT if kind == "dit" else "PatchDiT", asdict(sizes), info, ours)
 
 

@@ -1,8 +1,5 @@
 """Training that starts from another model, of the run's first step only."""
 
-from pathlib import Path
-from typing import NamedTuple
-
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.folder import folder_hash, read_folder
 from patch_forcing.models.warm_start import warm_start
@@ -10,17 +7,10 @@ from patch_forcing.runs.checkpoint import TrainingState
 from patch_forcing.runs.find import find_model
 
 
-class Init(NamedTuple):
-    """What a run started from: its name as given, the hash of its files, what was made of it."""
-
-    model: str
-    hash: str
-    summary: str
-
-
-def init_state(state: TrainingState, name: str) -> Init:
+def init_state(state: TrainingState, name: str) -> dict[str, str]:
     """Weights and average of a fresh state become those of a model.
 
+    Returns what run.json keeps: its name as given, the hash of its files, what was made of it.
     Raises UserError naming the model and what does not fit.
     """
     folder = find_model(name)
@@ -30,4 +20,4 @@ def init_state(state: TrainingState, name: str) -> Init:
         raise UserError(f"--init-from {name}: {error}") from None
     for model in (state.model, state.ema):
         model.load_state_dict(start.weights)
-    return Init(name, folder_hash(Path(folder)), start.summary)
+    return {"model": name, "hash": folder_hash(folder), "summary": start.summary}

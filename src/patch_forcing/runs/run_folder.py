@@ -12,7 +12,6 @@ from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.atomic import remove_leftovers, write_atomic
 from patch_forcing.io.provenance import commit, versions
 from patch_forcing.runs.checkpoint import checkpoints
-from patch_forcing.runs.init import Init
 from patch_forcing.runs.recipes import Recipe
 
 RUN, METRICS, BAD_SAMPLES = "run.json", "metrics.jsonl", "bad-samples.jsonl"
@@ -41,7 +40,7 @@ def open_run(
     recipe: Recipe,
     found: Mapping[str, Any] | None = None,
     init_from: str | None = None,
-    init: Init | None = None,
+    init: Mapping[str, str] | None = None,
 ) -> None:
     """Write run.json, or check that the run there is the same one, if it got to a checkpoint.
 
@@ -51,7 +50,7 @@ def open_run(
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
     resolved["data"] = {"kind": type(recipe.data).__name__, **resolved["data"]}
-    begun = init._asdict() if init else {}
+    begun = dict(init or {})
     for file in (RUN, METRICS, BAD_SAMPLES):
         remove_leftovers(run, file)
     if is_run_folder(run) and checkpoints(run):
