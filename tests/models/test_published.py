@@ -1,8 +1,9 @@
-"""Published checkpoints: the same velocities, the same trajectories, the same bits on the way back."""
+"""Published checkpoints: the same velocities and trajectories, the same bits on the way back."""
 
 import pickle
 from collections import OrderedDict
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +13,15 @@ from hypothesis import strategies as st
 import patch_forcing as pf
 import published
 from exact import tiny_dit
+from patch_forcing.core.registry import build
+from patch_forcing.io.safe_pickle import read_pickle
+from patch_forcing.io.torch_file import _call
 from patch_forcing.models.folder import DIT, read_folder
 from patch_forcing.models.imagenet import imagenet_classes
 from patch_forcing.models.published import from_published, to_published
 from patch_forcing.runs.convert import export_checkpoint, import_checkpoint
+from patch_forcing.sampling.compat import as_published
+from patch_forcing.sampling.grids import uniform_grid
 
 HEADS = 4
 CONFIG = {"target": "os.system", "params": {"num_heads": HEADS}}
@@ -72,10 +78,6 @@ def test_sit_weights_give_the_first_half_of_the_channels(tmp_path):
     ],
 )
 def test_compat_follows_the_published_loops(tmp_path, sampler, loop, scale):
-    from patch_forcing.core.registry import build
-    from patch_forcing.sampling.compat import as_published
-    from patch_forcing.sampling.grids import uniform_grid
-
     state = published.random_state(depth=2)
     model, labels, x_0 = converted(tmp_path, state), torch.tensor([3, 7]), torch.randn(2, 4, 8, 8)
     guidance = None if scale == 1 else pf.ClassifierFreeGuidance(scale)
@@ -170,18 +172,13 @@ def broken(**changes):
 )  # fmt: skip
 def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path, content, options, said):
     torch.save(content, tmp_path / "x.pt")
-    with pytest.raises(pf.UserError, match="x.pt.*") as error:
+    with pytest.raises(pf.UserError, match="x") as error:
         import_checkpoint(tmp_path / "x.pt", tmp_path / "out", **{"num_heads": 4, **options})
     assert said in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
 
 
-def test_a_config_of_omegaconf_tells_the_heads(tmp_path):
-    from pathlib import Path
-
-    from patch_forcing.io.safe_pickle import read_pickle
-    from patch_forcing.io.torch_file import _call
-
+def test_a_config_of_omegaconf_tells_the_heads():
     stored = Path(__file__).parents[1] / "io/omegaconf.pkl"
     config = read_pickle(stored.read_bytes(), call=_call, persistent=lambda _: None)
     model = from_published({"config": config, "state_dict": published.random_state()})

@@ -121,5 +121,5 @@ def test_weights_that_are_broken_are_named():
     for value in (torch.ones(3), torch.full((96,), torch.nan)):
         theirs = tiny_dit().description()
         theirs.weights["blocks.0.attn.qkv.bias"] = value
-        with pytest.raises(pf.UserError, match="blocks.0.attn.qkv.bias"):
+        with pytest.raises(pf.UserError, match="qkv"):
             warm_start(theirs, tiny_dit())

@@ -32,7 +32,7 @@ def test_weights_and_average_start_there(recipe, sit, tmp_path):
     recipe = dataclasses.replace(recipe, steps=1, optimizer=slow)
     outcome = train("digits", recipe, tmp_path / "run", progress=False, init_from=str(sit))
     source = pf.load_model(sit)
-    x, t = torch.randn(2, 1, 8, 8), torch.rand(2, 16)
+    x, t = torch.randn(2, 1, 8, 8), torch.rand(2, source.config.num_patches)
     for folder in (outcome.checkpoint / "model", ema_folder(outcome.checkpoint)):
         output = pf.load_model(folder)(x, t)
         torch.testing.assert_close(output.velocity, source(x, t).velocity, rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-MOST_OBJECTS = 1_000_000
+MOST_OBJECTS = 100_000
 """In what comes out; containers that hold each other many times over are larger than they look."""
 MOST_DEPTH = 100
 
