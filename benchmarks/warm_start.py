@@ -2,8 +2,8 @@
 
     python benchmarks/warm_start.py --atlas data/emoji --work runs/warm --out warm.json [--steps N]
 
-Trains a SiT (shared times) for N steps, then Patch Forcing (LTG of 8 levels) for N/10 steps from it,
-for N/10 from scratch, and for N from scratch, in the recipe of emoji-64; each sampled alike.
+Trains a SiT (shared times) for N steps, then Patch Forcing (LTG of 8 levels) for N/10 from it,
+for N/10 and for N from scratch, in the recipe of emoji-64; each sampled alike.
 """
 
 import argparse

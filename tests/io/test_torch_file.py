@@ -95,7 +95,7 @@ def hostile(canary: Path) -> dict[str, tuple[bytes, str]]:
         "a type called": (archive(b"\x80\x02cbuiltins\ndict\n)R."), "builtins.dict"),
         "a module as state": (saved({"state_dict": torch.nn.Linear(1, 1)}), "Linear"),
         "a nested pickle": (
-            saved({"w": Calls(pickle.loads, pickle.dumps(Calls(os.system, touch)))}), "_codecs.encode",
+            saved({"w": Calls(pickle.loads, pickle.dumps(Calls(os.system, touch)))}), "_codecs.en",
         ),
         "an extension code": (archive(b"\x80\x02\x82\x01."), "instruction EXT1"),
         "old instances": (archive(b"(" + text(touch) + b"ios\nsystem\n."), "instruction INST"),
