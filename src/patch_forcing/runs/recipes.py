@@ -97,6 +97,9 @@ class Recipe:
     kept_activations: float = 1.0
     """Where the step is compiled: the share of activations that is kept for the backward pass. What
     is cheap is computed again first; below about 0.6 matrix products are too."""
+    time_nodes: int = 16
+    """Where more times occur in an image, conditions are computed at so many nodes of [0, 1] and
+    interpolated, to within fp32's rounding; 0: computed at each time."""
     seed: int = 0
     """Noise, times, order and initial weights all follow from it."""
     checkpoint_every: int = 10_000
@@ -138,6 +141,10 @@ class Recipe:
             raise UserError(
                 f"kept_activations={self.kept_activations} without compile: add --compile, or use "
                 "--recompute-activations"
+            )
+        if self.time_nodes != 0 and not 2 <= self.time_nodes <= 64:
+            raise UserError(
+                f"time_nodes={self.time_nodes} is out of range: choose 0 for none, or 2 to 64"
             )
         for name in ("label_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
