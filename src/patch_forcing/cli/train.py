@@ -52,7 +52,10 @@ def train(args: Sequence[str]) -> None:
     run = options.out or Path("runs") / name
     if options.dry_run:
         device = parse_device(options.device)
-        print(json.dumps(_resolved(name, options.recipe, run, device), indent=2))
+        resolved = _resolved(name, options.recipe, run, device)
+        if options.init_from is not None:
+            resolved["init_from"] = _resolved_start(options.recipe, options.init_from)
+        print(json.dumps(resolved, indent=2))
         return
     check_out("--out", run)
     _train(name, options.recipe, run, parse_device(options.device), options.init_from)
@@ -80,6 +83,13 @@ def _resolved(name: str, recipe: Recipe, run: Path, device: str) -> dict[str, An
             "machine": hardware(device),
         },
     }
+
+
+def _resolved_start(recipe: Recipe, model: str) -> dict[str, str]:
+    from patch_forcing.runs.init import init_state
+    from patch_forcing.runs.trainer import initial_state
+
+    return init_state(initial_state(recipe, recipe.data.open(), "cpu"), model)
 
 
 def _train(name: str, recipe: Recipe, run: Path, device: str, init_from: str | None) -> None:
