@@ -21,10 +21,11 @@ from patch_forcing.runs.sharded_checkpoint import (
     optimizer_targets,
     read_shards,
     stored_sizes,
-    whole_weights,
+    whole_description,
     write_shards,
 )
 from patch_forcing.runs.shards import is_sharded
+from patch_forcing.training.posthoc_ema import WIDTHS
 
 LOG = logging.getLogger("patch_forcing")
 CHECKPOINTS = "checkpoints"
@@ -42,21 +43,50 @@ class TrainingState(NamedTuple):
     model: PatchDiT
     ema: PatchDiT
     optimizers: list[torch.optim.Optimizer]
+    power: tuple[PatchDiT, ...] = ()
+    """Averages by a power function, one of each of WIDTHS, or none."""
+
+    def averages(self) -> tuple[PatchDiT, ...]:
+        """The usual one first."""
+        return self.ema, *self.power
+
+    def power_networks(self) -> dict[str, PatchDiT]:
+        """By the name of their folders."""
+        return {power_name(width): one for width, one in zip(WIDTHS, self.power, strict=False)}
+
+    def networks(self) -> dict[str, PatchDiT]:
+        """All, by the name of their folders."""
+        return {"model": self.model, "ema": self.ema, **self.power_networks()}
+
+
+def power_name(width: float) -> str:
+    """The folder of a kept average."""
+    return f"ema-{width:.2f}"
+
+
+def step_folder(parent: Path, step: int) -> Path:
+    """Where what was written after `step` steps lies."""
+    return parent / f"{_PREFIX}{step:08d}"
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
     """Where the checkpoint after `step` steps lies."""
-    return run / CHECKPOINTS / f"{_PREFIX}{step:08d}"
+    return step_folder(run / CHECKPOINTS, step)
 
 
 def checkpoint_step(checkpoint: Path) -> int:
-    """How many steps were done."""
+    """How many steps were done; of a snapshot too."""
     return int(checkpoint.name.removeprefix(_PREFIX))
 
 
 def checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
-    found = (run / CHECKPOINTS).glob(f"{_PREFIX}*")
+    return step_folders(run / CHECKPOINTS)
+
+
+def step_folders(parent: Path) -> list[Path]:
+    """What is named by its step, oldest first."""
+    found = parent.glob(f"{_PREFIX}*")
     return sorted(path for path in found if re.fullmatch(rf"{_PREFIX}\d{{8,}}", path.name))
 
 
@@ -88,7 +118,7 @@ def ema_folder(checkpoint: Path) -> Path:
 
 
 def save_checkpoint(run: Path, step: int, state: TrainingState, ranks: Ranks = ALONE) -> Path:
-    """Write weights, average and optimizer after `step` steps; returns the checkpoint's folder.
+    """Write weights, averages and optimizer after `step` steps; returns the checkpoint's folder.
 
     All ranks take part; of a sharded state each writes its share, else the first one all.
     Raises OSError, on all ranks, if one cannot write.
@@ -105,7 +135,7 @@ def save_checkpoint(run: Path, step: int, state: TrainingState, ranks: Ranks = A
 
 def _save_whole(path: Path, state: TrainingState) -> None:
     with atomic_folder(path, replace=True) as folder:
-        for name, model in (("model", state.model), ("ema", state.ema)):
+        for name, model in state.networks().items():
             (folder / name).mkdir()
             write_files(folder / name, model.description())
         write_tensors(folder / _OPTIMIZER, _flat(state.optimizers))
@@ -113,20 +143,24 @@ def _save_whole(path: Path, state: TrainingState) -> None:
 
 
 def _save_sharded(path: Path, state: TrainingState, ranks: Ranks) -> None:
-    """The average is gathered, for anyone to sample from; the first rank names the folder, last."""
-    ema = state.ema.description()._replace(weights=whole_weights(state.ema, wanted=ranks.first))
+    """Averages are gathered, for anyone to sample from; the first rank names the folder, last."""
     optimizer = as_whole(state.optimizers, _flat(state.optimizers), state.model)
+    averages = {name: one for name, one in state.networks().items() if one is not state.model}
     with ExitStack() as writing:
         aside = None
         with ranks.together(OSError):
             if ranks.first:
                 aside = writing.enter_context(atomic_folder(path, replace=True))
-                for name in ("model", "ema", _OPTIMIZER_SHARDS):
+                for name in ("model", *averages, _OPTIMIZER_SHARDS):
                     (aside / name).mkdir()
                 write_config(aside / "model", state.model.description())
-                write_files(aside / "ema", ema)
         folder = ranks.gather(aside)[0]
         assert folder is not None
+        for name, average in averages.items():
+            whole = whole_description(average, ranks)
+            with ranks.together(OSError):
+                if ranks.first:
+                    write_files(folder / name, whole)
         write_shards(folder / "model", state.model.state_dict(), ranks)
         write_shards(folder / _OPTIMIZER_SHARDS, optimizer, ranks)
         with ranks.together(OSError):
@@ -145,8 +179,8 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
         if is_sharded(state.model) or not (checkpoint / _OPTIMIZER).is_file():
             _load_shards(checkpoint, state)
             return checkpoint_step(checkpoint)
-        state.model.load_state_dict(load_file(checkpoint / "model" / WEIGHTS))
-        state.ema.load_state_dict(load_file(ema_folder(checkpoint) / WEIGHTS))
+        for name, model in state.networks().items():
+            model.load_state_dict(load_file(checkpoint / name / WEIGHTS))
         _fill(state.optimizers, load_file(checkpoint / _OPTIMIZER))
     except (OSError, RuntimeError, ValueError, LookupError, SafetensorError) as error:
         raise UserError(
@@ -158,8 +192,8 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
 
 def _load_shards(checkpoint: Path, state: TrainingState) -> None:
     """Each rank reads what it holds, of whichever kind the files are."""
-    read_shards(checkpoint / "model", state.model.state_dict())
-    read_shards(ema_folder(checkpoint), state.ema.state_dict())
+    for name, model in state.networks().items():
+        read_shards(checkpoint / name, model.state_dict())
     whole = (checkpoint / _OPTIMIZER).is_file()
     folder = checkpoint if whole else checkpoint / _OPTIMIZER_SHARDS
     own, targets = optimizer_targets(state.optimizers, stored_sizes(folder), state.model)

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from patch_forcing.core.compiling import compiled
 from patch_forcing.core.time import PatchTime
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.layers import Block
@@ -29,18 +30,29 @@ def pieces(model: PatchDiT) -> list[list[Block]]:
     return [blocks[start : start + length] for start in range(0, len(blocks), length)]
 
 
-def compile_pieces(model: PatchDiT) -> None:
-    """Compile what a model does in training; pieces of one length are compiled once."""
-    compiled = torch.compile(model.run_blocks, fullgraph=True)
-    parts = pieces(model)
+def compile_pieces(model: PatchDiT, kept_activations: float) -> None:
+    """Compile what a model does in training; pieces of one length are compiled once.
 
-    def run_all(_: Any, tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
+    Without gradient it goes on as it was: who looks at it meanwhile comes with other shapes.
+    """
+    parts, plain = pieces(model), model.run_blocks
+    whole = compiled(plain, kept_activations)
+
+    def run_blocks(blocks: Any, tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
+        if not torch.is_grad_enabled():
+            return plain(blocks, tokens, c, time)
         for part in parts:
-            tokens = compiled(part, tokens, c, time)
+            tokens = whole(part, tokens, c, time)
         return tokens
 
-    model.run_blocks = run_all  # type: ignore[method-assign]
-    model.final_layer.compile(fullgraph=True)
+    plain_end = model.final_layer.forward
+    end = compiled(plain_end)
+
+    def forward(tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
+        return (end if torch.is_grad_enabled() else plain_end)(tokens, c, time)
+
+    model.run_blocks = run_blocks  # type: ignore[method-assign]
+    model.final_layer.forward = forward  # type: ignore[method-assign, assignment]
 
 
 class RunningSums:

@@ -21,8 +21,10 @@ from torch.distributed.checkpoint.hf_storage import (
 )
 from torch.distributed.tensor import DTensor
 
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.folder import ModelDescription
 from patch_forcing.runs.ranks import Ranks
-from patch_forcing.runs.shards import own_part, seen_whole
+from patch_forcing.runs.shards import is_sharded, own_part, seen_whole
 
 
 def write_shards(folder: Path, tensors: dict[str, Tensor], ranks: Ranks) -> None:
@@ -64,17 +66,19 @@ def stored_sizes(folder: Path) -> dict[str, Tensor]:
     }
 
 
-def whole_weights(model: nn.Module, *, wanted: bool) -> dict[str, Tensor]:
-    """All weights whole, in the memory of the host, one after the other; all ranks take part.
-
-    wanted: whether this rank keeps them.
+def whole_description(model: PatchDiT, ranks: Ranks) -> ModelDescription:
+    """Of a model of whichever kind; all ranks take part, and the first one gets all weights, whole
+    and in the memory of the host, if they are sharded.
     """
+    described = model.description()
+    if not is_sharded(model):
+        return described
     whole: dict[str, Tensor] = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in described.weights.items():
         gathered = weight.full_tensor() if isinstance(weight, DTensor) else weight
-        if wanted:
+        if ranks.first:
             whole[name] = gathered.cpu()
-    return whole
+    return described._replace(weights=whole)
 
 
 def as_whole(

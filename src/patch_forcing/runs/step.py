@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._functorch import config as functorch_config
 
+from patch_forcing.core.compiling import compiled
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
@@ -22,6 +22,7 @@ from patch_forcing.runs.shards import is_sharded, own_part, take_gradients
 from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step
+from patch_forcing.training.posthoc_ema import WIDTHS, power_share
 
 _EAGER_STEPS = 3
 """Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
@@ -38,10 +39,12 @@ class Inputs(NamedTuple):
     t_index: Tensor | None
     lr: Tensor
     ema_share: Tensor
+    narrow_share: Tensor
+    wide_share: Tensor
 
 
 class TrainStep:
-    """Changes weights, optimizers and average of a training state in place.
+    """Changes weights, optimizers and averages of a training state in place.
 
     All randomness is counted by (seed, step, place in the batch). A step whose loss or gradient is
     not finite, on any rank, changes nothing on all. Compiled, on a GPU, the step is recorded as one
@@ -73,15 +76,13 @@ class TrainStep:
         self._draw, self._loss = self._draw_all, self._loss_of
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
-            self._draw = torch.compile(self._draw_all, fullgraph=True)
+            self._draw = compiled(self._draw_all)
             self._loss = self._compiled_loss(recipe.kept_activations)
         # gathering and forgetting weights is the host's work, and part of no graph
-        self._replays = recipe.compile and self._device.type == "cuda" and not self._sharded
-        self._update_ema = update_ema
-        if (
-            recipe.compile and self._device.type == "cuda"
-        ):  # one pass over the memory instead of three
-            self._update_ema = torch.compile(update_ema, fullgraph=True)
+        on_gpu = recipe.compile and self._device.type == "cuda"
+        self._replays = on_gpu and not self._sharded
+        # one pass over the memory instead of three
+        self._update_ema = compiled(update_ema) if on_gpu else update_ema
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -109,6 +110,7 @@ class TrainStep:
             *self._draw(batch.x_1, generator),
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
+            *(self._scalar(power_share(step + 1, width)) for width in WIDTHS),
         )
 
     def close(self) -> None:
@@ -139,7 +141,7 @@ class TrainStep:
         return self._result.clone()  # the next replay writes there
 
     def _update(self, inputs: Inputs) -> Tensor:
-        """Forward, backward, optimizers, average; the losses and the gradient's norm, (4,)."""
+        """Forward, backward, optimizers, averages; the losses and the gradient's norm, (4,)."""
         model, recipe = self._state.model, self._recipe
         bf16 = recipe.precision == "bf16"
         share = self._scalar(1 / (self._ranks.world * recipe.accumulate))
@@ -156,8 +158,11 @@ class TrainStep:
         result = torch.cat([terms, norm[None]])
         skip = 1 - result.isfinite().all().float()
         take_step(self._state.optimizers, inputs.lr, skip)
-        average = [own_part(weight) for weight in self._state.ema.parameters()]
-        self._update_ema(average, weights, inputs.ema_share * (1 - skip))
+        shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)
+        # without snapshots there is the first average alone
+        for average, one in zip(self._state.averages(), shares, strict=False):
+            parts = [own_part(weight) for weight in average.parameters()]
+            self._update_ema(parts, weights, one * (1 - skip))
         return result
 
     def _sum(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
@@ -208,18 +213,12 @@ class TrainStep:
         return self._objective(model, x_1, condition, x_0=x_0, t=PatchTime(values, index))
 
     def _compiled_loss(self, kept_activations: float) -> Callable[..., LossTerms]:
-        compiled = self._loss_of
+        if self._sharded:  # the blocks are
+            return self._loss_of
         if self._sums is not None:
-            compile_pieces(self._state.model)
-        elif not self._sharded:  # else the blocks are
-            compiled = torch.compile(self._loss_of, fullgraph=True)
-
-        def loss(*inputs: Any) -> LossTerms:
-            # read when a graph is compiled, at whichever call
-            with functorch_config.patch(activation_memory_budget=kept_activations):
-                return compiled(*inputs)
-
-        return loss
+            compile_pieces(self._state.model, kept_activations)
+            return self._loss_of
+        return compiled(self._loss_of, kept_activations)
 
     def _scalar(self, number: float) -> Tensor:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting

@@ -4,9 +4,10 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -19,14 +20,17 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
 from patch_forcing.io.atomic import remove_leftovers
+from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
     TrainingState,
     checkpoint_path,
+    checkpoints,
     load_checkpoint,
     newest_sound,
 )
+from patch_forcing.runs.init import init_weights
 from patch_forcing.runs.memory import enough_memory
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.ranks import ALONE, Ranks, join_ranks
@@ -35,9 +39,12 @@ from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.shards import WholeMatrices, is_sharded, own_part, rank_mesh, shard_
 from patch_forcing.runs.step import TrainStep, side_stream
+from patch_forcing.runs.trackers import Trackers, check_trackers
+from patch_forcing.runs.watch import Watch
 from patch_forcing.runs.watchdog import watched
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
 from patch_forcing.training.muon import Muon
+from patch_forcing.training.posthoc_ema import WIDTHS
 
 _RESUME = "the same command resumes"
 _STOPS = [
@@ -55,7 +62,8 @@ class Outcome:
     """How a training run ended.
 
     bad_samples: how many it came upon, and replaced. num_classes: of its data. writes: whether this
-    process, of several that train together, is the one that writes.
+    process, of several that train together, is the one that writes. sheet: the last step's samples,
+    if they were drawn.
     """
 
     checkpoint: Path
@@ -65,6 +73,7 @@ class Outcome:
     bad_samples: int
     num_classes: int
     writes: bool = True
+    sheet: Path | None = None
 
 
 def train(
@@ -75,6 +84,8 @@ def train(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
     on_open: Callable[[TrainingData], None] | None = None,
+    track: Sequence[str] = (),
+    init_from: str | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
@@ -82,11 +93,14 @@ def train(
 
     progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written.
+    track: trackers, by name, that are told all that metrics.jsonl is; none can stop a run.
+    init_from: a model whose weights a new run starts from; one with a checkpoint does not read it.
     A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
     Raises UserError if the folder holds another run, every checkpoint is damaged or every save
     fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, SIGTERM or
     SIGUSR1 on any rank, with a checkpoint saved.
     """
+    check_trackers(track)
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
     with join_ranks(device) as ranks:
@@ -94,14 +108,22 @@ def train(
         with ranks.together():
             data = recipe.data.open()
             found = data.found if isinstance(data, Inferred) else None
+            start = init_from if init_from is not None and not checkpoints(run) else None
+        init: dict[str, str] = {}
+
+        def begin(model: PatchDiT) -> None:
+            if start is not None:
+                init.update(init_weights(model, start))
+
+        with enough_memory(recipe, ranks, "before the first step"), ranks.connected():
+            state = initial_state(recipe, data, device, ranks, begin)
+        with ranks.together():
             if ranks.first:
                 if on_open is not None:
                     on_open(data)
-                open_run(run, name, recipe, found)
+                open_run(run, name, recipe, found, init_from, init or None)
                 (run / CHECKPOINTS).mkdir(exist_ok=True)
                 remove_leftovers(run / CHECKPOINTS)
-        with enough_memory(recipe, ranks, "before the first step"), ranks.connected():
-            state = initial_state(recipe, data, device, ranks)
         with ranks.together():
             newest = newest_sound(run)
             done = load_checkpoint(newest, state) if newest else 0
@@ -111,8 +133,13 @@ def train(
                 "all machines share"
             )
         if not is_sharded(state.model):
-            ranks.copy_first_(chain(state.model.parameters(), state.ema.parameters()))
-        return _train(recipe, run, data, state, done, ranks, device, progress)
+            networks = state.networks().values()
+            ranks.copy_first_(chain.from_iterable(n.parameters() for n in networks))
+        with ranks.together():
+            told = Trackers(track, run, done, asdict(recipe)) if ranks.first and track else None
+        watch = Watch(recipe, run, state.ema, device, ranks, done, told)
+        with closing(watch):
+            return _train(recipe, run, data, state, done, ranks, device, progress, watch)
 
 
 def _train(
@@ -124,22 +151,23 @@ def _train(
     ranks: Ranks,
     device: torch.device | str,
     progress: bool | None,
+    watch: Watch,
 ) -> Outcome:
     """From `done` steps to the end."""
     bad = BadSamples(run, done, data, recipe.batch_size, ranks)
     metrics = StepLines(run / METRICS, done, writes=ranks.first)
-    saver = Saver(run, done, recipe.checkpoint_every, (metrics, bad.lines), ranks)
+    saver = Saver(run, done, recipe, (metrics, bad.lines), ranks)
     train_step = TrainStep(state, recipe, device, ranks)
     finite = FiniteSteps(done + 1, recipe.max_failed_steps)
     places = ranks.places(recipe.batch_size)
     started = time.perf_counter()
-    step = done
+    step, sheet = done, None
     bar = progress_bar(
         progress if ranks.first else False, total=recipe.steps, initial=done, unit="step"
     )
     try:
-        watch = watched(ranks, recipe.watchdog)
-        with bar, side_stream(device), watch, _stop_requests(ranks) as stop:
+        guard = watched(ranks, recipe.watchdog)
+        with bar, side_stream(device), guard, _stop_requests(ranks) as stop:
             for step in range(done, recipe.steps):
                 reads = f"reading the batch of step {step + 1}"
                 ranks.place.enter(reads)
@@ -163,14 +191,22 @@ def _train(
                         finite.check(last=last)
                 if logs:
                     bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
-                    seconds = time.perf_counter() - started
-                    row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
+                    row = _metrics_row(recipe, steps, loss, norm)
+                    with ranks.connected(waiting=is_sharded(state.model)):
+                        inputs = partial(train_step.inputs, batch, step)
+                        row |= watch.row(steps, state.model, inputs)
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
-                if saves:
+                if saves:  # torchrun stops the others soon after the first that ends
                     ranks.place.enter(f"saving step {steps}")
                     with ranks.connected():
                         saver.save(steps, state, last=last or stopped)
+                if watch.draws(steps) and not stopped:
+                    ranks.place.enter(f"drawing samples of step {steps}")
+                    with ranks.connected():
+                        sheet = watch.draw(steps)
+                if logs:  # after the picture of the same step, which trackers take in order
+                    watch.log(steps, row)
                 if stopped:
                     stop.set()  # on ranks that had no signal too
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
@@ -183,7 +219,8 @@ def _train(
     train_step.close()
     seconds = time.perf_counter() - started if saver.saved > done else 0.0
     newest = checkpoint_path(run, saver.saved)
-    return Outcome(newest, done, saver.saved, seconds, bad.count, data.num_classes, ranks.first)
+    found = bad.count, data.num_classes
+    return Outcome(newest, done, saver.saved, seconds, *found, ranks.first, sheet)
 
 
 def _check_shares(recipe: Recipe, ranks: Ranks) -> None:
@@ -218,9 +255,15 @@ def _named_samples(
 
 
 def initial_state(
-    recipe: Recipe, data: TrainingData, device: torch.device | str, ranks: Ranks = ALONE
+    recipe: Recipe,
+    data: TrainingData,
+    device: torch.device | str,
+    ranks: Ranks = ALONE,
+    begin: Callable[[PatchDiT], None] | None = None,
 ) -> TrainingState:
     """Weights from the recipe's seed, leaving the caller's random state alone.
+
+    begin: may change them, before averages begin from them.
 
     One rank alone has nobody to share them with.
     """
@@ -230,34 +273,39 @@ def initial_state(
     sharded = recipe.parallel == "shard" and ranks.world > 1
     if not sharded:  # else the whole model need not fit
         model = model.to(device)
+    if begin is not None:
+        with ranks.together():
+            begin(model)
     model.recompute_activations = recipe.recompute_activations
     model.time_nodes = recipe.time_nodes
-    ema = copy.deepcopy(model).eval().requires_grad_(False)
+    count = 1 + len(WIDTHS) if recipe.snapshot_interval() else 1
+    if sharded:
+        ranks.copy_first_(model.parameters())
+    ema, *power = (copy.deepcopy(model).eval().requires_grad_(False) for _ in range(count))
     if not sharded:
-        return TrainingState(
-            model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())
-        )
-    ranks.copy_first_(chain(model.parameters(), ema.parameters()))
+        optimizers = recipe.optimizer.build(model.parameters(), model.hidden_matrices())
+        return TrainingState(model, ema, optimizers, tuple(power))
     mesh = rank_mesh(torch.device(device))
-    shard_(ema, mesh)
-    shard_(model, mesh, bf16=recipe.precision == "bf16", compiled=recipe.compile)
+    for average in (ema, *power):
+        shard_(average, mesh)
+    keeping = recipe.kept_activations if recipe.compile else None
+    shard_(model, mesh, bf16=recipe.precision == "bf16", compile_keeping=keeping)
     parts = (map(own_part, weights) for weights in (model.parameters(), model.hidden_matrices()))
     optimizers = recipe.optimizer.build(*parts)
     for optimizer in optimizers:
         if isinstance(optimizer, Muon):
             optimizer.shards = WholeMatrices(mesh)
-    return TrainingState(model, ema, optimizers)
+    return TrainingState(model, ema, optimizers, tuple(power))
 
 
 def _metrics_row(
-    recipe: Recipe, steps: int, steps_here: int, seconds: float, loss: LossTerms, norm: Tensor
+    recipe: Recipe, steps: int, loss: LossTerms, norm: Tensor
 ) -> dict[str, float | int]:
     return {
         "step": steps,
         **{term: float(value) for term, value in loss._asdict().items()},
         "gradient_norm": float(norm),
         "lr": recipe.optimizer.lr_at(steps - 1, recipe.steps),
-        "images_per_second": round(steps_here * recipe.batch_size / seconds, 1),
     }
 
 
