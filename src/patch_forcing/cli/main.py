@@ -27,6 +27,12 @@ def _sample(args: Sequence[str]) -> None:
     sample(args)
 
 
+def _encode(args: Sequence[str]) -> None:
+    from patch_forcing.cli.encode import encode
+
+    encode(args)
+
+
 def _data(args: Sequence[str]) -> None:
     from patch_forcing.cli.data import data
 
@@ -44,6 +50,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "train": (_train, "train a named recipe; the same command again resumes"),
     "sample": (_sample, "images from a bundled, trained or exported model"),
     "bench": (_bench, "how good and how fast samplers of a model are on this machine"),
+    "encode": (_encode, "images to latents, which imagenet256 recipes train on"),
     "data": (_data, "build a data set (emoji), or check images: a folder, shards, the Hub"),
 }
 

@@ -1,0 +1,410 @@
+"""Images → latents on disk: reading, encoding and writing at the same time, shard after shard.
+
+Processes share no more than the folder: each takes every world-th shard, and whoever finds that all
+are there writes the index. So they may run on any machines, at any time, and stop at any time.
+"""
+
+import hashlib
+import json
+import math
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from patch_forcing.codecs.autoencoders import Autoencoder
+from patch_forcing.core.errors import UserError
+from patch_forcing.data.image_data import ImageData
+from patch_forcing.data.images import BadImageError, Fit
+from patch_forcing.data.latent_shards import (
+    FORMAT_VERSION,
+    INDEX,
+    PLAN,
+    SHARDS,
+    ShardArrays,
+    manifest_hash,
+    read_summary,
+    shard_path,
+    write_shard,
+)
+from patch_forcing.data.reader import ImageReader
+from patch_forcing.data.replacement import FAILURES
+from patch_forcing.io.atomic import broken_file, remove_folder, remove_leftovers, write_atomic
+from patch_forcing.io.provenance import commit, versions
+from patch_forcing.runs.bad_samples import FEW
+from patch_forcing.runs.progress import progress_bar
+
+BATCHES_AHEAD = 2
+"""Batches whose images are read, and whose latents are fetched, while one is encoded."""
+MOST = 65504.0
+"""The largest number of fp16."""
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How images become latents."""
+
+    size: int = 256
+    """Height and width of the images, a multiple of the autoencoder's factor."""
+    fit: Fit = "crop"
+    """crop: the middle of each image; pad: all of it, on white. The aspect is always kept."""
+    flip: bool = True
+    """Encode each image mirrored too: latents cannot be mirrored afterwards. Twice the work and the
+    space."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What the autoencoder computes in."""
+    batch_size: int = 64
+    """Images encoded at once; changes speed, memory and rounding only."""
+    shard_size: int = 8192
+    """Images a shard, which is what a stopped encoding loses at most."""
+    max_bad_share: float = 0.01
+    """Stop when more of the images looked at cannot be read, and more than 10."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "batch_size", "shard_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} is out of range: choose 1 or more")
+        if not 0 <= self.max_bad_share <= 1:
+            raise UserError(f"max_bad_share={self.max_bad_share} is out of range: 0 to 1")
+
+
+class Encoded(NamedTuple):
+    """How it went: shards in all, those made here and found here, images and bad ones, done."""
+
+    shards: int
+    made: int
+    found: int
+    images: int
+    bad_samples: int
+    complete: bool
+
+
+class Encoding:
+    """One process's part of turning `data` into latents below `out`."""
+
+    def __init__(
+        self,
+        data: ImageData,
+        autoencoder: Autoencoder,
+        out: Path,
+        options: EncodeOptions,
+        device: torch.device | str = "cpu",
+    ):
+        """Raises UserError if the images' size or conditions do not fit."""
+        self._data, self._autoencoder, self._out = data, autoencoder, out
+        self._options, self._device = options, torch.device(device)
+        space = autoencoder.space
+        if options.size % space.factor:
+            raise UserError(
+                f"size={options.size} is no multiple of {space.factor}, of which {space.name} "
+                f"makes one cell: choose one, such as {math.ceil(options.size / space.factor) * space.factor}"
+            )
+        if data.captioned:
+            raise UserError(
+                f"{data.place} comes with captions, which latents do not keep yet: add "
+                "--condition none, or class where there are classes"
+            )
+        side = options.size // space.factor
+        self.shape = (space.channels, side, side)
+        with torch.no_grad():  # before any work: whether there is a posterior, and tiles fit
+            probe = torch.zeros(1, 3, options.size, options.size, device=device)
+            mean, logvar = autoencoder.encode(probe)
+            space.normalised(mean)
+        if mean.shape[1:] != self.shape:
+            raise UserError(
+                f"{space.name} makes {tuple(mean.shape[1:])} of {options.size} pixels, not "
+                f"{self.shape}: its config is of another autoencoder"
+            )
+        self._logvar = logvar is not None
+        self.shards = math.ceil(data.num_samples / options.shard_size)
+
+    @property
+    def gib(self) -> float:
+        """What it will take on disk."""
+        numbers = math.prod(self.shape) * (1 + self._logvar) * (1 + self._options.flip)
+        return self._data.num_samples * numbers * 2 / 2**30
+
+    def run(self, rank: int = 0, world: int = 1, progress: bool | None = None) -> Encoded:
+        """Encode shards rank, rank + world, … that are not there yet; sound ones are kept.
+
+        Raises UserError if another encoding lies there, or too many images are bad.
+        """
+        self._open()
+        mine = range(rank, self.shards, world)
+        missing = [number for number in mine if not self._is_sound(number)]
+        bad = Counter(bad=0, seen=0)
+        for number in set(mine) - set(missing):
+            self._count(bad, read_summary(shard_path(self._out, number)))
+        writes: Future[None] | None = None
+        images = sum(len(self._numbers(number)) for number in missing)
+        # one writer: a shard is written while the next one is encoded, and no more wait in memory
+        with (
+            ThreadPoolExecutor(1) as writer,
+            progress_bar(progress, total=images, unit="image") as bar,
+        ):
+            channels, *cells = self.shape
+            rows = (channels * (1 + self._logvar), *cells)
+            encoder = _Encoder(self._data, self._autoencoder, self._options, rows, self._device)
+            for number in missing:
+                arrays, summary = encoder.shard(self._numbers(number), bar)
+                self._count(bad, summary)
+                if writes is not None:
+                    writes.result()
+                writes = writer.submit(
+                    write_shard, shard_path(self._out, number), arrays, summary
+                )
+            if writes is not None:
+                writes.result()
+        complete = self._finish()
+        good = bad["seen"] - bad["bad"]
+        made = len(missing)
+        return Encoded(self.shards, made, len(mine) - made, good, bad["bad"], complete)
+
+    def _numbers(self, shard: int) -> range:
+        first = shard * self._options.shard_size
+        return range(first, min(first + self._options.shard_size, self._data.num_samples))
+
+    def _open(self) -> None:
+        """Write encode.json, or check that the encoding there is the same."""
+        plan = self._plan()
+        file = self._out / PLAN
+        if not file.is_file():
+            if self._out.is_dir() and any(self._out.iterdir()):
+                raise UserError(f"{self._out} is not empty and holds no latents: choose another --out")
+            record = plan | {"versions": versions(), "commit": commit()}
+            write_atomic(file, json.dumps(record, indent=2) + "\n")
+        else:
+            try:
+                before = json.loads(file.read_text(encoding="utf-8"))
+                fields = [(name, before[name], now) for name, now in plan.items()]
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                raise UserError(f"{file} is damaged: restore it, or choose another --out") from None
+            for name, old, now in fields:
+                if old != now:
+                    raise UserError(
+                        f"{self._out} was encoded with {name}={old!r}, now it is {now!r}: use the "
+                        "same to go on, or choose another --out"
+                    )
+        (self._out / SHARDS).mkdir(exist_ok=True)
+
+    def _plan(self) -> dict[str, Any]:
+        """What every shard depends on, as JSON gives it back."""
+        options, layout = self._options, self._data.layout
+        space = asdict(self._autoencoder.space)
+        del space["name"]  # a copy of it elsewhere is the same
+        plan = {
+            "format_version": FORMAT_VERSION,
+            **{f"autoencoder.{name}": value for name, value in space.items()},
+            "images": self._data.num_samples,
+            "names": layout.identity,
+            "classes": list(layout.class_names),
+            "size": options.size,
+            "fit": options.fit,
+            "flip": options.flip,
+            "precision": options.precision,
+            "shard_size": options.shard_size,
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(plan))
+        return plain
+
+    def _is_sound(self, number: int) -> bool:
+        """Whether a shard is there and whole; one that is not is removed, and the index with it."""
+        path = shard_path(self._out, number)
+        remove_leftovers(path.parent, path.name)
+        if not path.exists():
+            return False
+        if broken_file(path) is None:
+            return True
+        (self._out / INDEX).unlink(missing_ok=True)
+        remove_folder(path)
+        return False
+
+    def _count(self, bad: Counter[str], summary: dict[str, Any]) -> None:
+        bad["seen"] += summary["stop"] - summary["first"]
+        bad["bad"] += len(summary["bad"])
+        if bad["bad"] > max(FEW, self._options.max_bad_share * bad["seen"]):
+            path, reason = summary["bad"][-1]
+            raise UserError(
+                f"{bad['bad']} of {bad['seen']} images are bad, more than max_bad_share="
+                f"{self._options.max_bad_share:g}, such as {path}: {reason}: raise "
+                "--max-bad-share, or remove them and choose another --out"
+            )
+
+    def _finish(self) -> bool:
+        """Write the index, if all shards are there."""
+        paths = [shard_path(self._out, number) for number in range(self.shards)]
+        if not all(path.is_dir() for path in paths):
+            return False
+        summaries = [read_summary(path) for path in paths]
+        bad = [row for summary in summaries for row in summary["bad"]]
+        images = sum(summary["images"] for summary in summaries)
+        if not images:
+            raise UserError(f"no image of {self._data.place} can be read, such as {bad[0][0]}")
+        sums = np.sum([summary["sums"] for summary in summaries], axis=0)
+        mean, square = sums / (images * (1 + self._options.flip) * math.prod(self.shape[1:]))
+        index = {
+            "format_version": FORMAT_VERSION,
+            "autoencoder": asdict(self._autoencoder.space),
+            "size": self._options.size,
+            "shape": self.shape,
+            "logvar": self._logvar,
+            "mirrored": self._options.flip,
+            "images": images,
+            "bad_samples": len(bad),
+            "class_names": self._data.layout.class_names,
+            "shards": self.shards,
+            "hash": _joined(manifest_hash(path) for path in paths),
+            "statistics": {
+                "mean": mean.tolist(),
+                "std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
+            },
+        }
+        lines = [json.dumps({"path": path, "reason": reason}) for path, reason in bad]
+        write_atomic(self._out / "bad-samples.jsonl", "".join(f"{line}\n" for line in lines))
+        write_atomic(self._out / INDEX, json.dumps(index, indent=1) + "\n")
+        return True
+
+
+def _joined(hashes: Iterator[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+
+
+class _Encoder:
+    """Images by number → a shard's arrays."""
+
+    def __init__(
+        self,
+        data: ImageData,
+        autoencoder: Autoencoder,
+        options: EncodeOptions,
+        rows: tuple[int, ...],
+        device: torch.device,
+    ):
+        self._data, self._autoencoder, self._options = data, autoencoder, options
+        self._rows, self._device = rows, device
+        self._reader = ImageReader(data.layout, options.size, 3, options.fit, memory=0)
+        self._failures = 0
+
+    def shard(self, numbers: range, bar: Any) -> tuple[ShardArrays, dict[str, Any]]:
+        """All images of a shard that can be read and encoded; and what was seen."""
+        bad: list[tuple[str, str]] = []
+        good: list[int] = []
+        rows = [np.zeros((1 + self._options.flip, 0, *self._rows), np.float16)]
+        sums = np.zeros((2, self._autoencoder.space.channels))
+        for some, host in self._fetched(self._encoded(numbers, bad)):
+            moments, some_sums = host()
+            finite = np.isfinite(moments).all(axis=(0, 2, 3, 4))
+            for number in np.array(some)[~finite].tolist():
+                bad.append((self._data.layout.place(number), "its latent is not finite"))
+            good.extend(np.array(some)[finite].tolist())
+            rows.append(moments[:, finite])
+            sums += some_sums[finite].sum(axis=0)
+            bar.update(len(some))
+        labels = self._data.layout.labels
+        stored = np.concatenate(rows, axis=1)
+        arrays = ShardArrays(
+            stored[0],
+            stored[1] if self._options.flip else None,
+            np.array([labels[n] for n in good], np.int64) if self._data.num_classes else None,
+            np.array(good, np.int64),
+        )
+        first, stop = numbers.start, numbers.stop
+        summary = {"first": first, "stop": stop, "images": len(good), "bad": bad}
+        return arrays, summary | {"sums": sums.tolist()}
+
+    def _encoded(
+        self, numbers: range, bad: list[tuple[str, str]]
+    ) -> Iterator[tuple[list[int], "_Host"]]:
+        """Batch after batch, queued on the device: nothing here waits for a GPU."""
+        for some, pixels in self._read(numbers, bad):
+            if self._device.type == "cuda":
+                pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+            x = pixels.to(self._device).float() / 127.5 - 1
+            yield some, _Host(*self._encode(x))
+
+    @torch.no_grad()
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log-variances in fp16 (copies, B, K, h, w), and sums (B, 2, C) over both."""
+        space, copies, sums = self._autoencoder.space, [], []
+        for images in (x, x.flip(-1)) if self._options.flip else (x,):
+            bf16 = self._options.precision == "bf16"
+            with torch.autocast(x.device.type, torch.bfloat16) if bf16 else nullcontext():
+                mean, logvar = self._autoencoder.encode(images)
+            seen = space.normalised(mean)
+            square = seen**2
+            if logvar is not None:
+                square = square + (space.normalised(mean + (logvar / 2).exp()) - seen) ** 2
+            sums.append(torch.stack([seen.sum((2, 3)), square.sum((2, 3))], dim=1))
+            whole = mean if logvar is None else torch.cat([mean, logvar], dim=1)
+            copies.append(torch.where(whole.abs() <= MOST, whole, torch.nan).half())
+        return torch.stack(copies), torch.stack(sums).sum(dim=0)
+
+    def _fetched(
+        self, queued: Iterator[tuple[list[int], "_Host"]]
+    ) -> Iterator[tuple[list[int], "_Host"]]:
+        """The same, some batches later: by then they are on the host, and others are queued."""
+        waiting: deque[tuple[list[int], _Host]] = deque()
+        for item in queued:
+            waiting.append(item)
+            if len(waiting) > (BATCHES_AHEAD if self._device.type == "cuda" else 0):
+                yield waiting.popleft()
+        yield from waiting
+
+    def _read(
+        self, numbers: range, bad: list[tuple[str, str]]
+    ) -> Iterator[tuple[list[int], UInt8[Tensor, "B 3 S S"]]]:
+        """Batches of readable images; those after are read meanwhile, of the next shard too."""
+        size = self._options.batch_size
+        some: list[int] = []
+        pixels: list[Tensor] = []
+        for number in numbers:
+            if (number - numbers.start) % size == 0:
+                reach = min(number + (1 + BATCHES_AHEAD) * size, self._data.num_samples)
+                self._reader.read_ahead(range(number, reach))
+            try:
+                pixels.append(self._reader(number))
+                some.append(number)
+                self._failures = 0
+            except BadImageError as error:
+                place = self._data.layout.place(number)
+                bad.append((place, str(error)))
+                self._failures += error.may_pass
+                if self._failures == FAILURES:
+                    raise UserError(
+                        f"{place}: {error}, as with {FAILURES - 1} others: mend the disk or the "
+                        "connection and start the same command again"
+                    ) from None
+            if len(some) == size:
+                yield some, torch.stack(pixels)
+                some, pixels = [], []
+        if some:
+            yield some, torch.stack(pixels)
+
+
+class _Host:
+    """Tensors on their way to the host; called, it waits for them."""
+
+    def __init__(self, *tensors: Tensor):
+        self._event: torch.cuda.Event | None = None
+        if tensors[0].is_cuda:
+            copies = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in tensors]
+            for copy, tensor in zip(copies, tensors, strict=True):
+                copy.copy_(tensor, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+            tensors = tuple(copies)
+        self._tensors = tensors
+
+    def __call__(self) -> list[np.ndarray]:
+        """The arrays."""
+        if self._event is not None:
+            self._event.synchronize()
+        return [tensor.numpy() for tensor in self._tensors]
