@@ -35,8 +35,8 @@ def small_deep_compression(folder: Path, seed: int = 0) -> Path:
     sizes = {
         "latent_channels": 8,
         "attention_head_dim": 4,
-        "encoder_block_out_channels": (4,) * 6,
-        "decoder_block_out_channels": (4,) * 6,
+        "encoder_block_out_channels": (8,) * 6,
+        "decoder_block_out_channels": (8,) * 6,
         "encoder_layers_per_block": (1,) * 6,
         "decoder_layers_per_block": (1,) * 6,
         "encoder_qkv_multiscales": ((),) * 6,

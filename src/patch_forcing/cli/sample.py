@@ -54,6 +54,11 @@ class Options:
     """Images sampled at once; changes speed and memory only."""
     precision: Precision = "fp32"
     """What the network computes in: fp32, bf16, or fp8 (NVIDIA GPUs from Ada on, with torchao)."""
+    autoencoder: Path | None = None
+    """Of a model of latents: where its autoencoder lies, if not where it did; a folder or a Hub id."""
+    preview: Path | None = None
+    """A tiny decoder in place of the autoencoder, fast and less sharp: taesd, a folder or a Hub
+    id."""
     compile: bool = False
     """Compile the network: half a minute for each shape, then faster, most of all on a GPU."""
     device: str | None = None
@@ -76,6 +81,8 @@ def sample(args: Sequence[str]) -> None:
         parse_device(options.device),
         precision=options.precision,
         compile=options.compile,
+        autoencoder=options.autoencoder,
+        preview=options.preview,
     )
     names = pipe.model.data_info.class_names
     labels = None if options.labels is None else _labels(options.labels, names)

@@ -92,7 +92,10 @@ def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
     else:
         since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
         print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
-        print(f"samples with their difficulty: {write_preview(run, outcome.steps, device)}")
+        try:
+            print(f"samples with their difficulty: {write_preview(run, outcome.steps, device)}")
+        except UserError as error:  # such as a decoder that is not here: the run is done all the same
+            print(f"no samples: {error}")
     if outcome.bad_samples:
         print(f"bad samples, replaced by others: {outcome.bad_samples}, see {run / BAD_SAMPLES}")
     labels = " --labels 0" if outcome.num_classes else ""

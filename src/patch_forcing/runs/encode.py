@@ -20,8 +20,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from patch_forcing.codecs.autoencoders import Autoencoder
-from patch_forcing.core.errors import UserError
+from patch_forcing.codecs.autoencoders import Autoencoder, Posterior
+from patch_forcing.core.errors import UserError, is_out_of_memory
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.images import BadImageError, Fit
 from patch_forcing.data.latent_shards import (
@@ -114,10 +114,7 @@ class Encoding:
             )
         side = options.size // space.factor
         self.shape = (space.channels, side, side)
-        with torch.no_grad():  # before any work: whether there is a posterior, and tiles fit
-            probe = torch.zeros(1, 3, options.size, options.size, device=device)
-            mean, logvar = autoencoder.encode(probe)
-            space.normalised(mean)
+        mean, logvar = self._probe()
         if mean.shape[1:] != self.shape:
             raise UserError(
                 f"{space.name} makes {tuple(mean.shape[1:])} of {options.size} pixels, not "
@@ -125,6 +122,22 @@ class Encoding:
             )
         self._logvar = logvar is not None
         self.shards = math.ceil(data.num_samples / options.shard_size)
+
+    @torch.no_grad()
+    def _probe(self) -> Posterior:
+        """What the autoencoder makes of a black image, before any work."""
+        space, size = self._autoencoder.space, self._options.size
+        try:
+            found = self._autoencoder.encode(torch.zeros(1, 3, size, size, device=self._device))
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"{space.name} cannot encode {size}×{size} pixels ({error}): its config is of "
+                "another autoencoder, or choose another --size"
+            ) from None
+        space.normalised(found.mean)  # raises if its tiles do not fit
+        return found
 
     @property
     def gib(self) -> float:

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from patch_forcing.io.atomic import write_atomic
-from patch_forcing.runs.generate import to_uint8
-from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
+from patch_forcing.runs.pipeline import DEFAULT_SAMPLER, Pipeline, PipelineResult, load
 from patch_forcing.views.film import film_frames, save_film
 from patch_forcing.views.images import enlarge, grid_sheet, to_pil
 from patch_forcing.views.maps import maps_sheet
@@ -58,7 +57,7 @@ def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
         result.images[first],
         _captions(result, pipe)[first],
         result.trace_of(first),
-        pipe.model.patch_size,
+        pipe.pixels_per_patch,
     ).save(path)
 
 
@@ -67,12 +66,12 @@ def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     first = slice(COLUMNS)
     trace = result.trace_of(first)
     predictions = [
-        [to_pil(image) for image in to_uint8(evaluation.prediction, pipe.model.data_info)]
+        [to_pil(image) for image in pipe.decode(evaluation.prediction)]
         for evaluation in trace
     ]
     name = result.sampler.partition(":")[0]
     frames = film_frames(
-        predictions, trace, result.images[first], pipe.model.patch_size, title=f"{name}, "
+        predictions, trace, result.images[first], pipe.pixels_per_patch, title=f"{name}, "
     )
     save_film(frames, path)
 
@@ -82,7 +81,8 @@ def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
     pipe = load(run, device)
     count = min(pipe.model.config.num_classes, COLUMNS)
     labels = range(count) if count else None
-    result = pipe(labels, range(count or COLUMNS), sampler="dual-loop", trace=True)
+    sampler = "dual-loop" if pipe.model.config.predict_difficulty else DEFAULT_SAMPLER
+    result = pipe(labels, range(count or COLUMNS), sampler=sampler, trace=True)
     path = run / "samples" / f"step-{step:08d}.png"
     path.parent.mkdir(exist_ok=True)
     write_maps(result, pipe, path)
@@ -98,6 +98,7 @@ def _captions(result: PipelineResult, pipe: Pipeline) -> list[str]:
 
 def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
     """samples.json: how each image came about."""
+    space = None if pipe.autoencoder is None else pipe.autoencoder.space
     return [
         {
             "seed": seed,
@@ -110,6 +111,7 @@ def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
             "token_evaluations": round(result.image_nfe[i] * pipe.model.config.num_patches),
             "seconds": round(result.seconds / len(result.seeds), 4),
             "precision": pipe.precision,
+            **({} if space is None else {"autoencoder": space.name, "autoencoder_hash": space.hash}),
             "model": pipe.name,
             "model_hash": pipe.hash,
         }

@@ -6,20 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from patch_forcing.codecs.autoencoders import Autoencoder
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid
 from patch_forcing.io.atomic import sha256
+from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import CONFIG, WEIGHTS
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
+from patch_forcing.runs.decoder import find_decoder
 from patch_forcing.runs.find import find_model
-from patch_forcing.runs.generate import generate
+from patch_forcing.runs.generate import generate, to_uint8
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Guidance, Interval
@@ -29,6 +32,9 @@ from patch_forcing.views.images import to_pil
 
 DEFAULT_SAMPLER = "adams-bashforth"
 """The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""
+
+DECODED_AT_ONCE = 16
+"""Latents that become images at once, at most: a decoder needs far more memory than a sampler."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +69,20 @@ class Pipeline:
     """A loaded model that makes images.
 
     name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart.
-    precision: what the network computes in.
+    precision: what the network computes in. autoencoder: what decodes a latent model's samples.
     """
 
-    def __init__(self, name: str, folder: Path, model: PatchDiT, precision: Precision = "fp32"):
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        model: PatchDiT,
+        precision: Precision = "fp32",
+        autoencoder: Autoencoder | None = None,
+    ):
         self.name = name
         self.folder = folder
-        if model.config.in_channels not in (1, 3) or model.data_info.latent_scale != 1:
-            raise UserError(
-                f"{folder} makes latents of {model.config.in_channels} channels, not pixels: "
-                "this release has no decoder; use load_model and a sampler"
-            )
-        self.model, self.precision = model, precision
+        self.model, self.precision, self.autoencoder = model, precision, autoencoder
         both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
         self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
 
@@ -139,6 +147,7 @@ class Pipeline:
                 guidance=guidance,
                 batch_size=batch_size,
                 trace=trace,
+                decode=self.decode,
             ):
                 batches.append(batch)
                 bar.update(len(batch.seeds))
@@ -172,6 +181,21 @@ class Pipeline:
             return QuantileGrid(fitted)
         return build("time grid", GRIDS, "uniform" if name is None else name)
 
+    @torch.no_grad()
+    def decode(self, x_1: Float[Tensor, "B C h w"]) -> UInt8[Tensor, "B D H W"]:
+        """What the network makes → images: pixels, or what the autoencoder makes of latents."""
+        if self.autoencoder is None:
+            return to_uint8(x_1, self.model.data_info)
+        z = self.autoencoder.space.raw(x_1.float())
+        parts = [self.autoencoder.decode(part) for part in z.split(DECODED_AT_ONCE)]
+        return to_uint8(torch.cat(parts), DataInfo())
+
+    @property
+    def pixels_per_patch(self) -> int:
+        """The side of a patch in the image."""
+        space = None if self.autoencoder is None else self.autoencoder.space
+        return self.model.patch_size * (1 if space is None else space.factor)
+
     def label_numbers(self, labels: Sequence[int | str]) -> list[int]:
         """Labels as numbers. Raises UserError for a name that is no class, naming the nearest."""
         names = self.model.data_info.class_names
@@ -196,19 +220,25 @@ def load(
     *,
     precision: Precision = "fp32",
     compile: bool = False,
+    autoencoder: str | Path | None = None,
+    preview: str | Path | None = None,
 ) -> Pipeline:
     """The pipeline of a bundled name, a folder (of a model or a training run), or a Hub id.
 
     precision: what the network computes in; images are then the same but for rounding. compile:
-    the network is compiled for each shape it meets, half a minute each.
-    Raises UserError saying what is missing or damaged, or what this machine lacks for fp8.
+    the network is compiled for each shape it meets, half a minute each. autoencoder: of a latent
+    model, where its own lies if not where it was; preview: a tiny decoder (AutoencoderTiny) instead.
+    Raises UserError saying what is missing or damaged, does not belong together, or what this
+    machine lacks for fp8.
     """
     folder = find_model(name)
     model = load_model(folder, device)
+    channels = model.config.in_channels
+    decoder = find_decoder(name, model.data_info, channels, autoencoder, preview, device)
     cast_weights(model, precision)
     if compile:
         compile_whole(model)
-    return Pipeline(str(name), folder, model, precision)
+    return Pipeline(str(name), folder, model, precision, decoder)
 
 
 def _grid(

@@ -1,0 +1,94 @@
+"""The autoencoder that makes images of a model's latents: the one that it was trained with."""
+
+from pathlib import Path
+
+import torch
+
+from patch_forcing.codecs.autoencoders import Autoencoder, load_autoencoder
+from patch_forcing.core.errors import UserError
+from patch_forcing.models.config import DataInfo
+from patch_forcing.models.latent_space import LatentSpace
+
+_STABLE_DIFFUSION, _SCALE = "sd-vae-ft-ema", 0.18215
+"""What latents of four channels and that scale are, where nothing else is known of them."""
+_TINY = "AutoencoderTiny"
+
+
+def find_decoder(
+    model: str | Path,
+    info: DataInfo,
+    channels: int,
+    autoencoder: str | Path | None = None,
+    preview: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Autoencoder | None:
+    """The decoder of a model whose network has `channels`; None if it makes pixels.
+
+    model: what users call it. autoencoder: where the model's own lies, if not where it was. preview:
+    a tiny decoder of the same latents instead, fast and less sharp.
+    Raises UserError if it cannot be had, or is not the one that the model was trained with.
+    """
+    space = info.autoencoder
+    if space is None and channels in (1, 3) and info.latent_scale == 1:
+        for option, value in (("autoencoder", autoencoder), ("preview", preview)):
+            if value is not None:
+                raise UserError(f"--{option} {value}: {model} makes pixels: leave it out")
+        return None
+    if preview is not None:
+        if autoencoder is not None:
+            raise UserError("--autoencoder and --preview exclude each other: give one of them")
+        return _preview(model, space, channels, preview, device)
+    if space is None:  # a published checkpoint
+        space = LatentSpace("", "", "", channels, 1, (info.latent_scale,))
+        if autoencoder is None and (channels, info.latent_scale) != (4, _SCALE):
+            raise UserError(
+                f"{model} makes latents of {channels} channels of an autoencoder that is not "
+                "named: add --autoencoder NAME"
+            )
+    place = autoencoder or space.name or _STABLE_DIFFUSION
+    try:
+        found = load_autoencoder(place, device)
+    except UserError as error:
+        if autoencoder is not None:
+            raise
+        raise UserError(
+            f"the autoencoder of {model} cannot be had: {error}; or give a copy of it with "
+            "--autoencoder FOLDER"
+        ) from None
+    wrong = _mismatch(space, found.space)
+    if wrong:
+        raise UserError(
+            f"{place} is not the autoencoder that {model} was trained with: {wrong}: give "
+            f"{space.name or 'the right one'} with --autoencoder"
+        )
+    return found
+
+
+def _mismatch(space: LatentSpace, found: LatentSpace) -> str | None:
+    if space.kind:
+        return space.mismatch(found)
+    known = (space.channels, space.scale, space.shift)
+    theirs = (found.channels, found.scale, found.shift)
+    return None if known == theirs else f"channels, scale and shift {theirs}, not {known}"
+
+
+def _preview(
+    model: str | Path,
+    space: LatentSpace | None,
+    channels: int,
+    name: str | Path,
+    device: torch.device | str,
+) -> Autoencoder:
+    found = load_autoencoder(name, device)
+    if found.space.kind != _TINY:
+        raise UserError(
+            f"--preview {name} is an {found.space.kind}, not a tiny decoder: give an {_TINY}, such "
+            "as taesd, or the model's own with --autoencoder"
+        )
+    factor = found.space.factor if space is None else space.factor
+    if (found.space.channels, found.space.factor) != (channels, factor):
+        raise UserError(
+            f"--preview {name} decodes {found.space.channels} channels, {found.space.factor} pixels "
+            f"a cell, and {model} makes {channels} and {factor}: give another, or leave it out"
+        )
+    return found
