@@ -34,12 +34,12 @@ On several GPUs: torchrun --nproc-per-node 8 -m patch_forcing encode …"""
 class Options:
     """Options of `encode`."""
 
-    autoencoder: str
-    """sd-vae-ft-ema, flux2, dc-ae-f32c32, pixels; or a Hub id (OWNER/NAME, OWNER/NAME/vae), or a
+    autoencoder: str = ""
+    """Required: sd-vae-ft-ema, flux2, dc-ae-f32c32, pixels; or a Hub id (OWNER/NAME, OWNER/NAME/vae), or a
     folder: safetensors of diffusers' AutoencoderKL, AutoencoderKLFlux2, AutoencoderDC or
     AutoencoderTiny."""
-    out: Path
-    """Folder for the latents; what was finished there stays."""
+    out: Path | None = None
+    """Required: folder for the latents; what was finished there stays."""
     how: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
     source: Annotated[CheckOptions, arg(name="")] = field(default_factory=CheckOptions)
     device: str | None = None
@@ -75,13 +75,17 @@ def encode(args: Sequence[str]) -> None:
         prog=f"patch-forcing encode {path if kind == 'folder' else f'{kind} {path}'}",
         description="Encodes images once, so that training need not.",
     )
+    if not options.autoencoder:
+        raise UserError("encode: --autoencoder NAME is missing: add it, such as sd-vae-ft-ema")
+    if options.out is None:
+        raise UserError("encode: --out DIR is missing: add it")
     check_out("--out", options.out)
     if kind == "folder" and not Path(path).expanduser().exists():
         raise UserError(f"{path} is not there: give a folder of images, or encode shards|hub PATH")
-    _encode(kind, path, options)
+    _encode(kind, path, options, options.out)
 
 
-def _encode(kind: str, path: str, options: Options) -> None:
+def _encode(kind: str, path: str, options: Options, out: Path) -> None:
     from patch_forcing.codecs.autoencoders import load_autoencoder
     from patch_forcing.runs.encode import Encoding
     from patch_forcing.runs.recipes import RECIPES
@@ -90,7 +94,7 @@ def _encode(kind: str, path: str, options: Options) -> None:
     default: Any = RECIPES[kind].recipe.data
     data = replace(default, path=path, **vars(options.source)).open()
     encoding = Encoding(
-        data, load_autoencoder(options.autoencoder, device), options.out, options.how, device
+        data, load_autoencoder(options.autoencoder, device), out, options.how, device
     )
     shape = "×".join(map(str, encoding.shape))
     copies = ", each mirrored too" if options.how.flip else ""
@@ -104,14 +108,14 @@ def _encode(kind: str, path: str, options: Options) -> None:
     done = encoding.run(rank, world, progress=None if rank == 0 else False)
     seconds = time.perf_counter() - started
     found = f", {done.found} were there and are sound" if done.found else ""
-    print(f"{done.made} of {done.shards} shards made in {seconds:.0f} s{found}: {options.out}")
+    print(f"{done.made} of {done.shards} shards made in {seconds:.0f} s{found}: {out}")
     if done.bad_samples:
-        print(f"bad images, left out: {done.bad_samples}, see {options.out / 'bad-samples.jsonl'}")
+        print(f"bad images, left out: {done.bad_samples}, see {out / 'bad-samples.jsonl'}")
     if not done.complete:
         print("other processes have shards to make; the last one writes latents.json")
         return
     flip = "" if options.how.flip else " --data.no-flip"
-    where = shlex.quote(str(options.out))
+    where = shlex.quote(str(out))
     print(f"next: patch-forcing train imagenet256-pft-b --data.path {where}{flip}")
 
 
@@ -121,7 +125,9 @@ def _place(name: str | None) -> tuple[int, int, str]:
         rank, world = (int(os.environ.get(key, first)) for key, first in _RANKS)
         local = int(os.environ.get("LOCAL_RANK", "0"))
     except ValueError:
-        raise UserError("RANK, WORLD_SIZE and LOCAL_RANK are no numbers: start with torchrun") from None
+        raise UserError(
+            "RANK, WORLD_SIZE and LOCAL_RANK are no numbers: start with torchrun"
+        ) from None
     if not 0 <= rank < world:
         raise UserError(f"RANK={rank} of WORLD_SIZE={world} does not exist: start with torchrun")
     device = parse_device(name)

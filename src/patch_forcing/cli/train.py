@@ -94,7 +94,9 @@ def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
         print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
         try:
             print(f"samples with their difficulty: {write_preview(run, outcome.steps, device)}")
-        except UserError as error:  # such as a decoder that is not here: the run is done all the same
+        except (
+            UserError
+        ) as error:  # such as a decoder that is not here: the run is done all the same
             print(f"no samples: {error}")
     if outcome.bad_samples:
         print(f"bad samples, replaced by others: {outcome.bad_samples}, see {run / BAD_SAMPLES}")

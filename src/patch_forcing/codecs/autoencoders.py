@@ -1,7 +1,7 @@
 """Images ↔ latents, behind one protocol, loaded by name."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -31,6 +31,7 @@ class Posterior(NamedTuple):
     logvar: Float[Tensor, "B C h w"] | None
 
 
+@runtime_checkable
 class Autoencoder(Protocol):
     """A frozen autoencoder. Images are (B, 3, H, W) in [−1, 1], latents in its own units."""
 

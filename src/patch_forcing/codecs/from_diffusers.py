@@ -40,7 +40,9 @@ class DiffusersAutoencoder:
         try:
             numbers = _NUMBERS[kind](self._network)
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise UserError(f"{folder / CONFIG} does not fit {kind}: {error}: copy it again") from None
+            raise UserError(
+                f"{folder / CONFIG} does not fit {kind}: {error}: copy it again"
+            ) from None
         self.space = LatentSpace(place, kind, _hash(config, folder / WEIGHTS), **numbers._asdict())
         self._network.to(device)
 
@@ -115,7 +117,9 @@ def _config(folder: Path) -> dict[str, Any]:
             f"autoencoder, with {CONFIG} and {WEIGHTS}"
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{folder / CONFIG} is not an autoencoder's config: copy it again") from None
+        raise UserError(
+            f"{folder / CONFIG} is not an autoencoder's config: copy it again"
+        ) from None
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder / WEIGHTS} is missing, and no other file is read: copy it there")
     return config

@@ -115,9 +115,12 @@ class LatentData:
                     "bring shards and latents.json of one encoding together"
                 )
         for number, part in enumerate(labels):
-            if part is None or len(part) != sizes[number] or (part < 0).any() or (
-                part >= self.num_classes
-            ).any():
+            if (
+                part is None
+                or len(part) != sizes[number]
+                or (part < 0).any()
+                or (part >= self.num_classes).any()
+            ):
                 raise UserError(
                     f"{shard_path(self._folder, number)} has no label of {self.num_classes} for "
                     "each sample: bring shards and latents.json of one encoding together"

@@ -98,7 +98,7 @@ class Encoding:
         options: EncodeOptions,
         device: torch.device | str = "cpu",
     ):
-        """Raises UserError if the images' size or conditions do not fit."""
+        """Raises UserError if images and autoencoder do not fit, or another encoding is there."""
         self._data, self._autoencoder, self._out = data, autoencoder, out
         self._options, self._device = options, torch.device(device)
         space = autoencoder.space
@@ -122,6 +122,8 @@ class Encoding:
             )
         self._logvar = logvar is not None
         self.shards = math.ceil(data.num_samples / options.shard_size)
+        self._plan = self._planned()
+        self._check_out()
 
     @torch.no_grad()
     def _probe(self) -> Posterior:
@@ -148,9 +150,12 @@ class Encoding:
     def run(self, rank: int = 0, world: int = 1, progress: bool | None = None) -> Encoded:
         """Encode shards rank, rank + world, … that are not there yet; sound ones are kept.
 
-        Raises UserError if another encoding lies there, or too many images are bad.
+        Raises UserError if too many images are bad.
         """
-        self._open()
+        if not (self._out / PLAN).is_file():
+            record = self._plan | {"versions": versions(), "commit": commit()}
+            write_atomic(self._out / PLAN, json.dumps(record, indent=2) + "\n")
+        (self._out / SHARDS).mkdir(exist_ok=True)
         mine = range(rank, self.shards, world)
         missing = [number for number in mine if not self._is_sound(number)]
         bad = Counter(bad=0, seen=0)
@@ -171,9 +176,7 @@ class Encoding:
                 self._count(bad, summary)
                 if writes is not None:
                     writes.result()
-                writes = writer.submit(
-                    write_shard, shard_path(self._out, number), arrays, summary
-                )
+                writes = writer.submit(write_shard, shard_path(self._out, number), arrays, summary)
             if writes is not None:
                 writes.result()
         complete = self._finish()
@@ -185,30 +188,28 @@ class Encoding:
         first = shard * self._options.shard_size
         return range(first, min(first + self._options.shard_size, self._data.num_samples))
 
-    def _open(self) -> None:
-        """Write encode.json, or check that the encoding there is the same."""
-        plan = self._plan()
+    def _check_out(self) -> None:
+        """Raises UserError if another encoding, or something else, lies there."""
         file = self._out / PLAN
         if not file.is_file():
             if self._out.is_dir() and any(self._out.iterdir()):
-                raise UserError(f"{self._out} is not empty and holds no latents: choose another --out")
-            record = plan | {"versions": versions(), "commit": commit()}
-            write_atomic(file, json.dumps(record, indent=2) + "\n")
-        else:
-            try:
-                before = json.loads(file.read_text(encoding="utf-8"))
-                fields = [(name, before[name], now) for name, now in plan.items()]
-            except (OSError, ValueError, KeyError, TypeError, RecursionError):
-                raise UserError(f"{file} is damaged: restore it, or choose another --out") from None
-            for name, old, now in fields:
-                if old != now:
-                    raise UserError(
-                        f"{self._out} was encoded with {name}={old!r}, now it is {now!r}: use the "
-                        "same to go on, or choose another --out"
-                    )
-        (self._out / SHARDS).mkdir(exist_ok=True)
+                raise UserError(
+                    f"{self._out} is not empty and holds no latents: choose another --out"
+                )
+            return
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+            fields = [(name, before[name], now) for name, now in self._plan.items()]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            raise UserError(f"{file} is damaged: restore it, or choose another --out") from None
+        for name, old, now in fields:
+            if old != now:
+                raise UserError(
+                    f"{self._out} was encoded with {name}={old!r}, now it is {now!r}: use the "
+                    "same to go on, or choose another --out"
+                )
 
-    def _plan(self) -> dict[str, Any]:
+    def _planned(self) -> dict[str, Any]:
         """What every shard depends on, as JSON gives it back."""
         options, layout = self._options, self._data.layout
         space = asdict(self._autoencoder.space)

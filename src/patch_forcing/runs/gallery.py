@@ -66,8 +66,7 @@ def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     first = slice(COLUMNS)
     trace = result.trace_of(first)
     predictions = [
-        [to_pil(image) for image in pipe.decode(evaluation.prediction)]
-        for evaluation in trace
+        [to_pil(image) for image in pipe.decode(evaluation.prediction)] for evaluation in trace
     ]
     name = result.sampler.partition(":")[0]
     frames = film_frames(
@@ -111,7 +110,9 @@ def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
             "token_evaluations": round(result.image_nfe[i] * pipe.model.config.num_patches),
             "seconds": round(result.seconds / len(result.seeds), 4),
             "precision": pipe.precision,
-            **({} if space is None else {"autoencoder": space.name, "autoencoder_hash": space.hash}),
+            **(
+                {} if space is None else {"autoencoder": space.name, "autoencoder_hash": space.hash}
+            ),
             "model": pipe.name,
             "model_hash": pipe.hash,
         }
