@@ -205,7 +205,8 @@ def test_recipes_are_the_papers(capsys):
         assert f"FID-50k {fid}" in said or fid in said
 
 
-def test_a_dry_run_estimates_the_real_size(here, capsys):
+@pytest.mark.usefixtures("here")
+def test_a_dry_run_estimates_the_real_size(capsys):
     run(["train", "imagenet256-sit-b", "--data.path", "latents", "--dry-run", "--device", "cpu"])
     said = json.loads(capsys.readouterr().out)
     assert said["estimate"]["images"] == 256 * 400_000

@@ -119,7 +119,7 @@ def test_pixels_are_their_own_latents():
     assert logvar is None
 
 
-def test_the_hash_is_shared_by_copies_and_by_nothing_else(folders, copy, tmp_path):
+def test_the_hash_is_shared_by_copies_and_by_nothing_else(folders, copy):
     first = load_autoencoder(folders["kl"]).space
     weights = load_file(copy / WEIGHTS)
     save_file(dict(reversed(weights.items())), copy / WEIGHTS, metadata={"written": "again"})
@@ -134,7 +134,7 @@ def test_the_hash_is_shared_by_copies_and_by_nothing_else(folders, copy, tmp_pat
     assert other.hash != first.hash
     assert first.mismatch(other).startswith("hash ")
     edit(copy, lambda config: config.update(scaling_factor=0.13))
-    assert "scale" in first.mismatch(load_autoencoder(copy).space) or other.hash != first.hash
+    assert load_autoencoder(copy).space.hash not in (first.hash, other.hash)
 
 
 def drop_tensor(folder):

@@ -218,7 +218,7 @@ def test_images_are_no_latents_and_the_mend_is_said(tmp_path):
         LatentsSource(str(tmp_path / "images")).open()
     with pytest.raises(pf.UserError, match="is not there"):
         LatentsSource(str(tmp_path / "nothing")).open()
-    with pytest.raises(pf.UserError, match="data.path is not given"):
+    with pytest.raises(pf.UserError, match=r"data\.path is not given"):
         LatentsSource().open()
     with pytest.raises(pf.UserError, match="max_bad_share=2"):
         LatentsSource(max_bad_share=2)

@@ -64,7 +64,7 @@ def test_it_is_stored_with_models_and_checked(tmp_path):
     for damage in ({"channels": 3}, {"scale": [1, 2]}, {"scale": None}, {"more": 1}):
         broken = {**config["data"]["autoencoder"], **damage}
         file.write_text(json.dumps({**config, "data": {**config["data"], "autoencoder": broken}}))
-        with pytest.raises(pf.UserError, match="config.json"):
+        with pytest.raises(pf.UserError, match=r"config\.json"):
             pf.load_model(tmp_path / "model")
     with pytest.raises(pf.UserError, match="3 channels for latents of 4"):
         pf.PatchDiT(pf.PatchDiTConfig(**sizes, in_channels=3), DataInfo.of_latents(space))

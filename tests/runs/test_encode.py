@@ -16,7 +16,8 @@ from patch_forcing.data.images import read_image
 from patch_forcing.data.latent_shards import INDEX, open_shard, read_index, shard_path
 from patch_forcing.data.latents import LatentsSource
 from patch_forcing.models.latent_space import LatentSpace
-from patch_forcing.runs.encode import EncodeOptions, Encoding
+from patch_forcing.runs.encode import Encoding
+from patch_forcing.runs.shard_encoder import EncodeOptions
 
 OPTIONS = EncodeOptions(size=16, batch_size=3, shard_size=5)
 
@@ -115,7 +116,7 @@ def test_what_is_finished_is_kept_and_what_is_broken_made_again(images, kl, enco
     LatentsSource(str(out), verify=True).open()
 
 
-def test_stopped_between_shards_it_goes_on(images, kl, encoded, tmp_path, monkeypatch):
+def test_stopped_between_shards_it_goes_on(images, kl, encoded, tmp_path):
     out = tmp_path / "stopped"
     calls = []
 

@@ -13,7 +13,7 @@ from tyro.conf import arg
 from patch_forcing.cli.data import SOURCES, CheckOptions, HubOptions
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
-from patch_forcing.runs.encode import EncodeOptions
+from patch_forcing.runs.shard_encoder import EncodeOptions
 
 _USAGE = """usage: patch-forcing encode FOLDER --autoencoder NAME --out DIR [OPTIONS]
        patch-forcing encode shards PATH --autoencoder NAME --out DIR [OPTIONS]
@@ -35,9 +35,9 @@ class Options:
     """Options of `encode`."""
 
     autoencoder: str = ""
-    """Required: sd-vae-ft-ema, flux2, dc-ae-f32c32, pixels; or a Hub id (OWNER/NAME, OWNER/NAME/vae), or a
-    folder: safetensors of diffusers' AutoencoderKL, AutoencoderKLFlux2, AutoencoderDC or
-    AutoencoderTiny."""
+    """Required: sd-vae-ft-ema, flux2, dc-ae-f32c32, pixels; or a Hub id (OWNER/NAME,
+    OWNER/NAME/vae), or a folder: safetensors of diffusers' AutoencoderKL, AutoencoderKLFlux2,
+    AutoencoderDC or AutoencoderTiny."""
     out: Path | None = None
     """Required: folder for the latents; what was finished there stays."""
     how: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)

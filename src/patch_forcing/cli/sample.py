@@ -55,7 +55,8 @@ class Options:
     precision: Precision = "fp32"
     """What the network computes in: fp32, bf16, or fp8 (NVIDIA GPUs from Ada on, with torchao)."""
     autoencoder: Path | None = None
-    """Of a model of latents: where its autoencoder lies, if not where it did; a folder or a Hub id."""
+    """Of a model of latents: where its autoencoder lies, if not where it did: a folder, a Hub
+    id."""
     preview: Path | None = None
     """A tiny decoder in place of the autoencoder, fast and less sharp: taesd, a folder or a Hub
     id."""

@@ -65,9 +65,9 @@ def _kl(network: Any) -> Numbers:
     """Stable Diffusion's, and others of its class."""
     config = network.config
     factor = 2 ** (len(config.block_out_channels) - 1)
-    if config.latents_mean is None:
-        scale, shift = (float(config.scaling_factor),), (float(config.shift_factor or 0),)
-    else:
+    scale: tuple[float, ...] = (float(config.scaling_factor),)
+    shift: tuple[float, ...] = (float(config.shift_factor or 0),)
+    if config.latents_mean is not None:
         scale = tuple(config.scaling_factor / float(std) for std in config.latents_std)
         shift = tuple(map(float, config.latents_mean))
     return Numbers(config.latent_channels, factor, scale, shift)

@@ -130,11 +130,13 @@ def read_index(folder: Path) -> LatentIndex:
     if not file.is_file():
         if (folder / PLAN).is_file():
             raise UserError(
-                f"{folder} is not complete: start the same patch-forcing encode again, which goes on"
+                f"{folder} is not complete: start the same patch-forcing encode again, which goes "
+                "on"
             )
         what = "holds no latents" if folder.is_dir() else "is not there"
         raise UserError(
-            f"{folder} {what}: make them with patch-forcing encode DATA --autoencoder NAME --out DIR"
+            f"{folder} {what}: make them with patch-forcing encode DATA --autoencoder NAME "
+            "--out DIR"
         )
     try:
         row: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

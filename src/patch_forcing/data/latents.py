@@ -177,7 +177,7 @@ class LatentData:
     def _draw(
         self, moments: Float[Tensor, "B K h w"], generator: CountedGenerator
     ) -> Float[Tensor, "B C h w"]:
-        """z ~ N(mean, exp(logvar)), or the mean."""
+        """Drawn from N(mean, exp(logvar)), or the mean."""
         mean = moments[:, : self.shape[0]]
         if not self._draws:
             return mean
@@ -218,7 +218,7 @@ class LatentData:
         within = ids - self._firsts[shards]
         places = zip(mirrored.tolist(), shards.tolist(), within.tolist(), strict=True)
         for row, (copy, shard, at) in zip(rows, places, strict=True):
-            row[...] = self._copies[copy][shard][at]  # type: ignore[index]
+            row[...] = self._copies[copy][shard][at]
         return rows
 
     def _row(self, number: int, mirrored: bool) -> np.ndarray:

@@ -24,8 +24,8 @@ def find_decoder(
 ) -> Autoencoder | None:
     """The decoder of a model whose network has `channels`; None if it makes pixels.
 
-    model: what users call it. autoencoder: where the model's own lies, if not where it was. preview:
-    a tiny decoder of the same latents instead, fast and less sharp.
+    model: what users call it. autoencoder: where the model's own lies, if not where it was.
+    preview: a tiny decoder of the same latents instead, fast and less sharp.
     Raises UserError if it cannot be had, or is not the one that the model was trained with.
     """
     space = info.autoencoder
@@ -88,7 +88,7 @@ def _preview(
     factor = found.space.factor if space is None else space.factor
     if (found.space.channels, found.space.factor) != (channels, factor):
         raise UserError(
-            f"--preview {name} decodes {found.space.channels} channels, {found.space.factor} pixels "
-            f"a cell, and {model} makes {channels} and {factor}: give another, or leave it out"
+            f"--preview {name} decodes {found.space.channels} channels, {found.space.factor} "
+            f"pixels a cell, and {model} makes {channels} and {factor}: give another, or none"
         )
     return found

@@ -227,7 +227,7 @@ def load(
 
     precision: what the network computes in; images are then the same but for rounding. compile:
     the network is compiled for each shape it meets, half a minute each. autoencoder: of a latent
-    model, where its own lies if not where it was; preview: a tiny decoder (AutoencoderTiny) instead.
+    model, where its own lies if not where it was; preview: a tiny decoder instead.
     Raises UserError saying what is missing or damaged, does not belong together, or what this
     machine lacks for fp8.
     """
