@@ -41,12 +41,13 @@ from patch_forcing.sampling.grids import uniform_grid
 
 Row = dict[str, Any]
 TRAIN_BATCH = {"B": 256, "L": 128, "XL": 128}
-STEPS = {  # times, share of activations kept
-    "LTG, published": ("ltg", 1.0),
-    "LTG, ours": ("ltg", 1.0),
-    "LTG, ours, 0.7 kept": ("ltg", 0.7),
-    "LTG of 8 levels, ours": ("ltg:levels=8", 1.0),
-    "LTG of 8 levels, ours, 0.7 kept": ("ltg:levels=8", 0.7),
+STEPS = {  # times, nodes that conditions are interpolated between, share of activations kept
+    "LTG, published": ("ltg", 0, 1.0),
+    "LTG, each time": ("ltg", 0, 1.0),
+    "LTG, ours": ("ltg", 16, 1.0),
+    "LTG, ours, 0.7 kept": ("ltg", 16, 0.7),
+    "LTG of 8 levels, ours": ("ltg:levels=8", 16, 1.0),
+    "LTG of 8 levels, ours, 0.7 kept": ("ltg:levels=8", 16, 0.7),
 }
 GRID = uniform_grid(6)
 DUAL_LOOP = {"easy_fraction": 0.7, "inner_steps": 4}
@@ -126,7 +127,7 @@ def training(size: str, options: argparse.Namespace) -> Iterator[Row]:
     data = TensorData(images, labels, config.num_classes, DataInfo())
     batch = Batch(images.to(device), labels.to(device))
     network = Network(config.patch_size, config.hidden_size, config.depth, config.num_heads)
-    for what, (timesteps, kept) in STEPS.items():
+    for what, (timesteps, nodes, kept) in STEPS.items():
         if options.only and what not in options.only:
             continue
         if device == "cuda":
@@ -136,6 +137,7 @@ def training(size: str, options: argparse.Namespace) -> Iterator[Row]:
             Digits(),  # not read: the batch is at hand
             network,
             timesteps=timesteps,
+            time_nodes=nodes,
             batch_size=batch_size,
             precision="bf16",
             compile=options.compile,
@@ -158,7 +160,7 @@ def training(size: str, options: argparse.Namespace) -> Iterator[Row]:
         speed = {"images_per_second": batch_size / timing.median, "peak_gib": memory}
         yield row(size, f"training, {what}", timing, batch=batch_size, **speed)
         del state, step
-        if "ours" in what:
+        if "published" not in what:
             del ours
         gc.collect()
 

@@ -77,7 +77,8 @@ class CarriedMemory(Memory):
     def after(self, t: PatchTime, tokens: Tokens | None) -> None:
         now, new = t.to_dense(), self.of_model
         if tokens is None and (self._time is None or not _same_shape(new, self._values)):
-            self._values, self._time = new, now
+            # copied: the network may overwrite them at its next evaluation
+            self._values, self._time = _map(torch.clone, new), now
             self._rates = _map(
                 lambda k: torch.zeros_like(k, dtype=torch.promote_types(k.dtype, torch.float32)),
                 new,

@@ -13,6 +13,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.patches import unpatchify
 from patch_forcing.core.time import PatchTime, as_patch_time
+from patch_forcing.core.time_nodes import interpolated
 from patch_forcing.models.config import DataInfo, PatchDiTConfig, SamplingInfo
 from patch_forcing.models.embeddings import LabelEmbedder, TimestepEmbedder, sincos_positions
 from patch_forcing.models.folder import ModelDescription, save_folder
@@ -29,6 +30,8 @@ class PatchDiT(nn.Module):
     go with the weights into a model folder.
     recompute_activations: while training, keep what goes into each block only and compute the rest
     again in the backward pass: a third more work for a fraction of the memory.
+    time_nodes: where more times than this occur in an image, compute conditions at so many nodes
+    and interpolate (core/time_nodes.py); 0 computes them at each time.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class PatchDiT(nn.Module):
         super().__init__()
         self.config = config
         self.recompute_activations = False
+        self.time_nodes = 0
         self.data_info = data_info or DataInfo()
         self.sampling_info = sampling_info or SamplingInfo()
         names = len(self.data_info.class_names)
@@ -124,6 +128,8 @@ class PatchDiT(nn.Module):
             raise UserError(f"labels {tuple(condition.shape)} for {len(x_t)} images: give one each")
         tokens = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
         chosen, memory = (None, []) if active is None else active
+        if self.time_nodes and active is None:
+            time = interpolated(time, self.time_nodes)
         packed = chosen is not None and chosen.ndim == 1
         if chosen is not None and not packed:
             tokens, time = _take(tokens, chosen), time.at(chosen)  # (B, M, D)

@@ -7,6 +7,7 @@ from torch import nn
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.recorded import Recorded
 
 Precision = Literal["fp32", "bf16", "fp8"]
 
@@ -27,11 +28,18 @@ def cast_weights(model: PatchDiT, precision: Precision) -> None:
         model.to(torch.float32 if precision == "fp32" else torch.bfloat16)
 
 
-def compile_whole(model: nn.Module) -> None:
-    """Compile a network as one graph for each shape it meets; values never compile it again."""
+def compile_whole(model: PatchDiT) -> None:
+    """Compile a network as one graph for each shape it meets; values never compile it again.
+
+    On a GPU, forward passes are recorded too, and replayed (models/recorded.py).
+    """
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, _GRAPHS)
-    model.compile(fullgraph=True, dynamic=False)
+    if model.pos_embed.device.type == "cuda":
+        compiled = torch.compile(model.forward, fullgraph=True, dynamic=False)
+        model.forward = Recorded(compiled)  # type: ignore[method-assign]
+    else:
+        model.compile(fullgraph=True, dynamic=False)
 
 
 def _to_fp8(model: PatchDiT) -> None:

@@ -34,10 +34,11 @@ class Modulation(nn.Sequential):
         self, condition: Float[Tensor, "B U D"], time: PatchTime
     ) -> tuple[Float[Tensor, "B M D"], ...]:
         """`parts` tensors over tokens; M = 1, which broadcasts, if all hold the same time."""
-        rows = super().forward(condition)  # (B, U, parts·D)
-        if time.num_levels > 1:
-            rows = time.gather(rows)  # (B, N, parts·D)
-        return rows.chunk(self.parts, dim=-1)
+        rows = super().forward(condition).chunk(self.parts, dim=-1)  # parts × (B, U, D)
+        if time.num_levels == 1:
+            return rows
+        # part by part: gathered as one, their gradients would be copied together first
+        return tuple(time.gather(part) for part in rows)  # parts × (B, N, D)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

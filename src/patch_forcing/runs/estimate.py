@@ -53,7 +53,7 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     optimizer = 8 * (weights - matrices) + 4 * matrices  # two averages of AdamW, one of Muon
     state = 4 * 2 * weights + optimizer
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
-    levels = recipe.timestep_sampler()(1, config.num_patches).num_levels
+    levels = recipe.computed_times(config.num_patches)
     kept: float = _KEPT[recipe.precision, recipe.compile][levels > 1]
     kept *= recipe.kept_activations if recipe.compile else 1
     condition = _CONDITION if levels == config.num_patches else 0

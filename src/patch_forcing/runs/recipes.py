@@ -101,6 +101,9 @@ class Recipe:
     kept_activations: float = 1.0
     """Where the step is compiled: the share of activations that is kept for the backward pass. What
     is cheap is computed again first; below about 0.6 matrix products are too."""
+    time_nodes: int = 16
+    """Where more times occur in an image, conditions are computed at so many nodes of [0, 1] and
+    interpolated, to within fp32's rounding; 0: computed at each time."""
     seed: int = 0
     """Noise, times, order and initial weights all follow from it."""
     checkpoint_every: int = 10_000
@@ -143,6 +146,10 @@ class Recipe:
                 f"kept_activations={self.kept_activations} without compile: add --compile, or use "
                 "--recompute-activations"
             )
+        if self.time_nodes != 0 and not 2 <= self.time_nodes <= 64:
+            raise UserError(
+                f"time_nodes={self.time_nodes} is out of range: choose 0 for none, or 2 to 64"
+            )
         for name in ("label_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(
@@ -155,6 +162,11 @@ class Recipe:
     def timestep_sampler(self) -> TimestepSampler:
         """The distribution that `timesteps` names."""
         return build("timesteps", TIMESTEPS, self.timesteps)
+
+    def computed_times(self, num_patches: int) -> int:
+        """At how many times the network computes conditions, for each image of a step."""
+        levels = self.timestep_sampler()(1, num_patches).num_levels
+        return min(levels, self.time_nodes) if self.time_nodes else levels
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,9 @@ class TrainStep:
             self._draw = torch.compile(self._draw_all, fullgraph=True)
             self._loss = self._compiled_loss(recipe.kept_activations)
         self._replays = recipe.compile and self._device.type == "cuda"
+        self._update_ema = update_ema
+        if self._replays:  # one pass over the memory instead of three
+            self._update_ema = torch.compile(update_ema, fullgraph=True)
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -147,7 +150,8 @@ class TrainStep:
         result = torch.cat([terms, norm[None]])
         skip = 1 - result.isfinite().all().float()
         take_step(self._state.optimizers, inputs.lr, skip)
-        update_ema(self._state.ema.parameters(), weights, inputs.ema_share * (1 - skip))
+        average = list(self._state.ema.parameters())
+        self._update_ema(average, weights, inputs.ema_share * (1 - skip))
         return result
 
     def _draw_all(

@@ -207,6 +207,7 @@ def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str
         torch.manual_seed(recipe.seed)
         model = recipe.network.build(data).to(device)
     model.recompute_activations = recipe.recompute_activations
+    model.time_nodes = recipe.time_nodes
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     return TrainingState(
         model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())

@@ -1,0 +1,67 @@
+"""Conditions interpolated between a few times."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patch_forcing as pf
+from patch_forcing.core.time_nodes import chebyshev_nodes, interpolated, lagrange_weights
+
+
+def test_nodes_are_chebyshevs_of_the_unit_interval():
+    nodes = chebyshev_nodes(5)
+    expected = [0, (1 - math.sqrt(0.5)) / 2, 0.5, (1 + math.sqrt(0.5)) / 2, 1]
+    assert nodes.tolist() == pytest.approx(expected, abs=1e-7)
+
+
+@given(st.integers(2, 20), st.integers(0, 2**31))
+def test_polynomials_below_the_number_of_nodes_come_out_exactly(count, seed):
+    random = np.random.default_rng(seed)
+    polynomial = np.polynomial.Chebyshev(random.normal(size=count), domain=[0, 1])
+    t = torch.from_numpy(random.uniform(size=(2, 7))).float()
+    nodes = chebyshev_nodes(count)
+    rows = torch.from_numpy(polynomial(nodes.double().numpy())).float()
+    found = lagrange_weights(t, nodes) @ rows
+    size = np.abs(polynomial.coef).sum()
+    assert found.numpy() == pytest.approx(polynomial(t.double().numpy()), abs=3e-6 * size)
+
+
+@given(st.integers(2, 40))
+def test_at_a_node_its_own_value_is_taken(count):
+    nodes = chebyshev_nodes(count)
+    assert lagrange_weights(nodes[None], nodes)[0].equal(torch.eye(count))
+
+
+@given(st.floats(0, 1, width=32), st.integers(2, 20))
+def test_weights_sum_to_one_and_stay_small_beside_nodes_too(t, count):
+    nodes = chebyshev_nodes(count)
+    close = torch.cat([nodes.nextafter(torch.tensor(2.0)), torch.tensor([t])]).clamp(0, 1)
+    weights = lagrange_weights(close[None], nodes)
+    assert weights.sum(-1).numpy() == pytest.approx(1, abs=1e-5)
+    # Lebesgue's constant grows like the logarithm
+    assert weights.abs().sum(-1).max() < 2 / math.pi * math.log(count) + 1.5
+
+
+def test_times_are_what_they_were():
+    t = torch.rand(3, 50)
+    assert interpolated(pf.PatchTime.dense(t), 16).to_dense().numpy() == pytest.approx(
+        t.numpy(), abs=1e-6
+    )
+
+
+def test_few_times_stay_as_they_are():
+    for time in (
+        pf.PatchTime.dense(torch.rand(2, 16)),
+        pf.PatchTime(torch.rand(2, 20), torch.randint(20, (2, 50))),
+        pf.PatchTime.shared(torch.rand(2), 50),
+    ):
+        assert interpolated(time, 16) is time
+
+
+def test_one_node_is_refused():
+    with pytest.raises(pf.UserError, match="1 nodes are too few"):
+        interpolated(pf.PatchTime.dense(torch.rand(2, 16)), 1)
