@@ -2,8 +2,8 @@
 
     python benchmarks/latents.py --out docs/results/latents.json
 
-Encoding: generated JPEG files, an autoencoder of Stable Diffusion's class with random weights, small
-enough for a CPU; `Encoding.run` (reading, encoding, writing with checksums) beside the same
+Encoding: generated JPEG files, an autoencoder of Stable Diffusion's class with random weights,
+small enough for a CPU; `Encoding.run` (reading, encoding, writing with checksums) beside the same
 autoencoder on the same batches in memory, in turns. Reading: latents as ImageNet's (4×32×32, means
 and log-variances in fp16, mirrored copies too) in the recipe's batches of 256.
 """

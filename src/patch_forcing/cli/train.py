@@ -21,6 +21,9 @@ class Options:
     recipe: Annotated[Recipe, arg(name="")] = field()
     out: Path | None = None
     """Run folder; an unfinished run there is resumed. Default: runs/RECIPE."""
+    init_from: str | None = None
+    """A model to start from: of the same sizes, with or without difficulty, of these classes or
+    others; as `sample` takes it. Resuming does not read it again."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
     dry_run: bool = False
@@ -49,10 +52,13 @@ def train(args: Sequence[str]) -> None:
     run = options.out or Path("runs") / name
     if options.dry_run:
         device = parse_device(options.device)
-        print(json.dumps(_resolved(name, options.recipe, run, device), indent=2))
+        resolved = _resolved(name, options.recipe, run, device)
+        if options.init_from is not None:
+            resolved["init_from"] = _resolved_start(options.recipe, options.init_from)
+        print(json.dumps(resolved, indent=2))
         return
     check_out("--out", run)
-    _train(name, options.recipe, run, parse_device(options.device))
+    _train(name, options.recipe, run, parse_device(options.device), options.init_from)
 
 
 def _resolved(name: str, recipe: Recipe, run: Path, device: str) -> dict[str, Any]:
@@ -79,12 +85,21 @@ def _resolved(name: str, recipe: Recipe, run: Path, device: str) -> dict[str, An
     }
 
 
-def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
+def _resolved_start(recipe: Recipe, model: str) -> dict[str, str]:
+    from patch_forcing.runs.init import init_state
+    from patch_forcing.runs.trainer import initial_state
+
+    return init_state(initial_state(recipe, recipe.data.open(), "cpu"), model)
+
+
+def _train(name: str, recipe: Recipe, run: Path, device: str, init_from: str | None) -> None:
     from patch_forcing.runs.gallery import write_preview
     from patch_forcing.runs.run_folder import BAD_SAMPLES
     from patch_forcing.runs.trainer import train as train_recipe
 
-    outcome = train_recipe(name, recipe, run, device=device, on_open=_say_found)
+    outcome = train_recipe(
+        name, recipe, run, device=device, on_open=_say_found, init_from=init_from
+    )
     if not outcome.writes:
         return
     if outcome.steps == outcome.steps_before:

@@ -34,14 +34,23 @@ def is_run_folder(path: Path) -> bool:
     return (path / RUN).is_file()
 
 
-def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | None = None) -> None:
+def open_run(
+    run: Path,
+    name: str,
+    recipe: Recipe,
+    found: Mapping[str, Any] | None = None,
+    init_from: str | None = None,
+    init: Mapping[str, str] | None = None,
+) -> None:
     """Write run.json, or check that the run there is the same one, if it got to a checkpoint.
 
-    found: what was learnt by looking at the data.
+    found: what was learnt by looking at the data. init_from: the model that it starts from. init:
+    what was made of it; a run that got further keeps its record.
     Raises UserError naming the first field that differs, or if the folder holds something else.
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
     resolved["data"] = {"kind": type(recipe.data).__name__, **resolved["data"]}
+    begun = dict(init or {})
     for file in (RUN, METRICS, BAD_SAMPLES):
         remove_leftovers(run, file)
     if is_run_folder(run) and checkpoints(run):
@@ -65,6 +74,12 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
                     f"{run} was trained with {field}={old!r}, now it is {value!r}: "
                     "use the same value to resume, or choose another --out"
                 )
+        begun = before.get("init_from", {})
+        if begun.get("model") != init_from:
+            raise UserError(
+                f"{run} began with --init-from {begun.get('model')}, now it is {init_from}: use "
+                "the same to resume, or choose another --out"
+            )
         for field, value in _flat({"found": found or {}}).items():
             old = _flat({"found": before.get("found", {})}).get(field)
             if old != value:
@@ -78,6 +93,7 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
         raise UserError(f"{run} is a file: choose another --out")
     record = {"name": name, "recipe": resolved}
     record |= {"found": found} if found else {}
+    record |= {"init_from": begun} if begun else {}
     record |= {"versions": versions(), "commit": commit()}
     write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
 
@@ -85,7 +101,7 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
 def _read(run: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
-        _flat(record["recipe"]), _flat(record.get("found", {}))
+        _flat(record["recipe"]), _flat(record.get("found", {})), _flat(record.get("init_from", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{run / RUN} is damaged: restore it, or choose another --out") from None
     return record

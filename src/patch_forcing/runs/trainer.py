@@ -24,9 +24,11 @@ from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
     TrainingState,
     checkpoint_path,
+    checkpoints,
     load_checkpoint,
     newest_sound,
 )
+from patch_forcing.runs.init import init_state
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipes import Recipe
@@ -71,6 +73,7 @@ def train(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
     on_open: Callable[[TrainingData], None] | None = None,
+    init_from: str | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
@@ -78,6 +81,7 @@ def train(
 
     progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written.
+    init_from: a model whose weights a new run starts from; one with a checkpoint does not read it.
     A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
     Raises UserError if the folder holds another run, every checkpoint is damaged or every save
     fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, SIGTERM or
@@ -91,10 +95,12 @@ def train(
             data = recipe.data.open()
             state = initial_state(recipe, data, device)
             found = data.found if isinstance(data, Inferred) else None
+            fresh = init_from is not None and not checkpoints(run)
+            init = init_state(state, str(init_from)) if fresh else None
             if ranks.first:
                 if on_open is not None:
                     on_open(data)
-                open_run(run, name, recipe, found)
+                open_run(run, name, recipe, found, init_from, init)
                 (run / CHECKPOINTS).mkdir(exist_ok=True)
                 remove_leftovers(run / CHECKPOINTS)
         with ranks.together():
