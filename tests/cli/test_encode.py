@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import patch_forcing as pf
+import published
 from autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny
 from image_files import photos, smooth
 from patch_forcing.cli.main import run
@@ -143,8 +145,41 @@ def test_a_published_model_of_stable_diffusions_latents_takes_its_autoencoder(he
     pf.PatchDiT(sizes, pf.DataInfo(latent_scale=0.5)).save(tmp_path / "other")
     with pytest.raises(pf.UserError, match="not named: add --autoencoder"):
         pf.load(tmp_path / "other")
-    with pytest.raises(pf.UserError, match=r"scale and shift \(4, \(0.18215,\)"):
+    with pytest.raises(pf.UserError, match=r"trained with: scale 0.18215, not 0.5"):
         pf.load(tmp_path / "other", autoencoder=here / "kl")
+
+
+def converted(folder, *options, **sizes):
+    sizes = {"width": 16, "depth": 1, "grid": 2, "classes": 2, **sizes}
+    torch.save(published.random_state(**sizes), folder / "pft.pt")
+    run(["convert", str(folder / "pft.pt"), "--num-heads", "2", "--out", str(folder / "m"),
+         *options])  # fmt: skip
+    return folder / "m"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_converted_model_is_sampled_and_trained_on(tmp_path, mistake, capsys):
+    model = converted(tmp_path)
+    sample = ["sample", str(model), "--labels", "1", "--steps", "1", "--out", str(tmp_path / "s")]
+    run([*sample, "--autoencoder", "kl"])
+    with Image.open(tmp_path / "s" / "0.png") as image:
+        assert image.size == (32, 32)
+    start = ["train", "imagenet256-pft-b", "--data.path", "latents", *TINY, "--steps", "1"]
+    run([*start, "--init-from", str(model), "--out", str(tmp_path / "run")])
+    model = converted(tmp_path, "--autoencoder", "other")  # whose weights are known
+    capsys.readouterr()
+    error = mistake(" ".join([*sample, "--autoencoder", "kl"]))
+    assert re.search(r"is not the autoencoder .* hash \w+, not \w+", error)
+    error = mistake(" ".join([*start, "--init-from", str(model), "--out", str(tmp_path / "no")]))
+    assert re.search(r"--init-from .* have an autoencoder of hash \w+, not \w+, as this", error)
+    (tmp_path / "flux").mkdir()
+    flux = small_flux2(tmp_path / "flux2")
+    model = converted(tmp_path / "flux", "--autoencoder", str(flux), channels=32)
+    sample[1] = str(model)
+    run(sample)
+    capsys.readouterr()
+    line = f"convert {tmp_path / 'flux' / 'pft.pt'} --num-heads 2 --out x --autoencoder kl"
+    assert "32 channels, and latents of" in mistake(line)
 
 
 MISTAKES = {

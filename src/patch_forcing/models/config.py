@@ -125,6 +125,22 @@ class DataInfo:
                 f"{space.scale[0]}: give one of them"
             )
 
+    def mismatch(self, other: "DataInfo") -> str | None:
+        """In what the other's numbers mean something else, in a few words; None if they do not.
+
+        Classes do not count, nor an autoencoder that one of them does not name, if scales agree.
+        """
+        for name in ("data_range", "latent_scale"):
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                return f"{name} {theirs}, not {ours}"
+        if self.autoencoder is not None and other.autoencoder is not None:
+            told = self.autoencoder.mismatch(other.autoencoder)
+            return told and f"an autoencoder of {told}"
+        if self.autoencoder != other.autoencoder and self.latent_scale == 1:
+            return "pixels, not latents" if self.autoencoder else "latents, not pixels"
+        return None
+
 
 @dataclass(frozen=True)
 class SamplingInfo:

@@ -83,16 +83,21 @@ class LatentSpace:
     def mismatch(self, other: "LatentSpace") -> str | None:
         """How another autoencoder differs, in a few words; None if it is the same one.
 
-        Not by its name: a copy elsewhere is the same. A hash that is not known matches any.
+        Not by its name: a copy elsewhere is the same. A hash that either lacks matches any.
         """
         fields = ("kind", "channels", "factor", "hash", "scale", "shift")
         for field in fields:
             ours, theirs = getattr(self, field), getattr(other, field)
-            if ours != theirs and (ours != "" or field != "hash"):
+            if ours != theirs and (field != "hash" or (ours and theirs)):
                 return f"{field} {_brief(theirs)}, not {_brief(ours)}"
         return None
 
 
+STABLE_DIFFUSION = LatentSpace(
+    "stabilityai/sd-vae-ft-ema", "AutoencoderKL", "", channels=4, factor=8, scale=(0.18215,)
+)
+"""What published models of ImageNet are trained on (method.md §9), as far as they say so: -ft-mse
+has the same encoder, so the same latents."""
 PIXELS = "pixels"
 """The name of no autoencoder at all: latents are pixels in [−1, 1]."""
 

@@ -7,10 +7,8 @@ import torch
 from patch_forcing.codecs.autoencoders import Autoencoder, load_autoencoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.config import DataInfo
-from patch_forcing.models.latent_space import LatentSpace
+from patch_forcing.models.latent_space import STABLE_DIFFUSION, LatentSpace
 
-_STABLE_DIFFUSION, _SCALE = "sd-vae-ft-ema", 0.18215
-"""What latents of four channels and that scale are, where nothing else is known of them."""
 _TINY = "AutoencoderTiny"
 
 
@@ -38,14 +36,15 @@ def find_decoder(
         if autoencoder is not None:
             raise UserError("--autoencoder and --preview exclude each other: give one of them")
         return _preview(model, space, channels, preview, device)
-    if space is None:  # a published checkpoint
-        space = LatentSpace("", "", "", channels, 1, (info.latent_scale,))
-        if autoencoder is None and (channels, info.latent_scale) != (4, _SCALE):
-            raise UserError(
-                f"{model} makes latents of {channels} channels of an autoencoder that is not "
-                "named: add --autoencoder NAME"
-            )
-    place = autoencoder or space.name or _STABLE_DIFFUSION
+    usual = STABLE_DIFFUSION
+    if space is None and (channels, info.latent_scale) == (usual.channels, usual.scale[0]):
+        space = usual
+    if autoencoder is None and space is None:
+        raise UserError(
+            f"{model} makes latents of {channels} channels of an autoencoder that is not "
+            "named: add --autoencoder NAME"
+        )
+    place = autoencoder or (space.name if space else "")
     try:
         found = load_autoencoder(place, device)
     except UserError as error:
@@ -55,21 +54,21 @@ def find_decoder(
             f"the autoencoder of {model} cannot be had: {error}; or give a copy of it with "
             "--autoencoder FOLDER"
         ) from None
-    wrong = _mismatch(space, found.space)
+    wrong = _unlike(info, channels, found.space) if space is None else space.mismatch(found.space)
     if wrong:
         raise UserError(
             f"{place} is not the autoencoder that {model} was trained with: {wrong}: give "
-            f"{space.name or 'the right one'} with --autoencoder"
+            f"{space.name if space else 'the right one'} with --autoencoder"
         )
     return found
 
 
-def _mismatch(space: LatentSpace, found: LatentSpace) -> str | None:
-    if space.kind:
-        return space.mismatch(found)
-    known = (space.channels, space.scale, space.shift)
-    theirs = (found.channels, found.scale, found.shift)
-    return None if known == theirs else f"channels, scale and shift {theirs}, not {known}"
+def _unlike(info: DataInfo, channels: int, found: LatentSpace) -> str | None:
+    """How an autoencoder cannot be that of a model that does not name its own."""
+    if found.channels != channels:
+        return f"channels {found.channels}, not {channels}"
+    scale = DataInfo.of_latents(found).latent_scale
+    return None if scale == info.latent_scale else f"scale {scale}, not {info.latent_scale}"
 
 
 def _preview(

@@ -1,7 +1,7 @@
 """`pf.load(...)`: a model with everything around it, for one-line sampling."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -208,12 +208,11 @@ class Pipeline:
                     f"{weak.name} has {what} {theirs}, {self.name} has {ours}: guide by a weaker "
                     "model of the same images"
                 )
-        if replace(weak.model.data_info, class_names=()) != replace(
-            self.model.data_info, class_names=()
-        ):
+        told = self.model.data_info.mismatch(weak.model.data_info)
+        if told:
             raise UserError(
-                f"{weak.name} and {self.name} hold images in other numbers (data range, latents): "
-                "guide by a weaker model of the same images"
+                f"the images of {weak.name} have {told}, as those of {self.name}: guide by a "
+                "weaker model of the same images"
             )
         return Autoguidance(weak.model, scale, interval, schedule=schedule)
 
