@@ -27,10 +27,10 @@ from patch_forcing.data.latent_shards import (
     FORMAT_VERSION,
     INDEX,
     ShardArrays,
-    shard_path,
     write_shard,
 )
 from patch_forcing.data.latents import LatentsSource
+from patch_forcing.io.ledger import shard_path
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.encode import Encoding

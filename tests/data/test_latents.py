@@ -18,10 +18,10 @@ from patch_forcing.data.latent_shards import (
     INDEX,
     PLAN,
     ShardArrays,
-    shard_path,
     write_shard,
 )
 from patch_forcing.data.latents import LatentsSource
+from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.latent_space import LatentSpace
 
 SPACE = LatentSpace("x", "X", "abc", 2, 8, (0.5,), (1.0,))

@@ -13,8 +13,9 @@ from image_files import photos
 from patch_forcing.codecs.autoencoders import Pixels, Posterior, load_autoencoder
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.images import read_image
-from patch_forcing.data.latent_shards import INDEX, open_shard, read_index, shard_path
+from patch_forcing.data.latent_shards import INDEX, open_shard, read_index
 from patch_forcing.data.latents import LatentsSource
+from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.encode import Encoding
 from patch_forcing.runs.shard_encoder import EncodeOptions
@@ -175,7 +176,7 @@ def test_latents_that_are_not_finite_in_fp16_are_bad_samples(images, kl, tmp_pat
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"size": 24}, "was encoded with size=16, now it is 24"),
+        ({"size": 24}, "holds latents of size=16, now it is 24"),
         ({"flip": False}, "flip=True, now it is False"),
         ({"shard_size": 4}, "shard_size=5"),
         ({"precision": "bf16"}, "precision='fp32'"),

@@ -1,6 +1,5 @@
 """`patch-forcing encode DATA --autoencoder NAME --out DIR`."""
 
-import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from patch_forcing.cli.data import SOURCES, CheckOptions, HubOptions
-from patch_forcing.cli.options import check_out, parse, parse_device
+from patch_forcing.cli.options import check_out, parse, parse_place
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.shard_encoder import EncodeOptions
 
@@ -27,7 +26,8 @@ hub PATH       OWNER/NAME on the Hugging Face Hub, or a folder that the package 
 
 patch-forcing encode FOLDER --help   every option, with its default; so for the others
 
-On several GPUs: torchrun --nproc-per-node 8 -m patch_forcing encode …"""
+On several GPUs: torchrun --nproc-per-node 8 -m patch_forcing encode …
+or processes of your own, at any time, each with its RANK=0, 1, … and WORLD_SIZE=8"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _encode(kind: str, path: str, options: Options, out: Path) -> None:
     from patch_forcing.runs.encode import Encoding
     from patch_forcing.runs.recipes import RECIPES
 
-    rank, world, device = _place(options.device)
+    rank, world, device = parse_place(options.device)
     default: Any = RECIPES[kind].recipe.data
     data = replace(default, path=path, **vars(options.source)).open()
     encoding = Encoding(
@@ -117,23 +117,3 @@ def _encode(kind: str, path: str, options: Options, out: Path) -> None:
     flip = "" if options.how.flip else " --data.no-flip"
     where = shlex.quote(str(out))
     print(f"next: patch-forcing train imagenet256-pft-b --data.path {where}{flip}")
-
-
-def _place(name: str | None) -> tuple[int, int, str]:
-    """This process among those that torchrun or Slurm started, and its device."""
-    try:
-        rank, world = (int(os.environ.get(key, first)) for key, first in _RANKS)
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-    except ValueError:
-        raise UserError(
-            "RANK, WORLD_SIZE and LOCAL_RANK are no numbers: start with torchrun"
-        ) from None
-    if not 0 <= rank < world:
-        raise UserError(f"RANK={rank} of WORLD_SIZE={world} does not exist: start with torchrun")
-    device = parse_device(name)
-    if world > 1 and device == "cuda":
-        device = parse_device(f"cuda:{local}")
-    return rank, world, device
-
-
-_RANKS = (("RANK", "0"), ("WORLD_SIZE", "1"))

@@ -30,7 +30,7 @@ from patch_forcing.models.folder import latent_space
 from patch_forcing.models.latent_space import LatentSpace
 
 FORMAT_VERSION = 1
-INDEX, PLAN, SHARDS, SUMMARY = "latents.json", "encode.json", "shards", "shard.json"
+INDEX, PLAN, SUMMARY = "latents.json", "encode.json", "shard.json"
 _LATENTS, _MIRRORED, _LABELS, _NUMBERS = "latents", "mirrored", "labels", "numbers"
 
 
@@ -41,11 +41,6 @@ class ShardArrays(NamedTuple):
     mirrored: np.ndarray | None
     labels: np.ndarray | None
     numbers: np.ndarray
-
-
-def shard_path(folder: Path, number: int) -> Path:
-    """Where shard 0, 1, … lies."""
-    return folder / SHARDS / f"shard-{number:05d}"
 
 
 def write_shard(path: Path, arrays: ShardArrays, summary: dict[str, Any]) -> None:

@@ -16,9 +16,10 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import BadSample, Batch, sample_epochs, sample_ids
 from patch_forcing.data.image_data import local_path
 from patch_forcing.data.images import BadImageError
-from patch_forcing.data.latent_shards import LatentIndex, open_shard, read_index, shard_path
+from patch_forcing.data.latent_shards import LatentIndex, open_shard, read_index
 from patch_forcing.data.replacement import Replacer
 from patch_forcing.io.atomic import broken_file
+from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.config import DataInfo
 
 READERS = 4

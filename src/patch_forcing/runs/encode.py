@@ -1,7 +1,6 @@
 """Images → latents on disk: reading, encoding and writing at the same time, shard after shard.
 
-Processes share no more than the folder: each takes every world-th shard, and whoever finds that all
-are there writes the index. So they may run on any machines, at any time, and stop at any time.
+Of several processes (io/ledger.py), whoever finds that all shards are there writes the index.
 """
 
 import hashlib
@@ -25,14 +24,12 @@ from patch_forcing.data.latent_shards import (
     FORMAT_VERSION,
     INDEX,
     PLAN,
-    SHARDS,
     manifest_hash,
     read_summary,
-    shard_path,
     write_shard,
 )
-from patch_forcing.io.atomic import broken_file, remove_folder, remove_leftovers, write_atomic
-from patch_forcing.io.provenance import commit, versions
+from patch_forcing.io.atomic import write_atomic
+from patch_forcing.io.ledger import Ledger, shard_path
 from patch_forcing.runs.bad_samples import FEW
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
@@ -84,8 +81,8 @@ class Encoding:
             )
         self._logvar = logvar is not None
         self.shards = math.ceil(data.num_samples / options.shard_size)
-        self._plan = self._planned()
-        self._check_out()
+        self._ledger = Ledger(out, PLAN, self._planned(), "latents", "--out")
+        self._ledger.check()
 
     @torch.no_grad()
     def _probe(self) -> Posterior:
@@ -114,12 +111,11 @@ class Encoding:
 
         Raises UserError if too many images are bad.
         """
-        if not (self._out / PLAN).is_file():
-            record = self._plan | {"versions": versions(), "commit": commit()}
-            write_atomic(self._out / PLAN, json.dumps(record, indent=2) + "\n")
-        (self._out / SHARDS).mkdir(exist_ok=True)
+        self._ledger.begin()
         mine = range(rank, self.shards, world)
-        missing = [number for number in mine if not self._is_sound(number)]
+        missing = self._ledger.missing(mine)
+        if missing:
+            (self._out / INDEX).unlink(missing_ok=True)
         bad = Counter(bad=0, seen=0)
         for number in set(mine) - set(missing):
             self._count(bad, read_summary(shard_path(self._out, number)))
@@ -152,27 +148,6 @@ class Encoding:
         first = shard * self._options.shard_size
         return range(first, min(first + self._options.shard_size, self._data.num_samples))
 
-    def _check_out(self) -> None:
-        """Raises UserError if another encoding, or something else, lies there."""
-        file = self._out / PLAN
-        if not file.is_file():
-            if self._out.is_dir() and any(self._out.iterdir()):
-                raise UserError(
-                    f"{self._out} is not empty and holds no latents: choose another --out"
-                )
-            return
-        try:
-            before = json.loads(file.read_text(encoding="utf-8"))
-            fields = [(name, before[name], now) for name, now in self._plan.items()]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            raise UserError(f"{file} is damaged: restore it, or choose another --out") from None
-        for name, old, now in fields:
-            if old != now:
-                raise UserError(
-                    f"{self._out} was encoded with {name}={old!r}, now it is {now!r}: use the "
-                    "same to go on, or choose another --out"
-                )
-
     def _planned(self) -> dict[str, Any]:
         """What every shard depends on, as JSON gives it back."""
         options, layout = self._options, self._data.layout
@@ -193,18 +168,6 @@ class Encoding:
         plain: dict[str, Any] = json.loads(json.dumps(plan))
         return plain
 
-    def _is_sound(self, number: int) -> bool:
-        """Whether a shard is there and whole; one that is not is removed, and the index with it."""
-        path = shard_path(self._out, number)
-        remove_leftovers(path.parent, path.name)
-        if not path.exists():
-            return False
-        if broken_file(path) is None:
-            return True
-        (self._out / INDEX).unlink(missing_ok=True)
-        remove_folder(path)
-        return False
-
     def _count(self, bad: Counter[str], summary: dict[str, Any]) -> None:
         bad["seen"] += summary["stop"] - summary["first"]
         bad["bad"] += len(summary["bad"])
@@ -218,9 +181,9 @@ class Encoding:
 
     def _finish(self) -> bool:
         """Write the index, if all shards are there."""
-        paths = [shard_path(self._out, number) for number in range(self.shards)]
-        if not all(path.is_dir() for path in paths):
+        if not self._ledger.complete(self.shards):
             return False
+        paths = [shard_path(self._out, number) for number in range(self.shards)]
         summaries = [read_summary(path) for path in paths]
         bad = [row for summary in summaries for row in summary["bad"]]
         images = sum(summary["images"] for summary in summaries)
