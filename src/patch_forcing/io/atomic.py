@@ -109,8 +109,9 @@ def is_aside(path: Path) -> bool:
 
 def remove_leftovers(parent: Path, name: str = "") -> None:
     """Delete what an interrupted write of `name`, or of anything, left aside."""
-    for leftover in parent.glob(f"{_ASIDE}{name}*"):
-        _remove(leftover)
+    for leftover in parent.glob(f"{_ASIDE}*"):
+        if leftover.name.startswith(f"{_ASIDE}{name}"):
+            _remove(leftover)
 
 
 def sha256(file: Path) -> str:

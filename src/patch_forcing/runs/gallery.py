@@ -1,11 +1,12 @@
 """What a run of the pipeline leaves on disk: images, sheets, maps, a film, and their record."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
+from PIL import Image
 
-from patch_forcing.io.atomic import write_atomic
+from patch_forcing.io.atomic import atomic_file
 from patch_forcing.runs.pipeline import DEFAULT_SAMPLER, Pipeline, PipelineResult, load
 from patch_forcing.views.film import film_frames, save_film
 from patch_forcing.views.images import enlarge, grid_sheet, to_pil
@@ -17,30 +18,33 @@ TILE = 96
 """About how large a sheet shows an image, in pixels."""
 
 
-def write_samples(
-    result: PipelineResult, pipe: Pipeline, out: Path, npz: Path | None = None
-) -> None:
-    """SEED.png, sheet.png and samples.json; maps.png if the result has a trace; the array if asked.
-
-    npz: `arr_0`, uint8, NHWC, in seed order.
-    """
+def write_samples(result: PipelineResult, pipe: Pipeline, out: Path) -> None:
+    """SEED.png, sheet.png and samples.json; maps.png if the result has a trace."""
     out.mkdir(parents=True, exist_ok=True)
     for seed, image in zip(result.seeds, result.images, strict=True):
         image.save(out / f"{seed}.png")
     write_sheet(result, pipe, out / "sheet.png")
     if result.trace is not None:
         write_maps(result, pipe, out / "maps.png")
-    write_atomic(out / "samples.json", json.dumps(_rows(result, pipe), indent=1) + "\n")
-    if npz is not None:
-        npz.parent.mkdir(parents=True, exist_ok=True)
-        with npz.open("wb") as stream:  # np.savez would add its ending to another name
-            np.savez(stream, arr_0=result.pixels.permute(0, 2, 3, 1).numpy())
+    write_rows(sample_rows(result, pipe), out / "samples.json")
+
+
+def write_rows(rows: Iterable[dict[str, object]], path: Path) -> None:
+    """A list in JSON, one row a line, of which one at a time is held."""
+    with atomic_file(path) as aside, aside.open("w", encoding="utf-8") as stream:
+        for number, row in enumerate(rows):
+            stream.write(f"{',' if number else '['}\n{json.dumps(row)}")
+        stream.write("\n]\n")
 
 
 def write_sheet(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     """The first images side by side, in full rows if their number allows."""
-    tiles = [enlarge(image, TILE) for image in result.images[:MOST]]
-    captions = _captions(result, pipe)[:MOST]
+    save_sheet(result.images, captions(result.seeds, result.labels, pipe), path)
+
+
+def save_sheet(images: Sequence[Image.Image], captions: Sequence[str], path: Path) -> None:
+    """The same, of images with what is written below them."""
+    tiles = [enlarge(image, TILE) for image in images[:MOST]]
     fitting = (n for n in range(COLUMNS, COLUMNS // 2 - 1, -1) if len(tiles) % n == 0)
     columns = next(fitting, COLUMNS)
     cut = range(0, len(tiles), columns)
@@ -55,7 +59,7 @@ def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     first = slice(MOST_MAPS)
     maps_sheet(
         result.images[first],
-        _captions(result, pipe)[first],
+        captions(result.seeds[first], result.labels and result.labels[first], pipe),
         result.trace_of(first),
         pipe.pixels_per_patch,
     ).save(path)
@@ -88,14 +92,14 @@ def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
     return path
 
 
-def _captions(result: PipelineResult, pipe: Pipeline) -> list[str]:
+def captions(seeds: Sequence[int], labels: Sequence[int] | None, pipe: Pipeline) -> list[str]:
     """The class of each image, or its seed."""
-    if result.labels is None:
-        return [f"seed {seed}" for seed in result.seeds]
-    return [pipe.class_name(label) for label in result.labels]
+    if labels is None:
+        return [f"seed {seed}" for seed in seeds]
+    return [pipe.class_name(label) for label in labels]
 
 
-def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
+def sample_rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
     """samples.json: how each image came about."""
     space = None if pipe.autoencoder is None else pipe.autoencoder.space
     return [

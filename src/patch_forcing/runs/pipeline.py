@@ -1,6 +1,6 @@
 """`pf.load(...)`: a model with everything around it, for one-line sampling."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,24 @@ class PipelineResult:
         return [evaluation[images] for evaluation in self.trace or ()]
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """All that images depend on besides the model, their seeds and their labels.
+
+    name: the sampler's, as it is written. weak_model: the hash of the one to be guided away from.
+    """
+
+    name: str
+    sampler: Sampler
+    time_grid: list[float]
+    guidance: Guidance | None
+    guidance_scale: float
+    guidance_interval: Interval | None
+    guidance_schedule: str
+    weak_model: str | None
+    compat: str | None
+
+
 class Pipeline:
     """A loaded model that makes images.
 
@@ -128,9 +146,37 @@ class Pipeline:
         trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
         Raises UserError for values that do not fit the model, before any work.
         """
-        if batch_size < 1:
-            raise UserError(f"batch size {batch_size} is out of range: choose 1 or more")
-        seeds = [int(seed) for seed in seeds]
+        sampling = self.sampling(
+            sampler=sampler,
+            num_steps=num_steps,
+            nfe=nfe,
+            time_grid=time_grid,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            guidance_schedule=guidance_schedule,
+            autoguidance=autoguidance,
+            compat=compat,
+        )
+        numbers = None if labels is None else self.label_numbers(labels)
+        with progress_bar(progress, total=len(seeds), unit="image") as bar:
+            return self.sample(
+                sampling, numbers, seeds, batch_size=batch_size, trace=trace, advance=bar.update
+            )
+
+    def sampling(
+        self,
+        *,
+        sampler: str | Sampler = DEFAULT_SAMPLER,
+        num_steps: int | None = None,
+        nfe: float | None = None,
+        time_grid: str | Sequence[float] | Tensor | None = None,
+        guidance_scale: float = 1.0,
+        guidance_interval: Interval | None = None,
+        guidance_schedule: str = "constant",
+        autoguidance: "Pipeline | None" = None,
+        compat: str | None = None,
+    ) -> Sampling:
+        """What a call with these options does, as above. Raises UserError if they do not fit."""
         guidance = self._guidance(
             guidance_scale, guidance_interval, guidance_schedule, autoguidance
         )
@@ -151,22 +197,46 @@ class Pipeline:
             grid = check_grid(time_grid)
         else:
             raise UserError("times and a number of steps exclude each other: give one of them")
-        numbers = None if labels is None else self.label_numbers(labels)
+        return Sampling(
+            sampler if isinstance(sampler, str) else repr(sampler),
+            solver,
+            grid,
+            guidance,
+            guidance_scale,
+            guidance_interval,
+            guidance_schedule,
+            None if autoguidance is None else autoguidance.hash,
+            compat,
+        )
+
+    def sample(
+        self,
+        sampling: Sampling,
+        labels: Sequence[int] | None,
+        seeds: Sequence[int],
+        *,
+        batch_size: int = 64,
+        trace: bool = False,
+        advance: Callable[[int], object] = int,
+    ) -> PipelineResult:
+        """One image for each seed, as a call makes them. advance: told each batch's size."""
+        if batch_size < 1:
+            raise UserError(f"batch size {batch_size} is out of range: choose 1 or more")
+        seeds = [int(seed) for seed in seeds]
         batches = []
-        with progress_bar(progress, total=len(seeds), unit="image") as bar:
-            for batch in generate(
-                self.model,
-                solver,
-                grid,
-                seeds,
-                numbers,
-                guidance=guidance,
-                batch_size=batch_size,
-                trace=trace,
-                decode=self.decode,
-            ):
-                batches.append(batch)
-                bar.update(len(batch.seeds))
+        for batch in generate(
+            self.model,
+            sampling.sampler,
+            sampling.time_grid,
+            seeds,
+            labels,
+            guidance=sampling.guidance,
+            batch_size=batch_size,
+            trace=trace,
+            decode=self.decode,
+        ):
+            batches.append(batch)
+            advance(len(batch.seeds))
         pixels = torch.cat([batch.images for batch in batches])
         used = [label for batch in batches for label in batch.labels or ()]
         traces = [batch.trace for batch in batches if batch.trace is not None]
@@ -175,17 +245,17 @@ class Pipeline:
             pixels,
             seeds,
             used or None,
-            sampler if isinstance(sampler, str) else repr(sampler),
-            grid,
-            guidance_scale,
-            guidance_interval,
+            sampling.name,
+            sampling.time_grid,
+            sampling.guidance_scale,
+            sampling.guidance_interval,
             sum(batch.nfe * len(batch.seeds) for batch in batches) / len(seeds),
             [own for batch in batches for own in batch.image_nfe],
             sum(batch.seconds for batch in batches),
             [Evaluation.join(calls) for calls in zip(*traces, strict=True)] if trace else None,
-            guidance_schedule,
-            None if autoguidance is None else autoguidance.hash,
-            compat,
+            sampling.guidance_schedule,
+            sampling.weak_model,
+            sampling.compat,
         )
 
     def _guidance(
@@ -236,6 +306,15 @@ class Pipeline:
         z = self.autoencoder.space.raw(x_1.float())
         parts = [self.autoencoder.decode(part) for part in z.split(DECODED_AT_ONCE)]
         return to_uint8(torch.cat(parts), DataInfo())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        sizes = self.model.config
+        if self.autoencoder is None:
+            return (sizes.in_channels, *sizes.image_size)
+        height, width = (side * self.autoencoder.space.factor for side in sizes.image_size)
+        return (3, height, width)
 
     @property
     def pixels_per_patch(self) -> int:
