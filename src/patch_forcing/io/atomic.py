@@ -157,6 +157,19 @@ def remove_folder(path: Path) -> None:
     _remove(aside)
 
 
+def remove_shared(path: Path) -> None:
+    """Delete a folder, and what is left of an interrupted deletion, while others do so too.
+
+    What cannot be deleted is left aside.
+    """
+    aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+    for leftover in path.parent.glob(f"{_ASIDE}*"):
+        if leftover.name.startswith(f"{_ASIDE}{path.name}-"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _remove(path: Path) -> None:
     """Of a link, the link alone."""
     if path.is_dir() and not path.is_symlink():

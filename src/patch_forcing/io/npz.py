@@ -36,7 +36,7 @@ def write_npz(
             for part in parts:
                 assert part.dtype == np.uint8
                 assert part.shape[1:] == shape[1:]
-                stream.write(np.ascontiguousarray(part).data.cast("B"))
+                stream.write(np.ascontiguousarray(part).reshape(-1).data)
                 rows += len(part)
         assert rows == shape[0]
 

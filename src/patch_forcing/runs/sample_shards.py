@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -25,8 +24,8 @@ from patch_forcing.io.atomic import (
     atomic_folder,
     broken_file,
     locked,
-    remove_folder,
     remove_leftovers,
+    remove_shared,
     write_manifest,
 )
 from patch_forcing.io.ledger import Ledger, difference, shard_path
@@ -199,7 +198,7 @@ class SampleJob:
 
     def _found(self, mine: int) -> Sampled:
         """The array was there."""
-        self._clear()
+        remove_shared(self._parts)
         return Sampled(self.shards, 0, mine, float(read_about(self._npz)["nfe"]))
 
     def _write(self, number: int, result: PipelineResult) -> None:
@@ -273,12 +272,6 @@ class SampleJob:
         shape = (len(self._seeds), *first[0].shape)
         images = map(self._images, range(self.shards))
         write_npz(self._npz, shape, images, self._plan | {"nfe": nfe})
-
-    def _clear(self) -> None:
-        """Remove the shards, once nobody needs them: all at once for those who look."""
-        with suppress(FileNotFoundError):
-            remove_folder(self._parts)
-        remove_leftovers(self._npz.parent, self._parts.name)
 
 
 def _picture(image: np.ndarray) -> Image.Image:
