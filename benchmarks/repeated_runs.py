@@ -79,6 +79,7 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
         steps=steps,
         batch_size=8,
         ema_decay=0.9,
+        snapshot_every=3,
         compile=False,
         checkpoint_every=3,
         log_every=1,
@@ -190,7 +191,7 @@ def golden(
     for name in recipes:
         file = GOLDEN / f"{name}.json"
         recipe = small(name, work / "images", GOLDEN_STEPS)
-        recipe = replace(recipe, checkpoint_every=GOLDEN_STEPS)
+        recipe = replace(recipe, checkpoint_every=GOLDEN_STEPS, snapshot_every=GOLDEN_STEPS)
         with row.attempt(name):
             first, second = (_losses(recipe, work / f"{name}-{n}", steps) for n in (0, 1))
             assert first == second, "two runs differ"

@@ -39,6 +39,12 @@ def _convert(args: Sequence[str]) -> None:
     convert(args)
 
 
+def _ema(args: Sequence[str]) -> None:
+    from patch_forcing.cli.ema import ema
+
+    ema(args)
+
+
 def _data(args: Sequence[str]) -> None:
     from patch_forcing.cli.data import data
 
@@ -56,6 +62,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "train": (_train, "train a named recipe; the same command again resumes"),
     "sample": (_sample, "images from a bundled, trained or exported model"),
     "convert": (_convert, "published checkpoints (PFT, SiT, DiT) to model folders, and back"),
+    "ema": (_ema, "averaged weights of other lengths, after training"),
     "bench": (_bench, "how good and how fast samplers of a model are on this machine"),
     "encode": (_encode, "images to latents, which imagenet256 recipes train on"),
     "data": (_data, "build a data set (emoji), or check images: a folder, shards, the Hub"),

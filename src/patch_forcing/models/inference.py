@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from patch_forcing.core.compiling import compiled
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.recorded import Recorded
@@ -36,8 +37,7 @@ def compile_whole(model: PatchDiT) -> None:
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, _GRAPHS)
     if model.pos_embed.device.type == "cuda":
-        compiled = torch.compile(model.forward, fullgraph=True, dynamic=False)
-        model.forward = Recorded(compiled)  # type: ignore[method-assign]
+        model.forward = Recorded(compiled(model.forward))  # type: ignore[method-assign]
     else:
         model.compile(fullgraph=True, dynamic=False)
 

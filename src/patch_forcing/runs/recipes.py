@@ -91,6 +91,9 @@ class Recipe:
     """Share of labels replaced by the null label, for guidance."""
     ema_decay: float = 0.9999
     """Decay of the averaged weights, which are what is sampled."""
+    snapshot_every: int | None = None
+    """Steps between snapshots of two more averages, from which `patch-forcing ema` makes one of any
+    length after training. None: 16 in the run; 0: neither averages nor snapshots are kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """What the network computes in; weights, loss and average are always fp32."""
     compile: bool = False
@@ -130,6 +133,11 @@ class Recipe:
         for name in ("steps", "batch_size"):
             if getattr(self, name) > 2**31:
                 raise UserError(f"{name}={getattr(self, name)} is out of range: choose up to 2^31")
+        if self.snapshot_every is not None and self.snapshot_every < 0:
+            raise UserError(
+                f"snapshot_every={self.snapshot_every} is out of range: choose 1 or more, 0 for "
+                "none"
+            )
         if self.batch_size % self.accumulate:
             raise UserError(
                 f"batch_size={self.batch_size} does not split into accumulate={self.accumulate} "
@@ -158,6 +166,10 @@ class Recipe:
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed={self.seed} is out of range: choose 0 to 2^63 - 1")
         self.timestep_sampler()
+
+    def snapshot_interval(self) -> int:
+        """Steps between snapshots; 0: there are none."""
+        return max(1, self.steps // 16) if self.snapshot_every is None else self.snapshot_every
 
     def timestep_sampler(self) -> TimestepSampler:
         """The distribution that `timesteps` names."""

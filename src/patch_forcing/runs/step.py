@@ -1,13 +1,13 @@
 """One optimizer step of a recipe."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._functorch import config as functorch_config
 
+from patch_forcing.core.compiling import compiled
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
@@ -20,6 +20,7 @@ from patch_forcing.runs.recipes import Recipe
 from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step
+from patch_forcing.training.posthoc_ema import WIDTHS, power_share
 
 _EAGER_STEPS = 3
 """Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
@@ -39,10 +40,12 @@ class Inputs(NamedTuple):
     t_index: Tensor | None
     lr: Tensor
     ema_share: Tensor
+    narrow_share: Tensor
+    wide_share: Tensor
 
 
 class TrainStep:
-    """Changes weights, optimizers and average of a training state in place.
+    """Changes weights, optimizers and averages of a training state in place.
 
     All randomness is counted by (seed, step, place in the batch). A step whose loss or gradient is
     not finite, on any rank, changes nothing on all. Compiled, on a GPU, the step is recorded as one
@@ -67,12 +70,12 @@ class TrainStep:
         self._draw, self._loss = self._draw_all, self._loss_of
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
-            self._draw = torch.compile(self._draw_all, fullgraph=True)
-            self._loss = self._compiled_loss(recipe.kept_activations)
+            self._draw = compiled(self._draw_all)
+            self._loss = compiled(self._loss_of, recipe.kept_activations)
         self._replays = recipe.compile and self._device.type == "cuda"
         self._update_ema = update_ema
         if self._replays:  # one pass over the memory instead of three
-            self._update_ema = torch.compile(update_ema, fullgraph=True)
+            self._update_ema = compiled(update_ema)
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -100,6 +103,7 @@ class TrainStep:
             *self._draw(batch.x_1, generator),
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
+            *(self._scalar(power_share(step + 1, width)) for width in WIDTHS),
         )
 
     def close(self) -> None:
@@ -130,7 +134,7 @@ class TrainStep:
         return self._result.clone()  # the next replay writes there
 
     def _update(self, inputs: Inputs) -> Tensor:
-        """Forward, backward, optimizers, average; the losses and the gradient's norm, (4,)."""
+        """Forward, backward, optimizers, averages; the losses and the gradient's norm, (4,)."""
         model, recipe = self._state.model, self._recipe
         bf16 = recipe.precision == "bf16"
         share = self._scalar(1 / (self._ranks.world * recipe.accumulate))
@@ -150,8 +154,10 @@ class TrainStep:
         result = torch.cat([terms, norm[None]])
         skip = 1 - result.isfinite().all().float()
         take_step(self._state.optimizers, inputs.lr, skip)
-        average = list(self._state.ema.parameters())
-        self._update_ema(average, weights, inputs.ema_share * (1 - skip))
+        shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)
+        # without snapshots there is the first average alone
+        for average, one in zip(self._state.averages(), shares, strict=False):
+            self._update_ema(list(average.parameters()), weights, one * (1 - skip))
         return result
 
     def _draw_all(
@@ -174,16 +180,6 @@ class TrainStep:
         if condition is not None:
             condition = model.drop_condition(condition, dropped)
         return self._objective(model, x_1, condition, x_0=x_0, t=PatchTime(values, index))
-
-    def _compiled_loss(self, kept_activations: float) -> Callable[..., LossTerms]:
-        compiled = torch.compile(self._loss_of, fullgraph=True)
-
-        def loss(*inputs: Any) -> LossTerms:
-            # read when a graph is compiled, at whichever call
-            with functorch_config.patch(activation_memory_budget=kept_activations):
-                return compiled(*inputs)
-
-        return loss
 
     def _scalar(self, number: float) -> Tensor:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting

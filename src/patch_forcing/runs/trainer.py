@@ -36,6 +36,7 @@ from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
+from patch_forcing.training.posthoc_ema import WIDTHS
 
 _RESUME = "the same command resumes"
 _STOPS = [
@@ -111,7 +112,7 @@ def train(
                 f"ranks see different data, or checkpoints in {run}: name places on a disk that "
                 "all machines share"
             )
-        ranks.copy_first_(chain(state.model.parameters(), state.ema.parameters()))
+        ranks.copy_first_(chain.from_iterable(n.parameters() for n in state.networks().values()))
         return _train(recipe, run, data, state, done, ranks, device, progress)
 
 
@@ -128,7 +129,7 @@ def _train(
     """From `done` steps to the end."""
     bad = BadSamples(run, done, data, recipe.batch_size, ranks)
     metrics = StepLines(run / METRICS, done, writes=ranks.first)
-    saver = Saver(run, done, recipe.checkpoint_every, (metrics, bad.lines), ranks)
+    saver = Saver(run, done, recipe, (metrics, bad.lines), ranks)
     train_step = TrainStep(state, recipe, device, ranks)
     finite = FiniteSteps(done + 1, recipe.max_failed_steps)
     places = ranks.places(recipe.batch_size)
@@ -214,10 +215,10 @@ def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str
         model = recipe.network.build(data).to(device)
     model.recompute_activations = recipe.recompute_activations
     model.time_nodes = recipe.time_nodes
-    ema = copy.deepcopy(model).eval().requires_grad_(False)
-    return TrainingState(
-        model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())
-    )
+    count = 1 + len(WIDTHS) if recipe.snapshot_interval() else 1
+    ema, *power = (copy.deepcopy(model).eval().requires_grad_(False) for _ in range(count))
+    optimizers = recipe.optimizer.build(model.parameters(), model.hidden_matrices())
+    return TrainingState(model, ema, optimizers, tuple(power))
 
 
 def _metrics_row(
