@@ -90,8 +90,10 @@ def test_from_images_to_samples(here, capsys, tmp_path):
     assert pipe.decode(result.trace[-1].prediction).shape == (1, 3, 32, 32)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", ALL)
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(name, marks=() if name == ALL[-1] else pytest.mark.slow) for name in ALL],
+)
 def test_every_recipe_from_images_to_samples_in_twenty_steps(here, monkeypatch, tmp_path, recipe):
     monkeypatch.chdir(tmp_path)
     run(["encode", str(here / "images"), "--autoencoder", str(here / "kl"), "--out", "l", *ENCODE])
