@@ -42,6 +42,7 @@ class Estimate:
     memory_gib: float
     checkpoints_gib: float
     snapshots_gib: float
+    steps: int
     images: int
     hours: float
 
@@ -76,6 +77,7 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
         (state + 4 * weights + activations) / 2**30,
         KEEP * state / 2**30,
         snapshots * power * DTYPE.itemsize * weights / 2**30,
+        recipe.steps,
         images,
         passes * forward * images / (SHARE * rate) / 3600,
     )

@@ -7,7 +7,11 @@ from pathlib import Path
 from PIL import Image
 
 from patch_forcing.io.atomic import atomic_file
-from patch_forcing.runs.pipeline import DEFAULT_SAMPLER, Pipeline, PipelineResult, load
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.loading import load_model
+from patch_forcing.runs.decoder import find_decoder
+from patch_forcing.runs.find import find_model
+from patch_forcing.runs.pipeline import Pipeline, PipelineResult
 from patch_forcing.views.film import film_frames, save_film
 from patch_forcing.views.images import enlarge, grid_sheet, to_pil
 from patch_forcing.views.maps import maps_sheet
@@ -80,12 +84,21 @@ def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
 
 
 def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
-    """samples/step-XXXXXXXX.png of a training run: one image of each of the first classes."""
-    pipe = load(run, device)
-    count = min(pipe.model.config.num_classes, COLUMNS)
+    """The sheet of a training run's newest averaged weights, as `write_model_sheet` draws it."""
+    return write_model_sheet(load_model(find_model(run), device), run, step)
+
+
+def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
+    """samples/step-XXXXXXXX.png of a run: one image of each of the first classes, by the default
+    sampler and the same seeds each time, with its difficulty. No random state is touched.
+    Raises UserError if a model's latents cannot be decoded here.
+    """
+    info, channels = model.data_info, model.config.in_channels
+    decoder = find_decoder(run, info, channels, device=model.pos_embed.device)
+    pipe = Pipeline(run.name, run, model, autoencoder=decoder)
+    count = min(model.config.num_classes, COLUMNS)
     labels = range(count) if count else None
-    sampler = "dual-loop" if pipe.model.config.predict_difficulty else DEFAULT_SAMPLER
-    result = pipe(labels, range(count or COLUMNS), sampler=sampler, trace=True)
+    result = pipe(labels, range(count or COLUMNS), trace=True)
     path = run / "samples" / f"step-{step:08d}.png"
     path.parent.mkdir(exist_ok=True)
     write_maps(result, pipe, path)

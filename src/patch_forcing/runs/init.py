@@ -8,7 +8,7 @@ from patch_forcing.runs.find import find_model
 
 
 def init_state(state: TrainingState, name: str) -> dict[str, str]:
-    """Weights and average of a fresh state become those of a model.
+    """Weights and averages of a fresh state become those of a model.
 
     Returns what run.json keeps: its name as given, the hash of its files, what was made of it.
     Raises UserError naming the model and what does not fit.
@@ -18,6 +18,6 @@ def init_state(state: TrainingState, name: str) -> dict[str, str]:
         start = warm_start(read_folder(folder), state.model)
     except UserError as error:
         raise UserError(f"--init-from {name}: {error}") from None
-    for model in (state.model, state.ema):
+    for model in state.networks().values():
         model.load_state_dict(start.weights)
     return {"model": name, "hash": folder_hash(folder), "summary": start.summary}

@@ -15,7 +15,7 @@ from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import folder_hash
+from patch_forcing.models.folder import folder_hash, is_model_folder
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.decoder import find_decoder
@@ -94,7 +94,8 @@ class Sampling:
 class Pipeline:
     """A loaded model that makes images.
 
-    name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart.
+    name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart;
+    empty if it lies nowhere yet, since it is in training: the folder is that of its run.
     precision: what the network computes in. autoencoder: what decodes a latent model's samples.
     """
 
@@ -109,7 +110,7 @@ class Pipeline:
         self.name = name
         self.folder = folder
         self.model, self.precision, self.autoencoder = model, precision, autoencoder
-        self.hash = folder_hash(folder)
+        self.hash = folder_hash(folder) if is_model_folder(folder) else ""
 
     def __call__(
         self,

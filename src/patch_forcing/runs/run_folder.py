@@ -23,6 +23,7 @@ _MAY_CHANGE = {
     "recompute_activations",
     "checkpoint_every",
     "log_every",
+    "sample_every",
     "max_failed_steps",
     "data.max_bad_share",
 }

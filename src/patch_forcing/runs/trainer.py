@@ -4,9 +4,10 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,8 @@ from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.step import TrainStep, side_stream
+from patch_forcing.runs.trackers import Trackers, check_trackers
+from patch_forcing.runs.watch import Watch
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
 from patch_forcing.training.posthoc_ema import WIDTHS
 
@@ -54,7 +57,8 @@ class Outcome:
     """How a training run ended.
 
     bad_samples: how many it came upon, and replaced. num_classes: of its data. writes: whether this
-    process, of several that train together, is the one that writes.
+    process, of several that train together, is the one that writes. sheet: the last step's samples,
+    if they were drawn.
     """
 
     checkpoint: Path
@@ -64,6 +68,7 @@ class Outcome:
     bad_samples: int
     num_classes: int
     writes: bool = True
+    sheet: Path | None = None
 
 
 def train(
@@ -74,6 +79,7 @@ def train(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
     on_open: Callable[[TrainingData], None] | None = None,
+    track: Sequence[str] = (),
     init_from: str | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
@@ -82,12 +88,14 @@ def train(
 
     progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written.
+    track: trackers, by name, that are told all that metrics.jsonl is; none can stop a run.
     init_from: a model whose weights a new run starts from; one with a checkpoint does not read it.
     A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
     Raises UserError if the folder holds another run, every checkpoint is damaged or every save
     fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, SIGTERM or
     SIGUSR1 on any rank, with a checkpoint saved.
     """
+    check_trackers(track)
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
     with join_ranks(device) as ranks:
@@ -113,7 +121,11 @@ def train(
                 "all machines share"
             )
         ranks.copy_first_(chain.from_iterable(n.parameters() for n in state.networks().values()))
-        return _train(recipe, run, data, state, done, ranks, device, progress)
+        with ranks.together():
+            told = Trackers(track, run, done, asdict(recipe)) if ranks.first and track else None
+        watch = Watch(recipe, run, state.ema, device, ranks, done, told)
+        with closing(watch):
+            return _train(recipe, run, data, state, done, ranks, device, progress, watch)
 
 
 def _train(
@@ -125,6 +137,7 @@ def _train(
     ranks: Ranks,
     device: torch.device | str,
     progress: bool | None,
+    watch: Watch,
 ) -> Outcome:
     """From `done` steps to the end."""
     bad = BadSamples(run, done, data, recipe.batch_size, ranks)
@@ -134,7 +147,7 @@ def _train(
     finite = FiniteSteps(done + 1, recipe.max_failed_steps)
     places = ranks.places(recipe.batch_size)
     started = time.perf_counter()
-    step = done
+    step, sheet = done, None
     bar = progress_bar(
         progress if ranks.first else False, total=recipe.steps, initial=done, unit="step"
     )
@@ -156,12 +169,16 @@ def _train(
                         finite.check(last=last)
                 if logs:
                     bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
-                    seconds = time.perf_counter() - started
-                    row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
+                    row = _metrics_row(recipe, steps, loss, norm)
+                    row |= watch.row(steps, state.model, partial(train_step.inputs, batch, step))
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
                 if saves:  # torchrun stops the others soon after the first that ends
                     saver.save(steps, state, last=last or stopped)
+                if watch.draws(steps) and not stopped:
+                    sheet = watch.draw(steps)
+                if logs:  # after the picture of the same step, which trackers take in order
+                    watch.log(steps, row)
                 if stopped:
                     stop.set()  # on ranks that had no signal too
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
@@ -174,7 +191,8 @@ def _train(
     train_step.close()
     seconds = time.perf_counter() - started if saver.saved > done else 0.0
     newest = checkpoint_path(run, saver.saved)
-    return Outcome(newest, done, saver.saved, seconds, bad.count, data.num_classes, ranks.first)
+    found = bad.count, data.num_classes
+    return Outcome(newest, done, saver.saved, seconds, *found, ranks.first, sheet)
 
 
 def _check_shares(recipe: Recipe, ranks: Ranks) -> None:
@@ -222,14 +240,13 @@ def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str
 
 
 def _metrics_row(
-    recipe: Recipe, steps: int, steps_here: int, seconds: float, loss: LossTerms, norm: Tensor
+    recipe: Recipe, steps: int, loss: LossTerms, norm: Tensor
 ) -> dict[str, float | int]:
     return {
         "step": steps,
         **{term: float(value) for term, value in loss._asdict().items()},
         "gradient_norm": float(norm),
         "lr": recipe.optimizer.lr_at(steps - 1, recipe.steps),
-        "images_per_second": round(steps_here * recipe.batch_size / seconds, 1),
     }
 
 
