@@ -13,6 +13,7 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_folder, sha256
 from patch_forcing.models.config import DataInfo, SamplingInfo
+from patch_forcing.models.latent_space import LatentSpace
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -70,12 +71,14 @@ def write_files(folder: Path, model: ModelDescription) -> None:
 
 def write_config(folder: Path, model: ModelDescription) -> None:
     """Write the first of the two files: all but the weights."""
-    config = {
+    config: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "class": model.class_name,
         "model": model.sizes,
         "data": asdict(model.data_info),
     }
+    if model.data_info.autoencoder is None:  # as models of pixels always were
+        del config["data"]["autoencoder"]
     if model.sampling_info != SamplingInfo():
         config["sampling"] = asdict(model.sampling_info)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -112,6 +115,12 @@ def read_folder(path: Path) -> ModelDescription:
     return ModelDescription(class_name, sizes, data_info, weights, sampling_info)
 
 
+def latent_space(stored: dict[str, Any]) -> LatentSpace:
+    """As JSON gives it back. Raises UserError or TypeError if it is none."""
+    numbers = {name: tuple(stored[name]) for name in ("scale", "shift")}
+    return LatentSpace(**{**stored, **numbers})
+
+
 def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInfo]:
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -130,6 +139,7 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInf
             data_range=tuple(data["data_range"]),
             latent_scale=data["latent_scale"],
             class_names=tuple(data["class_names"]),
+            autoencoder=latent_space(data["autoencoder"]) if "autoencoder" in data else None,
         )
         sampling = config.get("sampling", {})  # models of the first releases have none
         quantiles = tuple(map(float, sampling.get("time_quantiles", ())))
