@@ -56,6 +56,12 @@ def is_sharded(model: nn.Module) -> bool:
     return isinstance(model, FSDPModule)
 
 
+def forget_gathered(model: nn.Module) -> None:
+    """After a forward pass without a backward pass: what is around the blocks was kept for that."""
+    if isinstance(model, FSDPModule):
+        model.reshard()
+
+
 def own_part(weight: nn.Parameter) -> nn.Parameter:
     """A rank's own rows, sharing memory with the weight; the weight itself if it is not sharded."""
     if not isinstance(weight, DTensor):

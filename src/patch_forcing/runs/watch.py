@@ -25,7 +25,7 @@ from patch_forcing.runs.gallery import write_model_sheet
 from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.sharded_checkpoint import whole_description
-from patch_forcing.runs.shards import is_sharded
+from patch_forcing.runs.shards import forget_gathered, is_sharded
 from patch_forcing.runs.speed import matrix_rate, operations
 from patch_forcing.runs.step import Inputs
 from patch_forcing.runs.trackers import Trackers
@@ -147,6 +147,7 @@ class Watch:
             row["peak_memory_gib"] = round(peak / 2**30, 3)
         # on all ranks, since a model may be spread over them
         errors = look(model, self._recipe, inputs())
+        forget_gathered(model)
         if self._ranks.first:
             row |= error_row(errors)
             if said := self._head.record(steps, calibration(errors)):
