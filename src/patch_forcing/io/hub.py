@@ -1,5 +1,6 @@
-"""Model folders on the Hugging Face Hub."""
+"""Folders on the Hugging Face Hub."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError
@@ -11,8 +12,18 @@ def looks_like_hub_id(name: str) -> bool:
     return bool(owner and slash and rest) and "/" not in rest and not name.startswith(".")
 
 
-def download(hub_id: str) -> Path:
-    """The Hub's model folder, on this disk. Raises UserError if it cannot be had."""
+MODEL_FILES = ("config.json", "model.safetensors")
+
+
+def download(
+    hub_id: str,
+    files: Sequence[str] = MODEL_FILES,
+    missing: str = "no such folder (train it first?)",
+) -> Path:
+    """These files of the Hub's folder, on this disk: by default a model's.
+
+    missing: what is said first if it cannot be had. Raises UserError then.
+    """
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import (
@@ -22,14 +33,13 @@ def download(hub_id: str) -> Path:
         )
     except ImportError:
         raise UserError(
-            f"{hub_id}: no such folder (train it first?); if it is on the Hub: "
-            "pip install huggingface-hub"
+            f"{hub_id}: {missing}; if it is on the Hub: pip install huggingface-hub"
         ) from None
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=["config.json", "model.safetensors"]))
+        return Path(snapshot_download(hub_id, allow_patterns=list(files)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{hub_id}: no such folder (train it first?), and the Hub does not give it ({reason}): "
+            f"{hub_id}: {missing}, and the Hub does not give it ({reason}): "
             "check the name and the network"
         ) from None

@@ -37,7 +37,7 @@ def compile_whole(model: PatchDiT) -> None:
     config.recompile_limit = max(config.recompile_limit, _GRAPHS)
     if model.pos_embed.device.type == "cuda":
         compiled = torch.compile(model.forward, fullgraph=True, dynamic=False)
-        model.forward = Recorded(compiled)  # type: ignore[method-assign]
+        model.forward = Recorded(compiled)  # type: ignore[method-assign,assignment,arg-type]
     else:
         model.compile(fullgraph=True, dynamic=False)
 

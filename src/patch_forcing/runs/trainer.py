@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.losses import LossTerms
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
 from patch_forcing.io.atomic import remove_leftovers
+from patch_forcing.runs.alignment import OpenAlignment, StepFeatures, open_alignment
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
@@ -32,7 +33,7 @@ from patch_forcing.runs.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
-from patch_forcing.runs.step import TrainStep, side_stream
+from patch_forcing.runs.step import Terms, TrainStep, side_stream
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
 
 _RESUME = "the same command resumes"
@@ -71,6 +72,7 @@ def train(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
     on_open: Callable[[TrainingData], None] | None = None,
+    encoder: FrozenEncoder | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
@@ -78,6 +80,7 @@ def train(
 
     progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written.
+    encoder: what the recipe's alignment calls its encoder, in place of one found by that name.
     A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
     Raises UserError if the folder holds another run, every checkpoint is damaged or every save
     fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, SIGTERM or
@@ -89,8 +92,11 @@ def train(
         _check_shares(recipe, ranks)
         with ranks.together():
             data = recipe.data.open()
-            state = initial_state(recipe, data, device)
+            alignment = open_alignment(recipe, data, device, ranks, encoder)
+            state = initial_state(recipe, data, device, alignment)
             found = data.found if isinstance(data, Inferred) else None
+            if alignment is not None:
+                found = {**(found or {}), "encoder": alignment.encoder}
             if ranks.first:
                 if on_open is not None:
                     on_open(data)
@@ -105,8 +111,9 @@ def train(
                 f"ranks see different data, or checkpoints in {run}: name places on a disk that "
                 "all machines share"
             )
-        ranks.copy_first_(chain(state.model.parameters(), state.ema.parameters()))
-        return _train(recipe, run, data, state, done, ranks, device, progress)
+        ranks.copy_first_(chain(state.trained(), state.ema.parameters()))
+        features = None if alignment is None else alignment.features
+        return _train(recipe, run, data, state, features, done, ranks, device, progress)
 
 
 def _train(
@@ -114,6 +121,7 @@ def _train(
     run: Path,
     data: TrainingData,
     state: TrainingState,
+    features: StepFeatures | None,
     done: int,
     ranks: Ranks,
     device: torch.device | str,
@@ -123,7 +131,7 @@ def _train(
     bad = BadSamples(run, done, data, recipe.batch_size, ranks)
     metrics = StepLines(run / METRICS, done, writes=ranks.first)
     saver = Saver(run, done, recipe.checkpoint_every, (metrics, bad.lines), ranks)
-    train_step = TrainStep(state, recipe, device, ranks)
+    train_step = TrainStep(state, recipe, device, ranks, features)
     finite = FiniteSteps(done + 1, recipe.max_failed_steps)
     places = ranks.places(recipe.batch_size)
     started = time.perf_counter()
@@ -201,21 +209,29 @@ def _named_samples(
         raise UserError(f"{error}; {lines.file} names the samples of these steps") from None
 
 
-def initial_state(recipe: Recipe, data: TrainingData, device: torch.device | str) -> TrainingState:
+def initial_state(
+    recipe: Recipe,
+    data: TrainingData,
+    device: torch.device | str,
+    alignment: OpenAlignment | None = None,
+) -> TrainingState:
     """Weights from the recipe's seed, leaving the caller's random state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = recipe.network.build(data).to(device)
+        projector = None  # after the model, whose weights it has no say in
+        if alignment is not None:
+            projector = alignment.projector(recipe).to(device)
     model.recompute_activations = recipe.recompute_activations
     model.time_nodes = recipe.time_nodes
     ema = copy.deepcopy(model).eval().requires_grad_(False)
-    return TrainingState(
-        model, ema, recipe.optimizer.build(model.parameters(), model.hidden_matrices())
-    )
+    state = TrainingState(model, ema, [], projector)
+    optimizers = recipe.optimizer.build(state.trained(), model.hidden_matrices())
+    return state._replace(optimizers=optimizers)
 
 
 def _metrics_row(
-    recipe: Recipe, steps: int, steps_here: int, seconds: float, loss: LossTerms, norm: Tensor
+    recipe: Recipe, steps: int, steps_here: int, seconds: float, loss: Terms, norm: Tensor
 ) -> dict[str, float | int]:
     return {
         "step": steps,

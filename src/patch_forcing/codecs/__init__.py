@@ -1,0 +1,1 @@
+"""Networks of others, frozen: encoders of images."""
