@@ -200,6 +200,8 @@ class PatchEmbedder(nn.Module):
         self.proj = nn.Conv2d(channels, hidden_size, patch_size, stride=patch_size)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
+        # so that tokens lie one after the other, and not channel by channel
+        x = x.contiguous(memory_format=torch.channels_last)
         return self.proj(x).flatten(2).transpose(1, 2)
 
 

@@ -6,9 +6,12 @@ import torch
 
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.alignment import feature_width
 from patch_forcing.runs.checkpoint import KEEP
+from patch_forcing.runs.encoders import find_encoder, known_width
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.speed import operations
+from patch_forcing.training.alignment import Projector
 
 SHARE = 0.5
 """Of the rate of one large matrix product: about what a step reaches; 0.64 of XL/2 on one H200."""
@@ -31,10 +34,12 @@ class Estimate:
     """Of one rank alone; memory is good to a fifth, hours to a factor of two.
 
     gflop_per_image: of a forward pass. memory_gib: weights, gradient, average, optimizer and the
-    activations of a step. checkpoints_gib: of those that are kept. hours: at SHARE of the rate.
+    activations of a step. checkpoints_gib: of those that are kept. hours: at SHARE of the rate. An
+    alignment's projector is counted in all of these, its encoder, which learns nothing, in none.
     """
 
     parameters: int
+    projector_parameters: int
     gflop_per_image: float
     memory_gib: float
     checkpoints_gib: float
@@ -51,7 +56,8 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     by_muon = recipe.optimizer.name == "muon"
     matrices = sum(w.numel() for w in model.hidden_matrices()) if by_muon else 0
     optimizer = 8 * (weights - matrices) + 4 * matrices  # two averages of AdamW, one of Muon
-    state = 4 * 2 * weights + optimizer
+    projector = _projector_parameters(recipe, config.grid)
+    state = 4 * 2 * weights + optimizer + (4 + 8) * projector  # which has no average
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
     levels = recipe.computed_times(config.num_patches)
     kept: float = _KEPT[recipe.precision, recipe.compile][levels > 1]
@@ -59,15 +65,31 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     condition = _CONDITION if levels == config.num_patches else 0
     each, others = (4, kept) if recipe.recompute_activations else (kept, 0)  # 4: what goes in
     activations = tokens * config.hidden_size * (each * config.depth + others + condition)
-    forward = operations(config, levels)
+    wide = 8 * recipe.alignment.projector_dim if projector else 0  # before and behind SiLU
+    activations += tokens * wide * (2 if recipe.precision == "fp32" else 1)
+    forward = operations(config, levels) + 2 * projector * config.num_patches
     images = recipe.steps * recipe.batch_size
     # backward is twice the forward pass; recomputing is one more
     passes = 4 if recipe.recompute_activations else 3
     return Estimate(
         weights,
+        projector,
         forward / 1e9,
-        (state + 4 * weights + activations) / 2**30,
+        (state + 4 * (weights + projector) + activations) / 2**30,
         KEEP * state / 2**30,
         images,
         passes * forward * images / (SHARE * rate) / 3600,
     )
+
+
+def _projector_parameters(recipe: Recipe, grid: tuple[int, int]) -> int:
+    """Raises UserError if an encoder that is not known by name is not there."""
+    name = recipe.alignment.encoder
+    if name is None:
+        return 0
+    width = known_width(name)
+    if width is None:
+        width = feature_width(find_encoder(name), grid)
+    with torch.device("meta"):
+        projector = Projector(recipe.network.hidden_size, recipe.alignment.projector_dim, width)
+    return sum(weight.numel() for weight in projector.parameters())

@@ -1,13 +1,13 @@
 """One optimizer step of a recipe."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._functorch import config as functorch_config
 
+from patch_forcing.core.compiling import compiled
 from patch_forcing.core.losses import AlignedLossTerms, LossTerms
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
@@ -78,12 +78,12 @@ class TrainStep:
         self._draw, self._loss = self._draw_all, self._loss_of
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
-            self._draw = torch.compile(self._draw_all, fullgraph=True)
-            self._loss = self._compiled_loss(recipe.kept_activations)
+            self._draw = compiled(self._draw_all)
+            self._loss = compiled(self._loss_of, recipe.kept_activations)
         self._replays = recipe.compile and self._device.type == "cuda"
         self._update_ema = update_ema
         if self._replays:  # one pass over the memory instead of three
-            self._update_ema = torch.compile(update_ema, fullgraph=True)
+            self._update_ema = compiled(update_ema)
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -188,16 +188,6 @@ class TrainStep:
             condition = model.drop_condition(condition, dropped)
         time = PatchTime(values, index)
         return self._objective(model, x_1, condition, x_0=x_0, t=time, features=features)
-
-    def _compiled_loss(self, kept_activations: float) -> Callable[..., Terms]:
-        compiled = torch.compile(self._loss_of, fullgraph=True)
-
-        def loss(*inputs: Any) -> Terms:
-            # read when a graph is compiled, at whichever call
-            with functorch_config.patch(activation_memory_budget=kept_activations):
-                return compiled(*inputs)
-
-        return loss
 
     def _scalar(self, number: float) -> Tensor:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting

@@ -1,0 +1,48 @@
+"""Functions compiled whole by torch's compiler, with the settings that pay for our networks."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch._functorch import config as functorch_config
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_LONGEST_ROW = 2048
+"""Rows of up to so many numbers a norm holds at once; torch's own limit is 1,024, and XL's have
+1,152: read once, norms and their gradients take a tenth less."""
+
+
+def compiled(function: Callable[_P, _R], kept_activations: float = 1.0) -> Callable[_P, _R]:
+    """One graph for each shape that occurs; a function that cannot be one raises torch's error.
+
+    kept_activations: of what the backward pass reads, the share that is kept; the rest is computed
+    again (Chen et al. 2016; which, torch's partitioner chooses).
+    """
+
+    # A backend of its own, so that the same function with another share is another graph.
+    def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        # slow to import
+        from torch._inductor.choices import InductorChoices
+        from torch._inductor.compile_fx import compile_fx
+        from torch._inductor.runtime.hints import ReductionHint
+        from torch._inductor.virtualized import V
+
+        class Choices(InductorChoices):
+            @staticmethod
+            def should_use_persistent_reduction(features: Any, cooperative: bool) -> bool:
+                long = features.get_reduction_hint() == ReductionHint.INNER and not cooperative
+                if long and V.graph.sizevars.statically_known_leq(
+                    features.reduction_numel, _LONGEST_ROW
+                ):
+                    return True
+                return InductorChoices.should_use_persistent_reduction(features, cooperative)
+
+        with (
+            V.set_choices_handler(Choices()),
+            functorch_config.patch(activation_memory_budget=kept_activations),
+        ):
+            return compile_fx(graph, inputs)
+
+    return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
