@@ -171,12 +171,9 @@ def report(options: argparse.Namespace, features: EmojiFeatures, atlas: str) -> 
             continue
         run = options.work / training.name
         outcome = train(training.name, recipe, run, device=options.device, progress=False)
-        seconds, images = (
-            outcome.seconds,
-            recipe.batch_size * (outcome.steps - outcome.steps_before),
-        )
+        seconds, steps = outcome.seconds, outcome.steps - outcome.steps_before
         found["trainings"][training.name] = {"seconds": round(seconds, 1)} | (
-            {"images_per_second": round(images / seconds)} if seconds else {}
+            {"images_per_second": round(recipe.batch_size * steps / seconds)} if seconds else {}
         )
         put()
         print(f"{time.strftime('%H:%M:%S')} {training.name}: {seconds:.0f} s", flush=True)

@@ -7,6 +7,7 @@ Needs matplotlib: pip install -e ".[bench]".
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,10 +19,11 @@ from repa import TRAININGS, Training
 COLOURS = {"SiT": "#b05050", "PF": "#4c72b0"}
 PAGE = """# Representation alignment on emoji scenes
 
-Four trainings that differ in nothing but times (SiT: one for all patches; PF: `{times}`) and alignment, with the
-same seed and the same {steps:,} steps of {batch}. The network has {depth} blocks of width {width}, patch {patch}; alignment is
-after block {block}, its weight {weight}, its projector {projector} wide, and its frozen encoder the benchmark's own
-feature network. FD: {samples:,} samples of the averaged weights, Euler, {nfe:g} evaluations, no guidance; real
+Four trainings that differ in nothing but times (SiT: one for all patches; PF: `{times}`) and
+alignment, with the same seed and the same {steps:,} steps of {batch}. The network has {depth}
+blocks of width {width}, patch {patch}; alignment is after block {block}, its weight {weight}, its
+projector {projector} wide, and its frozen encoder the benchmark's own feature network.
+FD: {samples:,} samples of the averaged weights, Euler, {nfe:g} evaluations, no guidance; real
 against real: {floor:.1f}. One seed: differences of a few per cent mean nothing.
 
 ![FD against steps]({chart})
@@ -29,14 +31,16 @@ against real: {floor:.1f}. One seed: differences of a few per cent mean nothing.
 {table}
 {sentences}
 
-FD, accuracy and similarity are seen by the same network that tokens were aligned with, so they may flatter
-alignment; velocity loss (mean over the {every:,} steps before, of scenes that were never seen) knows no encoder.
+FD, accuracy and similarity are seen by the same network that tokens were aligned with, so they may
+flatter alignment; velocity loss (mean over the {every:,} steps before, of scenes that were never
+seen) knows no encoder.
 
 | training | seconds | images a second |
 |---|---|---|
 {seconds}
 
-`python benchmarks/repa.py`, {hardware}, torch {torch}, {date}, commit {commit}. All numbers: [{source}]({source}).
+`python benchmarks/repa.py`, {hardware}, torch {torch}, {date}, commit {commit}.
+All numbers: [{source}]({source}).
 """
 
 
@@ -49,7 +53,7 @@ def reached(points: list[tuple[int, float]], wanted: float) -> float | None:
     """The step at which a curve first comes down to a distance, linearly; None if it does not."""
     if points[0][1] <= wanted:
         return points[0][0]
-    for (step, fd), (later, lower) in zip(points, points[1:], strict=False):
+    for (step, fd), (later, lower) in pairwise(points):
         if lower <= wanted:
             return step + (later - step) * (fd - wanted) / (fd - lower)
     return None
@@ -105,13 +109,13 @@ def main() -> None:
     aligned = found["recipes"]["PF + REPA"]
     network, alignment = aligned["network"], aligned["alignment"]
     steps = sorted({row["step"] for row in rows})
-    by_step = [
-        [training.name, *(f"{fd:.1f}" for _, fd in curve(rows, training))]
-        + [f"{last['accuracy']:.1%}", f"{last['velocity']:.4f}"]
-        + [f"{-last['alignment']:.3f}" if "alignment" in last else ""]
-        for training in TRAININGS
-        for last in [r for r in rows if (r["training"], r["step"]) == (training.name, steps[-1])]
-    ]
+    by_step = []
+    for training in TRAININGS:
+        mine = [row for row in rows if row["training"] == training.name]
+        last = max(mine, key=lambda row: row["step"])
+        cells = [training.name, *(f"{fd:.1f}" for _, fd in curve(rows, training))]
+        cells += [f"{last['accuracy']:.1%}", f"{last['velocity']:.4f}"]
+        by_step.append([*cells, f"{-last['alignment']:.3f}" if "alignment" in last else ""])
     header = ["FD after", *(f"{step:,} steps" for step in steps)]
     header += ["accuracy", "velocity loss", "cosine similarity"]
     page = PAGE.format(
