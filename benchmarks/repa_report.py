@@ -33,7 +33,7 @@ against real: {floor:.1f}. One seed: differences of a few per cent mean nothing.
 
 FD, accuracy and similarity are seen by the same network that tokens were aligned with, so they may
 flatter alignment; velocity loss (mean over the {every:,} steps before, of scenes that were never
-seen) knows no encoder.
+seen) knows no encoder. Between SiT and PF it does not compare: they see other times.
 
 | training | seconds | images a second |
 |---|---|---|
