@@ -37,6 +37,7 @@ TINY = Recipe(
     steps=6,
     batch_size=8,
     ema_decay=0.9,
+    snapshot_every=3,
     checkpoint_every=2,
     log_every=1,
 )

@@ -71,14 +71,19 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
     elif name.startswith("emoji"):
         data = Shapes()
     optimizer = replace(recipe.optimizer, warmup_steps=min(10, recipe.optimizer.warmup_steps))
+    alignment = recipe.alignment
+    if alignment.encoder is not None:
+        alignment = replace(alignment, projector_dim=16)
     return replace(
         recipe,
         data=data,
+        alignment=alignment,
         network=Network(4 if name == "digits" else 8, hidden_size=16, depth=1, num_heads=2),
         optimizer=optimizer,
         steps=steps,
         batch_size=8,
         ema_decay=0.9,
+        snapshot_every=3,
         compile=False,
         checkpoint_every=3,
         log_every=1,
@@ -190,7 +195,7 @@ def golden(
     for name in recipes:
         file = GOLDEN / f"{name}.json"
         recipe = small(name, work / "images", GOLDEN_STEPS)
-        recipe = replace(recipe, checkpoint_every=GOLDEN_STEPS)
+        recipe = replace(recipe, checkpoint_every=GOLDEN_STEPS, snapshot_every=GOLDEN_STEPS)
         with row.attempt(name):
             first, second = (_losses(recipe, work / f"{name}-{n}", steps) for n in (0, 1))
             assert first == second, "two runs differ"

@@ -138,6 +138,7 @@ def training(size: str, options: argparse.Namespace) -> Iterator[Row]:
             network,
             timesteps=timesteps,
             time_nodes=nodes,
+            snapshot_every=0,  # one average, as the published design
             batch_size=batch_size,
             precision="bf16",
             compile=options.compile,

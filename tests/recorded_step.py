@@ -27,7 +27,7 @@ STEPS, FAILS, WARM = 12, 9, 6
 
 
 def weights(recipe: Recipe, device: str, ranks: Ranks) -> list[Tensor]:
-    """Of the model and of its average, after all steps."""
+    """Of the model and of its averages, after all steps."""
     data = recipe.data.open()
     alignment = open_alignment(recipe, data, device, ranks)
     state = initial_state(recipe, data, device, alignment)
@@ -44,7 +44,7 @@ def weights(recipe: Recipe, device: str, ranks: Ranks) -> list[Tensor]:
         if device == "cuda":
             torch.cuda.set_sync_debug_mode("default")
     step.close()
-    return [w.detach().clone() for m in (state.model, state.ema) for w in m.parameters()]
+    return [w.detach().clone() for m in state.networks().values() for w in m.parameters()]
 
 
 def difference(
@@ -66,7 +66,7 @@ def difference(
     start = [weight.detach() for weight in model.parameters()]
     plain = weights(recipe, device, ranks)
     compiled = weights(dataclasses.replace(recipe, compile=True), device, ranks)
-    moved = [(a - b).norm() for a, b in zip(plain, [*start, *start], strict=True)]
+    moved = [(a - b).norm() for a, b in zip(plain, start * 4, strict=True)]
     apart = [(a - b).norm() for a, b in zip(plain, compiled, strict=True)]
     return float(torch.stack(apart).norm() / torch.stack(moved).norm())
 

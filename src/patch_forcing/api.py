@@ -12,6 +12,7 @@ from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
+from patch_forcing.runs.snapshots import reconstruct_ema
 from patch_forcing.sampling import samplers
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "load_model",
     "preset",
+    "reconstruct_ema",
     "samplers",
     "timesteps",
 ]

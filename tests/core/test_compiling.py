@@ -33,7 +33,7 @@ def test_the_same_function_with_another_share_is_another_graph():
         (found,) = torch.autograd.grad(loss, chain.linear.weight)
         (expected,) = torch.autograd.grad(chain.loss(x), chain.linear.weight)
         torch.testing.assert_close(found, expected)
-    assert kept[1] < 0.6 * kept[0] == 0.6 * kept[2]
+    assert kept[1] < 0.7 * kept[0] == 0.7 * kept[2]
 
 
 def test_what_cannot_be_one_graph_is_an_error():

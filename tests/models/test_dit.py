@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import patch_forcing as pf
 from exact import tiny_dit
+from patch_forcing.models.dit import PatchEmbedder, strided_product
 
 SIZES = [
     {"input_size": 8, "patch_size": 2, "in_channels": 3},
@@ -325,3 +326,10 @@ def test_conditions_between_nodes_are_those_of_each_time_in_trained_networks(nam
         results.append([out.velocity, out.logvar, *gradients])
     for exact, found in zip(*results, strict=True):
         assert (found - exact).norm() <= 3e-6 * exact.norm()  # bf16 rounds at 4e-3
+
+
+@pytest.mark.parametrize(("channels", "size", "patch_size"), [(3, (8, 12), 4), (2, (4, 4), 1)])
+def test_patches_of_the_gpu_are_those_of_the_convolution(channels, size, patch_size):
+    embed = PatchEmbedder(channels, 16, patch_size)
+    x = torch.randn(2, channels, *size)
+    torch.testing.assert_close(strided_product(x, embed.proj), embed(x))

@@ -350,10 +350,9 @@ def test_estimates_know_the_projector(plain, repa):
 
 
 def test_recipes_with_alignment_are_those_without_and_an_encoder():
-    for name in ("emoji-64", "emoji-64-smoke"):
-        found = RECIPES[f"{name}-repa"].recipe
-        assert found.alignment == AlignmentConfig("emoji")
-        assert dataclasses.replace(found, alignment=AlignmentConfig()) == RECIPES[name].recipe
+    found = RECIPES["emoji-64-repa"].recipe
+    assert found.alignment == AlignmentConfig("emoji")
+    assert dataclasses.replace(found, alignment=AlignmentConfig()) == RECIPES["emoji-64"].recipe
     mine = aligned(RECIPES["folder"], "dinov2-b", "the encoder")
     assert mine.recipe.alignment.encoder == "dinov2-b"
     assert mine.needs.endswith("; the encoder")

@@ -7,6 +7,7 @@ import torch
 
 from patch_forcing.runs.checkpoint import checkpoint_path
 from patch_forcing.runs.estimate import estimate
+from patch_forcing.runs.snapshots import SNAPSHOTS
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import initial_state, train
 
@@ -44,7 +45,7 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
     )
     data = recipe.data.open()
     found = estimate(recipe, data, 1e12)
-    constant = 20 * found.parameters  # weights, gradient, average, two of AdamW
+    constant = 28 * found.parameters  # weights, gradient, three averages, two of AdamW
     activations = found.memory_gib * 2**30 - constant
     kept = kept_by_a_step(recipe, data)
     if again:  # one block whole, besides: alive in the backward pass only
@@ -55,16 +56,23 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
     assert parts.memory_gib * 2**30 - constant == pytest.approx(activations / 4)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_disk_is_what_checkpoints_take(wider, optimizer, tmp_path):
+@pytest.mark.parametrize(("optimizer", "every"), [("adamw", 0), ("adamw", None), ("muon", 2)])
+def test_disk_is_what_checkpoints_and_snapshots_take(wider, optimizer, every, tmp_path):
     chosen = dataclasses.replace(wider.optimizer, name=optimizer)
     network = dataclasses.replace(wider.network, hidden_size=256)
-    recipe = dataclasses.replace(wider, optimizer=chosen, network=network, batch_size=2, steps=1)
+    recipe = dataclasses.replace(
+        wider, optimizer=chosen, network=network, batch_size=2, steps=3, snapshot_every=every
+    )
     found = estimate(recipe, recipe.data.open(), 1e12)
     train("digits", recipe, tmp_path / "run", progress=False)
-    files = checkpoint_path(tmp_path / "run", 1).rglob("*")
-    on_disk = sum(file.stat().st_size for file in files if file.is_file())
-    assert found.checkpoints_gib == pytest.approx(3 * on_disk / 2**30, rel=0.02)
+
+    def gib(folder):
+        files = folder.rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file()) / 2**30
+
+    on_disk = gib(checkpoint_path(tmp_path / "run", 3))
+    assert found.checkpoints_gib == pytest.approx(3 * on_disk, rel=0.02)
+    assert found.snapshots_gib == pytest.approx(gib(tmp_path / "run" / SNAPSHOTS), rel=0.02)
 
 
 def test_hours_are_those_of_the_operations_at_half_the_rate(wider):

@@ -21,7 +21,7 @@ def everything(state):
     optimizers = [one for o in state.optimizers for one in o.state_dict()["state"].values()]
     kept = [tensor for one in optimizers for tensor in one.values()]
     return [tensor.detach().clone() for tensor in (*state.model.parameters(), *kept)] + [
-        tensor.clone() for tensor in state.ema.parameters()
+        tensor.clone() for average in state.averages() for tensor in average.parameters()
     ]
 
 

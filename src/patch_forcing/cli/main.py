@@ -27,6 +27,18 @@ def _sample(args: Sequence[str]) -> None:
     sample(args)
 
 
+def _ema(args: Sequence[str]) -> None:
+    from patch_forcing.cli.ema import ema
+
+    ema(args)
+
+
+def _convert(args: Sequence[str]) -> None:
+    from patch_forcing.cli.convert import convert
+
+    convert(args)
+
+
 def _data(args: Sequence[str]) -> None:
     from patch_forcing.cli.data import data
 
@@ -43,6 +55,8 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "demo": (_demo, "images, difficulty maps and a film from the bundled model"),
     "train": (_train, "train a named recipe; the same command again resumes"),
     "sample": (_sample, "images from a bundled, trained or exported model"),
+    "ema": (_ema, "averaged weights of other lengths, after training"),
+    "convert": (_convert, "published checkpoints (PFT, SiT, DiT) to model folders, and back"),
     "bench": (_bench, "how good and how fast samplers of a model are on this machine"),
     "data": (_data, "build a data set (emoji), or check images: a folder, shards, the Hub"),
 }

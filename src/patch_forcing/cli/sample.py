@@ -41,6 +41,15 @@ class Options:
     """Classifier-free guidance scale; 1 is none, and half the cost."""
     guidance_interval: tuple[float, float] | None = None
     """Times between which guidance acts, such as 0.2 0.9."""
+    guidance_schedule: str = "constant"
+    """How the guidance scale depends on a patch's time: constant, or linear or cosine, which rise
+    from none at noise to twice as much at the end."""
+    autoguidance: str | None = None
+    """A weaker model, such as an earlier checkpoint's folder, to be guided away from instead of
+    from the missing label; with --guidance."""
+    compat: str | None = None
+    """published: euler, random-order, dual-loop and look-ahead as the published code has them under
+    guidance."""
     seeds: str | None = None
     """Seeds, such as 0-15: one image each. Default: as many as there are labels, from 0."""
     maps: bool = False
@@ -77,6 +86,9 @@ def sample(args: Sequence[str]) -> None:
         precision=options.precision,
         compile=options.compile,
     )
+    weak = None
+    if options.autoguidance is not None:
+        weak = load(options.autoguidance, parse_device(options.device), precision=options.precision)
     names = pipe.model.data_info.class_names
     labels = None if options.labels is None else _labels(options.labels, names)
     count = 1 if labels is None else len(labels)
@@ -93,6 +105,9 @@ def sample(args: Sequence[str]) -> None:
         time_grid=options.grid,
         guidance_scale=options.guidance,
         guidance_interval=options.guidance_interval,
+        guidance_schedule=options.guidance_schedule,
+        autoguidance=weak,
+        compat=options.compat,
         batch_size=options.batch_size,
         trace=options.maps,
         progress=None,

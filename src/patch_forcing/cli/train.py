@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import tyro
 from tyro.conf import arg
 
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, TrainingData
 from patch_forcing.runs.recipes import RECIPES, NamedRecipe, Recipe, find_recipe
+from patch_forcing.runs.trackers import check_trackers
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,14 @@ class Options:
     recipe: Annotated[Recipe, arg(name="")] = field()
     out: Path | None = None
     """Run folder; an unfinished run there is resumed. Default: runs/RECIPE."""
+    init_from: str | None = None
+    """A model to start from: of the same sizes, with or without difficulty, of these classes or
+    others; as `sample` takes it. Resuming does not read it again."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+    track: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """tensorboard, trackio or wandb, for curves besides those of metrics.jsonl; several: with
+    commas, or the option again."""
     dry_run: bool = False
     """Print the resolved run, with what it will take in memory, disk and hours, and stop."""
 
@@ -47,15 +55,21 @@ def train(args: Sequence[str]) -> None:
         default=Options(named.recipe),
     )
     run = options.out or Path("runs") / name
+    track = check_trackers([part for given in options.track for part in given.split(",")])
     if options.dry_run:
         device = parse_device(options.device)
-        print(json.dumps(_resolved(name, options.recipe, run, device), indent=2))
+        resolved = _resolved(name, options.recipe, run, device, track)
+        if options.init_from is not None:
+            resolved["init_from"] = _resolved_start(options.recipe, options.init_from)
+        print(json.dumps(resolved, indent=2))
         return
     check_out("--out", run)
-    _train(name, options.recipe, run, parse_device(options.device))
+    _train(name, options, run, track)
 
 
-def _resolved(name: str, recipe: Recipe, run: Path, device: str) -> dict[str, Any]:
+def _resolved(
+    name: str, recipe: Recipe, run: Path, device: str, track: tuple[str, ...]
+) -> dict[str, Any]:
     """The run in full, and what it will take on this machine."""
     import torch
 
@@ -69,22 +83,40 @@ def _resolved(name: str, recipe: Recipe, run: Path, device: str) -> dict[str, An
     return {
         "name": name,
         "out": str(run),
+        "track": track,
         "recipe": asdict(recipe),
         **({"found": data.found} if isinstance(data, Inferred) else {}),
         "model": asdict(recipe.network.config(data)),
         "estimate": {
             **{k: float(f"{x:.3g}") if isinstance(x, float) else x for k, x in figures.items()},
             "machine": hardware(device),
+            "machine_tflop_per_second": float(f"{rate / 1e12:.3g}"),
         },
     }
 
 
-def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
+def _resolved_start(recipe: Recipe, model: str) -> dict[str, str]:
+    from patch_forcing.runs.init import init_state
+    from patch_forcing.runs.trainer import initial_state
+
+    return init_state(initial_state(recipe, recipe.data.open(), "cpu"), model)
+
+
+def _train(name: str, options: Options, run: Path, track: tuple[str, ...]) -> None:
     from patch_forcing.runs.gallery import write_preview
     from patch_forcing.runs.run_folder import BAD_SAMPLES
     from patch_forcing.runs.trainer import train as train_recipe
 
-    outcome = train_recipe(name, recipe, run, device=device, on_open=_say_found)
+    device = parse_device(options.device)
+    outcome = train_recipe(
+        name,
+        options.recipe,
+        run,
+        device=device,
+        on_open=_say_found,
+        track=track,
+        init_from=options.init_from,
+    )
     if not outcome.writes:
         return
     if outcome.steps == outcome.steps_before:
@@ -92,7 +124,8 @@ def _train(name: str, recipe: Recipe, run: Path, device: str) -> None:
     else:
         since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
         print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
-        print(f"samples with their difficulty: {write_preview(run, outcome.steps, device)}")
+        sheet = outcome.sheet or write_preview(run, outcome.steps, device)
+        print(f"samples with their difficulty: {sheet}")
     if outcome.bad_samples:
         print(f"bad samples, replaced by others: {outcome.bad_samples}, see {run / BAD_SAMPLES}")
     labels = " --labels 0" if outcome.num_classes else ""

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -200,9 +201,21 @@ class PatchEmbedder(nn.Module):
         self.proj = nn.Conv2d(channels, hidden_size, patch_size, stride=patch_size)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
-        # so that tokens lie one after the other, and not channel by channel
-        x = x.contiguous(memory_format=torch.channels_last)
+        if x.is_cuda:
+            return strided_product(x, self.proj)
         return self.proj(x).flatten(2).transpose(1, 2)
+
+
+def strided_product(x: Float[Tensor, "B C H W"], convolution: nn.Conv2d) -> Float[Tensor, "B N D"]:
+    """What a convolution with the stride of its kernel is, token after token in memory.
+
+    On a GPU the layout of a convolution, channel after channel, would reach into the first block:
+    three of its 57 norms took 6 ms of a training step's 252 (XL/2, H100).
+    """
+    size = convolution.kernel_size[0]
+    patches = x.unfold(2, size, size).unfold(3, size, size)  # (B, C, rows, columns, P, P)
+    patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)  # (B, N, C·P²)
+    return F.linear(patches, convolution.weight.flatten(1), convolution.bias)
 
 
 def label_error(label: int, num_classes: int) -> UserError:

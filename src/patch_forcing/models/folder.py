@@ -1,5 +1,6 @@
 """A model as a folder: `config.json` and `model.safetensors`. Nothing executable is ever loaded."""
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -10,11 +11,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.io.atomic import atomic_folder
+from patch_forcing.io.atomic import atomic_folder, sha256
 from patch_forcing.models.config import DataInfo, SamplingInfo
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+DIT = "DiT"
+"""The class of a folder whose weights predict noise: a start for training, not to be sampled."""
 
 
 class ModelDescription(NamedTuple):
@@ -25,6 +28,12 @@ class ModelDescription(NamedTuple):
     data_info: DataInfo
     weights: dict[str, Tensor]
     sampling_info: SamplingInfo = SamplingInfo()
+
+
+def folder_hash(path: Path) -> str:
+    """Of both files: tells models apart."""
+    both = sha256(path / CONFIG) + sha256(path / WEIGHTS)
+    return hashlib.sha256(both.encode()).hexdigest()[:16]
 
 
 def is_model_folder(path: Path) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import CONFIG, WEIGHTS, read_folder
+from patch_forcing.models.folder import CONFIG, DIT, WEIGHTS, read_folder
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT:
@@ -20,6 +20,11 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
     """
     path = Path(path)
     found = read_folder(path)
+    if found.class_name == DIT:
+        raise UserError(
+            f"{path} holds a DiT, which predicts the noise of another path: train from it with "
+            "patch-forcing train RECIPE --init-from, and sample that"
+        )
     if found.class_name != "PatchDiT":
         raise unknown_name(f"class in {path / CONFIG}", str(found.class_name), ["PatchDiT"])
     known = {field.name for field in fields(PatchDiTConfig)}

@@ -14,6 +14,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import WEIGHTS, write_files, write_tensors
+from patch_forcing.training.posthoc_ema import WIDTHS
 
 LOG = logging.getLogger("patch_forcing")
 CHECKPOINTS = "checkpoints"
@@ -33,6 +34,8 @@ class TrainingState(NamedTuple):
     model: PatchDiT
     ema: PatchDiT
     optimizers: list[torch.optim.Optimizer]
+    power: tuple[PatchDiT, ...] = ()
+    """Averages by a power function, one of each of WIDTHS, or none."""
     projector: nn.Module | None = None
 
     def trained(self) -> list[nn.Parameter]:
@@ -40,20 +43,47 @@ class TrainingState(NamedTuple):
         more = [] if self.projector is None else self.projector.parameters()
         return [*self.model.parameters(), *more]
 
+    def averages(self) -> tuple[PatchDiT, ...]:
+        """The usual one first."""
+        return self.ema, *self.power
+
+    def power_networks(self) -> dict[str, PatchDiT]:
+        """By the name of their folders."""
+        return {power_name(width): one for width, one in zip(WIDTHS, self.power, strict=False)}
+
+    def networks(self) -> dict[str, PatchDiT]:
+        """All, by the name of their folders."""
+        return {"model": self.model, "ema": self.ema, **self.power_networks()}
+
+
+def power_name(width: float) -> str:
+    """The folder of a kept average."""
+    return f"ema-{width:.2f}"
+
+
+def step_folder(parent: Path, step: int) -> Path:
+    """Where what was written after `step` steps lies."""
+    return parent / f"{_PREFIX}{step:08d}"
+
 
 def checkpoint_path(run: Path, step: int) -> Path:
     """Where the checkpoint after `step` steps lies."""
-    return run / CHECKPOINTS / f"{_PREFIX}{step:08d}"
+    return step_folder(run / CHECKPOINTS, step)
 
 
 def checkpoint_step(checkpoint: Path) -> int:
-    """How many steps were done."""
+    """How many steps were done; of a snapshot too."""
     return int(checkpoint.name.removeprefix(_PREFIX))
 
 
 def checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
-    found = (run / CHECKPOINTS).glob(f"{_PREFIX}*")
+    return step_folders(run / CHECKPOINTS)
+
+
+def step_folders(parent: Path) -> list[Path]:
+    """What is named by its step, oldest first."""
+    found = parent.glob(f"{_PREFIX}*")
     return sorted(path for path in found if re.fullmatch(rf"{_PREFIX}\d{{8,}}", path.name))
 
 
@@ -85,10 +115,10 @@ def ema_folder(checkpoint: Path) -> Path:
 
 
 def save_checkpoint(run: Path, step: int, state: TrainingState) -> Path:
-    """Write weights, average and optimizer after `step` steps; returns the checkpoint's folder."""
+    """Write weights, averages and optimizer after `step` steps; returns the checkpoint's folder."""
     path = checkpoint_path(run, step)
     with atomic_folder(path, replace=True) as folder:
-        for name, model in (("model", state.model), ("ema", state.ema)):
+        for name, model in state.networks().items():
             (folder / name).mkdir()
             write_files(folder / name, model.description())
         write_tensors(folder / _OPTIMIZER, _flat(state.optimizers))
@@ -104,8 +134,8 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
     Raises UserError if it is another network's, or another optimizer's.
     """
     try:
-        state.model.load_state_dict(load_file(checkpoint / "model" / WEIGHTS))
-        state.ema.load_state_dict(load_file(ema_folder(checkpoint) / WEIGHTS))
+        for name, model in state.networks().items():
+            model.load_state_dict(load_file(checkpoint / name / WEIGHTS))
         _fill(state.optimizers, load_file(checkpoint / _OPTIMIZER))
         if state.projector is not None:
             state.projector.load_state_dict(load_file(checkpoint / _PROJECTOR))

@@ -10,8 +10,10 @@ from patch_forcing.runs.alignment import feature_width
 from patch_forcing.runs.checkpoint import KEEP
 from patch_forcing.runs.encoders import find_encoder, known_width
 from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.snapshots import DTYPE
 from patch_forcing.runs.speed import operations
 from patch_forcing.training.alignment import Projector
+from patch_forcing.training.posthoc_ema import WIDTHS
 
 SHARE = 0.5
 """Of the rate of one large matrix product: about what a step reaches; 0.64 of XL/2 on one H200."""
@@ -33,9 +35,10 @@ _CONDITION = 50
 class Estimate:
     """Of one rank alone; memory is good to a fifth, hours to a factor of two.
 
-    gflop_per_image: of a forward pass. memory_gib: weights, gradient, average, optimizer and the
-    activations of a step. checkpoints_gib: of those that are kept. hours: at SHARE of the rate. An
-    alignment's projector is counted in all of these, its encoder, which learns nothing, in none.
+    gflop_per_image: of a forward pass. memory_gib: weights, gradient, averages, optimizer and the
+    activations of a step. checkpoints_gib: of those that are kept. snapshots_gib: of all. hours: at
+    SHARE of the rate. An alignment's projector is counted in all of these but snapshots, its
+    encoder, which learns nothing, in none.
     """
 
     parameters: int
@@ -43,6 +46,8 @@ class Estimate:
     gflop_per_image: float
     memory_gib: float
     checkpoints_gib: float
+    snapshots_gib: float
+    steps: int
     images: int
     hours: float
 
@@ -57,7 +62,11 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     matrices = sum(w.numel() for w in model.hidden_matrices()) if by_muon else 0
     optimizer = 8 * (weights - matrices) + 4 * matrices  # two averages of AdamW, one of Muon
     projector = _projector_parameters(recipe, config.grid)
-    state = 4 * 2 * weights + optimizer + (4 + 8) * projector  # which has no average
+    every = recipe.snapshot_interval()
+    power = len(WIDTHS) if every else 0
+    snapshots = -(-recipe.steps // every) if every else 0  # the last step has one too
+    # the projector has no average
+    state = 4 * (2 + power) * weights + optimizer + (4 + 8) * projector
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
     levels = recipe.computed_times(config.num_patches)
     kept: float = _KEPT[recipe.precision, recipe.compile][levels > 1]
@@ -77,6 +86,8 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
         forward / 1e9,
         (state + 4 * (weights + projector) + activations) / 2**30,
         KEEP * state / 2**30,
+        snapshots * power * DTYPE.itemsize * weights / 2**30,
+        recipe.steps,
         images,
         passes * forward * images / (SHARE * rate) / 3600,
     )

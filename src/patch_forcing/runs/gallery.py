@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from patch_forcing.io.atomic import write_atomic
+from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.generate import to_uint8
 from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
 from patch_forcing.views.film import film_frames, save_film
@@ -78,11 +79,18 @@ def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
 
 
 def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
-    """samples/step-XXXXXXXX.png of a training run: one image of each of the first classes."""
-    pipe = load(run, device)
-    count = min(pipe.model.config.num_classes, COLUMNS)
+    """The sheet of a training run's newest averaged weights, as `write_model_sheet` draws it."""
+    return write_model_sheet(load(run, device).model, run, step)
+
+
+def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
+    """samples/step-XXXXXXXX.png of a run: one image of each of the first classes, by the default
+    sampler and the same seeds each time, with its difficulty. No random state is touched.
+    """
+    pipe = Pipeline(run.name, run, model)
+    count = min(model.config.num_classes, COLUMNS)
     labels = range(count) if count else None
-    result = pipe(labels, range(count or COLUMNS), sampler="dual-loop", trace=True)
+    result = pipe(labels, range(count or COLUMNS), trace=True)
     path = run / "samples" / f"step-{step:08d}.png"
     path.parent.mkdir(exist_ok=True)
     write_maps(result, pipe, path)
@@ -106,6 +114,9 @@ def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
             "grid": result.time_grid,
             "guidance": result.guidance_scale,
             "guidance_interval": result.guidance_interval,
+            "guidance_schedule": result.guidance_schedule,
+            "weak_model_hash": result.weak_model,
+            "compat": result.compat,
             "nfe": round(result.image_nfe[i], 6),
             "token_evaluations": round(result.image_nfe[i] * pipe.model.config.num_patches),
             "seconds": round(result.seconds / len(result.seeds), 4),

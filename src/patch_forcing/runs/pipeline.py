@@ -1,8 +1,7 @@
 """`pf.load(...)`: a model with everything around it, for one-line sampling."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,16 +12,21 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid
-from patch_forcing.io.atomic import sha256
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import CONFIG, WEIGHTS
+from patch_forcing.models.folder import folder_hash, is_model_folder
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.generate import generate
 from patch_forcing.runs.progress import progress_bar
+from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
-from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Guidance, Interval
+from patch_forcing.sampling.guidance import (
+    Autoguidance,
+    ClassifierFreeGuidance,
+    Guidance,
+    Interval,
+)
 from patch_forcing.sampling.samplers import SAMPLERS, preset, steps_within, usual_calls
 from patch_forcing.sampling.trajectory import Evaluation, Sampler
 from patch_forcing.views.images import to_pil
@@ -39,6 +43,7 @@ class PipelineResult:
     each image. sampler, time_grid: what made them. nfe: network evaluations per image, guidance
     counted. image_nfe: those of each image's own patches. seconds: wall-clock of all. trace: per
     evaluation t (B, N), difficulty (B, N), evaluated (B, N) and more, if asked for.
+    guidance_schedule, weak_model (its hash), compat: as asked for.
     """
 
     images: list[Image.Image]
@@ -53,6 +58,9 @@ class PipelineResult:
     image_nfe: list[float]
     seconds: float
     trace: list[Evaluation] | None
+    guidance_schedule: str = "constant"
+    weak_model: str | None = None
+    compat: str | None = None
 
     def trace_of(self, images: slice) -> list[Evaluation]:
         """The trace of some images; empty if none was kept."""
@@ -62,7 +70,8 @@ class PipelineResult:
 class Pipeline:
     """A loaded model that makes images.
 
-    name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart.
+    name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart;
+    empty if it lies nowhere yet, since it is in training: the folder is that of its run.
     precision: what the network computes in.
     """
 
@@ -75,8 +84,7 @@ class Pipeline:
                 "this release has no decoder; use load_model and a sampler"
             )
         self.model, self.precision = model, precision
-        both = sha256(folder / CONFIG) + sha256(folder / WEIGHTS)
-        self.hash = hashlib.sha256(both.encode()).hexdigest()[:16]
+        self.hash = folder_hash(folder) if is_model_folder(folder) else ""
 
     def __call__(
         self,
@@ -89,6 +97,9 @@ class Pipeline:
         time_grid: str | Sequence[float] | Tensor | None = None,
         guidance_scale: float = 1.0,
         guidance_interval: Interval | None = None,
+        guidance_schedule: str = "constant",
+        autoguidance: "Pipeline | None" = None,
+        compat: str | None = None,
         batch_size: int = 64,
         trace: bool = False,
         progress: bool | None = False,
@@ -103,24 +114,30 @@ class Pipeline:
         shifted:shift=1.6, or fitted, which is the default of models that bring one; or the times
         themselves, in place of steps.
         guidance_scale: 1 is none. guidance_interval: times between which it acts.
+        guidance_schedule: constant, linear or cosine (`ClassifierFreeGuidance`). autoguidance: a
+        weaker model to be guided away from, in place of the missing condition.
+        compat: published, for the samplers of the paper: what their published code does
+        differently under guidance (`as_published`), in equal steps, with settings as they are.
         trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
         Raises UserError for values that do not fit the model, before any work.
         """
         if batch_size < 1:
             raise UserError(f"batch size {batch_size} is out of range: choose 1 or more")
         seeds = [int(seed) for seed in seeds]
-        guidance = None
-        if guidance_scale == 1 and guidance_interval is not None:
-            raise UserError(
-                f"guidance interval {guidance_interval} without guidance: give a scale other than 1"
-            )
-        if guidance_scale != 1:
-            guidance = ClassifierFreeGuidance(guidance_scale, guidance_interval)
+        guidance = self._guidance(
+            guidance_scale, guidance_interval, guidance_schedule, autoguidance
+        )
+        if compat not in (None, "published"):
+            raise unknown_name("compat", str(compat), ["published"])
+        if compat and time_grid is None:
+            time_grid = "uniform"
         patches = self.model.config.num_patches
-        if isinstance(sampler, str) and nfe is not None:
+        if isinstance(sampler, str) and nfe is not None and not compat:
             placing = self._placing(time_grid if isinstance(time_grid, str) else None)
             sampler = preset(sampler, nfe, patches, guidance, placing)
         solver = build("sampler", SAMPLERS, sampler) if isinstance(sampler, str) else sampler
+        if compat:
+            solver, guidance = as_published(solver, guidance)
         if isinstance(time_grid, str) or time_grid is None:
             grid = _grid(solver, self._placing(time_grid), patches, guidance, num_steps, nfe)
         elif num_steps is None and nfe is None:
@@ -158,7 +175,39 @@ class Pipeline:
             [own for batch in batches for own in batch.image_nfe],
             sum(batch.seconds for batch in batches),
             [Evaluation.join(calls) for calls in zip(*traces, strict=True)] if trace else None,
+            guidance_schedule,
+            None if autoguidance is None else autoguidance.hash,
+            compat,
         )
+
+    def _guidance(
+        self, scale: float, interval: Interval | None, schedule: str, weak: "Pipeline | None"
+    ) -> Guidance | None:
+        if scale == 1:
+            asked = {"interval": interval, "schedule": None if schedule == "constant" else schedule}
+            for what, value in (asked | {"weak model": weak and weak.name}).items():
+                if value is not None:
+                    raise UserError(
+                        f"guidance {what} {value} without guidance: give a scale other than 1"
+                    )
+            return None
+        if weak is None:
+            return ClassifierFreeGuidance(scale, interval, schedule=schedule)
+        for what in ("in_channels", "image_size", "patch_size", "num_classes"):
+            theirs, ours = getattr(weak.model.config, what), getattr(self.model.config, what)
+            if theirs != ours:
+                raise UserError(
+                    f"{weak.name} has {what} {theirs}, {self.name} has {ours}: guide by a weaker "
+                    "model of the same images"
+                )
+        if replace(weak.model.data_info, class_names=()) != replace(
+            self.model.data_info, class_names=()
+        ):
+            raise UserError(
+                f"{weak.name} and {self.name} hold images in other numbers (data range, latents): "
+                "guide by a weaker model of the same images"
+            )
+        return Autoguidance(weak.model, scale, interval, schedule=schedule)
 
     def _placing(self, name: str | None) -> Grid:
         """The rule of that name for placing steps; None is the model's own, if it has one."""

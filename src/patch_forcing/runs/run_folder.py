@@ -23,10 +23,14 @@ _MAY_CHANGE = {
     "recompute_activations",
     "checkpoint_every",
     "log_every",
+    "sample_every",
     "max_failed_steps",
     "data.max_bad_share",
 }
-"""What a resumed run may change without being another run; steps, if nothing depends on them."""
+"""What a resumed run may change without being another run; steps, if nothing depends on them, and
+snapshots' distance, if there are any."""
+_BEFORE = {"snapshot_every": 0, "time_nodes": 0}
+"""What runs did that were begun before these fields were there."""
 
 
 def is_run_folder(path: Path) -> bool:
@@ -34,14 +38,23 @@ def is_run_folder(path: Path) -> bool:
     return (path / RUN).is_file()
 
 
-def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | None = None) -> None:
+def open_run(
+    run: Path,
+    name: str,
+    recipe: Recipe,
+    found: Mapping[str, Any] | None = None,
+    init_from: str | None = None,
+    init: Mapping[str, str] | None = None,
+) -> None:
     """Write run.json, or check that the run there is the same one, if it got to a checkpoint.
 
-    found: what was learnt by looking at the data.
+    found: what was learnt by looking at the data. init_from: the model that it starts from. init:
+    what was made of it; a run that got further keeps its record.
     Raises UserError naming the first field that differs, or if the folder holds something else.
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
     resolved["data"] = {"kind": type(recipe.data).__name__, **resolved["data"]}
+    begun = dict(init or {})
     for file in (RUN, METRICS, BAD_SAMPLES):
         remove_leftovers(run, file)
     if is_run_folder(run) and checkpoints(run):
@@ -53,7 +66,9 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
             )
         # a learning rate that falls at the end was on its way to that end
         may_change = _MAY_CHANGE - ({"steps"} if recipe.optimizer.decay_share else set())
-        now, then = _flat(resolved), _flat(before["recipe"])
+        now, then = _flat(resolved), _BEFORE | _flat(before["recipe"])
+        if now["snapshot_every"] != 0 != then["snapshot_every"]:
+            may_change = may_change | {"snapshot_every"}
         for field in then.keys() - now.keys():
             raise unknown_name(f"field in {run / RUN}", field, now.keys() - then.keys() or now)
         for field, value in now.items():
@@ -65,6 +80,12 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
                     f"{run} was trained with {field}={old!r}, now it is {value!r}: "
                     "use the same value to resume, or choose another --out"
                 )
+        begun = before.get("init_from", {})
+        if begun.get("model") != init_from:
+            raise UserError(
+                f"{run} began with --init-from {begun.get('model')}, now it is {init_from}: use "
+                "the same to resume, or choose another --out"
+            )
         for field, value in _flat({"found": found or {}}).items():
             old = _flat({"found": before.get("found", {})}).get(field)
             if old != value:
@@ -78,6 +99,7 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
         raise UserError(f"{run} is a file: choose another --out")
     record = {"name": name, "recipe": resolved}
     record |= {"found": found} if found else {}
+    record |= {"init_from": begun} if begun else {}
     record |= {"versions": versions(), "commit": commit()}
     write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
 
@@ -85,7 +107,7 @@ def open_run(run: Path, name: str, recipe: Recipe, found: Mapping[str, Any] | No
 def _read(run: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
-        _flat(record["recipe"]), _flat(record.get("found", {}))
+        _flat(record["recipe"]), _flat(record.get("found", {})), _flat(record.get("init_from", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{run / RUN} is damaged: restore it, or choose another --out") from None
     return record

@@ -21,6 +21,7 @@ from patch_forcing.runs.recipes import Recipe
 from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step
+from patch_forcing.training.posthoc_ema import WIDTHS, power_share
 
 _EAGER_STEPS = 3
 """Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
@@ -42,10 +43,12 @@ class Inputs(NamedTuple):
     features: Tensor | None
     lr: Tensor
     ema_share: Tensor
+    narrow_share: Tensor
+    wide_share: Tensor
 
 
 class TrainStep:
-    """Changes weights, optimizers and average of a training state in place.
+    """Changes weights, optimizers and averages of a training state in place.
 
     All randomness is counted by (seed, step, place in the batch). A step whose loss or gradient is
     not finite, on any rank, changes nothing on all. Compiled, on a GPU, the step is recorded as one
@@ -112,6 +115,7 @@ class TrainStep:
             None if self._features is None else self._features(batch, step),
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
+            *(self._scalar(power_share(step + 1, width)) for width in WIDTHS),
         )
 
     def close(self) -> None:
@@ -142,7 +146,7 @@ class TrainStep:
         return self._result.clone()  # the next replay writes there
 
     def _update(self, inputs: Inputs) -> Tensor:
-        """Forward, backward, optimizers, average; the losses and the gradient's norm."""
+        """Forward, backward, optimizers, averages; the losses and the gradient's norm."""
         model, recipe = self._state.model, self._recipe
         bf16 = recipe.precision == "bf16"
         share = self._scalar(1 / (self._ranks.world * recipe.accumulate))
@@ -162,8 +166,11 @@ class TrainStep:
         result = torch.cat([terms, norm[None]])
         skip = 1 - result.isfinite().all().float()
         take_step(self._state.optimizers, inputs.lr, skip)
-        average = list(self._state.ema.parameters())
-        self._update_ema(average, list(model.parameters()), inputs.ema_share * (1 - skip))
+        shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)
+        # without snapshots there is the first average alone
+        averaged = list(model.parameters())
+        for average, one in zip(self._state.averages(), shares, strict=False):
+            self._update_ema(list(average.parameters()), averaged, one * (1 - skip))
         return result
 
     def _draw_all(

@@ -4,9 +4,10 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -25,16 +26,21 @@ from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
     TrainingState,
     checkpoint_path,
+    checkpoints,
     load_checkpoint,
     newest_sound,
 )
+from patch_forcing.runs.init import init_state
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.step import Terms, TrainStep, side_stream
+from patch_forcing.runs.trackers import Trackers, check_trackers
+from patch_forcing.runs.watch import Watch
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
+from patch_forcing.training.posthoc_ema import WIDTHS
 
 _RESUME = "the same command resumes"
 _STOPS = [
@@ -52,7 +58,8 @@ class Outcome:
     """How a training run ended.
 
     bad_samples: how many it came upon, and replaced. num_classes: of its data. writes: whether this
-    process, of several that train together, is the one that writes.
+    process, of several that train together, is the one that writes. sheet: the last step's samples,
+    if they were drawn.
     """
 
     checkpoint: Path
@@ -62,6 +69,7 @@ class Outcome:
     bad_samples: int
     num_classes: int
     writes: bool = True
+    sheet: Path | None = None
 
 
 def train(
@@ -72,6 +80,8 @@ def train(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
     on_open: Callable[[TrainingData], None] | None = None,
+    track: Sequence[str] = (),
+    init_from: str | None = None,
     encoder: FrozenEncoder | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
@@ -80,12 +90,15 @@ def train(
 
     progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written.
+    track: trackers, by name, that are told all that metrics.jsonl is; none can stop a run.
+    init_from: a model whose weights a new run starts from; one with a checkpoint does not read it.
     encoder: what the recipe's alignment calls its encoder, in place of one found by that name.
     A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
     Raises UserError if the folder holds another run, every checkpoint is damaged or every save
     fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, SIGTERM or
     SIGUSR1 on any rank, with a checkpoint saved.
     """
+    check_trackers(track)
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
     with join_ranks(device) as ranks:
@@ -97,10 +110,12 @@ def train(
             found = data.found if isinstance(data, Inferred) else None
             if alignment is not None:
                 found = {**(found or {}), "encoder": alignment.encoder}
+            fresh = init_from is not None and not checkpoints(run)
+            init = init_state(state, str(init_from)) if fresh else None
             if ranks.first:
                 if on_open is not None:
                     on_open(data)
-                open_run(run, name, recipe, found)
+                open_run(run, name, recipe, found, init_from, init)
                 (run / CHECKPOINTS).mkdir(exist_ok=True)
                 remove_leftovers(run / CHECKPOINTS)
         with ranks.together():
@@ -111,9 +126,14 @@ def train(
                 f"ranks see different data, or checkpoints in {run}: name places on a disk that "
                 "all machines share"
             )
-        ranks.copy_first_(chain(state.trained(), state.ema.parameters()))
+        averages = chain.from_iterable(network.parameters() for network in state.averages())
+        ranks.copy_first_(chain(state.trained(), averages))
         features = None if alignment is None else alignment.features
-        return _train(recipe, run, data, state, features, done, ranks, device, progress)
+        with ranks.together():
+            told = Trackers(track, run, done, asdict(recipe)) if ranks.first and track else None
+        watch = Watch(recipe, run, state.ema, device, ranks, done, told)
+        with closing(watch):
+            return _train(recipe, run, data, state, features, done, ranks, device, progress, watch)
 
 
 def _train(
@@ -126,16 +146,17 @@ def _train(
     ranks: Ranks,
     device: torch.device | str,
     progress: bool | None,
+    watch: Watch,
 ) -> Outcome:
     """From `done` steps to the end."""
     bad = BadSamples(run, done, data, recipe.batch_size, ranks)
     metrics = StepLines(run / METRICS, done, writes=ranks.first)
-    saver = Saver(run, done, recipe.checkpoint_every, (metrics, bad.lines), ranks)
+    saver = Saver(run, done, recipe, (metrics, bad.lines), ranks)
     train_step = TrainStep(state, recipe, device, ranks, features)
     finite = FiniteSteps(done + 1, recipe.max_failed_steps)
     places = ranks.places(recipe.batch_size)
     started = time.perf_counter()
-    step = done
+    step, sheet = done, None
     bar = progress_bar(
         progress if ranks.first else False, total=recipe.steps, initial=done, unit="step"
     )
@@ -157,12 +178,16 @@ def _train(
                         finite.check(last=last)
                 if logs:
                     bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
-                    seconds = time.perf_counter() - started
-                    row = _metrics_row(recipe, steps, steps - done, seconds, loss, norm)
+                    row = _metrics_row(recipe, steps, loss, norm)
+                    row |= watch.row(steps, state.model, partial(train_step.inputs, batch, step))
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
                 if saves:  # torchrun stops the others soon after the first that ends
                     saver.save(steps, state, last=last or stopped)
+                if watch.draws(steps) and not stopped:
+                    sheet = watch.draw(steps)
+                if logs:  # after the picture of the same step, which trackers take in order
+                    watch.log(steps, row)
                 if stopped:
                     stop.set()  # on ranks that had no signal too
                     raise Interrupted(f"stopped after step {steps}, saved; {_RESUME}")
@@ -175,7 +200,8 @@ def _train(
     train_step.close()
     seconds = time.perf_counter() - started if saver.saved > done else 0.0
     newest = checkpoint_path(run, saver.saved)
-    return Outcome(newest, done, saver.saved, seconds, bad.count, data.num_classes, ranks.first)
+    found = bad.count, data.num_classes
+    return Outcome(newest, done, saver.saved, seconds, *found, ranks.first, sheet)
 
 
 def _check_shares(recipe: Recipe, ranks: Ranks) -> None:
@@ -224,21 +250,19 @@ def initial_state(
             projector = alignment.projector(recipe).to(device)
     model.recompute_activations = recipe.recompute_activations
     model.time_nodes = recipe.time_nodes
-    ema = copy.deepcopy(model).eval().requires_grad_(False)
-    state = TrainingState(model, ema, [], projector)
+    count = 1 + len(WIDTHS) if recipe.snapshot_interval() else 1
+    ema, *power = (copy.deepcopy(model).eval().requires_grad_(False) for _ in range(count))
+    state = TrainingState(model, ema, [], tuple(power), projector)
     optimizers = recipe.optimizer.build(state.trained(), model.hidden_matrices())
     return state._replace(optimizers=optimizers)
 
 
-def _metrics_row(
-    recipe: Recipe, steps: int, steps_here: int, seconds: float, loss: Terms, norm: Tensor
-) -> dict[str, float | int]:
+def _metrics_row(recipe: Recipe, steps: int, loss: Terms, norm: Tensor) -> dict[str, float | int]:
     return {
         "step": steps,
         **{term: float(value) for term, value in loss._asdict().items()},
         "gradient_norm": float(norm),
         "lr": recipe.optimizer.lr_at(steps - 1, recipe.steps),
-        "images_per_second": round(steps_here * recipe.batch_size / seconds, 1),
     }
 
 

@@ -11,7 +11,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model
 from patch_forcing.core.patches import spread
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.guidance import Guidance, extrapolate, guided_patches
+from patch_forcing.sampling.guidance import Guidance, extrapolate, guided_patches, scales
 
 
 class FieldOutput(NamedTuple):
@@ -114,7 +114,11 @@ class VelocityField:
             cost, unguided = 1, output.velocity
         else:
             pair = guidance.predict(self.model, x_t, t, self.condition, active)
-            output = extrapolate(guidance, pair, spread(where, x_t.shape[-2:], self.patch_size))
+            scale = scales(guidance, t)
+            pixels = spread(where, x_t.shape[-2:], self.patch_size)
+            if isinstance(scale, Tensor):
+                scale = spread(scale, x_t.shape[-2:], self.patch_size)
+            output = extrapolate(guidance, pair, pixels, scale)
             cost, unguided = 2, pair.good.velocity
         if memory is not None:
             memory.after(t, tokens)

@@ -1,20 +1,30 @@
 """Guidance: one prediction made out of two, patch by patch in time."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patch_forcing.core.active import ActiveTokens, asked
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.time import PatchTime
 
 Interval = tuple[float, float]
+
+SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
+    "constant": torch.ones_like,
+    "linear": lambda t: 2 * t,
+    "cosine": lambda t: 1 - (torch.pi * t).cos(),
+}
+"""By what a patch's excess of the scale over 1 is multiplied at its time; 1 on average over time.
+
+Wang et al. 2024 (arXiv 2404.13040): what rises from noise to data is better than a constant.
+"""
 
 
 class Pair(NamedTuple):
@@ -36,6 +46,9 @@ class Guidance(Protocol):
 
     @property
     def extrapolate_logvar(self) -> bool: ...
+
+    @property
+    def schedule(self) -> str: ...
 
     def check(self, condition: Tensor | None) -> None:
         """Raises UserError if there is nothing to guide."""
@@ -72,14 +85,26 @@ def _bounds(guidance: Guidance) -> tuple[np.float32, np.float32]:
     return np.float32(low), np.float32(high)
 
 
-def extrapolate(guidance: Guidance, pair: Pair, where: Bool[Tensor, "B 1 H W"]) -> ModelOutput:
+def scales(guidance: Guidance, t: PatchTime) -> Float[Tensor, "B N"] | float:
+    """The scale at each patch's time, 1 + (scale − 1)·schedule(t); one number if it is constant."""
+    if guidance.schedule == "constant":
+        return guidance.scale
+    return 1 + (guidance.scale - 1) * SCHEDULES[guidance.schedule](t.to_dense())
+
+
+def extrapolate(
+    guidance: Guidance,
+    pair: Pair,
+    where: Bool[Tensor, "B 1 H W"],
+    scale: Float[Tensor, "B 1 H W"] | float,
+) -> ModelOutput:
     """Bad + scale·(good − bad) in the pixels of `where`, good elsewhere.
 
     The log-variance stays the good prediction's, unless the guidance extrapolates it too.
     """
 
     def guided(good: Tensor, bad: Tensor) -> Tensor:
-        return torch.where(where, bad + guidance.scale * (good - bad), good)
+        return torch.where(where, bad + scale * (good - bad), good)
 
     logvar = pair.good.logvar
     if guidance.extrapolate_logvar:
@@ -89,7 +114,11 @@ def extrapolate(guidance: Guidance, pair: Pair, where: Bool[Tensor, "B 1 H W"]) 
     return ModelOutput(guided(pair.good.velocity, pair.bad.velocity), logvar)
 
 
-def _check(scale: float, interval: Interval | None) -> None:
+def _check(scale: float, interval: Interval | None, schedule: str) -> None:
+    if schedule not in SCHEDULES:
+        raise unknown_name("guidance schedule", schedule, SCHEDULES)
+    if schedule != "constant" and scale < 1:
+        raise UserError(f"guidance scale {scale} with a {schedule} schedule: choose 1 or more")
     if not 0 <= scale < float("inf"):
         raise UserError(f"guidance scale {scale} is out of range: choose 0 or more; 1 is none")
     if interval is not None and not 0 <= interval[0] < interval[1] <= 1:
@@ -104,14 +133,17 @@ class ClassifierFreeGuidance:
     all of time. Outside it, the conditional velocity; while no patch is inside, one evaluation.
     extrapolate_logvar: apply the formula to the log-variance too, as the published code does;
     otherwise difficulty is the conditional branch's.
+    schedule: how the scale depends on a patch's time: constant, or linear or cosine, which rise
+    from 1 at t = 0 to 2·scale − 1 at t = 1 and are `scale` on average.
     """
 
     scale: float
     interval: Interval | None = None
     extrapolate_logvar: bool = False
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
-        _check(self.scale, self.interval)
+        _check(self.scale, self.interval, self.schedule)
 
     def check(self, condition: Tensor | None) -> None:
         if condition is None:
@@ -140,16 +172,17 @@ class ClassifierFreeGuidance:
 class Autoguidance:
     """v = v_weak + scale·(v − v_weak), with a weaker model of the same data (Karras et al. 2024).
 
-    interval, extrapolate_logvar: as in ClassifierFreeGuidance.
+    The rest: as in ClassifierFreeGuidance.
     """
 
     weak_model: Model
     scale: float
     interval: Interval | None = None
     extrapolate_logvar: bool = False
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
-        _check(self.scale, self.interval)
+        _check(self.scale, self.interval, self.schedule)
 
     def check(self, condition: Tensor | None) -> None:
         if condition is not None:

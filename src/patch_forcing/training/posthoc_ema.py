@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+WIDTHS = (0.05, 0.10)
+"""Of the two averages that are kept (section 3.2)."""
 WIDEST = 0.28
 """The width of a plain mean, γ = 0, is 1/√12 = 0.289."""
 
@@ -47,6 +49,18 @@ def snapshot_weights(stored: Sequence[Profile], wanted: Profile) -> Float[np.nda
     among = _inner(t[:, None], gamma[:, None], t, gamma)
     found = np.linalg.lstsq(among, _inner(t, gamma, last, power), rcond=None)[0]
     return found / found.sum()
+
+
+def profile_error(
+    stored: Sequence[Profile], wanted: Profile, weights: Float[np.ndarray, " n"]
+) -> float:
+    """‖Σ wᵢ·pᵢ − p‖/‖p‖: how far the sum's profile is from the one that is wanted."""
+    t, gamma = _columns(stored)
+    last, power = _columns([wanted])
+    square = _inner(last, power, last, power).item()
+    apart = weights @ _inner(t[:, None], gamma[:, None], t, gamma) @ weights
+    apart += square - 2 * weights @ _inner(t, gamma, last, power)
+    return float(np.sqrt(max(0.0, apart) / square))
 
 
 def _columns(

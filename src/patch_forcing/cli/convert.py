@@ -1,0 +1,62 @@
+"""`patch-forcing convert FILE --out DIR`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from patch_forcing.cli.options import check_out, parse
+from patch_forcing.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `convert` takes."""
+
+    source: Positional[Annotated[str, arg(metavar="FILE")]]
+    """A checkpoint of PFT, SiT or DiT: .pt, .pth, .ckpt or .safetensors. With --to published, a
+    model as `sample` takes it."""
+    out: Path
+    """The model folder to write; with --to published, the file."""
+    to: Literal["folder", "published"] = "folder"
+    """A model folder of ours, or a file with the keys of published checkpoints."""
+    kind: Literal["pft", "sit", "dit"] | None = None
+    """What the file is; needed for SiT and DiT, whose files look alike."""
+    num_heads: int | None = None
+    """Attention heads, of a checkpoint of unusual size without a config."""
+
+
+def convert(args: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse(
+        Options,
+        args,
+        prog="patch-forcing convert",
+        description="Published checkpoints to model folders, and back. Nothing in a file is run.",
+    )
+    from patch_forcing.models.folder import DIT
+    from patch_forcing.runs.convert import export_checkpoint, import_checkpoint
+
+    heads = options.num_heads
+    if heads is not None and heads < 1:
+        raise UserError(f"--num-heads {heads} is out of range: choose 1 or more")
+    check_out("--out", options.out.parent)
+    if options.to == "published":
+        if options.kind is not None or heads is not None:
+            raise UserError("--kind and --num-heads are for reading checkpoints: leave them out")
+        export_checkpoint(options.source, options.out)
+        print(f"written: {options.out}")
+        return
+    model = import_checkpoint(Path(options.source), options.out, options.kind, heads)
+    sizes = model.sizes
+    print(
+        f"{sizes['depth']}×{sizes['hidden_size']}, {sizes['num_heads']} heads, patch "
+        f"{sizes['patch_size']}, {sizes['num_classes']} classes: {options.out}"
+    )
+    if model.class_name == DIT:
+        print("it predicts noise: no images from it, but training can start there")
+    else:
+        what = "sample" if sizes["predict_difficulty"] else "sample (or train from)"
+        print(f"next: {what} it, see docs/checkpoints.md")

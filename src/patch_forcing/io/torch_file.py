@@ -1,0 +1,159 @@
+"""Files of `torch.save`, read without running anything: tensors in dicts and lists, and configs."""
+
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.io.safe_pickle import Name, RefusedError, is_type, read_pickle, refused
+
+MOST_PICKLE = 16 * 2**20
+"""Bytes of the pickle beside the tensors' numbers: an XL/2 with its config takes 40 kB."""
+
+_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+
+def read_torch_file(file: Path) -> Any:
+    """What `torch.save` wrote: tensors, numbers and texts in dicts and lists.
+
+    Raises UserError naming what is damaged, or what the file holds besides. There is no other way
+    to read it: whoever trusts a file can save its state dict as safetensors.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _Archive(file, archive).read()
+    except RefusedError as what:
+        raise UserError(
+            f"{file} holds {_printable(what)}: only tensors, plain containers and OmegaConf's are "
+            "read; save its state dict as .safetensors, on a machine that trusts it"
+        ) from None
+    except zipfile.BadZipFile:
+        raise UserError(_not_a_zip(file)) from None
+    except (  # whatever a damaged archive or pickle can trip over
+        ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError,
+        RecursionError, NotImplementedError, zipfile.LargeZipFile,
+    ) as error:  # fmt: skip
+        raise UserError(f"{file} is damaged ({_printable(error)}): copy it again") from None
+
+
+def _printable(error: Exception) -> str:
+    said = str(error).encode("ascii", "backslashreplace").decode()
+    return " ".join(said.split())[:160] or type(error).__name__
+
+
+def _not_a_zip(file: Path) -> str:
+    with file.open("rb") as stream:
+        start = stream.read(2)
+    if start == b"PK":
+        return f"{file} is truncated or damaged: copy it again"
+    if start[:1] == b"\x80":
+        return (
+            f"{file} is a bare pickle, or of torch before 1.6: save its state dict as "
+            ".safetensors, on a machine that trusts it"
+        )
+    return f"{file} is no file of torch.save: give a .pt, .pth, .ckpt or .safetensors file"
+
+
+class _Archive:
+    """A zip whose entries lie there as they are: data.pkl, and one for the numbers of tensors."""
+
+    def __init__(self, file: Path, archive: zipfile.ZipFile):
+        self._archive = archive
+        self._entries = {entry.filename: entry for entry in archive.infolist()}
+        if len(self._entries) != len(archive.infolist()):
+            raise RefusedError("two entries of one name")
+        for name, entry in self._entries.items():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+                raise RefusedError(f"a compressed or encrypted entry, {name[:60]!r}")
+        claimed = sum(entry.file_size for entry in self._entries.values())
+        if claimed > file.stat().st_size:
+            raise RefusedError(f"entries of {claimed} bytes, more than the file has")
+        roots = [name for name in self._entries if name.split("/")[1:] == ["data.pkl"]]
+        if len(roots) != 1:
+            raise RefusedError("no data.pkl, or several")
+        self._root = roots[0].removesuffix("data.pkl")
+        self._flat: dict[str, Tensor] = {}
+
+    def read(self) -> Any:
+        order = f"{self._root}byteorder"
+        if order in self._entries and self._archive.read(order) != b"little":
+            raise RefusedError("numbers whose highest byte comes first")
+        program = f"{self._root}data.pkl"
+        if self._entries[program].file_size > MOST_PICKLE:
+            raise RefusedError(f"a pickle of more than {MOST_PICKLE >> 20} MiB")
+        return read_pickle(
+            self._archive.read(program), call=_call, persistent=self._numbers
+        )  # fmt: skip
+
+    def _numbers(self, identity: Any) -> Tensor:
+        """The numbers that some tensors are views of, flat; read once."""
+        kind, storage, key, _, count = identity
+        known = isinstance(storage, Name) and storage.module == "torch"
+        known = known and isinstance(key, str) and type(count) is int
+        if kind != "storage" or not known:
+            raise RefusedError("a tensor that is stored in an unusual way")
+        if storage.name not in _DTYPES:
+            raise refused(storage)
+        dtype = _DTYPES[storage.name]
+        if key not in self._flat:
+            name = f"{self._root}data/{key}"
+            if name not in self._entries:
+                raise RefusedError(f"a tensor without its numbers, {name[:60]!r}")
+            data = self._archive.read(name)
+            if len(data) != count * dtype.itemsize:
+                raise RefusedError(f"a tensor of {count} numbers in {len(data)} bytes")
+            empty = torch.empty(0, dtype=dtype)
+            self._flat[key] = torch.frombuffer(bytearray(data), dtype=dtype) if data else empty
+        found = self._flat[key]
+        if found.dtype != dtype or len(found) != count:
+            raise RefusedError("numbers that two tensors read differently")
+        return found
+
+
+def _call(name: Name, arguments: tuple[Any, ...]) -> Any:
+    """The calls that checkpoints make, as what they amount to."""
+    match (name.module, name.name):
+        case ("torch._utils", "_rebuild_tensor_v2"):
+            return _view(*arguments[:4])
+        case ("torch._utils", "_rebuild_parameter") if isinstance(arguments[0], Tensor):
+            return arguments[0]
+        case ("collections", "OrderedDict") if arguments in ((), ([],)):
+            return {}
+        case ("collections", "defaultdict") if all(map(_is_type, arguments)):
+            return {}
+    raise refused(name)
+
+
+def _is_type(value: Any) -> bool:
+    return isinstance(value, Name) and is_type(value)
+
+
+def _view(flat: Any, offset: Any, size: Any, stride: Any) -> Tensor:
+    """A tensor within its numbers, none of them twice."""
+    if not (isinstance(flat, Tensor) and isinstance(size, tuple) and isinstance(stride, tuple)):
+        raise RefusedError("a tensor that is made in an unusual way")
+    numbers = (offset, *size, *stride)
+    if any(type(number) is not int or number < 0 for number in numbers) or len(size) > 8:
+        raise RefusedError("a tensor of impossible shape")
+    count = math.prod(size)
+    if len(size) != len(stride) or count > len(flat):
+        raise RefusedError(f"a tensor of shape {size} in {len(flat)} numbers")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if count and last >= len(flat):
+        raise RefusedError("a tensor that reaches beyond its numbers")
+    return flat.as_strided(size, stride, offset if count else 0)

@@ -1,0 +1,187 @@
+"""Published checkpoints of PFT, SiT and DiT, and our model folders: one as the other.
+
+All name their tensors alike (method.md §10). They differ in what comes out of the last layer, whose
+rows are ordered (patch row, patch column, channel): C + 1 channels of PFT, the last the
+log-variance; 2·C of SiT and DiT, the second half unused. And in what time is: SiT's linear path is
+ours, x_t = t·x_1 + (1 − t)·x_0 with t = 1 the data and t itself embedded, which is also how Ma et
+al. (2024) write their interpolants with the arrow of time turned. DiT predicts the noise of another
+path at 1000 numbered steps: its weights can be trained on, but are no velocity.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import isqrt
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.models.config import DataInfo, PatchDiTConfig
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.embeddings import sincos_positions
+from patch_forcing.models.folder import DIT, ModelDescription
+from patch_forcing.models.imagenet import imagenet_classes
+
+Kind = Literal["pft", "sit", "dit"]
+
+_HEADS = {(12, 384): 6, (12, 768): 12, (24, 1024): 16, (28, 1152): 16}
+"""By depth and width, of the sizes S, B, L and XL."""
+_LAST = ("final_layer.linear.weight", "final_layer.linear.bias")
+_POSITIONS = "pos_embed"
+_SD_SCALE = 0.18215
+"""Latents of four channels are those of stabilityai/sd-vae-ft-ema, times this (method.md §9)."""
+
+
+def from_published(
+    content: Any, kind: Kind | None = None, num_heads: int | None = None
+) -> ModelDescription:
+    """A checkpoint's content → what a model folder holds.
+
+    content: a state dict, or a dict with one under `state_dict` or `ema`, and maybe a `config`.
+    kind: needed for SiT and DiT, whose files look alike. num_heads: only where neither the config
+    nor a known size tells.
+    Raises UserError naming the tensor that is missing, unknown or of another shape.
+    """
+    weights, config = _parts(content)
+    for name in ("x_embedder.proj.weight", "y_embedder.embedding_table.weight", *_LAST):
+        if name not in weights:
+            raise UserError(f"lacks the tensor {name!r}: give a PFT, SiT or DiT checkpoint")
+    patches = weights["x_embedder.proj.weight"]
+    table = weights["y_embedder.embedding_table.weight"]
+    if patches.ndim != 4 or table.ndim != 2 or len(table) < 1:
+        raise UserError("x_embedder or y_embedder is of no known shape: give PFT, SiT or DiT")
+    width, channels, side = patches.shape[:3]
+    if any(len(weights[name].shape or [()]) != 2 - place for place, name in enumerate(_LAST)) or (
+        len(weights[_LAST[0]]) != len(weights[_LAST[1]])
+    ):
+        raise UserError("final_layer.linear is of no known shape: give PFT, SiT or DiT")
+    depth = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+    kind = _kind(kind, len(weights[_LAST[0]]), channels, side)
+    sizes = PatchDiTConfig(
+        input_size=side * _positions(weights, width),
+        patch_size=side,
+        in_channels=channels,
+        hidden_size=width,
+        depth=depth,
+        num_heads=_heads(config, depth, width, num_heads),
+        num_classes=len(table) - 1,
+        predict_difficulty=kind == "pft",
+    )
+    if kind != "pft":
+        weights |= {name: _keep(weights[name], side, 2 * channels, channels) for name in _LAST}
+    ours = {name: tensor.float() for name, tensor in weights.items()}
+    _check(ours, sizes)
+    names = imagenet_classes() if sizes.num_classes == 1000 else ()
+    info = DataInfo(latent_scale=_SD_SCALE if channels == 4 else 1.0, class_names=names)
+    return ModelDescription(DIT if kind == "dit" else "PatchDiT", asdict(sizes), info, ours)
+
+
+def to_published(model: PatchDiT) -> dict[str, Any]:
+    """A model → a checkpoint in PFT's form; without log-variance in SiT's, its second half zero."""
+    sizes = model.config
+    rows, cols = sizes.grid
+    if rows != cols:
+        raise UserError(f"a grid of {rows}×{cols} patches: published checkpoints hold square ones")
+    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    if not sizes.predict_difficulty:
+        channels = sizes.in_channels
+        weights |= {n: _widen(weights[n], sizes.patch_size, channels, channels) for n in _LAST}
+    weights[_POSITIONS] = model.pos_embed.detach().clone()
+    return {
+        "config": {"target": "patch_forcing.PatchDiT", "params": asdict(sizes)},
+        "state_dict": weights,
+    }
+
+
+def _parts(content: Any) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """The state dict and the config of a checkpoint."""
+    if not isinstance(content, dict):
+        raise UserError("holds no dict: give a checkpoint of PFT, SiT or DiT")
+    config = content.get("config")
+    for key in ("state_dict", "ema"):
+        if isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    for name, value in content.items():
+        if not isinstance(value, Tensor):
+            raise UserError(f"{str(name)[:60]!r} is no tensor: give PFT, SiT or DiT weights")
+    return dict(content), config if isinstance(config, dict) else {}
+
+
+def _kind(kind: Kind | None, rows: int, channels: int, side: int) -> Kind:
+    pft, halves = rows == side**2 * (channels + 1), rows == side**2 * 2 * channels
+    if kind is None and pft and halves:
+        raise UserError(f"{2} outputs a pixel may be PFT's or SiT's: add --kind")
+    if kind is None and halves:
+        raise UserError(
+            "SiT and DiT checkpoints look alike: add --kind sit (flow matching) or --kind dit "
+            "(noise prediction)"
+        )
+    if not (halves if kind in ("sit", "dit") else pft):
+        expected = "2·C" if kind in ("sit", "dit") else "C + 1 or 2·C"
+        raise UserError(
+            f"final_layer.linear has {rows} rows, which are not {side}·{side} patches of "
+            f"{expected} channels, C = {channels}: give a PFT, SiT or DiT checkpoint"
+        )
+    return kind or "pft"
+
+
+def _heads(config: Mapping[str, Any], depth: int, width: int, asked: int | None) -> int:
+    """Weights do not tell: the config, a known size, or the user does."""
+    params = config.get("params", config)
+    told = params.get("num_heads") if isinstance(params, Mapping) else None
+    found = asked or (told if type(told) is int else None) or _HEADS.get((depth, width))
+    if found is None:
+        raise UserError(f"{depth} blocks of width {width} have how many heads? Add --num-heads N")
+    if type(told) is int and asked not in (None, told):
+        raise UserError(f"--num-heads {asked}: the checkpoint's config says {told}: leave it out")
+    return found
+
+
+def _positions(weights: dict[str, Tensor], width: int) -> int:
+    """Takes the position table out; returns how many patches a side has."""
+    if _POSITIONS not in weights:
+        raise UserError(f"lacks the tensor {_POSITIONS!r}: give a PFT, SiT or DiT checkpoint")
+    table = weights.pop(_POSITIONS)
+    if table.ndim != 3 or len(table) != 1 or table.shape[2] != width or width % 4:
+        raise UserError(f"pos_embed of shape {tuple(table.shape)}: (1, N, {width}) is read")
+    side = isqrt(table.shape[1])
+    if side**2 != table.shape[1] or not side:
+        raise UserError(f"pos_embed of {table.shape[1]} patches, not those of a square image")
+    if not torch.allclose(table[0].float(), sincos_positions(side, side, width), atol=1e-4):
+        raise UserError("pos_embed is not the fixed sine and cosine table: not supported")
+    return side
+
+
+def _keep(rows: Tensor, side: int, channels: int, kept: int) -> Tensor:
+    """Of each pixel's output channels, the first ones."""
+    grouped = rows.unflatten(0, (side**2, channels))[:, :kept]  # (P·P, kept, …)
+    return grouped.flatten(0, 1).contiguous()
+
+
+def _widen(rows: Tensor, side: int, channels: int, more: int) -> Tensor:
+    """More output channels a pixel behind those there are, of zeros."""
+    grouped = rows.unflatten(0, (side**2, channels))
+    zeros = grouped.new_zeros(side**2, more, *grouped.shape[2:])
+    return torch.cat([grouped, zeros], dim=1).flatten(0, 1)
+
+
+def _check(weights: dict[str, Tensor], sizes: PatchDiTConfig) -> None:
+    if sizes.depth > len(weights):
+        raise UserError(f"{sizes.depth} blocks in {len(weights)} tensors: copy the file again")
+    with torch.device("meta"):
+        expected = PatchDiT(sizes).state_dict()
+    for name, tensor in expected.items():
+        if name not in weights:
+            raise UserError(f"lacks the tensor {name!r}: copy it again")
+        if weights[name].shape != tensor.shape:
+            raise UserError(
+                f"tensor {name!r} has shape {tuple(weights[name].shape)}, not "
+                f"{tuple(tensor.shape)}: give a PFT, SiT or DiT checkpoint"
+            )
+        if not weights[name].isfinite().all():
+            raise UserError(f"tensor {name!r} holds NaN or infinity: use an earlier checkpoint")
+    for name in weights:
+        if name not in expected:
+            raise unknown_name("tensor", name[:60], expected)

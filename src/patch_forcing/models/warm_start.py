@@ -1,0 +1,104 @@
+"""One model's weights as the start of another, of other outputs or other classes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.folder import DIT, ModelDescription
+
+_LAST = ("final_layer.linear.weight", "final_layer.linear.bias")
+_TABLE = "y_embedder.embedding_table.weight"
+
+
+class WarmStart(NamedTuple):
+    """The weights to start from, and what was made of them, in one line."""
+
+    weights: dict[str, Tensor]
+    summary: str
+
+
+def warm_start(source: ModelDescription, model: PatchDiT) -> WarmStart:
+    """The source's weights in the form of `model`, whose own are the start where it has none.
+
+    Log-variance that the source does not predict: rows of zeros in the last layer, which leave
+    the velocity as it is. Classes: matched by name where both have names in common; all, where
+    there are as many; otherwise the model's own. The null row is kept. Of a DiT, which predicts
+    noise at other times, last layer and time embedding are the model's own.
+    Raises UserError naming the size that differs, or the tensor that does not fit.
+    """
+    if source.class_name not in ("PatchDiT", DIT):
+        raise UserError(f"a model of class {source.class_name!r} is unknown: start from a PatchDiT")
+    try:
+        theirs = PatchDiTConfig(**source.sizes)
+    except TypeError as error:
+        raise UserError(f"sizes that are none of a PatchDiT ({error}): export it again") from None
+    _check_sizes(source, theirs, model)
+    weights, own = dict(source.weights), model.state_dict()
+    said = []
+    if source.class_name == DIT:
+        fresh = [name for name in own if name in _LAST or name.startswith("t_embedder.")]
+        weights |= {name: own[name] for name in fresh}
+        said.append("last layer and time embedding new, since a DiT predicts noise")
+    elif theirs.predict_difficulty != model.config.predict_difficulty:
+        weights |= {
+            name: _outputs(weights[name], model.config) for name in _LAST if name in weights
+        }
+        added = model.config.predict_difficulty
+        said.append("log-variance added, velocity kept" if added else "log-variance left out")
+    if _TABLE in weights:
+        weights[_TABLE], what = _table(weights[_TABLE], source, own[_TABLE], model)
+        said.append(what)
+    for name, tensor in own.items():
+        if name not in weights or weights[name].shape != tensor.shape:
+            raise UserError(f"tensor {name!r} is missing or of another shape: export it again")
+        if not weights[name].isfinite().all():
+            raise UserError(f"tensor {name!r} holds NaN or infinity: start from another model")
+    return WarmStart({name: weights[name] for name in own}, "; ".join(said))
+
+
+def _check_sizes(source: ModelDescription, theirs: PatchDiTConfig, model: PatchDiT) -> None:
+    ours = model.config
+    options = {
+        "hidden_size": "give --network.hidden-size {}",
+        "depth": "give --network.depth {}",
+        "num_heads": "give --network.num-heads {}",
+        "patch_size": "give --network.patch-size {}",
+        "in_channels": "train on data of {} channels",
+        "image_size": "train on data of that size",
+    }
+    for name, mend in options.items():
+        had, has = getattr(theirs, name), getattr(ours, name)
+        if had != has:
+            raise UserError(f"it has {name} {had}, this run {has}: {mend.format(had)}")
+    for name in ("data_range", "latent_scale"):
+        had, has = getattr(source.data_info, name), getattr(model.data_info, name)
+        if had != has:
+            raise UserError(f"its images have {name} {had}, this run's {has}: train on such data")
+
+
+def _outputs(rows: Tensor, ours: PatchDiTConfig) -> Tensor:
+    """The last layer's rows (patch row, patch column, channel), with or without log-variance."""
+    channels, more = ours.in_channels, int(ours.predict_difficulty)
+    grouped = rows.unflatten(0, (ours.patch_size**2, channels + 1 - more))[:, :channels]
+    zeros = grouped.new_zeros(len(grouped), more, *grouped.shape[2:])
+    return torch.cat([grouped, zeros], dim=1).flatten(0, 1)
+
+
+def _table(
+    theirs: Tensor, source: ModelDescription, own: Tensor, model: PatchDiT
+) -> tuple[Tensor, str]:
+    """The label table: one row for each class of ours, then the null row."""
+    before = {name: row for row, name in enumerate(source.data_info.class_names)}
+    names = model.data_info.class_names
+    common = [(row, before[name]) for row, name in enumerate(names) if name in before]
+    if theirs.shape == own.shape and (not common or names == source.data_info.class_names):
+        return theirs, "all classes kept" if len(own) > 1 else "no classes"
+    table = own.clone()
+    for row, old in common:
+        table[row] = theirs[old]
+    table[-1] = theirs[-1]
+    return table, f"{len(common)} of {len(own) - 1} classes kept, by name, and the null label"

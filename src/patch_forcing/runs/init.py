@@ -1,0 +1,23 @@
+"""Training that starts from another model, of the run's first step only."""
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.models.folder import folder_hash, read_folder
+from patch_forcing.models.warm_start import warm_start
+from patch_forcing.runs.checkpoint import TrainingState
+from patch_forcing.runs.find import find_model
+
+
+def init_state(state: TrainingState, name: str) -> dict[str, str]:
+    """Weights and averages of a fresh state become those of a model.
+
+    Returns what run.json keeps: its name as given, the hash of its files, what was made of it.
+    Raises UserError naming the model and what does not fit.
+    """
+    folder = find_model(name)
+    try:
+        start = warm_start(read_folder(folder), state.model)
+    except UserError as error:
+        raise UserError(f"--init-from {name}: {error}") from None
+    for model in state.networks().values():
+        model.load_state_dict(start.weights)
+    return {"model": name, "hash": folder_hash(folder), "summary": start.summary}

@@ -1,0 +1,208 @@
+"""What is looked at while a run trains, beyond its loss; none of it changes the run."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from patch_forcing.core.calibration import (
+    BINS,
+    Calibration,
+    PatchErrors,
+    bin_means,
+    calibration,
+    patch_errors,
+)
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.time import PatchTime
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.gallery import write_model_sheet
+from patch_forcing.runs.ranks import Ranks
+from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.speed import matrix_rate, operations
+from patch_forcing.runs.step import Inputs
+from patch_forcing.runs.trackers import Trackers
+
+LOG = logging.getLogger("patch_forcing")
+MOST = 256
+"""Images of a batch whose errors are looked at."""
+SETTLED = 200
+"""Steps, or the warm-up if that is longer, before which a difficulty head may be anything."""
+IN_A_ROW = 3
+"""Lines of metrics.jsonl in which a head must seem dead before it is said to be."""
+SOUND = (0.5, 2.0)
+"""Squared error over predicted variance; outside, a head is badly calibrated."""
+
+
+def look(model: PatchDiT, recipe: Recipe, inputs: Inputs) -> PatchErrors:
+    """Errors of the weights as they are, on a step's own inputs, MOST images of them at most.
+
+    One forward pass without gradient, beside the step: that one may be compiled and recorded.
+    """
+    x_1, condition, dropped, x_0, values, index = inputs[:6]
+    few = slice(min(MOST, max(1, len(x_1) // recipe.accumulate)))
+    x_1, x_0 = x_1[few], x_0[few]
+    t = PatchTime(values[few], None if index is None else index[few])
+    path = LinearPath(model.patch_size)
+    with (
+        torch.no_grad(),
+        torch.autocast(x_1.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"),
+    ):
+        if condition is not None:
+            condition = model.drop_condition(condition[few], dropped[few])
+        output = model(path.interpolate(x_0, x_1, t), t, condition)
+    target, patch_size = path.velocity(x_0, x_1), model.patch_size
+    return patch_errors(output.velocity, output.logvar, target, t.to_dense(), patch_size).cpu()
+
+
+def error_row(errors: PatchErrors) -> dict[str, float]:
+    """Velocity loss by time, and the difficulty head's calibration, for a line of metrics.jsonl.
+
+    velocity_at_0.3: of patches with 0.3 ≤ t < 0.4; NaN if there were none.
+    """
+
+    def by_time(name: str, values: torch.Tensor) -> dict[str, float]:
+        means = bin_means(errors.t, values).tolist()
+        return {f"{name}_at_{k / BINS:.1f}": _short(mean) for k, mean in enumerate(means)}
+
+    row = by_time("velocity", errors.error)
+    found = calibration(errors)
+    if found is not None and errors.standardised is not None:
+        row |= {f"difficulty_{name}": _short(value) for name, value in found._asdict().items()}
+        row |= by_time("difficulty_ratio", errors.standardised)
+    return row
+
+
+class HeadCheck:
+    """Says once if the difficulty head is dead: no better than a constant, or badly calibrated."""
+
+    def __init__(self, recipe: Recipe):
+        # a head that nothing teaches is meant to be as it is
+        self._taught = recipe.nll_weight > 0
+        self._from = max(SETTLED, recipe.optimizer.warmup_steps)
+        self._in_a_row, self._said = 0, False
+
+    def record(self, steps: int, found: Calibration | None) -> str | None:
+        """What is wrong, if it has been for IN_A_ROW records and was not said before."""
+        if found is None or not self._taught or self._said or steps < self._from:
+            return None
+        low, high = SOUND
+        dead, wild = not found.gain > 0, not low <= found.ratio <= high
+        self._in_a_row = self._in_a_row + 1 if dead or wild else 0
+        if self._in_a_row < IN_A_ROW:
+            return None
+        self._said = True
+        if dead:
+            return (
+                f"the difficulty head is dead: its variances fit no better than one constant "
+                f"(gain {found.gain:.3g} nats, spread of their logarithm {found.spread:.3g}): "
+                "adaptive samplers will not profit; a higher --nll-weight teaches it more"
+            )
+        return (
+            f"the difficulty head is badly calibrated: squared errors are {found.ratio:.3g} times "
+            "the variance it predicts; a higher --nll-weight teaches it more"
+        )
+
+
+class Watch:
+    """Lines, sheets and trackers of a run. The first rank's share of a batch stands for all."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: Path,
+        ema: PatchDiT,
+        device: torch.device | str,
+        ranks: Ranks,
+        done: int,
+        trackers: Trackers | None,
+    ):
+        """done: steps before this process. trackers: of the first rank."""
+        self._recipe, self._run, self._ema = recipe, run, ema
+        self._device, self._ranks, self._trackers = torch.device(device), ranks, trackers
+        self._head = HeadCheck(recipe)
+        self._floor = self._images_at_best() if ranks.first else None
+        self._steps, self._since = done, time.perf_counter()
+
+    def row(self, steps: int, model: PatchDiT, inputs: Callable[[], Inputs]) -> dict[str, float]:
+        """What a line of metrics.jsonl has besides the loss; all ranks ask together.
+
+        Ask when the device has done what was asked of it: the clock is read here.
+        """
+        seconds = time.perf_counter() - self._since
+        speed = (steps - self._steps) * self._recipe.batch_size / seconds
+        self._steps, self._since = steps, time.perf_counter()
+        row = {"images_per_second": round(speed, 1)}
+        if self._floor is not None:
+            row["share_of_floor"] = _short(speed / self._floor)
+        if self._device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self._device)
+            row["peak_memory_gib"] = round(peak / 2**30, 3)
+        # on all ranks, since a model may be spread over them
+        errors = look(model, self._recipe, inputs())
+        if self._ranks.first:
+            row |= error_row(errors)
+            if said := self._head.record(steps, calibration(errors)):
+                LOG.warning("step %d: %s", steps, said)
+        return row
+
+    def log(self, steps: int, row: Mapping[str, Any]) -> None:
+        """Pass a line on to the trackers."""
+        if self._trackers is not None:
+            self._trackers.log(steps, row)
+
+    def draws(self, steps: int) -> bool:
+        """Whether a sheet is due."""
+        every = self._recipe.sample_every
+        return every > 0 and (steps % every == 0 or steps == self._recipe.steps)
+
+    def draw(self, steps: int) -> Path | None:
+        """A sheet of the averaged weights by the first rank, for which the others wait.
+
+        A sheet that cannot be drawn or written is a warning: it is no reason to stop.
+        """
+        path = None
+        if self._ranks.first:
+            self._wait()  # other streams are about to read the weights
+            try:
+                path = write_model_sheet(self._ema, self._run, steps)
+            except Exception as error:
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                LOG.warning("no samples of step %d: %s; training goes on", steps, reason)
+            self._wait()
+            if path is not None and self._trackers is not None:
+                self._trackers.image(steps, "samples", path)
+        self._ranks.wait()
+        return path
+
+    def close(self) -> None:
+        """Let the trackers end."""
+        if self._trackers is not None:
+            self._trackers.close()
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _images_at_best(self) -> float | None:
+        """Images a second if all GPUs did nothing but large matrix products; None on a CPU, where
+        measuring would take long and other programs' work would decide.
+        """
+        if self._device.type != "cuda":
+            return None
+        bf16 = self._recipe.precision == "bf16"
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
+            rate = matrix_rate(self._device, torch.bfloat16 if bf16 else torch.float32, 0.1)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        config = self._ema.config
+        levels = self._recipe.computed_times(config.num_patches)
+        # backward is twice the forward pass; what is computed again is of no use
+        return self._ranks.world * rate / (3 * operations(config, levels))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}") if math.isfinite(value) else value

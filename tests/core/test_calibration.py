@@ -1,0 +1,111 @@
+"""Errors by patch against the objective's own terms, and calibration against what must hold."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from patch_forcing.core.calibration import (
+    PatchErrors,
+    bin_means,
+    calibration,
+    patch_errors,
+    rank_correlation,
+)
+from patch_forcing.core.losses import gaussian_nll, velocity_error
+
+
+def drawn(seed, scale=1.0):
+    """Velocity, log-variance, and targets whose errors have that variance times scale²."""
+    g = torch.Generator().manual_seed(seed)
+    velocity = torch.randn(64, 3, 8, 8, generator=g)
+    logvar = torch.randn(64, 1, 8, 8, generator=g)
+    noise = torch.randn(velocity.shape, generator=g)
+    return velocity, logvar, velocity + scale * (0.5 * logvar).exp() * noise
+
+
+def errors(velocity, logvar, target, seed=0):
+    t = torch.rand(len(velocity), 16, generator=torch.Generator().manual_seed(seed))
+    return patch_errors(velocity, logvar, target, t, 2)
+
+
+def test_means_over_patches_are_the_terms_of_the_objective():
+    velocity, logvar, target = drawn(0)
+    found = errors(velocity, 30 * logvar, target)
+    assert found.error.mean() == pytest.approx(float(velocity_error(velocity, target)), rel=1e-6)
+    nll = gaussian_nll(velocity, 30 * logvar, target)
+    assert found.nll.mean() == pytest.approx(float(nll), rel=1e-5)
+
+
+def test_the_bins_weighted_by_their_patches_add_up_to_the_mean():
+    found = errors(*drawn(1))
+    found = found._replace(t=found.t.clamp(max=0.75))
+    means = bin_means(found.t, found.error)
+    assert means[:8].isfinite().all()
+    assert means[8:].isnan().all()
+    counts = torch.histc(found.t, 10, 0, 1)[:8]
+    whole = float((means[:8] * counts).sum() / counts.sum())
+    assert whole == pytest.approx(float(found.error.mean()), rel=1e-5)
+
+
+def test_both_ends_of_time_have_their_bin():
+    means = bin_means(torch.tensor([[0.0, 0.1, 1.0]]), torch.tensor([[1.0, 2.0, 3.0]]))
+    assert means[[0, 1, 9]].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0, 3.0])
+def test_the_ratio_is_how_much_larger_errors_are_than_predicted(scale):
+    found = calibration(errors(*drawn(2, scale)))
+    assert found.ratio == pytest.approx(scale**2, rel=0.05)
+
+
+def test_the_gain_of_true_variances_is_that_of_the_formula():
+    # ½·(ln E[σ²] − E[ln σ²]); of a log-normal variance with deviation 1 it is ¼
+    assert calibration(errors(*drawn(3))).gain == pytest.approx(0.25, abs=0.03)
+
+
+@given(st.floats(-8, 8), st.integers(0, 100))
+def test_a_constant_gains_nothing_and_says_so(constant, seed):
+    velocity, logvar, target = drawn(seed)
+    found = calibration(errors(velocity, torch.full_like(logvar, constant), target))
+    assert found.gain <= 1e-6
+    assert found.spread == pytest.approx(0, abs=1e-6)
+    assert math.isnan(found.rank_correlation)
+    best = float((target - velocity).square().mean().log())
+    found = calibration(errors(velocity, torch.full_like(logvar, best), target))
+    assert found.gain == pytest.approx(0, abs=1e-5)
+    assert found.ratio == pytest.approx(1, rel=1e-4)
+
+
+def test_time_alone_is_no_rank_correlation():
+    # variance and error both follow the bin of time, and within it nothing
+    g = torch.Generator().manual_seed(0)
+    t = torch.rand(400, 16, generator=g)
+    level = (10 * t).floor()
+    noise = torch.rand(2, 400, 16, generator=g)
+    found = PatchErrors(t, level + noise[0], t, t, 1 + level + noise[1])
+    assert rank_correlation(found.variance.flatten(), found.error.flatten()) > 0.9
+    assert abs(calibration(found).rank_correlation) < 0.05
+    same = found._replace(variance=found.error + 1)
+    assert calibration(same).rank_correlation == pytest.approx(1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=40))
+def test_rank_correlation_is_scipys_with_ties(pairs):
+    a, b = (np.array(side, dtype=np.float32) for side in zip(*pairs, strict=True))
+    found = rank_correlation(torch.from_numpy(a), torch.from_numpy(b))
+    if len(set(a)) == 1 or len(set(b)) == 1:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(spearmanr(a, b).statistic, abs=1e-9)
+
+
+def test_a_network_without_a_head_has_errors_only():
+    velocity, _, target = drawn(4)
+    found = errors(velocity, None, target)
+    assert calibration(found) is None
+    assert found.cpu().error.equal(found.error)
