@@ -41,7 +41,7 @@ class Shapes:
 
 SOURCES = {"folder": FolderSource, "shards": ShardsSource, "hub": HubSource}
 QUICK_RECIPES = [name for name in RECIPES if name not in ("hub", "emoji-64-repa")]
-"""Importing `datasets` takes seconds, in each of many processes; so does a frozen encoder's work."""
+"""Importing `datasets` takes seconds, in each of many processes; so does an encoder."""
 
 
 def _pack(folder: Path, tar: Path) -> None:
