@@ -70,6 +70,8 @@ def recipe_of(training: Training, options: argparse.Namespace) -> Recipe:
         steps=options.steps,
         checkpoint_every=options.every,
         log_every=min(50, options.every),
+        sample_every=0,
+        snapshot_every=0,
         alignment=alignment,
     )
 
