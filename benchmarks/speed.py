@@ -1,6 +1,7 @@
 """Forward, sampling and training against the published design, every ratio from one run.
 
-    python benchmarks/speed.py --sizes B/2 L/2 XL/2 --out docs/results/speed.json
+    python benchmarks/speed.py --sizes B/2 L/2 XL/2 --out docs/results/speed
+    python benchmarks/speed_report.py
 
 The baseline is the published design, rebuilt from its description: a condition for every token,
 blocks compiled one by one, bf16 by autocast over fp32 weights, every evaluation on all tokens; in
@@ -228,32 +229,40 @@ def main() -> None:
     parser.add_argument("--train-batch-size", type=int, help="default: B 256, L and XL 128")
     parser.add_argument("--seconds", type=float, default=1.0, help="least time of a repeat")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/speed.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/speed"), help="folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     rate = matrix_rate(options.device, torch.bfloat16)
     print(f"{hardware(options.device)}: {rate / 1e12:.4g} TFLOP/s in one bf16 product", flush=True)
-    rows: list[Row] = []
     for size in options.sizes:
         for part in options.parts:
             torch._dynamo.reset()
-            made = sampling(size, options, rate) if part == "sampling" else training(size, options)
-            for one in made:
-                rows.append(one)
-                more = {k: round(v, 3) for k, v in one.items() if isinstance(v, float)}
-                print(f"{size} {one['what']}: {more}", flush=True)
-                report = {
-                    "command": "python benchmarks/speed.py",
-                    "commit": commit(),
-                    "date": datetime.now(UTC).date().isoformat(),
-                    "hardware": hardware(options.device),
-                    "versions": versions(),
-                    "matrix_rate": rate,
-                    "ratios": ratios(rows),
-                    "rows": rows,
-                }
-                options.out.parent.mkdir(parents=True, exist_ok=True)
-                options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            measure(size, part, options, rate)
+
+
+def measure(size: str, part: str, options: argparse.Namespace, rate: float) -> None:
+    """One file: written row by row, so that a run cut short leaves what it measured."""
+    made = sampling(size, options, rate) if part == "sampling" else training(size, options)
+    rows: list[Row] = []
+    options.out.mkdir(parents=True, exist_ok=True)
+    for one in made:
+        rows.append(one)
+        more = {k: round(v, 3) for k, v in one.items() if isinstance(v, float)}
+        print(f"{size} {one['what']}: {more}", flush=True)
+        report = {
+            "command": "python benchmarks/speed.py",
+            "size": size,
+            "part": part,
+            "commit": commit(),
+            "date": datetime.now(UTC).date().isoformat(),
+            "hardware": hardware(options.device),
+            "versions": versions(),
+            "matrix_rate": rate,
+            "ratios": ratios(rows),
+            "rows": rows,
+        }
+        file = options.out / f"{size.replace('/', '-')}-{part}.json"
+        file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     for one in ratios(rows):
         print(f"{one['size']:5} {one['what']}: {one['times']:.2f}, {one['must']} {one['aim']}")
 

@@ -60,3 +60,69 @@ def test_precision_is_recorded_and_fp8_needs_a_gpu(tmp_path):
     assert json.loads((out / "samples.json").read_text())[0]["precision"] == "bf16"
     with pytest.raises(pf.UserError, match="fp8 on cpu: choose bf16"):
         run([*args, "fp8", "--device", "cpu"])
+
+
+def test_processes_share_an_array_of_all_classes(tmp_path, monkeypatch, capsys):
+    tiny_dit().save(tmp_path / "model")
+    line = ["sample", str(tmp_path / "model"), "--labels", "all", "--seeds", "1-13", "--steps", "1"]
+    line += ["--shard-size", "4", "--no-pngs", "--device", "cpu", "--out"]
+    for world in (1, 3):
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        folder = tmp_path / str(world)
+        for rank in range(world):
+            monkeypatch.setenv("RANK", str(rank))
+            run([*line, str(folder), "--npz", str(folder / "a.npz")])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("13 images in 4 shards")
+    assert "other processes have shards to make" in said[-3]
+    assert said[-1] == f"13 images with 1 evaluations each: {tmp_path / '3' / 'a.npz'}"
+    assert (tmp_path / "1" / "a.npz").read_bytes() == (tmp_path / "3" / "a.npz").read_bytes()
+    names = {file.name for file in (tmp_path / "3").iterdir()}
+    assert names == {"a.npz", "sheet.png", "samples.json"}
+    rows = json.loads((tmp_path / "3" / "samples.json").read_text())
+    assert [(row["seed"], row["label"]) for row in rows] == [(s, s % 5) for s in range(1, 14)]
+
+
+def test_a_class_called_all_is_that_class_and_none_is_an_error(tmp_path):
+    for names, seen in ((("all", "b"), [0]), ((), [0, 1])):
+        model = tiny_dit(num_classes=2)
+        model.data_info = pf.DataInfo(class_names=names)
+        model.save(tmp_path / "model")
+        out = tmp_path / "out"
+        run(
+            [
+                "sample",
+                str(tmp_path / "model"),
+                "--labels",
+                "all",
+                "--steps",
+                "1",
+                "--out",
+                str(out),
+            ]
+        )
+        assert [row["label"] for row in json.loads((out / "samples.json").read_text())] == seen
+    tiny_dit(num_classes=0).save(tmp_path / "model")
+    with pytest.raises(pf.UserError, match=r"--labels all: .* has no classes: leave it out"):
+        run(["sample", str(tmp_path / "model"), "--labels", "all", "--out", str(tmp_path / "no")])
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("ranks", "options", "said"),
+    [
+        ({}, "--no-pngs", "--no-pngs without --npz keeps no images: add --npz FILE"),
+        ({}, "--npz a.npz --shard-size 0", "shard_size=0 is out of range"),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "", "2 processes share the images of --npz only"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "--npz a.npz", "RANK=2 of WORLD_SIZE=2 does not exist"),
+        ({"RANK": "1"}, "--npz a.npz", "RANK=1 without a WORLD_SIZE"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "--npz a.npz", "RANK=x"),
+    ],
+)
+def test_mistakes_of_several_processes(tmp_path, monkeypatch, ranks, options, said):
+    monkeypatch.chdir(tmp_path)
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(pf.UserError, match=said):
+        run(["sample", "digits", "--labels", "3", "--seeds", "0-3", *options.split()])
+    assert list(tmp_path.iterdir()) == []

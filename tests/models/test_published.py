@@ -18,6 +18,7 @@ from patch_forcing.io.safe_pickle import read_pickle
 from patch_forcing.io.torch_file import _call
 from patch_forcing.models.folder import DIT, read_folder
 from patch_forcing.models.imagenet import imagenet_classes
+from patch_forcing.models.latent_space import STABLE_DIFFUSION
 from patch_forcing.models.published import from_published, to_published
 from patch_forcing.runs.convert import export_checkpoint, import_checkpoint
 from patch_forcing.sampling.compat import as_published
@@ -140,6 +141,7 @@ def test_a_thousand_classes_are_those_of_imagenet_in_latents(tmp_path):
     model = converted(tmp_path, published.random_state(classes=1000))
     assert model.data_info.class_names[207] == "golden retriever"
     assert model.data_info.latent_scale == 0.18215
+    assert model.data_info.autoencoder == STABLE_DIFFUSION
     assert len(set(imagenet_classes())) == 1000
     assert (imagenet_classes()[0], imagenet_classes()[999]) == ("tench", "toilet tissue")
 

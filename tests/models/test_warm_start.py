@@ -1,5 +1,7 @@
 """One model as the start of another: what is kept is kept to the bit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,6 +10,7 @@ import patch_forcing as pf
 import published
 from exact import tiny_dit
 from patch_forcing.models.folder import DIT, ModelDescription
+from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.models.published import from_published
 from patch_forcing.models.warm_start import warm_start
 
@@ -115,6 +118,21 @@ def test_other_numbers_for_the_same_images_are_named():
     theirs.data_info = pf.DataInfo(data_range=(0.0, 1.0))
     with pytest.raises(pf.UserError, match="data_range"):
         warm_start(theirs.description(), tiny_dit())
+    for changes, said in (
+        ({"hash": "b"}, "autoencoder of hash a, not b"),
+        ({"scale": (1.0,) * 3}, r"autoencoder of scale 1.0, not \(1.0, 1.0, 1.0\)"),
+        ({"scale": (2.0,), "hash": ""}, "latent_scale 1.0, not 2.0"),
+        (None, "latents, not pixels"),
+    ):
+        ours = tiny_dit()
+        space = LatentSpace("x", "X", "a", 3, 8)
+        theirs.data_info = pf.DataInfo.of_latents(space)
+        if changes is not None:
+            ours.data_info = pf.DataInfo.of_latents(replace(space, **changes))
+        with pytest.raises(pf.UserError, match=said):
+            warm_start(theirs.description(), ours)
+    ours.data_info = pf.DataInfo.of_latents(replace(space, hash="", name="y"))
+    assert warm_start(theirs.description(), ours).weights
 
 
 def test_weights_that_are_broken_are_named():

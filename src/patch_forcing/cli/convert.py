@@ -26,6 +26,9 @@ class Options:
     """What the file is; needed for SiT and DiT, whose files look alike."""
     num_heads: int | None = None
     """Attention heads, of a checkpoint of unusual size without a config."""
+    autoencoder: str | None = None
+    """Whose latents it makes: a name, a Hub id or a folder, as `encode` takes it; pixels for none.
+    Default: stabilityai/sd-vae-ft-ema for four channels, for others pixels."""
 
 
 def convert(args: Sequence[str]) -> None:
@@ -44,12 +47,16 @@ def convert(args: Sequence[str]) -> None:
         raise UserError(f"--num-heads {heads} is out of range: choose 1 or more")
     check_out("--out", options.out.parent)
     if options.to == "published":
-        if options.kind is not None or heads is not None:
-            raise UserError("--kind and --num-heads are for reading checkpoints: leave them out")
+        reading = (options.kind, heads, options.autoencoder)
+        if any(option is not None for option in reading):
+            raise UserError(
+                "--kind, --num-heads and --autoencoder are for reading checkpoints: leave them out"
+            )
         export_checkpoint(options.source, options.out)
         print(f"written: {options.out}")
         return
-    model = import_checkpoint(Path(options.source), options.out, options.kind, heads)
+    file, space = Path(options.source), options.autoencoder
+    model = import_checkpoint(file, options.out, options.kind, heads, space)
     sizes = model.sizes
     print(
         f"{sizes['depth']}×{sizes['hidden_size']}, {sizes['num_heads']} heads, patch "

@@ -27,16 +27,22 @@ def _sample(args: Sequence[str]) -> None:
     sample(args)
 
 
-def _ema(args: Sequence[str]) -> None:
-    from patch_forcing.cli.ema import ema
+def _encode(args: Sequence[str]) -> None:
+    from patch_forcing.cli.encode import encode
 
-    ema(args)
+    encode(args)
 
 
 def _convert(args: Sequence[str]) -> None:
     from patch_forcing.cli.convert import convert
 
     convert(args)
+
+
+def _ema(args: Sequence[str]) -> None:
+    from patch_forcing.cli.ema import ema
+
+    ema(args)
 
 
 def _data(args: Sequence[str]) -> None:
@@ -58,6 +64,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "ema": (_ema, "averaged weights of other lengths, after training"),
     "convert": (_convert, "published checkpoints (PFT, SiT, DiT) to model folders, and back"),
     "bench": (_bench, "how good and how fast samplers of a model are on this machine"),
+    "encode": (_encode, "images to latents, which imagenet256 recipes train on"),
     "data": (_data, "build a data set (emoji), or check images: a folder, shards, the Hub"),
 }
 

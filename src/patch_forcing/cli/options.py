@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import tyro
 from tyro import MISSING_NONPROP
@@ -122,3 +122,40 @@ def parse_device(name: str | None) -> str:
     if not known:
         raise UserError(f"--device {name!r} is not on this machine: leave it out, or use cpu")
     return name
+
+
+class Place(NamedTuple):
+    """This process among those that share a job, and its device."""
+
+    rank: int
+    world: int
+    device: str
+
+
+def parse_place(name: str | None) -> Place:
+    """Which of the processes this is that torchrun started, or whoever set RANK and WORLD_SIZE.
+
+    Of a machine's GPUs each takes its own, by LOCAL_RANK, or by RANK where that is not set, unless
+    one is named. Raises UserError if there is no such rank or device.
+    """
+    import torch
+
+    given = {key: os.environ.get(key, "") for key in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    if not given["RANK"]:
+        return Place(0, 1, parse_device(name))
+    try:
+        rank, world = int(given["RANK"]), int(given["WORLD_SIZE"])
+        local = int(given["LOCAL_RANK"] or rank)
+    except ValueError:
+        raise UserError(
+            f"RANK={given['RANK']} without a WORLD_SIZE, or not in numbers: start with torchrun, "
+            "or set both"
+        ) from None
+    if not 0 <= rank < world:
+        raise UserError(f"RANK={rank} of WORLD_SIZE={world} does not exist: start with torchrun")
+    device = parse_device(name)
+    if world > 1 and device == "cuda":
+        if not given["LOCAL_RANK"]:
+            local %= torch.cuda.device_count()
+        device = parse_device(f"cuda:{local}")
+    return Place(rank, world, device)

@@ -124,8 +124,11 @@ def _train(name: str, options: Options, run: Path, track: tuple[str, ...]) -> No
     else:
         since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
         print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
-        sheet = outcome.sheet or write_preview(run, outcome.steps, device)
-        print(f"samples with their difficulty: {sheet}")
+        try:
+            sheet = outcome.sheet or write_preview(run, outcome.steps, device)
+            print(f"samples with their difficulty: {sheet}")
+        except UserError as error:  # such as a decoder that is not here
+            print(f"no samples: {error}")
     if outcome.bad_samples:
         print(f"bad samples, replaced by others: {outcome.bad_samples}, see {run / BAD_SAMPLES}")
     labels = " --labels 0" if outcome.num_classes else ""

@@ -1,1 +1,1 @@
-"""Networks of others, frozen: encoders of images."""
+"""Networks of others, frozen: autoencoders (images ↔ latents), and encoders of images."""

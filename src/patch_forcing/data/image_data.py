@@ -2,7 +2,6 @@
 
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
@@ -20,6 +19,7 @@ from patch_forcing.data.batch import BadSample, Batch, sample_epochs, sample_ids
 from patch_forcing.data.images import BadImageError, Fit, read_header
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import ImageReader, threads
+from patch_forcing.data.replacement import Replacer
 from patch_forcing.models.config import DataInfo
 
 LOOKED_AT = 1000
@@ -27,10 +27,6 @@ LOOKED_AT = 1000
 MULTIPLE, LEAST, MOST = 4, 8, 64
 """Inferred sizes: multiples of 4, so that patches of some size tile them; above 64 pixels, training
 takes a GPU and hours, which is the user's to ask for."""
-PATIENCE = 1000
-"""Bad samples in a row."""
-FAILURES = 10
-"""Samples in a row that the system cannot read: then it is the disk or the server that is bad."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +120,10 @@ class ImageData:
         self._flip = options.flip
         self._reader = ImageReader(layout, size, channels, options.fit, memory)
         self._labels = torch.tensor(layout.labels)
-        self._known: set[int] = set()
-        self._news: list[BadSample] = []
         self._fit = options.fit
         self._used: tuple[Any, tuple[int, ...]] = (None, ())
+        check = f"check {self.place} with patch-forcing data"
+        self._readable = Replacer(self._reader, layout.place, self.num_samples, check)
 
     @property
     def place(self) -> str:
@@ -230,43 +226,4 @@ class ImageData:
 
     def bad_samples(self) -> list[BadSample]:
         """Those whose turn came, for the first time, in the batches since the last call."""
-        news, self._news = self._news, []
-        return news
-
-    def _readable(self, seed: int, number: int, epoch: int) -> tuple[int, UInt8[Tensor, "C S S"]]:
-        """The sample, or the one in its place, and its pixels.
-
-        A bad one is named when its own turn comes, not when it was tried in another's place: so
-        the share of bad ones among those whose turn came is that of all.
-        """
-        failures = 0
-        for candidate in self._candidates(seed, number, epoch):
-            try:
-                return candidate, self._reader(candidate)
-            except BadImageError as error:
-                bad = BadSample(self.layout.place(candidate), str(error))
-                if candidate == number and number not in self._known:
-                    self._known.add(number)
-                    self._news.append(bad)
-                failures += error.may_pass
-                if failures == FAILURES:
-                    raise UserError(
-                        f"{bad.path}: {bad.reason}, as with {FAILURES - 1} others: mend the "
-                        "disk or the connection and start the same command again"
-                    ) from None
-        raise UserError(
-            f"{min(PATIENCE, self.num_samples)} images in a row cannot be read, such as "
-            f"{bad.path}: {bad.reason}: check {self.place} with patch-forcing data"
-        )
-
-    def _candidates(self, seed: int, number: int, epoch: int) -> Iterator[int]:
-        """The sample, then others, each drawn from all: no good one is likelier than another."""
-        yield number
-        tried = {number}
-        draws = CountedGenerator(seed, [number], epoch).fork("replacement")
-        while len(tried) < min(PATIENCE, self.num_samples):
-            high, low = draws.uniform(2).double()[0].tolist()  # one alone has 23 bits
-            candidate = int((high + (low - 0.5) * 2.0**-23) * self.num_samples)
-            if candidate not in tried:
-                tried.add(candidate)
-                yield candidate
+        return self._readable.bad_samples()

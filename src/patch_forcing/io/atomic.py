@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -49,12 +49,13 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """A text file, replaced whole."""
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A file to write, which gets its name, in place of what had it, only once all is on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
     try:
-        aside.write_text(text, encoding="utf-8")
+        yield aside
         _fsync(aside)
         aside.replace(path)
         _fsync(path.parent)
@@ -62,10 +63,55 @@ def write_atomic(path: Path, text: str) -> None:
         aside.unlink(missing_ok=True)
 
 
+def write_atomic(path: Path, text: str) -> None:
+    """A text file, replaced whole."""
+    with atomic_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_once(path: Path, text: str) -> None:
+    """A text file, whole, unless it is there: of several that write it, the first one does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        _fsync(aside)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            if not path.exists():
+                aside.replace(path)
+        _fsync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """One process at a time, of those that share a file system; others wait.
+
+    Ends with the process that holds it. Where files cannot be locked, nobody waits.
+    """
+    with file.open("a") as stream:
+        with suppress(OSError, ImportError):
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def is_aside(path: Path) -> bool:
+    """Whether it is something that is being written, or whose writing was interrupted."""
+    return path.name.startswith(_ASIDE)
+
+
 def remove_leftovers(parent: Path, name: str = "") -> None:
     """Delete what an interrupted write of `name`, or of anything, left aside."""
-    for leftover in parent.glob(f"{_ASIDE}{name}*"):
-        _remove(leftover)
+    for leftover in parent.glob(f"{_ASIDE}*"):
+        if leftover.name.startswith(f"{_ASIDE}{name}"):
+            _remove(leftover)
 
 
 def sha256(file: Path) -> str:
@@ -109,6 +155,19 @@ def remove_folder(path: Path) -> None:
     aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
     path.rename(aside)
     _remove(aside)
+
+
+def remove_shared(path: Path) -> None:
+    """Delete a folder, and what is left of an interrupted deletion, while others do so too.
+
+    What cannot be deleted is left aside.
+    """
+    aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+    for leftover in path.parent.glob(f"{_ASIDE}*"):
+        if leftover.name.startswith(f"{_ASIDE}{path.name}-"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.patches import patch_grid
 from patch_forcing.core.time import check_grid
+from patch_forcing.models.latent_space import LatentSpace
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,22 @@ class DataInfo:
     """What a model's numbers mean as images; stored beside the weights.
 
     data_range: the pixel values of black and white.
-    latent_scale: latents are the autoencoder's times this; 1 in pixel space.
+    latent_scale: latents are the autoencoder's times this; 1 in pixel space, and where the
+    autoencoder has more than one scale.
     class_names: one for each label, or empty.
+    autoencoder: whose latents they are; None for pixels, or if it is not known.
     """
 
     data_range: tuple[float, float] = (-1.0, 1.0)
     latent_scale: float = 1.0
     class_names: tuple[str, ...] = ()
+    autoencoder: LatentSpace | None = None
+
+    @classmethod
+    def of_latents(cls, space: LatentSpace, class_names: tuple[str, ...] = ()) -> "DataInfo":
+        """That of an autoencoder's latents."""
+        scale = space.scale[0] if len(space.scale) == 1 else 1.0
+        return cls(latent_scale=scale, class_names=class_names, autoencoder=space)
 
     def __post_init__(self) -> None:
         numbers = (*self.data_range, self.latent_scale)
@@ -108,6 +118,28 @@ class DataInfo:
             raise UserError(f"DataInfo: latent_scale={self.latent_scale}: choose above 0")
         if not all(isinstance(name, str) for name in self.class_names):
             raise UserError(f"DataInfo: class_names={self.class_names}: give texts")
+        space = self.autoencoder
+        if space is not None and len(space.scale) == 1 and self.latent_scale != space.scale[0]:
+            raise UserError(
+                f"DataInfo: latent_scale={self.latent_scale} for an autoencoder of scale "
+                f"{space.scale[0]}: give one of them"
+            )
+
+    def mismatch(self, other: "DataInfo") -> str | None:
+        """In what the other's numbers mean something else, in a few words; None if they do not.
+
+        Classes do not count, nor an autoencoder that one of them does not name, if scales agree.
+        """
+        for name in ("data_range", "latent_scale"):
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                return f"{name} {theirs}, not {ours}"
+        if self.autoencoder is not None and other.autoencoder is not None:
+            told = self.autoencoder.mismatch(other.autoencoder)
+            return told and f"an autoencoder of {told}"
+        if self.autoencoder != other.autoencoder and self.latent_scale == 1:
+            return "pixels, not latents" if self.autoencoder else "latents, not pixels"
+        return None
 
 
 @dataclass(frozen=True)

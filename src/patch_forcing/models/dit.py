@@ -53,6 +53,12 @@ class PatchDiT(nn.Module):
                 f"{names} class names for {config.num_classes} classes: name all or none"
             )
         width, channels = config.hidden_size, config.in_channels
+        space = self.data_info.autoencoder
+        if space is not None and space.channels != channels:
+            raise UserError(
+                f"{channels} channels for latents of {space.channels} ({space.name}): "
+                "bring a network and the autoencoder of its latents together"
+            )
         self.x_embedder = PatchEmbedder(channels, width, config.patch_size)
         self.t_embedder = TimestepEmbedder(width)
         self.y_embedder = LabelEmbedder(config.num_classes, width)

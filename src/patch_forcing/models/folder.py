@@ -13,6 +13,7 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_folder, sha256
 from patch_forcing.models.config import DataInfo, SamplingInfo
+from patch_forcing.models.latent_space import LatentSpace
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -63,12 +64,14 @@ def check_target(path: Path) -> None:
 
 def write_files(folder: Path, model: ModelDescription) -> None:
     """Write the two files into an existing folder."""
-    config = {
+    config: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "class": model.class_name,
         "model": model.sizes,
         "data": asdict(model.data_info),
     }
+    if model.data_info.autoencoder is None:  # as models of pixels always were
+        del config["data"]["autoencoder"]
     if model.sampling_info != SamplingInfo():
         config["sampling"] = asdict(model.sampling_info)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -107,6 +110,12 @@ def read_folder(path: Path) -> ModelDescription:
     return ModelDescription(class_name, sizes, data_info, weights, sampling_info)
 
 
+def latent_space(stored: dict[str, Any]) -> LatentSpace:
+    """As JSON gives it back. Raises UserError or TypeError if it is none."""
+    numbers = {name: tuple(stored[name]) for name in ("scale", "shift")}
+    return LatentSpace(**{**stored, **numbers})
+
+
 def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInfo]:
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -125,6 +134,7 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInf
             data_range=tuple(data["data_range"]),
             latent_scale=data["latent_scale"],
             class_names=tuple(data["class_names"]),
+            autoencoder=latent_space(data["autoencoder"]) if "autoencoder" in data else None,
         )
         sampling = config.get("sampling", {})  # models of the first releases have none
         quantiles = tuple(map(float, sampling.get("time_quantiles", ())))

@@ -22,6 +22,7 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.embeddings import sincos_positions
 from patch_forcing.models.folder import DIT, ModelDescription
 from patch_forcing.models.imagenet import imagenet_classes
+from patch_forcing.models.latent_space import STABLE_DIFFUSION, LatentSpace
 
 Kind = Literal["pft", "sit", "dit"]
 
@@ -29,18 +30,20 @@ _HEADS = {(12, 384): 6, (12, 768): 12, (24, 1024): 16, (28, 1152): 16}
 """By depth and width, of the sizes S, B, L and XL."""
 _LAST = ("final_layer.linear.weight", "final_layer.linear.bias")
 _POSITIONS = "pos_embed"
-_SD_SCALE = 0.18215
-"""Latents of four channels are those of stabilityai/sd-vae-ft-ema, times this (method.md §9)."""
 
 
 def from_published(
-    content: Any, kind: Kind | None = None, num_heads: int | None = None
+    content: Any,
+    kind: Kind | None = None,
+    num_heads: int | None = None,
+    autoencoder: LatentSpace | None = None,
 ) -> ModelDescription:
     """A checkpoint's content → what a model folder holds.
 
     content: a state dict, or a dict with one under `state_dict` or `ema`, and maybe a `config`.
     kind: needed for SiT and DiT, whose files look alike. num_heads: only where neither the config
-    nor a known size tells.
+    nor a known size tells. autoencoder: whose latents they are; by default Stable Diffusion's where
+    there are four channels, and otherwise none.
     Raises UserError naming the tensor that is missing, unknown or of another shape.
     """
     weights, config = _parts(content)
@@ -73,8 +76,21 @@ def from_published(
     ours = {name: tensor.float() for name, tensor in weights.items()}
     _check(ours, sizes)
     names = imagenet_classes() if sizes.num_classes == 1000 else ()
-    info = DataInfo(latent_scale=_SD_SCALE if channels == 4 else 1.0, class_names=names)
+    info = _data_info(autoencoder, channels, names)
     return ModelDescription(DIT if kind == "dit" else "PatchDiT", asdict(sizes), info, ours)
+
+
+def _data_info(space: LatentSpace | None, channels: int, names: tuple[str, ...]) -> DataInfo:
+    if space is None and channels == STABLE_DIFFUSION.channels:
+        space = STABLE_DIFFUSION
+    if space is None:
+        return DataInfo(class_names=names)
+    if space.channels != channels:
+        raise UserError(
+            f"{channels} channels, and latents of {space.name} have {space.channels}: give another "
+            "--autoencoder"
+        )
+    return DataInfo.of_latents(space, names)
 
 
 def to_published(model: PatchDiT) -> dict[str, Any]:

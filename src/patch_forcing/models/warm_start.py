@@ -74,10 +74,9 @@ def _check_sizes(source: ModelDescription, theirs: PatchDiTConfig, model: PatchD
         had, has = getattr(theirs, name), getattr(ours, name)
         if had != has:
             raise UserError(f"it has {name} {had}, this run {has}: {mend.format(had)}")
-    for name in ("data_range", "latent_scale"):
-        had, has = getattr(source.data_info, name), getattr(model.data_info, name)
-        if had != has:
-            raise UserError(f"its images have {name} {had}, this run's {has}: train on such data")
+    told = model.data_info.mismatch(source.data_info)
+    if told:
+        raise UserError(f"its images have {told}, as this run's: train on such data")
 
 
 def _outputs(rows: Tensor, ours: PatchDiTConfig) -> Tensor:

@@ -127,7 +127,8 @@ def feature_width(
 
 
 def _check_images(data: TrainingData) -> None:
-    if data.shape[0] not in (1, 3) or data.info.latent_scale != 1:
+    latents = data.info.autoencoder is not None or data.info.latent_scale != 1
+    if latents or data.shape[0] not in (1, 3):
         raise UserError(
             f"data of {data.shape[0]} channels are latents, which no encoder sees: add "
             "--alignment.cache DIR, with features of their images"

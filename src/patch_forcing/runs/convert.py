@@ -7,6 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.torch_file import read_torch_file
 from patch_forcing.models.folder import (
@@ -23,10 +24,15 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 
 
 def import_checkpoint(
-    file: Path, out: Path, kind: Kind | None = None, num_heads: int | None = None
+    file: Path,
+    out: Path,
+    kind: Kind | None = None,
+    num_heads: int | None = None,
+    autoencoder: str | None = None,
 ) -> ModelDescription:
     """A PFT, SiT or DiT checkpoint → a model folder; what is in it.
 
+    autoencoder: whose latents it makes, if not Stable Diffusion's of four channels.
     Raises UserError naming what the file holds besides tensors and configs, or the tensor that is
     missing, unknown or of another shape; nothing is written then.
     """
@@ -36,7 +42,8 @@ def import_checkpoint(
     check_target(out)
     try:
         content: Any = load_file(file) if file.suffix == ".safetensors" else read_torch_file(file)
-        model = from_published(content, kind, num_heads)
+        space = None if autoencoder is None else load_autoencoder(autoencoder).space
+        model = from_published(content, kind, num_heads, space)
     except SafetensorError as error:
         raise UserError(f"{file} is truncated or damaged ({error}): copy it again") from None
     except UserError as error:

@@ -1,14 +1,17 @@
 """What a run of the pipeline leaves on disk: images, sheets, maps, a film, and their record."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
+from PIL import Image
 
-from patch_forcing.io.atomic import write_atomic
+from patch_forcing.io.atomic import atomic_file
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.generate import to_uint8
-from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
+from patch_forcing.models.loading import load_model
+from patch_forcing.runs.decoder import find_decoder
+from patch_forcing.runs.find import find_model
+from patch_forcing.runs.pipeline import Pipeline, PipelineResult
 from patch_forcing.views.film import film_frames, save_film
 from patch_forcing.views.images import enlarge, grid_sheet, to_pil
 from patch_forcing.views.maps import maps_sheet
@@ -19,30 +22,33 @@ TILE = 96
 """About how large a sheet shows an image, in pixels."""
 
 
-def write_samples(
-    result: PipelineResult, pipe: Pipeline, out: Path, npz: Path | None = None
-) -> None:
-    """SEED.png, sheet.png and samples.json; maps.png if the result has a trace; the array if asked.
-
-    npz: `arr_0`, uint8, NHWC, in seed order.
-    """
+def write_samples(result: PipelineResult, pipe: Pipeline, out: Path) -> None:
+    """SEED.png, sheet.png and samples.json; maps.png if the result has a trace."""
     out.mkdir(parents=True, exist_ok=True)
     for seed, image in zip(result.seeds, result.images, strict=True):
         image.save(out / f"{seed}.png")
     write_sheet(result, pipe, out / "sheet.png")
     if result.trace is not None:
         write_maps(result, pipe, out / "maps.png")
-    write_atomic(out / "samples.json", json.dumps(_rows(result, pipe), indent=1) + "\n")
-    if npz is not None:
-        npz.parent.mkdir(parents=True, exist_ok=True)
-        with npz.open("wb") as stream:  # np.savez would add its ending to another name
-            np.savez(stream, arr_0=result.pixels.permute(0, 2, 3, 1).numpy())
+    write_rows(sample_rows(result, pipe), out / "samples.json")
+
+
+def write_rows(rows: Iterable[dict[str, object]], path: Path) -> None:
+    """A list in JSON, one row a line, of which one at a time is held."""
+    with atomic_file(path) as aside, aside.open("w", encoding="utf-8") as stream:
+        for number, row in enumerate(rows):
+            stream.write(f"{',' if number else '['}\n{json.dumps(row)}")
+        stream.write("\n]\n")
 
 
 def write_sheet(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     """The first images side by side, in full rows if their number allows."""
-    tiles = [enlarge(image, TILE) for image in result.images[:MOST]]
-    captions = _captions(result, pipe)[:MOST]
+    save_sheet(result.images, captions(result.seeds, result.labels, pipe), path)
+
+
+def save_sheet(images: Sequence[Image.Image], captions: Sequence[str], path: Path) -> None:
+    """The same, of images with what is written below them."""
+    tiles = [enlarge(image, TILE) for image in images[:MOST]]
     fitting = (n for n in range(COLUMNS, COLUMNS // 2 - 1, -1) if len(tiles) % n == 0)
     columns = next(fitting, COLUMNS)
     cut = range(0, len(tiles), columns)
@@ -57,9 +63,9 @@ def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     first = slice(MOST_MAPS)
     maps_sheet(
         result.images[first],
-        _captions(result, pipe)[first],
+        captions(result.seeds[first], result.labels and result.labels[first], pipe),
         result.trace_of(first),
-        pipe.model.patch_size,
+        pipe.pixels_per_patch,
     ).save(path)
 
 
@@ -68,26 +74,28 @@ def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     first = slice(COLUMNS)
     trace = result.trace_of(first)
     predictions = [
-        [to_pil(image) for image in to_uint8(evaluation.prediction, pipe.model.data_info)]
-        for evaluation in trace
+        [to_pil(image) for image in pipe.decode(evaluation.prediction)] for evaluation in trace
     ]
     name = result.sampler.partition(":")[0]
     frames = film_frames(
-        predictions, trace, result.images[first], pipe.model.patch_size, title=f"{name}, "
+        predictions, trace, result.images[first], pipe.pixels_per_patch, title=f"{name}, "
     )
     save_film(frames, path)
 
 
 def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
     """The sheet of a training run's newest averaged weights, as `write_model_sheet` draws it."""
-    return write_model_sheet(load(run, device).model, run, step)
+    return write_model_sheet(load_model(find_model(run), device), run, step)
 
 
 def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
     """samples/step-XXXXXXXX.png of a run: one image of each of the first classes, by the default
     sampler and the same seeds each time, with its difficulty. No random state is touched.
+    Raises UserError if a model's latents cannot be decoded here.
     """
-    pipe = Pipeline(run.name, run, model)
+    info, channels = model.data_info, model.config.in_channels
+    decoder = find_decoder(run, info, channels, device=model.pos_embed.device)
+    pipe = Pipeline(run.name, run, model, autoencoder=decoder)
     count = min(model.config.num_classes, COLUMNS)
     labels = range(count) if count else None
     result = pipe(labels, range(count or COLUMNS), trace=True)
@@ -97,15 +105,16 @@ def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
     return path
 
 
-def _captions(result: PipelineResult, pipe: Pipeline) -> list[str]:
+def captions(seeds: Sequence[int], labels: Sequence[int] | None, pipe: Pipeline) -> list[str]:
     """The class of each image, or its seed."""
-    if result.labels is None:
-        return [f"seed {seed}" for seed in result.seeds]
-    return [pipe.class_name(label) for label in result.labels]
+    if labels is None:
+        return [f"seed {seed}" for seed in seeds]
+    return [pipe.class_name(label) for label in labels]
 
 
-def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
+def sample_rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
     """samples.json: how each image came about."""
+    space = None if pipe.autoencoder is None else pipe.autoencoder.space
     return [
         {
             "seed": seed,
@@ -121,6 +130,9 @@ def _rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
             "token_evaluations": round(result.image_nfe[i] * pipe.model.config.num_patches),
             "seconds": round(result.seconds / len(result.seeds), 4),
             "precision": pipe.precision,
+            **(
+                {} if space is None else {"autoencoder": space.name, "autoencoder_hash": space.hash}
+            ),
             "model": pipe.name,
             "model_hash": pipe.hash,
         }

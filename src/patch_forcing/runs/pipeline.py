@@ -1,23 +1,26 @@
 """`pf.load(...)`: a model with everything around it, for one-line sampling."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from patch_forcing.codecs.autoencoders import Autoencoder
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid
+from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import folder_hash, is_model_folder
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
+from patch_forcing.runs.decoder import find_decoder
 from patch_forcing.runs.find import find_model
-from patch_forcing.runs.generate import generate
+from patch_forcing.runs.generate import generate, to_uint8
 from patch_forcing.runs.progress import progress_bar
 from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
@@ -33,6 +36,9 @@ from patch_forcing.views.images import to_pil
 
 DEFAULT_SAMPLER = "adams-bashforth"
 """The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""
+
+DECODED_AT_ONCE = 16
+"""Latents that become images at once, at most: a decoder needs far more memory than a sampler."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +73,43 @@ class PipelineResult:
         return [evaluation[images] for evaluation in self.trace or ()]
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """All that images depend on besides the model, their seeds and their labels.
+
+    name: the sampler's, as it is written. weak_model: the hash of the one to be guided away from.
+    """
+
+    name: str
+    sampler: Sampler
+    time_grid: list[float]
+    guidance: Guidance | None
+    guidance_scale: float
+    guidance_interval: Interval | None
+    guidance_schedule: str
+    weak_model: str | None
+    compat: str | None
+
+
 class Pipeline:
     """A loaded model that makes images.
 
     name: what it was loaded by. folder: where it lay. hash: of both its files, tells models apart;
     empty if it lies nowhere yet, since it is in training: the folder is that of its run.
-    precision: what the network computes in.
+    precision: what the network computes in. autoencoder: what decodes a latent model's samples.
     """
 
-    def __init__(self, name: str, folder: Path, model: PatchDiT, precision: Precision = "fp32"):
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        model: PatchDiT,
+        precision: Precision = "fp32",
+        autoencoder: Autoencoder | None = None,
+    ):
         self.name = name
         self.folder = folder
-        if model.config.in_channels not in (1, 3) or model.data_info.latent_scale != 1:
-            raise UserError(
-                f"{folder} makes latents of {model.config.in_channels} channels, not pixels: "
-                "this release has no decoder; use load_model and a sampler"
-            )
-        self.model, self.precision = model, precision
+        self.model, self.precision, self.autoencoder = model, precision, autoencoder
         self.hash = folder_hash(folder) if is_model_folder(folder) else ""
 
     def __call__(
@@ -121,9 +147,37 @@ class Pipeline:
         trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
         Raises UserError for values that do not fit the model, before any work.
         """
-        if batch_size < 1:
-            raise UserError(f"batch size {batch_size} is out of range: choose 1 or more")
-        seeds = [int(seed) for seed in seeds]
+        sampling = self.sampling(
+            sampler=sampler,
+            num_steps=num_steps,
+            nfe=nfe,
+            time_grid=time_grid,
+            guidance_scale=guidance_scale,
+            guidance_interval=guidance_interval,
+            guidance_schedule=guidance_schedule,
+            autoguidance=autoguidance,
+            compat=compat,
+        )
+        numbers = None if labels is None else self.label_numbers(labels)
+        with progress_bar(progress, total=len(seeds), unit="image") as bar:
+            return self.sample(
+                sampling, numbers, seeds, batch_size=batch_size, trace=trace, advance=bar.update
+            )
+
+    def sampling(
+        self,
+        *,
+        sampler: str | Sampler = DEFAULT_SAMPLER,
+        num_steps: int | None = None,
+        nfe: float | None = None,
+        time_grid: str | Sequence[float] | Tensor | None = None,
+        guidance_scale: float = 1.0,
+        guidance_interval: Interval | None = None,
+        guidance_schedule: str = "constant",
+        autoguidance: "Pipeline | None" = None,
+        compat: str | None = None,
+    ) -> Sampling:
+        """What a call with these options does, as above. Raises UserError if they do not fit."""
         guidance = self._guidance(
             guidance_scale, guidance_interval, guidance_schedule, autoguidance
         )
@@ -144,21 +198,46 @@ class Pipeline:
             grid = check_grid(time_grid)
         else:
             raise UserError("times and a number of steps exclude each other: give one of them")
-        numbers = None if labels is None else self.label_numbers(labels)
+        return Sampling(
+            sampler if isinstance(sampler, str) else repr(sampler),
+            solver,
+            grid,
+            guidance,
+            guidance_scale,
+            guidance_interval,
+            guidance_schedule,
+            None if autoguidance is None else autoguidance.hash,
+            compat,
+        )
+
+    def sample(
+        self,
+        sampling: Sampling,
+        labels: Sequence[int] | None,
+        seeds: Sequence[int],
+        *,
+        batch_size: int = 64,
+        trace: bool = False,
+        advance: Callable[[int], object] = int,
+    ) -> PipelineResult:
+        """One image for each seed, as a call makes them. advance: told each batch's size."""
+        if batch_size < 1:
+            raise UserError(f"batch size {batch_size} is out of range: choose 1 or more")
+        seeds = [int(seed) for seed in seeds]
         batches = []
-        with progress_bar(progress, total=len(seeds), unit="image") as bar:
-            for batch in generate(
-                self.model,
-                solver,
-                grid,
-                seeds,
-                numbers,
-                guidance=guidance,
-                batch_size=batch_size,
-                trace=trace,
-            ):
-                batches.append(batch)
-                bar.update(len(batch.seeds))
+        for batch in generate(
+            self.model,
+            sampling.sampler,
+            sampling.time_grid,
+            seeds,
+            labels,
+            guidance=sampling.guidance,
+            batch_size=batch_size,
+            trace=trace,
+            decode=self.decode,
+        ):
+            batches.append(batch)
+            advance(len(batch.seeds))
         pixels = torch.cat([batch.images for batch in batches])
         used = [label for batch in batches for label in batch.labels or ()]
         traces = [batch.trace for batch in batches if batch.trace is not None]
@@ -167,17 +246,17 @@ class Pipeline:
             pixels,
             seeds,
             used or None,
-            sampler if isinstance(sampler, str) else repr(sampler),
-            grid,
-            guidance_scale,
-            guidance_interval,
+            sampling.name,
+            sampling.time_grid,
+            sampling.guidance_scale,
+            sampling.guidance_interval,
             sum(batch.nfe * len(batch.seeds) for batch in batches) / len(seeds),
             [own for batch in batches for own in batch.image_nfe],
             sum(batch.seconds for batch in batches),
             [Evaluation.join(calls) for calls in zip(*traces, strict=True)] if trace else None,
-            guidance_schedule,
-            None if autoguidance is None else autoguidance.hash,
-            compat,
+            sampling.guidance_schedule,
+            sampling.weak_model,
+            sampling.compat,
         )
 
     def _guidance(
@@ -200,12 +279,11 @@ class Pipeline:
                     f"{weak.name} has {what} {theirs}, {self.name} has {ours}: guide by a weaker "
                     "model of the same images"
                 )
-        if replace(weak.model.data_info, class_names=()) != replace(
-            self.model.data_info, class_names=()
-        ):
+        told = self.model.data_info.mismatch(weak.model.data_info)
+        if told:
             raise UserError(
-                f"{weak.name} and {self.name} hold images in other numbers (data range, latents): "
-                "guide by a weaker model of the same images"
+                f"the images of {weak.name} have {told}, as those of {self.name}: guide by a "
+                "weaker model of the same images"
             )
         return Autoguidance(weak.model, scale, interval, schedule=schedule)
 
@@ -220,6 +298,30 @@ class Pipeline:
         if fitted and name in (None, "fitted"):
             return QuantileGrid(fitted)
         return build("time grid", GRIDS, "uniform" if name is None else name)
+
+    @torch.no_grad()
+    def decode(self, x_1: Float[Tensor, "B C h w"]) -> UInt8[Tensor, "B D H W"]:
+        """What the network makes → images: pixels, or what the autoencoder makes of latents."""
+        if self.autoencoder is None:
+            return to_uint8(x_1, self.model.data_info)
+        z = self.autoencoder.space.raw(x_1.float())
+        parts = [self.autoencoder.decode(part) for part in z.split(DECODED_AT_ONCE)]
+        return to_uint8(torch.cat(parts), DataInfo())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        sizes = self.model.config
+        if self.autoencoder is None:
+            return (sizes.in_channels, *sizes.image_size)
+        height, width = (side * self.autoencoder.space.factor for side in sizes.image_size)
+        return (3, height, width)
+
+    @property
+    def pixels_per_patch(self) -> int:
+        """The side of a patch in the image."""
+        space = None if self.autoencoder is None else self.autoencoder.space
+        return self.model.patch_size * (1 if space is None else space.factor)
 
     def label_numbers(self, labels: Sequence[int | str]) -> list[int]:
         """Labels as numbers. Raises UserError for a name that is no class, naming the nearest."""
@@ -245,19 +347,25 @@ def load(
     *,
     precision: Precision = "fp32",
     compile: bool = False,
+    autoencoder: str | Path | None = None,
+    preview: str | Path | None = None,
 ) -> Pipeline:
     """The pipeline of a bundled name, a folder (of a model or a training run), or a Hub id.
 
     precision: what the network computes in; images are then the same but for rounding. compile:
-    the network is compiled for each shape it meets, half a minute each.
-    Raises UserError saying what is missing or damaged, or what this machine lacks for fp8.
+    the network is compiled for each shape it meets, half a minute each. autoencoder: of a latent
+    model, where its own lies if not where it was; preview: a tiny decoder instead.
+    Raises UserError saying what is missing or damaged, does not belong together, or what this
+    machine lacks for fp8.
     """
     folder = find_model(name)
     model = load_model(folder, device)
+    channels = model.config.in_channels
+    decoder = find_decoder(name, model.data_info, channels, autoencoder, preview, device)
     cast_weights(model, precision)
     if compile:
         compile_whole(model)
-    return Pipeline(str(name), folder, model, precision)
+    return Pipeline(str(name), folder, model, precision, decoder)
 
 
 def _grid(

@@ -11,6 +11,7 @@ from patch_forcing.data.digits import Digits
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.hub import HubSource
+from patch_forcing.data.latents import LatentsSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
@@ -31,6 +32,8 @@ class Network:
     """Number of blocks."""
     num_heads: int
     """Attention heads."""
+    predict_difficulty: bool = True
+    """Whether the output has a channel for the log-variance; a plain SiT has none."""
 
     def config(self, data: TrainingData) -> PatchDiTConfig:
         """All sizes, for this data. Raises UserError if they do not fit together, or to it."""
@@ -48,6 +51,7 @@ class Network:
             hidden_size=self.hidden_size,
             depth=self.depth,
             num_heads=self.num_heads,
+            predict_difficulty=self.predict_difficulty,
         )
 
     def build(self, data: TrainingData) -> PatchDiT:
@@ -221,6 +225,35 @@ _IMAGES_REACH = (
     "--network.depth 12 --network.hidden-size 384 --network.num-heads 6"
 )
 
+_IMAGENET_SIZES = {  # hidden size, depth, heads; the paper's FID-50k: SiT, then PF by sampler
+    "b": ((768, 12, 12), "33.0", ("27.9", "26.0", "24.2")),
+    "l": ((1024, 24, 16), "18.8", ("14.7", "13.9", "13.0")),
+    "xl": ((1152, 28, 16), "17.2", ("12.9", "11.5", "9.8")),
+}
+
+
+def _imagenet(method: Literal["sit", "pft"], size: str) -> NamedRecipe:
+    """ImageNet-256 in latent space as the paper trains it; `sit` is its baseline."""
+    (hidden_size, depth, num_heads), sit, by_sampler = _IMAGENET_SIZES[size]
+    if method == "sit":
+        fid = f"{sit} (Euler)"
+    else:
+        fid = "{} (Euler), {} (dual-loop), {} (look-ahead)".format(*by_sampler)
+    return NamedRecipe(
+        Recipe(
+            data=LatentsSource(),
+            network=Network(2, hidden_size, depth, num_heads, predict_difficulty=method == "pft"),
+            timesteps="ltg" if method == "pft" else "shared-uniform",
+            precision="bf16",
+            compile=True,
+            log_every=100,
+        ),
+        needs="--data.path DIR: latents of ImageNet, made by patch-forcing encode with "
+        "sd-vae-ft-ema (docs/imagenet.md); GPUs for days; hours and memory: --dry-run",
+        reaches=f"FID-50k {fid}, unguided, at equal evaluations: the paper's; not run here",
+    )
+
+
 RECIPES = {
     "digits": NamedRecipe(
         Recipe(
@@ -292,6 +325,12 @@ RECIPES = {
         "reads; pip install 'patch-forcing[datasets]'; else as folder",
         reaches=_IMAGES_REACH,
     ),
+    "imagenet256-sit-b": _imagenet("sit", "b"),
+    "imagenet256-sit-l": _imagenet("sit", "l"),
+    "imagenet256-sit-xl": _imagenet("sit", "xl"),
+    "imagenet256-pft-b": _imagenet("pft", "b"),
+    "imagenet256-pft-l": _imagenet("pft", "l"),
+    "imagenet256-pft-xl": _imagenet("pft", "xl"),
 }
 
 RECIPES["emoji-64-repa"] = aligned(

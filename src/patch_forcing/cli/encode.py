@@ -1,0 +1,119 @@
+"""`patch-forcing encode DATA --autoencoder NAME --out DIR`."""
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from patch_forcing.cli.data import SOURCES, CheckOptions, HubOptions
+from patch_forcing.cli.options import check_out, parse, parse_place
+from patch_forcing.core.errors import UserError
+from patch_forcing.runs.shard_encoder import EncodeOptions
+
+_USAGE = """usage: patch-forcing encode FOLDER --autoencoder NAME --out DIR [OPTIONS]
+       patch-forcing encode shards PATH --autoencoder NAME --out DIR [OPTIONS]
+       patch-forcing encode hub PATH --autoencoder NAME --out DIR [OPTIONS]
+
+Encodes images once, so that training need not; the same command again goes on where it stopped.
+
+FOLDER         images, or one subfolder of images for each class
+shards PATH    tar files in WebDataset's form: a folder of them, one, a pattern of them or of URLs
+hub PATH       OWNER/NAME on the Hugging Face Hub, or a folder that the package datasets reads
+
+patch-forcing encode FOLDER --help   every option, with its default; so for the others
+
+On several GPUs: torchrun --nproc-per-node 8 -m patch_forcing encode …
+or processes of your own, at any time, each with its RANK=0, 1, … and WORLD_SIZE=8"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `encode`."""
+
+    autoencoder: str = ""
+    """Required: sd-vae-ft-ema, flux2, dc-ae-f32c32, pixels; or a Hub id (OWNER/NAME,
+    OWNER/NAME/vae), or a folder: safetensors of diffusers' AutoencoderKL, AutoencoderKLFlux2,
+    AutoencoderDC or AutoencoderTiny."""
+    out: Path | None = None
+    """Required: folder for the latents; what was finished there stays."""
+    how: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)
+    source: Annotated[CheckOptions, arg(name="")] = field(default_factory=CheckOptions)
+    device: str | None = None
+    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one, of several processes each its
+    own."""
+
+
+@dataclass(frozen=True)
+class HubEncodeOptions(Options):
+    """Options of `encode hub`."""
+
+    source: Annotated[HubOptions, arg(name="")] = field(default_factory=HubOptions)
+
+
+def encode(args: Sequence[str]) -> None:
+    """Run the command."""
+    if not args or args[0] in ("-h", "--help"):
+        print(_USAGE)
+        return
+    kind = "folder"
+    if args[0] in SOURCES and (args[1:] or not Path(args[0]).exists()):
+        kind, args = args[0], args[1:]
+        if not args:
+            raise UserError(f"encode {kind}: its path is missing: encode {kind} PATH")
+        if args[0] in ("-h", "--help"):
+            args = ["PATH", *args]
+    path = args[0]
+    if path.startswith("-"):
+        raise UserError(f"encode {path}: the images come first: patch-forcing encode DATA {path}")
+    options = parse(
+        HubEncodeOptions if kind == "hub" else Options,
+        args[1:],
+        prog=f"patch-forcing encode {path if kind == 'folder' else f'{kind} {path}'}",
+        description="Encodes images once, so that training need not.",
+    )
+    if not options.autoencoder:
+        raise UserError("encode: --autoencoder NAME is missing: add it, such as sd-vae-ft-ema")
+    if options.out is None:
+        raise UserError("encode: --out DIR is missing: add it")
+    check_out("--out", options.out)
+    if kind == "folder" and not Path(path).expanduser().exists():
+        raise UserError(f"{path} is not there: give a folder of images, or encode shards|hub PATH")
+    _encode(kind, path, options, options.out)
+
+
+def _encode(kind: str, path: str, options: Options, out: Path) -> None:
+    from patch_forcing.codecs.autoencoders import load_autoencoder
+    from patch_forcing.runs.encode import Encoding
+    from patch_forcing.runs.recipes import RECIPES
+
+    rank, world, device = parse_place(options.device)
+    default: Any = RECIPES[kind].recipe.data
+    data = replace(default, path=path, **vars(options.source)).open()
+    encoding = Encoding(
+        data, load_autoencoder(options.autoencoder, device), out, options.how, device
+    )
+    shape = "×".join(map(str, encoding.shape))
+    copies = ", each mirrored too" if options.how.flip else ""
+    if rank == 0:
+        print(
+            f"{data.num_samples} images, {data.layout.summary}{copies} → latents of {shape}, "
+            f"{encoding.shards} shards, {encoding.gib:.3g} GiB",
+            flush=True,
+        )
+    started = time.perf_counter()
+    done = encoding.run(rank, world, progress=None if rank == 0 else False)
+    seconds = time.perf_counter() - started
+    found = f", {done.found} were there and are sound" if done.found else ""
+    print(f"{done.made} of {done.shards} shards made in {seconds:.0f} s{found}: {out}")
+    if done.bad_samples:
+        print(f"bad images, left out: {done.bad_samples}, see {out / 'bad-samples.jsonl'}")
+    if not done.complete:
+        print("other processes have shards to make; the last one writes latents.json")
+        return
+    flip = "" if options.how.flip else " --data.no-flip"
+    where = shlex.quote(str(out))
+    print(f"next: patch-forcing train imagenet256-pft-b --data.path {where}{flip}")

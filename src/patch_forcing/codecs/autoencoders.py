@@ -1,0 +1,102 @@
+"""Images ↔ latents, behind one protocol, loaded by name."""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.io.hub import download, looks_like_hub_id
+from patch_forcing.models.latent_space import PIXELS, LatentSpace
+
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+KNOWN = {
+    "sd-vae-ft-ema": "stabilityai/sd-vae-ft-ema",
+    "flux2": "black-forest-labs/FLUX.2-dev/vae",
+    "dc-ae-f32c32": "mit-han-lab/dc-ae-f32c32-in-1.0-diffusers",
+    "taesd": "madebyollin/taesd",
+}
+"""Short names. f8c4; f8c32; f32c32; a tiny decoder of the first one's latents, for previews."""
+
+
+class Posterior(NamedTuple):
+    """A Gaussian over latents, (B, C, h, w), in the autoencoder's own units.
+
+    logvar: None where the encoder is deterministic.
+    """
+
+    mean: Float[Tensor, "B C h w"]
+    logvar: Float[Tensor, "B C h w"] | None
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """A frozen autoencoder. Images are (B, 3, H, W) in [−1, 1], latents in its own units."""
+
+    @property
+    def space(self) -> LatentSpace:
+        """Its identity: name, hash, channels, factor, scale and shift."""
+
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:
+        """H and W are multiples of the factor."""
+
+    def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
+        """May leave [−1, 1] a little."""
+
+
+class Pixels:
+    """No autoencoder: pixels are the latents."""
+
+    space = LatentSpace(PIXELS, PIXELS, PIXELS, channels=3, factor=1)
+
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:
+        """The images."""
+        return Posterior(images, None)
+
+    def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
+        """The latents."""
+        return z
+
+
+def load_autoencoder(name: str | Path, device: torch.device | str = "cpu") -> Autoencoder:
+    """The autoencoder of that name: a folder here, a short name, a Hub id, or "pixels".
+
+    A Hub id may go on with a folder: OWNER/NAME/vae. Only config.json and safetensors are read.
+    Raises UserError saying what is missing, damaged, or of an unknown kind.
+    """
+    if str(name) == PIXELS:
+        return Pixels()
+    # here, since diffusers takes seconds to import
+    from patch_forcing.codecs.from_diffusers import DiffusersAutoencoder
+
+    place = full_name(name)
+    return DiffusersAutoencoder(place, _folder(place, name), device)
+
+
+def full_name(name: str | Path) -> str:
+    """Where an autoencoder lies, as it is stored: a Hub id, or a folder from the root on."""
+    if Path(name).expanduser().is_dir() or str(name) == PIXELS:
+        return str(name) if str(name) == PIXELS else str(Path(name).expanduser().resolve())
+    return KNOWN.get(str(name), str(name))
+
+
+def _folder(place: str, name: str | Path) -> Path:
+    path = Path(place)
+    if path.is_dir():
+        if not (path / CONFIG).is_file() and (path / "vae" / CONFIG).is_file():
+            raise UserError(f"{path} is a whole pipeline: give its autoencoder, {path / 'vae'}")
+        return path
+    if path.exists():
+        raise UserError(f"{path} is a file: give the folder of the autoencoder")
+    owner, _, rest = place.partition("/")
+    repository, _, below = rest.partition("/")
+    hub_id = f"{owner}/{repository}"
+    if path.is_absolute() or not looks_like_hub_id(hub_id):
+        if path.is_absolute() or place.startswith("."):
+            raise UserError(f"{place} is not there: give the folder of the autoencoder")
+        raise unknown_name("autoencoder", str(name), [*KNOWN, PIXELS])
+    prefix = f"{below.strip('/')}/" if below else ""
+    files = [prefix + CONFIG, prefix + WEIGHTS]
+    return download(hub_id, files, missing="no such folder here") / below

@@ -1,0 +1,202 @@
+"""The autoencoders of diffusers: its classes, read without anything that can be executed."""
+
+import hashlib
+import json
+import logging
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patch_forcing.codecs.autoencoders import CONFIG, WEIGHTS, Posterior
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.models.latent_space import LatentSpace
+
+
+class Numbers(NamedTuple):
+    """What a network that sees the latents must know."""
+
+    channels: int
+    factor: int
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+
+
+class DiffusersAutoencoder:
+    """One of diffusers' autoencoders, frozen, fp32; autocast holds as for any network."""
+
+    def __init__(self, place: str, folder: Path, device: torch.device | str = "cpu"):
+        """place: where it lies, as it is stored with latents; folder: the same on this disk."""
+        config = _config(folder)
+        kind = str(config["_class_name"])
+        if kind not in _NUMBERS:
+            raise unknown_name(f"class in {folder / CONFIG}", kind, _NUMBERS)
+        self._network = _load(folder, kind)
+        try:
+            numbers = _NUMBERS[kind](self._network)
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                f"{folder / CONFIG} does not fit {kind}: {error}: copy it again"
+            ) from None
+        self.space = LatentSpace(place, kind, _hash(config, folder / WEIGHTS), **numbers._asdict())
+        self._network.to(device)
+
+    @torch.no_grad()
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:
+        """The posterior; of a deterministic encoder, its mean alone."""
+        found = self._network.encode(images, return_dict=False)[0]
+        if isinstance(found, Tensor):
+            return Posterior(found.float(), None)
+        return Posterior(found.mean.float(), found.logvar.float())
+
+    @torch.no_grad()
+    def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
+        """The images."""
+        decoded: Tensor = self._network.decode(z, return_dict=False)[0]
+        return decoded.float()
+
+
+def _kl(network: Any) -> Numbers:
+    """Stable Diffusion's, and others of its class."""
+    config = network.config
+    factor = 2 ** (len(config.block_out_channels) - 1)
+    scale: tuple[float, ...] = (float(config.scaling_factor),)
+    shift: tuple[float, ...] = (float(config.shift_factor or 0),)
+    if config.latents_mean is not None:
+        scale = tuple(config.scaling_factor / float(std) for std in config.latents_std)
+        shift = tuple(map(float, config.latents_mean))
+    return Numbers(config.latent_channels, factor, scale, shift)
+
+
+def _flux2(network: Any) -> Numbers:
+    """FLUX.2 whitens 2×2 cells taken as one by the running statistics of a batch norm.
+
+    Its 4·C channels are (C, row, column): the order of a tile's numbers.
+    """
+    config, norm = network.config, network.bn
+    factor = 2 ** (len(config.block_out_channels) - 1)
+    scale = (norm.running_var.double() + config.batch_norm_eps).rsqrt()
+    shift = norm.running_mean.double()
+    return Numbers(config.latent_channels, factor, tuple(scale.tolist()), tuple(shift.tolist()))
+
+
+def _deep_compression(network: Any) -> Numbers:
+    config = network.config
+    factor = network.spatial_compression_ratio
+    return Numbers(config.latent_channels, factor, (float(config.scaling_factor),), (0.0,))
+
+
+def _tiny(network: Any) -> Numbers:
+    """Its latents are another autoencoder's, as a network sees them."""
+    config = network.config
+    factor = 2 ** (len(config.encoder_block_out_channels) - 1)
+    scale, shift = (float(config.scaling_factor),), (float(config.shift_factor),)
+    return Numbers(config.latent_channels, factor, scale, shift)
+
+
+_NUMBERS: dict[str, Callable[[Any], Numbers]] = {
+    "AutoencoderKL": _kl,
+    "AutoencoderKLFlux2": _flux2,
+    "AutoencoderDC": _deep_compression,
+    "AutoencoderTiny": _tiny,
+}
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config["_class_name"]
+    except OSError as error:
+        raise UserError(
+            f"{folder / CONFIG} cannot be read ({error.strerror}): give the folder of an "
+            f"autoencoder, with {CONFIG} and {WEIGHTS}"
+        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(
+            f"{folder / CONFIG} is not an autoencoder's config: copy it again"
+        ) from None
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder / WEIGHTS} is missing, and no other file is read: copy it there")
+    return config
+
+
+def _load(folder: Path, kind: str) -> Any:
+    """A network in evaluation mode, with every tensor its own. Raises UserError."""
+    try:
+        import diffusers
+    except ImportError:
+        raise UserError(
+            f"{folder}: an autoencoder needs diffusers: pip install 'patch-forcing[latents]'"
+        ) from None
+    if not hasattr(diffusers, kind):
+        raise UserError(
+            f"{folder}: diffusers {diffusers.__version__} has no {kind}: "
+            "pip install -U 'patch-forcing[latents]'"
+        )
+    try:
+        with _quiet():
+            # its own way of loading: it knows the names that tensors had in older files
+            network, told = getattr(diffusers, kind).from_pretrained(
+                str(folder),
+                use_safetensors=True,
+                local_files_only=True,
+                low_cpu_mem_usage=False,
+                torch_dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:  # each part of diffusers has errors of its own
+        why = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{folder} cannot be loaded as {kind}: {why}: bring config and weights of one "
+            "autoencoder together"
+        ) from None
+    for what in ("missing", "unexpected"):
+        for name in told[f"{what}_keys"]:
+            said = "lacks the tensor" if what == "missing" else "holds a tensor of another network,"
+            raise UserError(
+                f"{folder / WEIGHTS} {said} {name!r}: bring config and weights of one autoencoder "
+                "together"
+            )
+    for name, tensor in network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{folder / WEIGHTS}: {name!r} holds NaN or infinity: copy it again")
+    return network.requires_grad_(False).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What diffusers would say is said in an error, or is of no use."""
+    logger = logging.getLogger("diffusers")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _hash(config: dict[str, Any], weights: Path) -> str:
+    """16 digits of a SHA-256 that a copy shares, though its files be written in another order.
+
+    What diffusers notes of itself in a config does not count.
+    """
+    told = {k: v for k, v in config.items() if not k.startswith("_") or k == "_class_name"}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    with (
+        weights.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as data,
+    ):
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(bytes(data[8 : 8 + length]))
+        for name in sorted(header.keys() - {"__metadata__"}):
+            row = header[name]
+            first, last = (8 + length + offset for offset in row["data_offsets"])
+            digest.update(f"{name} {row['dtype']} {row['shape']}".encode())
+            digest.update(data[first:last])
+    return digest.hexdigest()[:16]

@@ -1,0 +1,107 @@
+"""Which autoencoder latents belong to, and how its numbers become those that a network sees."""
+
+from dataclasses import dataclass
+from math import isfinite, isqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patch_forcing.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """The identity of an autoencoder; goes with latents and with models trained on them.
+
+    name: where it was found: a Hub id, a folder, or "pixels". kind: its class. hash: of its config
+    and weights; empty where it is not known, as of published checkpoints.
+    channels: of a latent. factor: pixels along the side of a latent's cell.
+    scale, shift: the network sees (z − shift)·scale. One number for all, one for each channel, or
+    p² for each channel: those of a p×p tile of cells, row-major, that is laid out over the latent.
+    FLUX.2 normalises so (p = 2): its statistics are those of 2×2 cells taken as one.
+    """
+
+    name: str
+    kind: str
+    hash: str
+    channels: int
+    factor: int
+    scale: tuple[float, ...] = (1.0,)
+    shift: tuple[float, ...] = (0.0,)
+
+    def __post_init__(self) -> None:
+        for field in ("name", "kind", "hash"):
+            if not isinstance(getattr(self, field), str):
+                raise UserError(f"LatentSpace: {field}={getattr(self, field)!r}: give a text")
+        for field in ("channels", "factor"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(f"LatentSpace: {field}={value!r}: choose a whole number above 0")
+        for field in ("scale", "shift"):
+            numbers = getattr(self, field)
+            if not all(isinstance(x, int | float) and isfinite(x) for x in numbers):
+                raise UserError(f"LatentSpace: {field}={numbers} are not all finite numbers")
+            if len(numbers) != 1 and self._tile(len(numbers)) is None:
+                raise UserError(
+                    f"LatentSpace: {len(numbers)} numbers as {field} for {self.channels} channels: "
+                    "give one, one for each channel, or p² for each"
+                )
+        if not all(x > 0 for x in self.scale):
+            raise UserError(f"LatentSpace: scale={self.scale}: choose above 0")
+
+    def _tile(self, count: int) -> int | None:
+        """p, where so many numbers are p² for each channel."""
+        each, rest = divmod(count, self.channels)
+        side = isqrt(each)
+        return side if each and not rest and side * side == each else None
+
+    def normalised(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+        """The autoencoder's latents → what a network sees."""
+        return (z - self._spread(self.shift, z)) * self._spread(self.scale, z)
+
+    def raw(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+        """What a network sees → the autoencoder's latents."""
+        return x / self._spread(self.scale, x) + self._spread(self.shift, x)
+
+    def _spread(self, numbers: tuple[float, ...], like: Tensor) -> Tensor | float:
+        if len(numbers) == 1:
+            return numbers[0]
+        side = self._tile(len(numbers))
+        assert side is not None
+        tile = torch.tensor(numbers, device=like.device).view(self.channels, side, side)
+        height, width = like.shape[-2:]
+        if side == 1:
+            return tile
+        if height % side or width % side:
+            raise UserError(
+                f"{self.name} normalises tiles of {side}×{side} cells, which {height}×{width} "
+                f"cells are not made of: choose sizes that {side * self.factor} divides"
+            )
+        return tile.repeat(1, height // side, width // side)
+
+    def mismatch(self, other: "LatentSpace") -> str | None:
+        """How another autoencoder differs, in a few words; None if it is the same one.
+
+        Not by its name: a copy elsewhere is the same. A hash that either lacks matches any.
+        """
+        fields = ("kind", "channels", "factor", "hash", "scale", "shift")
+        for field in fields:
+            ours, theirs = getattr(self, field), getattr(other, field)
+            if ours != theirs and (field != "hash" or (ours and theirs)):
+                return f"{field} {_brief(theirs)}, not {_brief(ours)}"
+        return None
+
+
+STABLE_DIFFUSION = LatentSpace(
+    "stabilityai/sd-vae-ft-ema", "AutoencoderKL", "", channels=4, factor=8, scale=(0.18215,)
+)
+"""What published models of ImageNet are trained on (method.md §9), as far as they say so: -ft-mse
+has the same encoder, so the same latents."""
+PIXELS = "pixels"
+"""The name of no autoencoder at all: latents are pixels in [−1, 1]."""
+
+
+def _brief(value: object) -> str:
+    text = str(value[0] if isinstance(value, tuple) and len(value) == 1 else value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,93 @@
+"""The autoencoder that makes images of a model's latents: the one that it was trained with."""
+
+from pathlib import Path
+
+import torch
+
+from patch_forcing.codecs.autoencoders import Autoencoder, load_autoencoder
+from patch_forcing.core.errors import UserError
+from patch_forcing.models.config import DataInfo
+from patch_forcing.models.latent_space import STABLE_DIFFUSION, LatentSpace
+
+_TINY = "AutoencoderTiny"
+
+
+def find_decoder(
+    model: str | Path,
+    info: DataInfo,
+    channels: int,
+    autoencoder: str | Path | None = None,
+    preview: str | Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Autoencoder | None:
+    """The decoder of a model whose network has `channels`; None if it makes pixels.
+
+    model: what users call it. autoencoder: where the model's own lies, if not where it was.
+    preview: a tiny decoder of the same latents instead, fast and less sharp.
+    Raises UserError if it cannot be had, or is not the one that the model was trained with.
+    """
+    space = info.autoencoder
+    if space is None and channels in (1, 3) and info.latent_scale == 1:
+        for option, value in (("autoencoder", autoencoder), ("preview", preview)):
+            if value is not None:
+                raise UserError(f"--{option} {value}: {model} makes pixels: leave it out")
+        return None
+    if preview is not None:
+        if autoencoder is not None:
+            raise UserError("--autoencoder and --preview exclude each other: give one of them")
+        return _preview(model, space, channels, preview, device)
+    usual = STABLE_DIFFUSION
+    if space is None and (channels, info.latent_scale) == (usual.channels, usual.scale[0]):
+        space = usual
+    if autoencoder is None and space is None:
+        raise UserError(
+            f"{model} makes latents of {channels} channels of an autoencoder that is not "
+            "named: add --autoencoder NAME"
+        )
+    place = autoencoder or (space.name if space else "")
+    try:
+        found = load_autoencoder(place, device)
+    except UserError as error:
+        if autoencoder is not None:
+            raise
+        raise UserError(
+            f"the autoencoder of {model} cannot be had: {error}; or give a copy of it with "
+            "--autoencoder FOLDER"
+        ) from None
+    wrong = _unlike(info, channels, found.space) if space is None else space.mismatch(found.space)
+    if wrong:
+        raise UserError(
+            f"{place} is not the autoencoder that {model} was trained with: {wrong}: give "
+            f"{space.name if space else 'the right one'} with --autoencoder"
+        )
+    return found
+
+
+def _unlike(info: DataInfo, channels: int, found: LatentSpace) -> str | None:
+    """How an autoencoder cannot be that of a model that does not name its own."""
+    if found.channels != channels:
+        return f"channels {found.channels}, not {channels}"
+    scale = DataInfo.of_latents(found).latent_scale
+    return None if scale == info.latent_scale else f"scale {scale}, not {info.latent_scale}"
+
+
+def _preview(
+    model: str | Path,
+    space: LatentSpace | None,
+    channels: int,
+    name: str | Path,
+    device: torch.device | str,
+) -> Autoencoder:
+    found = load_autoencoder(name, device)
+    if found.space.kind != _TINY:
+        raise UserError(
+            f"--preview {name} is an {found.space.kind}, not a tiny decoder: give an {_TINY}, such "
+            "as taesd, or the model's own with --autoencoder"
+        )
+    factor = found.space.factor if space is None else space.factor
+    if (found.space.channels, found.space.factor) != (channels, factor):
+        raise UserError(
+            f"--preview {name} decodes {found.space.channels} channels, {found.space.factor} "
+            f"pixels a cell, and {model} makes {channels} and {factor}: give another, or none"
+        )
+    return found

@@ -1,0 +1,190 @@
+"""Images of a shard → its arrays: read ahead, encoded, fetched while others are queued."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from patch_forcing.codecs.autoencoders import Autoencoder
+from patch_forcing.core.errors import UserError
+from patch_forcing.data.image_data import ImageData
+from patch_forcing.data.images import BadImageError, Fit
+from patch_forcing.data.latent_shards import ShardArrays
+from patch_forcing.data.reader import ImageReader
+from patch_forcing.data.replacement import FAILURES
+
+BATCHES_AHEAD = 2
+"""Batches whose images are read, and whose latents are fetched, while one is encoded."""
+MOST = 65504.0
+"""The largest number of fp16."""
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How images become latents."""
+
+    size: int = 256
+    """Height and width of the images, a multiple of the autoencoder's factor."""
+    fit: Fit = "crop"
+    """crop: the middle of each image; pad: all of it, on white. The aspect is always kept."""
+    flip: bool = True
+    """Encode each image mirrored too: latents cannot be mirrored afterwards. Twice the work and the
+    space."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What the autoencoder computes in."""
+    batch_size: int = 64
+    """Images encoded at once; changes speed, memory and rounding only."""
+    shard_size: int = 8192
+    """Images a shard, which is what a stopped encoding loses at most."""
+    max_bad_share: float = 0.01
+    """Stop when more of the images looked at cannot be read, and more than 10."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "batch_size", "shard_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} is out of range: choose 1 or more")
+        if not 0 <= self.max_bad_share <= 1:
+            raise UserError(f"max_bad_share={self.max_bad_share} is out of range: 0 to 1")
+
+
+class ShardEncoder:
+    """Images by number → a shard's arrays."""
+
+    def __init__(
+        self,
+        data: ImageData,
+        autoencoder: Autoencoder,
+        options: EncodeOptions,
+        rows: tuple[int, ...],
+        device: torch.device,
+    ):
+        self._data, self._autoencoder, self._options = data, autoencoder, options
+        self._rows, self._device = rows, device
+        self._reader = ImageReader(data.layout, options.size, 3, options.fit, memory=0)
+        self._failures = 0
+
+    def shard(self, numbers: range, then: range, bar: Any) -> tuple[ShardArrays, dict[str, Any]]:
+        """All images of a shard that can be read and encoded; and what was seen.
+
+        then: the images that will be asked for next.
+        """
+        bad: list[tuple[str, str]] = []
+        good: list[int] = []
+        rows = [np.zeros((1 + self._options.flip, 0, *self._rows), np.float16)]
+        sums = np.zeros((2, self._autoencoder.space.channels))
+        for some, host in self._fetched(self._encoded(numbers, then, bad)):
+            moments, some_sums = host()
+            finite = np.isfinite(moments).all(axis=(0, 2, 3, 4))
+            spoilt = np.array(some)[~finite].tolist()
+            bad.extend((self._data.layout.place(n), "its latent is not finite") for n in spoilt)
+            good.extend(np.array(some)[finite].tolist())
+            rows.append(moments[:, finite])
+            sums += some_sums[finite].sum(axis=0)
+            bar.update(len(some))
+        labels = self._data.layout.labels
+        stored = np.concatenate(rows, axis=1)
+        arrays = ShardArrays(
+            stored[0],
+            stored[1] if self._options.flip else None,
+            np.array([labels[n] for n in good], np.int64) if self._data.num_classes else None,
+            np.array(good, np.int64),
+        )
+        first, stop = numbers.start, numbers.stop
+        summary = {"first": first, "stop": stop, "images": len(good), "bad": bad}
+        return arrays, summary | {"sums": sums.tolist()}
+
+    def _encoded(
+        self, numbers: range, then: range, bad: list[tuple[str, str]]
+    ) -> Iterator[tuple[list[int], "_Host"]]:
+        """Batch after batch, queued on the device: nothing here waits for a GPU."""
+        for some, pixels in self._read(numbers, then, bad):
+            if self._device.type == "cuda":
+                pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+            x = pixels.to(self._device).float() / 127.5 - 1
+            yield some, _Host(*self._encode(x))
+
+    @torch.no_grad()
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log-variances in fp16 (copies, B, K, h, w), and sums (B, 2, C) over both."""
+        space, copies, sums = self._autoencoder.space, [], []
+        for images in (x, x.flip(-1)) if self._options.flip else (x,):
+            bf16 = self._options.precision == "bf16"
+            with torch.autocast(x.device.type, torch.bfloat16) if bf16 else nullcontext():
+                mean, logvar = self._autoencoder.encode(images)
+            seen = space.normalised(mean)
+            square = seen**2
+            if logvar is not None:
+                square = square + (space.normalised(mean + (logvar / 2).exp()) - seen) ** 2
+            sums.append(torch.stack([seen.sum((2, 3)), square.sum((2, 3))], dim=1))
+            whole = mean if logvar is None else torch.cat([mean, logvar], dim=1)
+            copies.append(torch.where(whole.abs() <= MOST, whole, torch.nan).half())
+        return torch.stack(copies), torch.stack(sums).sum(dim=0)
+
+    def _fetched(
+        self, queued: Iterator[tuple[list[int], "_Host"]]
+    ) -> Iterator[tuple[list[int], "_Host"]]:
+        """The same, some batches later: by then they are on the host, and others are queued."""
+        waiting: deque[tuple[list[int], _Host]] = deque()
+        for item in queued:
+            waiting.append(item)
+            if len(waiting) > (BATCHES_AHEAD if self._device.type == "cuda" else 0):
+                yield waiting.popleft()
+        yield from waiting
+
+    def _read(
+        self, numbers: range, then: range, bad: list[tuple[str, str]]
+    ) -> Iterator[tuple[list[int], UInt8[Tensor, "B 3 S S"]]]:
+        """Batches of readable images; those after are read meanwhile, of the next shard too."""
+        size = self._options.batch_size
+        some: list[int] = []
+        pixels: list[Tensor] = []
+        for number in numbers:
+            if (number - numbers.start) % size == 0:
+                coming = chain(range(number, numbers.stop), then)
+                self._reader.read_ahead(islice(coming, (1 + BATCHES_AHEAD) * size))
+            try:
+                pixels.append(self._reader(number))
+                some.append(number)
+                self._failures = 0
+            except BadImageError as error:
+                place = self._data.layout.place(number)
+                bad.append((place, str(error)))
+                self._failures += error.may_pass
+                if self._failures == FAILURES:
+                    raise UserError(
+                        f"{place}: {error}, as with {FAILURES - 1} others: mend the disk or the "
+                        "connection and start the same command again"
+                    ) from None
+            if len(some) == size:
+                yield some, torch.stack(pixels)
+                some, pixels = [], []
+        if some:
+            yield some, torch.stack(pixels)
+
+
+class _Host:
+    """Tensors on their way to the host; called, it waits for them."""
+
+    def __init__(self, *tensors: Tensor):
+        self._event: torch.cuda.Event | None = None
+        if tensors[0].is_cuda:
+            copies = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in tensors]
+            for copy, tensor in zip(copies, tensors, strict=True):
+                copy.copy_(tensor, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+            tensors = tuple(copies)
+        self._tensors = tensors
+
+    def __call__(self) -> list[np.ndarray]:
+        """The arrays."""
+        if self._event is not None:
+            self._event.synchronize()
+        return [tensor.numpy() for tensor in self._tensors]

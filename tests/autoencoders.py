@@ -1,0 +1,77 @@
+"""diffusers' autoencoders in miniature, with random weights, in folders."""
+
+from pathlib import Path
+
+import torch
+
+
+def _blocks(kind: str, count: int) -> tuple[str, ...]:
+    return (f"{kind}2D",) * count
+
+
+def small_kl(folder: Path, seed: int = 0, **changes) -> Path:
+    """Stable Diffusion's class, f8c4."""
+    from diffusers import AutoencoderKL
+
+    return _save(AutoencoderKL, folder, seed, **{**_kl(4), **changes})
+
+
+def small_flux2(folder: Path, seed: int = 0) -> Path:
+    """FLUX.2's class, f8c32, with statistics that are not those of no training."""
+    from diffusers import AutoencoderKLFlux2
+
+    torch.manual_seed(seed)
+    network = AutoencoderKLFlux2(**_kl(32))
+    network.bn.running_mean.normal_()
+    network.bn.running_var.uniform_(0.5, 2)
+    network.save_pretrained(folder)
+    return folder
+
+
+def small_deep_compression(folder: Path, seed: int = 0) -> Path:
+    """f32c8."""
+    from diffusers import AutoencoderDC
+
+    sizes = {
+        "latent_channels": 8,
+        "attention_head_dim": 4,
+        "encoder_block_out_channels": (8,) * 6,
+        "decoder_block_out_channels": (8,) * 6,
+        "encoder_layers_per_block": (1,) * 6,
+        "decoder_layers_per_block": (1,) * 6,
+        "encoder_qkv_multiscales": ((),) * 6,
+        "decoder_qkv_multiscales": ((),) * 6,
+        "scaling_factor": 0.41407,
+    }
+    return _save(AutoencoderDC, folder, seed, **sizes)
+
+
+def small_tiny(folder: Path, seed: int = 0) -> Path:
+    """f8c4."""
+    from diffusers import AutoencoderTiny
+
+    sizes = {
+        "encoder_block_out_channels": (4,) * 4,
+        "decoder_block_out_channels": (4,) * 4,
+        "num_encoder_blocks": (1,) * 4,
+        "num_decoder_blocks": (1,) * 4,
+    }
+    return _save(AutoencoderTiny, folder, seed, **sizes)
+
+
+def _kl(channels: int) -> dict:
+    return {
+        "down_block_types": _blocks("DownEncoderBlock", 4),
+        "up_block_types": _blocks("UpDecoderBlock", 4),
+        "block_out_channels": (4,) * 4,
+        "layers_per_block": 1,
+        "norm_num_groups": 2,
+        "latent_channels": channels,
+        "sample_size": 32,
+    }
+
+
+def _save(kind, folder: Path, seed: int, **sizes) -> Path:
+    torch.manual_seed(seed)
+    kind(**sizes).save_pretrained(folder)
+    return folder

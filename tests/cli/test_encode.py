@@ -1,0 +1,263 @@
+"""`encode`, then `train imagenet256-…`, then `sample`, as a user types them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import patch_forcing as pf
+import published
+from autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny
+from image_files import photos, smooth
+from patch_forcing.cli.main import run
+from patch_forcing.runs.find import find_model
+from patch_forcing.runs.recipes import RECIPES
+
+TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
+TINY += ["--batch-size", "4", "--log-every", "5", "--no-compile", "--device", "cpu"]
+ENCODE = ["--size", "32", "--batch-size", "4", "--shard-size", "8", "--device", "cpu"]
+ALL = [name for name in RECIPES if name.startswith("imagenet256-")]
+
+
+def write_images(folder):
+    """What an autoencoder of random weights would see, two classes of it."""
+    for name, count in (("cat", 7), ("golden, retriever", 6)):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(smooth(40 + i, 36)).save(folder / name / f"{i}.png")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Images, autoencoders, latents, and a run of three steps."""
+    root = tmp_path_factory.mktemp("world")
+    write_images(root / "images")
+    small_kl(root / "kl")
+    small_kl(root / "other", seed=1)
+    small_tiny(root / "tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        run(["encode", "images", "--autoencoder", "kl", "--out", "latents", *ENCODE])
+        train("imagenet256-pft-b", "latents", 3)
+    return root
+
+
+def train(recipe, latents, steps):
+    run(["train", recipe, "--data.path", latents, *TINY, "--steps", str(steps)])
+
+
+@pytest.fixture
+def here(world, monkeypatch):
+    monkeypatch.chdir(world)
+    return world
+
+
+def check_samples(run_folder, out, classes="cat"):
+    sample = ["sample", run_folder, "--labels", classes, "--seeds", "0-2", "--steps", "2"]
+    run([*sample, "--out", out, "--npz", f"{out}/a.npz", "--sampler", "euler", "--maps"])
+    with np.load(f"{out}/a.npz") as arrays:
+        images = arrays["arr_0"]
+    assert (images.shape, images.dtype) == ((3, 32, 32, 3), np.uint8)
+    with Image.open(f"{out}/1.png") as image:
+        assert np.array_equal(np.array(image), images[1])
+    return images
+
+
+def test_from_images_to_samples(here, capsys, tmp_path):
+    shutil.copytree(here / "images", tmp_path / "images")
+    run(["encode", str(tmp_path / "images"), "--autoencoder", "kl", "--out", str(tmp_path / "l"),
+         *ENCODE])  # fmt: skip
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("13 images, 2 classes (cat 7, golden, retriever 6), each mirrored")
+    assert "latents of 4×4×4, 2 shards" in said[0]
+    assert said[1].startswith("2 of 2 shards made")
+    assert said[-1] == f"next: patch-forcing train imagenet256-pft-b --data.path {tmp_path / 'l'}"
+    train("imagenet256-pft-b", "latents", 3)
+    assert "is complete at 3 steps" in capsys.readouterr().out
+    images = check_samples("runs/imagenet256-pft-b", str(tmp_path / "s"), "golden, retriever")
+    rows = json.loads((tmp_path / "s" / "samples.json").read_text())
+    assert [row["label"] for row in rows] == [1, 1, 1]
+    assert rows[0]["autoencoder"] == str(here / "kl")
+    pipe = pf.load("runs/imagenet256-pft-b")
+    result = pipe([1], [2], sampler="euler", num_steps=2, trace=True)
+    assert np.abs(result.pixels[0].permute(1, 2, 0).numpy().astype(int) - images[2]).max() <= 1
+    assert pipe.pixels_per_patch == 16
+    assert pipe.decode(result.trace[-1].prediction).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(name, marks=() if name == ALL[-1] else pytest.mark.slow) for name in ALL],
+)
+def test_every_recipe_from_images_to_samples_in_twenty_steps(here, monkeypatch, tmp_path, recipe):
+    monkeypatch.chdir(tmp_path)
+    run(["encode", str(here / "images"), "--autoencoder", str(here / "kl"), "--out", "l", *ENCODE])
+    train(recipe, "l", 20)
+    check_samples(f"runs/{recipe}", "s")
+    metrics = Path(f"runs/{recipe}/metrics.jsonl").read_text().splitlines()
+    assert json.loads(metrics[-1])["step"] == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("maker", [small_flux2, small_deep_compression, small_tiny, None])
+def test_every_autoencoder_from_images_to_samples(here, monkeypatch, tmp_path, maker):
+    monkeypatch.chdir(tmp_path)
+    name = "pixels" if maker is None else str(maker(tmp_path / "autoencoder"))
+    run(["encode", str(here / "images"), "--autoencoder", name, "--out", "l", *ENCODE])
+    recipe = ["--network.patch-size", "1"] if maker is small_deep_compression else []
+    run(["train", "imagenet256-pft-b", "--data.path", "l", *TINY, "--steps", "3", *recipe])
+    check_samples("runs/imagenet256-pft-b", "s")
+
+
+def test_a_copy_of_the_autoencoder_will_do_and_another_will_not(here, tmp_path, mistake, capsys):
+    model = shutil.copytree(find_model(here / "runs/imagenet256-pft-b"), tmp_path / "model")
+    text = (model / "config.json").read_text()
+    gone = tmp_path / "gone"
+    (model / "config.json").write_text(text.replace(str(here / "kl"), str(gone)))
+    sample = f"sample {model} --labels 0 --steps 1 --sampler euler --out {tmp_path / 's'}"
+    said = mistake(sample)
+    assert f"the autoencoder of {model} cannot be had: {gone} is not there" in said
+    assert "--autoencoder FOLDER" in said
+    said = mistake(f"{sample} --autoencoder {here / 'other'}")
+    assert re.search(r"is not the autoencoder that .* was trained with: hash \w+, not \w+", said)
+    assert "AutoencoderTiny, not AutoencoderKL" in mistake(
+        f"{sample} --autoencoder {here / 'tiny'}"
+    )
+    assert not (tmp_path / "s").exists()
+    run(f"{sample} --autoencoder {here / 'kl'}".split())
+    run(f"{sample} --preview {here / 'tiny'}".split())
+    assert (tmp_path / "s" / "0.png").is_file()
+    capsys.readouterr()
+    assert "not a tiny decoder" in mistake(f"{sample} --preview {here / 'kl'}")
+    both = f"{sample} --preview {here / 'tiny'} --autoencoder {here / 'kl'}"
+    assert "exclude each other" in mistake(both)
+    assert "makes pixels: leave it out" in mistake(f"sample digits --autoencoder {here / 'kl'}")
+
+
+def test_a_published_model_of_stable_diffusions_latents_takes_its_autoencoder(here, tmp_path):
+    sizes = pf.PatchDiTConfig(4, hidden_size=16, depth=1, num_heads=1, num_classes=2)
+    pf.PatchDiT(sizes, pf.DataInfo(latent_scale=0.18215)).save(tmp_path / "model")
+    pipe = pf.load(tmp_path / "model", autoencoder=here / "kl")
+    assert pipe([0], num_steps=1, sampler="euler").images[0].size == (32, 32)
+    pf.PatchDiT(sizes, pf.DataInfo(latent_scale=0.5)).save(tmp_path / "other")
+    with pytest.raises(pf.UserError, match="not named: add --autoencoder"):
+        pf.load(tmp_path / "other")
+    with pytest.raises(pf.UserError, match=r"trained with: scale 0.18215, not 0.5"):
+        pf.load(tmp_path / "other", autoencoder=here / "kl")
+
+
+def converted(folder, *options, **sizes):
+    sizes = {"width": 16, "depth": 1, "grid": 2, "classes": 2, **sizes}
+    torch.save(published.random_state(**sizes), folder / "pft.pt")
+    run(["convert", str(folder / "pft.pt"), "--num-heads", "2", "--out", str(folder / "m"),
+         *options])  # fmt: skip
+    return folder / "m"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_converted_model_is_sampled_and_trained_on(tmp_path, mistake, capsys):
+    model = converted(tmp_path)
+    sample = ["sample", str(model), "--labels", "1", "--steps", "1", "--out", str(tmp_path / "s")]
+    run([*sample, "--autoencoder", "kl"])
+    with Image.open(tmp_path / "s" / "0.png") as image:
+        assert image.size == (32, 32)
+    start = ["train", "imagenet256-pft-b", "--data.path", "latents", *TINY, "--steps", "1"]
+    run([*start, "--init-from", str(model), "--out", str(tmp_path / "run")])
+    model = converted(tmp_path, "--autoencoder", "other")  # whose weights are known
+    capsys.readouterr()
+    error = mistake(" ".join([*sample, "--autoencoder", "kl"]))
+    assert re.search(r"is not the autoencoder .* hash \w+, not \w+", error)
+    error = mistake(" ".join([*start, "--init-from", str(model), "--out", str(tmp_path / "no")]))
+    assert re.search(r"--init-from .* have an autoencoder of hash \w+, not \w+, as this", error)
+    (tmp_path / "flux").mkdir()
+    flux = small_flux2(tmp_path / "flux2")
+    model = converted(tmp_path / "flux", "--autoencoder", str(flux), channels=32)
+    sample[1] = str(model)
+    run(sample)
+    capsys.readouterr()
+    line = f"convert {tmp_path / 'flux' / 'pft.pt'} --num-heads 2 --out x --autoencoder kl"
+    assert "32 channels, and latents of" in mistake(line)
+
+
+MISTAKES = {
+    "encode nothing --autoencoder kl --out x": "nothing is not there: give a folder of images",
+    "encode --autoencoder kl": "the images come first",
+    "encode images --out x": "--autoencoder NAME is missing",
+    "encode images --autoencoder kl": "--out DIR is missing",
+    "encode images --autoencoder sd-vae --out x": "did you mean 'sd-vae-ft-ema'?",
+    "encode images --autoencoder ./no --out x": "no is not there: give the folder",
+    "encode images --autoencoder images --out x": "config.json cannot be read",
+    "encode images --autoencoder kl --out images --device cpu": "holds no latents: choose another",
+    "encode images --autoencoder kl --out latents --device cpu": "size=32, now it is 256",
+    "encode images --autoencoder kl --out x --size 36 --device cpu": "multiple of 8",
+    "encode images --autoencoder kl --out x --split test": "--split",
+    "encode shards": "its path is missing",
+    "train imagenet256-pft-b": "data.path is not given",
+    "train imagenet256-pft-b --data.path images": "make them with patch-forcing encode",
+    "train imagenet256-pft-c": "did you mean 'imagenet256-pft-",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_one_line_and_nothing_is_written(here, mistake, line):
+    before = sorted(here.rglob("*"))
+    assert MISTAKES[line] in mistake(line)
+    assert sorted(here.rglob("*")) == before
+
+
+def test_usage_and_help(capsys):
+    run(["encode"])
+    assert capsys.readouterr().out.startswith("usage: patch-forcing encode FOLDER")
+    with pytest.raises(SystemExit):
+        run(["encode", "hub", "--help"])
+    said = capsys.readouterr().out
+    assert "--split" in said
+    assert "--shard-size" in said
+
+
+def test_recipes_are_the_papers(capsys):
+    """method.md §9: what is not said there is a default, which is written out here."""
+    blocks = {"b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
+    for name in ALL:
+        _, method, size = name.split("-")
+        recipe = RECIPES[name].recipe
+        network, optimizer = recipe.network, recipe.optimizer
+        assert (network.hidden_size, network.depth, network.num_heads) == blocks[size]
+        assert (network.patch_size, network.predict_difficulty) == (2, method == "pft")
+        assert recipe.timesteps == {"pft": "ltg", "sit": "shared-uniform"}[method]
+        assert (optimizer.name, optimizer.lr, optimizer.warmup_steps) == ("adamw", 1e-4, 1000)
+        assert (optimizer.weight_decay, optimizer.clip_norm, optimizer.decay_share) == (0, 1, 0)
+        assert (recipe.steps, recipe.batch_size, recipe.ema_decay) == (400_000, 256, 0.9999)
+        assert (recipe.precision, recipe.label_dropout, recipe.nll_weight) == ("bf16", 0.1, 0.01)
+        assert recipe.data.flip
+        assert optimizer.lr_at(recipe.steps - 1, recipe.steps) == 1e-4
+    run(["train", "--list"])
+    said = capsys.readouterr().out
+    for fid in ("33.0 (Euler)", "27.9 (Euler), 26.0 (dual-loop), 24.2 (look-ahead)", "9.8 (look"):
+        assert f"FID-50k {fid}" in said or fid in said
+
+
+@pytest.mark.usefixtures("here")
+def test_a_dry_run_estimates_the_real_size(capsys):
+    run(["train", "imagenet256-sit-b", "--data.path", "latents", "--dry-run", "--device", "cpu"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["estimate"]["images"] == 256 * 400_000
+    assert said["estimate"]["parameters"] > 128e6
+    assert said["found"]["images"] == 13
+    assert said["model"]["predict_difficulty"] is False
+
+
+def test_generated_noise_is_refused_where_there_are_captions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "images", {"": 2})
+    for file in (tmp_path / "images").glob("*.png"):
+        file.with_suffix(".txt").write_text("a caption")
+    with pytest.raises(pf.UserError, match="captions, which latents do not keep"):
+        run(["encode", "images", "--autoencoder", "pixels", "--out", "x", *ENCODE])
+    run(["encode", "images", "--autoencoder", "pixels", "--out", "x", "--condition", "none",
+         *ENCODE])  # fmt: skip
