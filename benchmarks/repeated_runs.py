@@ -52,9 +52,12 @@ class Latents:
 
 
 SOURCES = {"folder": FolderSource, "shards": ShardsSource, "hub": HubSource}
-QUICK_RECIPES = [name for name in RECIPES if name != "hub" and not name.endswith(("-l", "-xl"))]
-"""Importing `datasets` takes seconds, in each of many processes; larger ones are shrunk to the
-same."""
+_LONG = (
+    "hub",
+    "emoji-64-repa",
+)  # importing `datasets`, or an encoder, takes seconds in each process
+QUICK_RECIPES = [name for name in RECIPES if name not in _LONG and not name.endswith(("-l", "-xl"))]
+"""Without those, and without larger ones, which are shrunk to the same."""
 
 
 def _pack(folder: Path, tar: Path) -> None:
@@ -86,9 +89,13 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
     elif name.startswith("imagenet"):
         data = Latents()
     optimizer = replace(recipe.optimizer, warmup_steps=min(10, recipe.optimizer.warmup_steps))
+    alignment = recipe.alignment
+    if alignment.encoder is not None:
+        alignment = replace(alignment, projector_dim=16)
     return replace(
         recipe,
         data=data,
+        alignment=alignment,
         network=replace(
             recipe.network,
             patch_size={"digits": 4, "imagenet256": 2}.get(name.split("-")[0], 8),

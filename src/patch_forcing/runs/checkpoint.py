@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
@@ -22,16 +22,26 @@ KEEP = 3
 """Checkpoints kept: the newest, and two to fall back on."""
 _PREFIX = "step-"
 _OPTIMIZER = "optimizer.safetensors"
+_PROJECTOR = "projector.safetensors"
 
 
 class TrainingState(NamedTuple):
-    """What training carries from step to step. Randomness needs no state: it is counted."""
+    """What training carries from step to step. Randomness needs no state: it is counted.
+
+    projector: of an alignment; trained with the model, and of no use to those who sample from it.
+    """
 
     model: PatchDiT
     ema: PatchDiT
     optimizers: list[torch.optim.Optimizer]
     power: tuple[PatchDiT, ...] = ()
     """Averages by a power function, one of each of WIDTHS, or none."""
+    projector: nn.Module | None = None
+
+    def trained(self) -> list[nn.Parameter]:
+        """All weights that are."""
+        more = [] if self.projector is None else self.projector.parameters()
+        return [*self.model.parameters(), *more]
 
     def averages(self) -> tuple[PatchDiT, ...]:
         """The usual one first."""
@@ -112,6 +122,8 @@ def save_checkpoint(run: Path, step: int, state: TrainingState) -> Path:
             (folder / name).mkdir()
             write_files(folder / name, model.description())
         write_tensors(folder / _OPTIMIZER, _flat(state.optimizers))
+        if state.projector is not None:
+            write_tensors(folder / _PROJECTOR, state.projector.state_dict())
         write_manifest(folder)
     return path
 
@@ -125,6 +137,8 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
         for name, model in state.networks().items():
             model.load_state_dict(load_file(checkpoint / name / WEIGHTS))
         _fill(state.optimizers, load_file(checkpoint / _OPTIMIZER))
+        if state.projector is not None:
+            state.projector.load_state_dict(load_file(checkpoint / _PROJECTOR))
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{checkpoint} does not fit this run ({str(error).splitlines()[0]}): remove it to "
