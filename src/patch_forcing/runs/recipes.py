@@ -336,6 +336,12 @@ RECIPES = {
 RECIPES["emoji-64-repa"] = aligned(
     RECIPES["emoji-64"], "emoji", "for the encoder nothing: it is bundled"
 )
+for _name in [name for name in RECIPES if name.startswith("imagenet256-")]:
+    RECIPES[f"{_name}-repa"] = aligned(
+        RECIPES[_name],
+        "dinov2-b",
+        "--alignment.cache DIR: DINOv2-B's features of the same pictures (docs/training.md)",
+    )
 
 
 def find_recipe(name: str) -> NamedRecipe:
