@@ -120,7 +120,7 @@ def failing_calls(work: Path, every: int) -> Row:
 
 
 def _stops_with_the_reason(run: Path, error: int) -> None:
-    recipe = replace(TINY, steps=60, checkpoint_every=20)
+    recipe = replace(TINY, steps=60, checkpoint_every=20, snapshot_every=20)
 
     saved = []
 
@@ -148,7 +148,7 @@ def failing_disks(work: Path) -> Row:
     """A real file system that fills up, or becomes read-only, while a run trains on it."""
     row = Row("a disk that is full, or read-only, from some step on", "as above: it trains on, "
               "saves when there is room again; if not, it stops with the reason")  # fmt: skip
-    disk, recipe = work / "disk", replace(TINY, steps=60, checkpoint_every=20)
+    disk, recipe = work / "disk", replace(TINY, steps=60, checkpoint_every=20, snapshot_every=20)
     disk.mkdir()
     if os.name == "nt" or _system("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk):
         return replace(row, notes={"skipped": "needs root, to mount a small file system"})

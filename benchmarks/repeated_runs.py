@@ -17,13 +17,15 @@ from emoji_font import tiny_atlas
 from faults import TINY, Row, assert_like, before, training
 from image_files import photos
 from patch_forcing.data import reader
+from patch_forcing.data.batch import TensorData
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.hub import HubSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.io.provenance import hardware
+from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.checkpoint import checkpoints
-from patch_forcing.runs.recipes import RECIPES, Network, Recipe
+from patch_forcing.runs.recipes import RECIPES, Recipe
 from patch_forcing.runs.trainer import train
 from same_runs import losses
 from system_calls import run_child
@@ -40,9 +42,26 @@ class Shapes:
         return EmojiScenes(tiny_atlas(), self.size)
 
 
+@dataclass(frozen=True)
+class Latents:
+    """Noise of four channels in two classes: the shape of what ImageNet's recipes see."""
+
+    def open(self) -> TensorData:
+        """In memory."""
+        x_1 = torch.randn(24, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        return TensorData(x_1, torch.arange(24) % 2, 2, DataInfo())
+
+
 SOURCES = {"folder": FolderSource, "shards": ShardsSource, "hub": HubSource}
-QUICK_RECIPES = [name for name in RECIPES if name != "hub"]
-"""Importing `datasets` takes seconds, in each of many processes."""
+ALL_RECIPES = [
+    name for name in RECIPES if not (name.startswith("imagenet") and name.endswith("-repa"))
+]
+"""Alignment is that of emoji-64-repa."""
+_LONG = ("hub", "emoji-64-repa")  # importing `datasets`, or an encoder, takes seconds each time
+QUICK_RECIPES = [
+    name for name in ALL_RECIPES if name not in _LONG and not name.endswith(("-l", "-xl"))
+]
+"""Without those, and without larger ones, which are shrunk to the same."""
 
 
 def _pack(folder: Path, tar: Path) -> None:
@@ -71,11 +90,23 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
         data = SOURCES[name](path=str(path), size=16)
     elif name.startswith("emoji"):
         data = Shapes()
+    elif name.startswith("imagenet"):
+        data = Latents()
     optimizer = replace(recipe.optimizer, warmup_steps=min(10, recipe.optimizer.warmup_steps))
+    alignment = recipe.alignment
+    if alignment.encoder is not None:
+        alignment = replace(alignment, projector_dim=16)
     return replace(
         recipe,
         data=data,
-        network=Network(4 if name == "digits" else 8, hidden_size=16, depth=1, num_heads=2),
+        alignment=alignment,
+        network=replace(
+            recipe.network,
+            patch_size={"digits": 4, "imagenet256": 2}.get(name.split("-")[0], 8),
+            hidden_size=16,
+            depth=1,
+            num_heads=2,
+        ),
         optimizer=optimizer,
         steps=steps,
         batch_size=8,
@@ -93,7 +124,7 @@ def stopped_and_resumed(
     stops: list[int],
     workers: list[int],
     parts: list[int],
-    recipes: Sequence[str] = tuple(RECIPES),
+    recipes: Sequence[str] = tuple(ALL_RECIPES),
 ) -> Row:
     """Each recipe, stopped in each of these steps, by Ctrl-C and by kill -9 in turn.
 
@@ -185,7 +216,7 @@ TOLERANCE = 1e-3
 def golden(
     work: Path,
     steps: int = GOLDEN_STEPS,
-    recipes: Sequence[str] = tuple(RECIPES),
+    recipes: Sequence[str] = tuple(ALL_RECIPES),
     *,
     record: bool = False,
 ) -> Row:

@@ -76,7 +76,7 @@ def measure(job: Row) -> Row | None:
         )
         at_hand = Batch(images.to(device), labels.to(device))
         with enough_memory(recipe, ranks, "in the benchmark"):
-            state = initial_state(recipe, data, device, ranks)
+            state = initial_state(recipe, data, device, ranks=ranks)
             train_step = TrainStep(state, recipe, device, ranks, overlap=job["overlap"])
             with side_stream(device):
                 for number in range(WARM):

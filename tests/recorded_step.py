@@ -14,10 +14,12 @@ from torch import Tensor
 
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.digits import Digits
+from patch_forcing.runs.alignment import open_alignment
 from patch_forcing.runs.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.trainer import initial_state
+from patch_forcing.training.alignment import AlignmentConfig
 from patch_forcing.training.optim import OptimizerConfig
 
 STEPS, FAILS, WARM = 12, 9, 6
@@ -27,8 +29,10 @@ STEPS, FAILS, WARM = 12, 9, 6
 def weights(recipe: Recipe, device: str, ranks: Ranks) -> list[Tensor]:
     """Of the model and of its averages, after all steps."""
     data = recipe.data.open()
-    state = initial_state(recipe, data, device)
-    step = TrainStep(state, recipe, device, ranks)
+    alignment = open_alignment(recipe, data, device, ranks)
+    state = initial_state(recipe, data, device, alignment)
+    features = None if alignment is None else alignment.features
+    step = TrainStep(state, recipe, device, ranks, features)
     share = ranks.places(recipe.batch_size)
     batches = [data.batch(k, recipe.batch_size, recipe.seed, device, share) for k in range(STEPS)]
     with side_stream(device):
@@ -43,7 +47,9 @@ def weights(recipe: Recipe, device: str, ranks: Ranks) -> list[Tensor]:
     return [w.detach().clone() for m in state.networks().values() for w in m.parameters()]
 
 
-def difference(optimizer: str, timesteps: str, device: str, ranks: Ranks) -> float:
+def difference(
+    optimizer: str, timesteps: str, encoder: str | None, device: str, ranks: Ranks
+) -> float:
     """Of the two ways to take the same steps, beside how far the weights went."""
     recipe = Recipe(
         data=Digits(),
@@ -51,6 +57,7 @@ def difference(optimizer: str, timesteps: str, device: str, ranks: Ranks) -> flo
         # still warming up when the step is recorded: a learning rate kept from then would show
         optimizer=OptimizerConfig(optimizer, lr=1e-2, warmup_steps=20),
         timesteps=timesteps,
+        alignment=AlignmentConfig(encoder, projector_dim=24) if encoder else AlignmentConfig(),
         steps=STEPS,
         batch_size=64,
         ema_decay=0.9,
@@ -65,7 +72,10 @@ def difference(optimizer: str, timesteps: str, device: str, ranks: Ranks) -> flo
 
 
 if __name__ == "__main__":
-    cases = [(o, t) for o in ("adamw", "muon") for t in ("ltg", "ltg:levels=4", "shared-uniform")]
+    cases: list[tuple[str, str, str | None]] = [
+        (o, t, None) for o in ("adamw", "muon") for t in ("ltg", "ltg:levels=4", "shared-uniform")
+    ]
+    cases += [("adamw", "ltg", "emoji"), ("muon", "shared-uniform", "emoji")]
     with join_ranks(sys.argv[1]) as ranks:
-        found = {" ".join(case): difference(*case, sys.argv[1], ranks) for case in cases}
+        found = {" ".join(map(str, case)): difference(*case, sys.argv[1], ranks) for case in cases}
     print(json.dumps(found))

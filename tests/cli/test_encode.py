@@ -21,7 +21,7 @@ from patch_forcing.runs.recipes import RECIPES
 TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
 TINY += ["--batch-size", "4", "--log-every", "5", "--no-compile", "--device", "cpu"]
 ENCODE = ["--size", "32", "--batch-size", "4", "--shard-size", "8", "--device", "cpu"]
-ALL = [name for name in RECIPES if name.startswith("imagenet256-")]
+ALL = [f"imagenet256-{method}-{size}" for method in ("sit", "pft") for size in ("b", "l", "xl")]
 
 
 def write_images(folder):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import patch_forcing as pf
 from image_files import photos
-from patch_forcing.data.batch import rank_places
+from patch_forcing.data.batch import Numbered, rank_places
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import (
     FORMAT_VERSION,
@@ -223,3 +223,20 @@ def test_images_are_no_latents_and_the_mend_is_said(tmp_path):
     with pytest.raises(pf.UserError, match="max_bad_share=2"):
         LatentsSource(max_bad_share=2)
     assert FolderSource(str(tmp_path / "images")).open().num_samples == 2
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_numbers_of_pictures_are_those_that_stand_in_the_batch(copy, flip):
+    poison(copy, 2, 3)  # the ninth, of twelve
+    source = LatentsSource(str(copy), flip=flip, sample_posterior=False, max_bad_share=1)
+    data, total = source.open(), sum(SIZES)
+    assert isinstance(data, Numbered)
+    assert data.num_pictures == total * (1 + flip)
+    for step in range(5):
+        seen = SPACE.raw(data.batch(step, 7, 0).x_1)[:, 0, 0, 0].round().long()
+        numbers = data.picture_numbers(step, 7, 0)
+        assert seen.equal(numbers % total + 100 * (numbers // total))
+        assert 9 not in numbers % total
+        assert source.open().picture_numbers(step, 7, 0).equal(numbers)
+        part = source.open().picture_numbers(step, 7, 0, range(3, 7))
+        assert part.equal(numbers[3:])

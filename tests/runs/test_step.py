@@ -105,7 +105,7 @@ def test_the_compiled_and_recorded_step_is_the_step_and_waits_for_nothing(device
     )
     assert run.returncode == 0, run.stderr
     differences = json.loads(run.stdout)
-    assert len(differences) == 6
+    assert len(differences) == 8
     # Muon makes orthogonal in bf16; a learning rate kept from the recording gives .3
     assert max(differences.values()) < 0.02, differences
 

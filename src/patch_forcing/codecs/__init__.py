@@ -1,1 +1,1 @@
-"""Autoencoders: images ↔ latents."""
+"""Networks of others, frozen: autoencoders (images ↔ latents), and encoders of images."""

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,6 +16,15 @@ class LossTerms(NamedTuple):
     total: Tensor
     velocity: Tensor
     nll: Tensor
+
+
+class AlignedLossTerms(NamedTuple):
+    """As LossTerms, with a fourth: total = velocity + nll_weight·nll + weight·alignment."""
+
+    total: Tensor
+    velocity: Tensor
+    nll: Tensor
+    alignment: Tensor
 
 
 def velocity_error(
@@ -36,3 +46,13 @@ def gaussian_nll(
     logvar = bound_logvar(logvar)
     error = (target.float() - velocity.detach().float()).square()
     return 0.5 * (math.log(2 * math.pi) + logvar + error * (-logvar).exp()).mean()
+
+
+def misalignment(
+    projected: Float[Tensor, "B N F"], features: Float[Tensor, "B N F"]
+) -> Float[Tensor, ""]:
+    """−mean cosine similarity of each token with its features, in fp32 (Yu et al. 2024).
+
+    From −1, aligned, to 1. A row of zeros is similar to nothing: 0.
+    """
+    return -F.cosine_similarity(projected.float(), features.float(), dim=-1).mean()

@@ -1,6 +1,6 @@
 """What a network takes and gives: the border between networks and everything that calls them."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -14,6 +14,14 @@ class ModelOutput(NamedTuple):
 
     velocity: Float[Tensor, "B C H W"]
     logvar: Float[Tensor, "B 1 H W"] | None = None
+
+
+class TokensOutput(NamedTuple):
+    """A ModelOutput with the tokens (B, N, D) after a block that was asked for."""
+
+    velocity: Float[Tensor, "B C H W"]
+    logvar: Float[Tensor, "B 1 H W"] | None
+    tokens: Float[Tensor, "B N D"]
 
 
 @runtime_checkable
@@ -41,3 +49,17 @@ class Model(Protocol):
 
     def drop_condition(self, condition: Tensor, dropped: Bool[Tensor, " B"]) -> Tensor:
         """The condition, with the null condition in the dropped rows."""
+
+
+class TokensModel(Model, Protocol):
+    """A network of blocks of tokens, which shows those after one of them when asked."""
+
+    def __call__(
+        self,
+        x_t: Tensor,
+        t: PatchTime,
+        condition: Tensor | None,
+        *,
+        active: ActiveTokens | None = None,
+        tokens_after: int | None = None,
+    ) -> Any: ...

@@ -1,5 +1,6 @@
 """Batches: what the trainer asks of any data, and which samples a step sees."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -83,6 +84,35 @@ class NamesSamples(Protocol):
 
 
 @runtime_checkable
+class Numbered(Protocol):
+    """Finite data: what stands at a place of a batch is one of `num_pictures`, by its number.
+
+    A sample and its mirror image are two pictures. So something can be kept for each.
+    """
+
+    @property
+    def num_pictures(self) -> int:
+        """How many there are."""
+
+    @property
+    def identity(self) -> str:
+        """Tells apart data whose pictures differ."""
+
+    def picture_numbers(
+        self, step: int, batch_size: int, seed: int, places: range | None = None
+    ) -> Int64[Tensor, " B"]:
+        """What stands at the places of a batch, bad samples replaced."""
+
+
+@runtime_checkable
+class Pictured(Numbered, Protocol):
+    """Numbered data that are images."""
+
+    def picture(self, number: int) -> Float[Tensor, "C H W"] | None:
+        """In the data's range; None if it cannot be read."""
+
+
+@runtime_checkable
 class Inferred(Protocol):
     """Data that was looked at to learn what it is."""
 
@@ -142,6 +172,26 @@ class TensorData:
         """The next batch_size samples of a new order each epoch; epochs follow without a gap."""
         chosen = sample_ids(step, batch_size, len(self.images), seed, places)
         return Batch(self.images[chosen].to(device), self.labels[chosen].to(device))
+
+    @property
+    def num_pictures(self) -> int:
+        """Of those that are never mirrored, how many there are."""
+        return len(self.images)
+
+    @property
+    def identity(self) -> str:
+        """Of the images' bytes."""
+        return hashlib.sha256(self.images.contiguous().numpy().tobytes()).hexdigest()[:16]
+
+    def picture_numbers(
+        self, step: int, batch_size: int, seed: int, places: range | None = None
+    ) -> Int64[Tensor, " B"]:
+        """Which of the images."""
+        return sample_ids(step, batch_size, len(self.images), seed, places)
+
+    def picture(self, number: int) -> Float[Tensor, "C H W"]:
+        """An image."""
+        return self.images[number]
 
     def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
         """Their numbers."""

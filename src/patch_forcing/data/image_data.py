@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
@@ -118,6 +120,8 @@ class ImageData:
         self._flip = options.flip
         self._reader = ImageReader(layout, size, channels, options.fit, memory)
         self._labels = torch.tensor(layout.labels)
+        self._fit = options.fit
+        self._used: tuple[Any, tuple[int, ...]] = (None, ())
         check = f"check {self.place} with patch-forcing data"
         self._readable = Replacer(self._reader, layout.place, self.num_samples, check)
 
@@ -164,16 +168,56 @@ class ImageData:
         self._reader.read_ahead(ids.tolist())
         turns = zip(ids.tolist(), epochs.tolist(), strict=True)
         used, pixels = zip(*(self._readable(seed, *turn) for turn in turns), strict=True)
+        self._used = (step, batch_size, seed, places), used
         soon = sample_ids(step + 1, batch_size, self.num_samples, seed, places)
         self._reader.read_ahead(soon.tolist())
         x_1 = torch.stack(pixels).to(device).float() / 127.5 - 1
         if self._flip:
-            mirrored = CountedGenerator(seed, ids, epochs).fork("flip").uniform() < 0.5
+            mirrored = self._mirrored(seed, ids, epochs)
             x_1 = torch.where(mirrored.to(device)[:, None, None, None], x_1.flip(-1), x_1)
         if self.captioned:
             return Batch(x_1, tuple(self.layout.captions[number] for number in used))
         labels = self._labels[torch.tensor(used)].to(device) if self.num_classes else None
         return Batch(x_1, labels)
+
+    @property
+    def num_pictures(self) -> int:
+        """Images, and as many mirrored ones if they are shown."""
+        return self.num_samples * (1 + self._flip)
+
+    @property
+    def identity(self) -> str:
+        """Of their names, and of how they are read."""
+        mirrored = "mirrored too" if self._flip else "never mirrored"
+        channels, size, _ = self.shape
+        return f"{self.layout.identity} {channels}×{size}×{size} {self._fit}, {mirrored}"
+
+    def picture_numbers(
+        self, step: int, batch_size: int, seed: int, places: range | None = None
+    ) -> Int64[Tensor, " B"]:
+        """Which images; mirrored ones follow behind all others. Of the batch read last, at once."""
+        asked = (step, batch_size, seed, places)
+        ids = sample_ids(step, batch_size, self.num_samples, seed, places)
+        epochs = sample_epochs(step, batch_size, self.num_samples, places)
+        if self._used[0] != asked:
+            turns = zip(ids.tolist(), epochs.tolist(), strict=True)
+            self._used = asked, tuple(self._readable(seed, *turn)[0] for turn in turns)
+        used = torch.tensor(self._used[1])
+        return used + self.num_samples * self._mirrored(seed, ids, epochs) if self._flip else used
+
+    def picture(self, number: int) -> Float[Tensor, "C S S"] | None:
+        """In [−1, 1]; None if it cannot be read."""
+        mirrored, number = divmod(number, self.num_samples)
+        try:
+            x_1 = self._reader(number).float() / 127.5 - 1
+        except BadImageError:
+            return None
+        return x_1.flip(-1) if mirrored else x_1
+
+    def _mirrored(
+        self, seed: int, ids: Int64[Tensor, " B"], epochs: Int64[Tensor, " B"]
+    ) -> Bool[Tensor, " B"]:
+        return CountedGenerator(seed, ids, epochs).fork("flip").uniform() < 0.5
 
     def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
         """Where they lie; bad ones are not yet replaced."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
@@ -99,6 +99,7 @@ class LatentData:
         )
         self._pool = ThreadPoolExecutor(READERS)
         self._ahead: tuple[Any, list[Future[np.ndarray]]] | None = None
+        self._seen: tuple[Any, np.ndarray] = (None, np.zeros(0, np.int64))
 
     def _check(
         self,
@@ -168,12 +169,32 @@ class LatentData:
             turn = int(ids[i]), int(epochs[i])
             used[i], _ = self._readable(seed, *turn)
             rows[i] = self._row(int(used[i]), bool(mirrored[i]))
+        self._seen = (step, batch_size, seed, places), used + self.num_samples * mirrored
         moments = torch.from_numpy(rows).to(device).float()
         generator = CountedGenerator(seed, ids.to(device), epochs.to(device), device)
         x_1 = self._index.space.normalised(self._draw(moments, generator))
         if not self.num_classes:
             return Batch(x_1, None)
         return Batch(x_1, self._labels[torch.from_numpy(used)].to(device))
+
+    @property
+    def num_pictures(self) -> int:
+        """Latents, and those of as many mirrored images if they are shown."""
+        return self.num_samples * (1 + self._flip)
+
+    @property
+    def identity(self) -> str:
+        """Of the latents, and of whether mirrored ones are shown."""
+        return f"{self._index.hash}, {'mirrored too' if self._flip else 'never mirrored'}"
+
+    def picture_numbers(
+        self, step: int, batch_size: int, seed: int, places: range | None = None
+    ) -> Int64[Tensor, " B"]:
+        """Which latents; of mirrored images behind all others. Of the batch read last, at once."""
+        asked = (step, batch_size, seed, places)
+        if self._seen[0] != asked:
+            self.batch(step, batch_size, seed, places=places)
+        return torch.from_numpy(self._seen[1])
 
     def _draw(
         self, moments: Float[Tensor, "B K h w"], generator: CountedGenerator

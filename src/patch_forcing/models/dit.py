@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from patch_forcing.core.active import ActiveTokens, Tokens
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.output import ModelOutput
+from patch_forcing.core.output import ModelOutput, TokensOutput
 from patch_forcing.core.patches import unpatchify
 from patch_forcing.core.time import PatchTime, as_patch_time
 from patch_forcing.core.time_nodes import interpolated
@@ -110,13 +110,16 @@ class PatchDiT(nn.Module):
         condition: Int64[Tensor, " _"] | None = None,
         *,
         active: ActiveTokens | None = None,
-    ) -> ModelOutput:
+        tokens_after: int | None = None,
+    ) -> ModelOutput | TokensOutput:
         """Velocity and log-variance at x_t.
 
         t: in [0, 1], 1 is data. condition: labels; None is the null condition. The output has the
         dtype of x_t, whatever the weights' is.
         active: compute these tokens only; the output is zero in the others' pixels. For sampling:
         keys and values are overwritten in place.
+        tokens_after: give the tokens after that block too, 1 … depth, for objectives that look
+        inside.
         """
         if x_t.shape[1:] != (self.config.in_channels, *self.config.image_size):
             raise UserError(
@@ -139,8 +142,15 @@ class PatchDiT(nn.Module):
         if chosen is not None and packed:  # as of one image with B·U times
             tokens, time = tokens.flatten(0, 1)[chosen][None], time.at(chosen)  # (1, T, D)
             c = c.flatten(0, 1)[None]  # (1, B·U, D)
+        if tokens_after is not None and not 1 <= tokens_after <= len(self.blocks):
+            raise UserError(f"no block {tokens_after}: this model has 1 to {len(self.blocks)}")
+        seen = None
         if active is None:
-            tokens = self.run_blocks(self.blocks, tokens, c, time)  # (B, N, D)
+            blocks = list(self.blocks)
+            if tokens_after is not None:
+                tokens = seen = self.run_blocks(blocks[:tokens_after], tokens, c, time)
+                blocks = blocks[tokens_after:]
+            tokens = self.run_blocks(blocks, tokens, c, time)  # (B, N, D)
         else:
             for number, block in enumerate(self.blocks):
                 remembered = None if chosen is None else Remembered(chosen, memory[number])
@@ -148,6 +158,8 @@ class PatchDiT(nn.Module):
                 tokens, keys_values = block(tokens, c, time, remembered)
                 if chosen is None:
                     memory.append(keys_values)
+                if number + 1 == tokens_after:
+                    seen = tokens
         tokens = self.final_layer(tokens, c, time)  # (B, N or M, P²·(C + 1)), or (1, T, …)
         if chosen is not None:
             tokens = _put(tokens, chosen, len(x_t), self.config.num_patches)
@@ -155,7 +167,8 @@ class PatchDiT(nn.Module):
         velocity, logvar = image.split(
             [self.config.in_channels, int(self.config.predict_difficulty)], dim=1
         )
-        return ModelOutput(velocity, logvar if self.config.predict_difficulty else None)
+        output = ModelOutput(velocity, logvar if self.config.predict_difficulty else None)
+        return output if seen is None else TokensOutput(*output, seen)
 
     def run_blocks(
         self,

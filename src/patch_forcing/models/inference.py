@@ -1,12 +1,14 @@
 """A network made ready to be sampled from: its number type, and whether it is compiled."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, cast
 
 import torch
 from torch import nn
 
 from patch_forcing.core.compiling import compiled
 from patch_forcing.core.errors import UserError
+from patch_forcing.core.output import ModelOutput
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.recorded import Recorded
 
@@ -37,7 +39,9 @@ def compile_whole(model: PatchDiT) -> None:
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, _GRAPHS)
     if model.pos_embed.device.type == "cuda":
-        model.forward = Recorded(compiled(model.forward))  # type: ignore[method-assign]
+        # without tokens_after, which only training asks for
+        forward = cast(Callable[..., ModelOutput], model.forward)
+        model.forward = Recorded(compiled(forward))  # type: ignore[method-assign,assignment]
     else:
         model.compile(fullgraph=True, dynamic=False)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
@@ -35,16 +35,26 @@ _PREFIX = "step-"
 _OPTIMIZER = "optimizer.safetensors"
 _OPTIMIZER_SHARDS = "optimizer"
 """In its place a folder, to which each rank gave a file: of a sharded run. So is `model`."""
+_PROJECTOR = "projector.safetensors"
 
 
 class TrainingState(NamedTuple):
-    """What training carries from step to step. Randomness needs no state: it is counted."""
+    """What training carries from step to step. Randomness needs no state: it is counted.
+
+    projector: of an alignment; trained with the model, and of no use to those who sample from it.
+    """
 
     model: PatchDiT
     ema: PatchDiT
     optimizers: list[torch.optim.Optimizer]
     power: tuple[PatchDiT, ...] = ()
     """Averages by a power function, one of each of WIDTHS, or none."""
+    projector: nn.Module | None = None
+
+    def trained(self) -> list[nn.Parameter]:
+        """All weights that are."""
+        more = [] if self.projector is None else self.projector.parameters()
+        return [*self.model.parameters(), *more]
 
     def averages(self) -> tuple[PatchDiT, ...]:
         """The usual one first."""
@@ -139,6 +149,8 @@ def _save_whole(path: Path, state: TrainingState) -> None:
             (folder / name).mkdir()
             write_files(folder / name, model.description())
         write_tensors(folder / _OPTIMIZER, _flat(state.optimizers))
+        if state.projector is not None:
+            write_tensors(folder / _PROJECTOR, state.projector.state_dict())
         write_manifest(folder)
 
 
@@ -178,10 +190,12 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
     try:
         if is_sharded(state.model) or not (checkpoint / _OPTIMIZER).is_file():
             _load_shards(checkpoint, state)
-            return checkpoint_step(checkpoint)
-        for name, model in state.networks().items():
-            model.load_state_dict(load_file(checkpoint / name / WEIGHTS))
-        _fill(state.optimizers, load_file(checkpoint / _OPTIMIZER))
+        else:
+            for name, model in state.networks().items():
+                model.load_state_dict(load_file(checkpoint / name / WEIGHTS))
+            _fill(state.optimizers, load_file(checkpoint / _OPTIMIZER))
+        if state.projector is not None:
+            state.projector.load_state_dict(load_file(checkpoint / _PROJECTOR))
     except (OSError, RuntimeError, ValueError, LookupError, SafetensorError) as error:
         raise UserError(
             f"{checkpoint} does not fit this run ({str(error).splitlines()[0]}): remove it to "

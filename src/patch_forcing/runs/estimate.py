@@ -6,10 +6,13 @@ import torch
 
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.alignment import feature_width
 from patch_forcing.runs.checkpoint import KEEP
+from patch_forcing.runs.encoders import find_encoder, known_width
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.snapshots import DTYPE
 from patch_forcing.runs.speed import operations
+from patch_forcing.training.alignment import Projector
 from patch_forcing.training.posthoc_ema import WIDTHS
 
 SHARE = 0.5
@@ -34,10 +37,12 @@ class Estimate:
 
     gflop_per_image: of a forward pass. memory_gib: weights, gradient, averages, optimizer and the
     activations of a step. checkpoints_gib: of those that are kept. snapshots_gib: of all. hours: at
-    SHARE of the rate.
+    SHARE of the rate. An alignment's projector is counted in all of these but snapshots, its
+    encoder, which learns nothing, in none.
     """
 
     parameters: int
+    projector_parameters: int
     gflop_per_image: float
     memory_gib: float
     checkpoints_gib: float
@@ -56,10 +61,12 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     by_muon = recipe.optimizer.name == "muon"
     matrices = sum(w.numel() for w in model.hidden_matrices()) if by_muon else 0
     optimizer = 8 * (weights - matrices) + 4 * matrices  # two averages of AdamW, one of Muon
+    projector = _projector_parameters(recipe, config.grid)
     every = recipe.snapshot_interval()
     power = len(WIDTHS) if every else 0
     snapshots = -(-recipe.steps // every) if every else 0  # the last step has one too
-    state = 4 * (2 + power) * weights + optimizer
+    # the projector has no average
+    state = 4 * (2 + power) * weights + optimizer + (4 + 8) * projector
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
     levels = recipe.computed_times(config.num_patches)
     kept: float = _KEPT[recipe.precision, recipe.compile][levels > 1]
@@ -67,17 +74,33 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     condition = _CONDITION if levels == config.num_patches else 0
     each, others = (4, kept) if recipe.recompute_activations else (kept, 0)  # 4: what goes in
     activations = tokens * config.hidden_size * (each * config.depth + others + condition)
-    forward = operations(config, levels)
+    wide = 8 * recipe.alignment.projector_dim if projector else 0  # before and behind SiLU
+    activations += tokens * wide * (2 if recipe.precision == "fp32" else 1)
+    forward = operations(config, levels) + 2 * projector * config.num_patches
     images = recipe.steps * recipe.batch_size
     # backward is twice the forward pass; recomputing is one more
     passes = 4 if recipe.recompute_activations else 3
     return Estimate(
         weights,
+        projector,
         forward / 1e9,
-        (state + 4 * weights + activations) / 2**30,
+        (state + 4 * (weights + projector) + activations) / 2**30,
         KEEP * state / 2**30,
         snapshots * power * DTYPE.itemsize * weights / 2**30,
         recipe.steps,
         images,
         passes * forward * images / (SHARE * rate) / 3600,
     )
+
+
+def _projector_parameters(recipe: Recipe, grid: tuple[int, int]) -> int:
+    """Raises UserError if an encoder that is not known by name is not there."""
+    name = recipe.alignment.encoder
+    if name is None:
+        return 0
+    width = known_width(name)
+    if width is None:
+        width = feature_width(find_encoder(name), grid)
+    with torch.device("meta"):
+        projector = Projector(recipe.network.hidden_size, recipe.alignment.projector_dim, width)
+    return sum(weight.numel() for weight in projector.parameters())

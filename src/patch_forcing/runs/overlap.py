@@ -5,29 +5,28 @@ before a compiled backward pass is over. So blocks are compiled in a few pieces,
 gradients leave. Sums within one compiled graph were tried: inductor moves them to its end.
 """
 
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from patch_forcing.core.compiling import compiled
 from patch_forcing.core.time import PatchTime
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.layers import Block
 from patch_forcing.runs.ranks import Ranks
 
 _PIECES = 7
 """At most. The sum of the last one is not hidden; between two, no kernels are fused."""
 
 
-def pieces(model: PatchDiT) -> list[list[Block]]:
-    """The blocks in order, in runs of equal length but for the last."""
-    blocks = [block for block in model.blocks if isinstance(block, Block)]
-    length = -(-len(blocks) // _PIECES)
-    return [blocks[start : start + length] for start in range(0, len(blocks), length)]
+def pieces(model: PatchDiT, blocks: Iterable[nn.Module]) -> list[list[nn.Module]]:
+    """Some of a model's blocks in order, in runs of one length but for the last."""
+    some, length = list(blocks), -(-len(model.blocks) // _PIECES)
+    return [some[start : start + length] for start in range(0, len(some), length)]
 
 
 def compile_pieces(model: PatchDiT, kept_activations: float) -> None:
@@ -35,13 +34,13 @@ def compile_pieces(model: PatchDiT, kept_activations: float) -> None:
 
     Without gradient it goes on as it was: who looks at it meanwhile comes with other shapes.
     """
-    parts, plain = pieces(model), model.run_blocks
+    plain = model.run_blocks
     whole = compiled(plain, kept_activations)
 
     def run_blocks(blocks: Any, tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
         if not torch.is_grad_enabled():
             return plain(blocks, tokens, c, time)
-        for part in parts:
+        for part in pieces(model, blocks):
             tokens = whole(part, tokens, c, time)
         return tokens
 
@@ -61,14 +60,16 @@ class RunningSums:
     On a GPU, copies and sums go by a stream beside the backward pass's; all is recorded with it.
     """
 
-    def __init__(self, model: PatchDiT, ranks: Ranks):
+    def __init__(self, model: PatchDiT, weights: Sequence[nn.Parameter], ranks: Ranks):
+        """weights: of the model, and all others that are trained."""
         self._ranks, self._armed = ranks, False
         parts = [
-            [weight for block in part for weight in block.parameters()] for part in pieces(model)
+            [weight for block in part for weight in block.parameters()]
+            for part in pieces(model, model.blocks)
         ]
         in_blocks = {id(weight) for part in parts for weight in part}
         final = [*model.final_layer.parameters()]
-        rest = [w for w in model.parameters() if id(w) not in in_blocks | set(map(id, final))]
+        rest = [w for w in weights if id(w) not in in_blocks | set(map(id, final))]
         self._buckets = [*parts, final, rest]
         self._missing = [0] * len(self._buckets)
         self._running: list[tuple[int, list[Tensor], Tensor, Any]] = []

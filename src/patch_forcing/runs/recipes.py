@@ -15,6 +15,7 @@ from patch_forcing.data.latents import LatentsSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.training.alignment import AlignmentConfig
 from patch_forcing.training.finite import PATIENCE
 from patch_forcing.training.optim import OptimizerConfig
 
@@ -76,6 +77,7 @@ class Recipe:
     data: DataSource
     network: Network
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     timesteps: str = "ltg"
     """Training distribution of per-patch times, NAME or NAME:option=value,option=value: ltg, tg,
     shared-uniform, shared-logit-normal, independent-uniform, mean-controlled."""
@@ -178,6 +180,12 @@ class Recipe:
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed={self.seed} is out of range: choose 0 to 2^63 - 1")
         self.timestep_sampler()
+        self.alignment.block(self.network.depth)
+        if self.parallel == "shard" and self.alignment.encoder is not None:
+            raise UserError(
+                f"parallel=shard with alignment.encoder={self.alignment.encoder}: an alignment's "
+                "network is not sharded: leave one of the two out"
+            )
 
     def snapshot_interval(self) -> int:
         """Steps between snapshots; 0: there are none."""
@@ -200,6 +208,17 @@ class NamedRecipe:
     recipe: Recipe
     needs: str
     reaches: str
+
+
+def aligned(
+    named: NamedRecipe, encoder: str, needs: str, reaches: str = "not measured"
+) -> NamedRecipe:
+    """The same recipe with alignment to `encoder` (REPA), for a name that ends in -repa.
+
+    needs, reaches: what the encoder adds to what the recipe needs, and what it makes of it.
+    """
+    recipe = replace(named.recipe, alignment=AlignmentConfig(encoder))
+    return NamedRecipe(recipe, f"{named.needs}; {needs}", reaches)
 
 
 _IMAGES = Recipe(
@@ -326,6 +345,16 @@ RECIPES = {
     "imagenet256-pft-l": _imagenet("pft", "l"),
     "imagenet256-pft-xl": _imagenet("pft", "xl"),
 }
+
+RECIPES["emoji-64-repa"] = aligned(
+    RECIPES["emoji-64"], "emoji", "for the encoder nothing: it is bundled"
+)
+for _name in [name for name in RECIPES if name.startswith("imagenet256-")]:
+    RECIPES[f"{_name}-repa"] = aligned(
+        RECIPES[_name],
+        "dinov2-b",
+        "--alignment.cache DIR: DINOv2-B's features of the same pictures (docs/training.md)",
+    )
 
 
 def find_recipe(name: str) -> NamedRecipe:

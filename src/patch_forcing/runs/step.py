@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from patch_forcing.core.compiling import compiled
-from patch_forcing.core.losses import LossTerms
+from patch_forcing.core.losses import AlignedLossTerms, LossTerms
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.time import PatchTime
 from patch_forcing.data.batch import Batch
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.alignment import StepFeatures, alignment_of
 from patch_forcing.runs.checkpoint import TrainingState
 from patch_forcing.runs.overlap import RunningSums, compile_pieces
 from patch_forcing.runs.ranks import ALONE, Ranks
@@ -28,6 +29,9 @@ _EAGER_STEPS = 3
 """Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
 
 
+Terms = LossTerms | AlignedLossTerms
+
+
 class Inputs(NamedTuple):
     """All that changes from step to step, as tensors, so that a graph can be replayed on them."""
 
@@ -37,6 +41,7 @@ class Inputs(NamedTuple):
     x_0: Tensor
     t_values: Tensor
     t_index: Tensor | None
+    features: Tensor | None
     lr: Tensor
     ema_share: Tensor
     narrow_share: Tensor
@@ -52,6 +57,8 @@ class TrainStep:
 
     Ranks, and the recipe's `accumulate` parts of each rank's share, add up to the gradient of the
     mean over the whole batch: the same but for the rounding of sums.
+
+    features: of the recipe's alignment, if it has one.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class TrainStep:
         recipe: Recipe,
         device: torch.device | str,
         ranks: Ranks = ALONE,
+        features: StepFeatures | None = None,
         *,
         overlap: bool = True,
     ):
@@ -67,12 +75,17 @@ class TrainStep:
         self._state, self._recipe, self._device = state, recipe, torch.device(device)
         self._ranks, self._first_place = ranks, ranks.places(recipe.batch_size).start
         self._objective = PatchForcingObjective(
-            LinearPath(state.model.patch_size), recipe.timestep_sampler(), recipe.nll_weight
+            LinearPath(state.model.patch_size),
+            recipe.timestep_sampler(),
+            recipe.nll_weight,
+            alignment_of(recipe, state.projector),
         )
+        self._terms = LossTerms if state.projector is None else AlignedLossTerms
+        self._features = features
         self._sharded = is_sharded(state.model)
         self._sums: RunningSums | None = None
         if overlap and ranks.world > 1 and not self._sharded:
-            self._sums = RunningSums(state.model, ranks)
+            self._sums = RunningSums(state.model, state.trained(), ranks)
         self._draw, self._loss = self._draw_all, self._loss_of
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
@@ -88,15 +101,15 @@ class TrainStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: Tensor | None = None
 
-    def __call__(self, batch: Batch, step: int) -> tuple[LossTerms, Tensor]:
+    def __call__(self, batch: Batch, step: int) -> tuple[Terms, Tensor]:
         """Step 0, 1, … on this rank's share of a batch.
 
         Returns the loss of the whole batch and its gradient's norm before clipping.
         """
         inputs = self.inputs(batch, step)
         result = self._replay(inputs) if self._replays else self._update(inputs)
-        total, velocity, nll, norm = result.unbind()
-        return LossTerms(total, velocity, nll), norm
+        *terms, norm = result.unbind()
+        return self._terms(*terms), norm
 
     def inputs(self, batch: Batch, step: int) -> Inputs:
         """All that a step sees: those of the ranks, one after the other, are those of one alone."""
@@ -108,6 +121,7 @@ class TrainStep:
             batch.x_1,
             batch.condition,
             *self._draw(batch.x_1, generator),
+            None if self._features is None else self._features(batch, step),
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
             *(self._scalar(power_share(step + 1, width)) for width in WIDTHS),
@@ -141,11 +155,11 @@ class TrainStep:
         return self._result.clone()  # the next replay writes there
 
     def _update(self, inputs: Inputs) -> Tensor:
-        """Forward, backward, optimizers, averages; the losses and the gradient's norm, (4,)."""
+        """Forward, backward, optimizers, averages; the losses and the gradient's norm."""
         model, recipe = self._state.model, self._recipe
         bf16 = recipe.precision == "bf16"
         share = self._scalar(1 / (self._ranks.world * recipe.accumulate))
-        terms = torch.zeros(len(LossTerms._fields), device=self._device)
+        terms = torch.zeros(len(self._terms._fields), device=self._device)
         for number, part in enumerate(_parts(inputs, recipe.accumulate), 1):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
                 loss = self._loss(model, *part)
@@ -153,16 +167,17 @@ class TrainStep:
                 self._sums.begin()
             loss.total.backward(share)
             terms += torch.stack([term.detach() for term in loss]) * share
-        weights = [own_part(weight) for weight in model.parameters()]
+        weights = [own_part(weight) for weight in self._state.trained()]
         norm = self._sum_shards(weights, terms) if self._sharded else self._sum(weights, terms)
         result = torch.cat([terms, norm[None]])
         skip = 1 - result.isfinite().all().float()
         take_step(self._state.optimizers, inputs.lr, skip)
         shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)
         # without snapshots there is the first average alone
+        averaged = [own_part(weight) for weight in model.parameters()]
         for average, one in zip(self._state.averages(), shares, strict=False):
             parts = [own_part(weight) for weight in average.parameters()]
-            self._update_ema(parts, weights, one * (1 - skip))
+            self._update_ema(parts, averaged, one * (1 - skip))
         return result
 
     def _sum(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
@@ -207,12 +222,14 @@ class TrainStep:
         x_0: Tensor,
         values: Tensor,
         index: Tensor | None,
-    ) -> LossTerms:
+        features: Tensor | None,
+    ) -> Terms:
         if condition is not None:
             condition = model.drop_condition(condition, dropped)
-        return self._objective(model, x_1, condition, x_0=x_0, t=PatchTime(values, index))
+        time = PatchTime(values, index)
+        return self._objective(model, x_1, condition, x_0=x_0, t=time, features=features)
 
-    def _compiled_loss(self, kept_activations: float) -> Callable[..., LossTerms]:
+    def _compiled_loss(self, kept_activations: float) -> Callable[..., Terms]:
         if self._sharded:  # the blocks are
             return self._loss_of
         if self._sums is not None:
@@ -226,7 +243,7 @@ class TrainStep:
 
 def _parts(inputs: Inputs, count: int) -> Iterator[tuple[Any, ...]]:
     """What the loss takes, in equal parts of the batch."""
-    chunks = [[None] * count if whole is None else whole.chunk(count) for whole in inputs[:6]]
+    chunks = [[None] * count if whole is None else whole.chunk(count) for whole in inputs[:7]]
     return zip(*chunks, strict=True)
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.losses import LossTerms
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.alignment import OpenAlignment, StepFeatures, open_alignment
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import (
     CHECKPOINTS,
@@ -38,7 +39,7 @@ from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.shards import WholeMatrices, is_sharded, own_part, rank_mesh, shard_
-from patch_forcing.runs.step import TrainStep, side_stream
+from patch_forcing.runs.step import Terms, TrainStep, side_stream
 from patch_forcing.runs.trackers import Trackers, check_trackers
 from patch_forcing.runs.watch import Watch
 from patch_forcing.runs.watchdog import watched
@@ -86,6 +87,7 @@ def train(
     on_open: Callable[[TrainingData], None] | None = None,
     track: Sequence[str] = (),
     init_from: str | None = None,
+    encoder: FrozenEncoder | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
@@ -95,6 +97,7 @@ def train(
     on_open: called with the data before anything is trained or written.
     track: trackers, by name, that are told all that metrics.jsonl is; none can stop a run.
     init_from: a model whose weights a new run starts from; one with a checkpoint does not read it.
+    encoder: what the recipe's alignment calls its encoder, in place of one found by that name.
     A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
     Raises UserError if the folder holds another run, every checkpoint is damaged or every save
     fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C, SIGTERM or
@@ -108,6 +111,9 @@ def train(
         with ranks.together():
             data = recipe.data.open()
             found = data.found if isinstance(data, Inferred) else None
+            alignment = open_alignment(recipe, data, device, ranks, encoder)
+            if alignment is not None:
+                found = {**(found or {}), "encoder": alignment.encoder}
             start = init_from if init_from is not None and not checkpoints(run) else None
         init: dict[str, str] = {}
 
@@ -116,7 +122,7 @@ def train(
                 init.update(init_weights(model, start))
 
         with enough_memory(recipe, ranks, "before the first step"), ranks.connected():
-            state = initial_state(recipe, data, device, ranks, begin)
+            state = initial_state(recipe, data, device, alignment, ranks=ranks, begin=begin)
         with ranks.together():
             if ranks.first:
                 if on_open is not None:
@@ -133,13 +139,14 @@ def train(
                 "all machines share"
             )
         if not is_sharded(state.model):
-            networks = state.networks().values()
-            ranks.copy_first_(chain.from_iterable(n.parameters() for n in networks))
+            averages = chain.from_iterable(network.parameters() for network in state.averages())
+            ranks.copy_first_(chain(state.trained(), averages))
+        features = None if alignment is None else alignment.features
         with ranks.together():
             told = Trackers(track, run, done, asdict(recipe)) if ranks.first and track else None
         watch = Watch(recipe, run, state.ema, device, ranks, done, told)
         with closing(watch):
-            return _train(recipe, run, data, state, done, ranks, device, progress, watch)
+            return _train(recipe, run, data, state, features, done, ranks, device, progress, watch)
 
 
 def _train(
@@ -147,6 +154,7 @@ def _train(
     run: Path,
     data: TrainingData,
     state: TrainingState,
+    features: StepFeatures | None,
     done: int,
     ranks: Ranks,
     device: torch.device | str,
@@ -157,7 +165,7 @@ def _train(
     bad = BadSamples(run, done, data, recipe.batch_size, ranks)
     metrics = StepLines(run / METRICS, done, writes=ranks.first)
     saver = Saver(run, done, recipe, (metrics, bad.lines), ranks)
-    train_step = TrainStep(state, recipe, device, ranks)
+    train_step = TrainStep(state, recipe, device, ranks, features)
     finite = FiniteSteps(done + 1, recipe.max_failed_steps)
     places = ranks.places(recipe.batch_size)
     started = time.perf_counter()
@@ -258,21 +266,25 @@ def initial_state(
     recipe: Recipe,
     data: TrainingData,
     device: torch.device | str,
+    alignment: OpenAlignment | None = None,
+    *,
     ranks: Ranks = ALONE,
     begin: Callable[[PatchDiT], None] | None = None,
 ) -> TrainingState:
     """Weights from the recipe's seed, leaving the caller's random state alone.
 
-    begin: may change them, before averages begin from them.
-
-    One rank alone has nobody to share them with.
+    ranks: one alone has nobody to share them with. begin: may change them, before averages begin
+    from them.
     """
+    sharded = recipe.parallel == "shard" and ranks.world > 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = recipe.network.build(data)
-    sharded = recipe.parallel == "shard" and ranks.world > 1
-    if not sharded:  # else the whole model need not fit
-        model = model.to(device)
+        if not sharded:  # else the whole model need not fit
+            model = model.to(device)
+        projector = None  # after the model, whose weights it has no say in
+        if alignment is not None:
+            projector = alignment.projector(recipe).to(device)
     if begin is not None:
         with ranks.together():
             begin(model)
@@ -283,8 +295,9 @@ def initial_state(
         ranks.copy_first_(model.parameters())
     ema, *power = (copy.deepcopy(model).eval().requires_grad_(False) for _ in range(count))
     if not sharded:
-        optimizers = recipe.optimizer.build(model.parameters(), model.hidden_matrices())
-        return TrainingState(model, ema, optimizers, tuple(power))
+        state = TrainingState(model, ema, [], tuple(power), projector)
+        optimizers = recipe.optimizer.build(state.trained(), model.hidden_matrices())
+        return state._replace(optimizers=optimizers)
     mesh = rank_mesh(torch.device(device))
     for average in (ema, *power):
         shard_(average, mesh)
@@ -298,9 +311,7 @@ def initial_state(
     return TrainingState(model, ema, optimizers, tuple(power))
 
 
-def _metrics_row(
-    recipe: Recipe, steps: int, loss: LossTerms, norm: Tensor
-) -> dict[str, float | int]:
+def _metrics_row(recipe: Recipe, steps: int, loss: Terms, norm: Tensor) -> dict[str, float | int]:
     return {
         "step": steps,
         **{term: float(value) for term, value in loss._asdict().items()},

@@ -1,0 +1,86 @@
+"""A frozen encoder as users name it: a bundled one, a folder, the Hub's, or timm's."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from patch_forcing.codecs.encoder_folders import (
+    FILES,
+    timm_encoder,
+    timm_hub_id,
+    transformers_encoder,
+)
+from patch_forcing.codecs.vision_encoders import ModuleEncoder
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.evaluation.emoji import SIZE, EmojiFeatures, load_emoji_features
+from patch_forcing.io.hub import download, looks_like_hub_id
+
+DINOV2 = {
+    "dinov2-s": ("facebook/dinov2-small", 384),
+    "dinov2-b": ("facebook/dinov2-base", 768),
+    "dinov2-l": ("facebook/dinov2-large", 1024),
+    "dinov2-g": ("facebook/dinov2-giant", 1536),
+}
+"""Where they lie on the Hub, and how wide their features are."""
+EMOJI, TIMM = "emoji", "timm:"
+_WIDTHS = {EMOJI: 144, **{name: width for name, (_, width) in DINOV2.items()}}
+_MISSING = "no such encoder"
+
+
+def find_encoder(name: str) -> ModuleEncoder:
+    """The encoder of that name, downloaded first if it is the Hub's.
+
+    Raises UserError if there is none, a package is missing, or it is not one; the nearest is named.
+    """
+    if name == EMOJI:
+        return emoji_encoder(load_emoji_features())
+    if name in DINOV2:
+        return transformers_encoder(name, download(DINOV2[name][0], FILES, _MISSING))
+    if name.startswith(TIMM):
+        rest = name.removeprefix(TIMM)
+        folder = Path(rest).expanduser()
+        if rest and folder.is_dir():
+            return timm_encoder(name, folder)
+        return timm_encoder(name, download(timm_hub_id(rest), FILES, _MISSING))
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(f"{name}: there is no such user: write the folder out") from None
+    if folder.is_dir():
+        return transformers_encoder(name, folder)
+    if looks_like_hub_id(name):
+        return transformers_encoder(name, download(name, FILES, _MISSING))
+    raise unknown_name("encoder", name, [*_WIDTHS, f"{TIMM}NAME"])
+
+
+def known_width(name: str) -> int | None:
+    """How wide the features of a named encoder are, without looking for it; None: not known."""
+    return _WIDTHS.get(name)
+
+
+def emoji_encoder(features: EmojiFeatures) -> ModuleEncoder:
+    """The benchmark's network up to its last map, 4×4 of 64 pixels.
+
+    Its features are less their mean over real scenes: behind a ReLU they would all point one way.
+    """
+    digest = hashlib.sha256()
+    for weights in features.network.state_dict().values():
+        digest.update(weights.cpu().contiguous().numpy().tobytes())
+    module = _Map(features)
+    return ModuleEncoder(module, f"{EMOJI} {digest.hexdigest()[:16]}", size=(SIZE, SIZE))
+
+
+class _Map(torch.nn.Module):
+    """The network without its mean over the map, which comes last."""
+
+    def __init__(self, features: EmojiFeatures):
+        super().__init__()
+        self.layers = features.network.body[:-2]
+        self.mean: Tensor
+        self.register_buffer("mean", features.reference.mean.float()[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.layers(images) - self.mean
+        return found

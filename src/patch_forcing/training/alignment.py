@@ -1,0 +1,102 @@
+"""Representation alignment: hidden tokens learn to resemble a frozen encoder's features.
+
+Yu et al. 2024, "Representation Alignment for Generation" (REPA).
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.losses import misalignment
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """Alignment of a recipe: none unless an encoder is named."""
+
+    encoder: str | None = None
+    """Frozen encoder: dinov2-s, -b, -l or -g; OWNER/NAME on the Hub or a folder, of a vision model
+    of transformers; timm:NAME or timm:FOLDER; emoji, the benchmark's own network. None: no
+    alignment."""
+    weight: float = 0.5
+    """Of the alignment in the loss."""
+    depth: int | None = None
+    """Tokens after so many blocks are aligned. None: the network's depth / 3.5, rounded up."""
+    projector_dim: int = 2048
+    """Width of the projector's two hidden layers."""
+    cache: str | None = None
+    """Folder of features, made once and then read, beside the data; None: encoded in each step,
+    from its images."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < math.inf:
+            raise UserError(f"alignment.weight={self.weight} is out of range: choose above 0")
+        for name, least in (("depth", 1), ("projector_dim", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"alignment.{name}={value} is out of range: choose 1 or more")
+        for name in ("encoder", "cache"):
+            if getattr(self, name) == "":
+                raise UserError(f"alignment.{name} is empty: name one, or leave it out")
+        for field in fields(self):
+            if self.encoder is None and getattr(self, field.name) != field.default:
+                raise UserError(
+                    f"alignment.{field.name}={getattr(self, field.name)} without an encoder: add "
+                    "--alignment.encoder NAME, such as dinov2-b, or leave it out"
+                )
+
+    def block(self, depth: int) -> int:
+        """After which block of a network of so many tokens are aligned: 8 of 28, 4 of 12.
+
+        Raises UserError if it has no such block.
+        """
+        if self.depth is None:
+            return -(-2 * depth // 7)
+        if self.depth > depth:
+            raise UserError(
+                f"alignment.depth={self.depth}: the network has {depth} blocks: choose 1 to {depth}"
+            )
+        return self.depth
+
+
+class Projector(nn.Sequential):
+    """Tokens → the width of an encoder's features: three linear layers with SiLU between."""
+
+    def __init__(self, hidden_size: int, projector_dim: int, width: int):
+        super().__init__(
+            nn.Linear(hidden_size, projector_dim),
+            nn.SiLU(),
+            nn.Linear(projector_dim, projector_dim),
+            nn.SiLU(),
+            nn.Linear(projector_dim, width),
+        )
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The term of the objective: weight · −mean cosine similarity after block `block`."""
+
+    projector: Projector
+    block: int
+    weight: float = 0.5
+
+    def __call__(
+        self, tokens: Float[Tensor, "B N D"], features: Float[Tensor, "B N F"]
+    ) -> Float[Tensor, ""]:
+        """−mean cosine similarity of projected tokens with features, not yet weighted."""
+        return misalignment(self.projector(tokens), features)
+
+
+def on_grid(
+    features: Float[Tensor, "B M F"], grid: tuple[int, int], wanted: tuple[int, int]
+) -> Float[Tensor, "B N F"]:
+    """Features of one grid (rows, columns) on another, linearly; averaged where it is coarser."""
+    if grid == wanted:
+        return features
+    image = features.float().unflatten(1, grid).movedim(3, 1)  # (B, F, rows, columns)
+    image = F.interpolate(image, wanted, mode="bilinear", antialias=True, align_corners=False)
+    return image.flatten(2).mT
