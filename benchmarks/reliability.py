@@ -30,15 +30,15 @@ from patch_forcing.runs.recipes import RECIPES  # noqa: E402
 Rows = dict[str, Callable[[Path], faults.Row]]
 QUICK: Rows = {
     "killed at random": lambda work: disk_faults.killed_at_random(work, 2),
-    "killed at changes": lambda work: disk_faults.killed_at_calls(work, 45),
+    "killed at changes": lambda work: disk_faults.killed_at_calls(work, 90),
     "damaged": lambda work: file_faults.damaged(work, 100),
-    "failing changes": lambda work: disk_faults.failing_calls(work, 45),
+    "failing changes": lambda work: disk_faults.failing_calls(work, 90),
     "failing disks": disk_faults.failing_disks,
     "resumed": lambda work: repeated_runs.stopped_and_resumed(
-        work, [4], [1], [2], repeated_runs.QUICK_RECIPES
+        work, [4], [1], [2], ["digits", "emoji-64", "shards"]
     ),
     "hostile": file_faults.hostile,
-    "keys": lambda work: file_faults.mistaken_keys(work, 16),
+    "keys": lambda work: file_faults.mistaken_keys(work, 64),
     "memory": lambda work: repeated_runs.memory(work, 60, 10),
     "golden": lambda work: repeated_runs.golden(work, 15, repeated_runs.QUICK_RECIPES),
 }

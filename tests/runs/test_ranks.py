@@ -80,8 +80,17 @@ def test_inputs_are_bitwise_those_of_one_rank(recipe, timesteps):
                     assert torch.cat(found).equal(expected), name
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize(("world", "parts"), [(1, 8), (2, 2), (4, 1)])
+@pytest.mark.parametrize(
+    ("world", "parts", "optimizer"),
+    [
+        (1, 8, "muon"),
+        (2, 2, "adamw"),
+        pytest.param(1, 8, "adamw", marks=pytest.mark.slow),
+        pytest.param(2, 2, "muon", marks=pytest.mark.slow),
+        pytest.param(4, 1, "adamw", marks=pytest.mark.slow),
+        pytest.param(4, 1, "muon", marks=pytest.mark.slow),
+    ],
+)
 def test_parts_and_ranks_change_no_run_beyond_rounding(recipe, tmp_path, optimizer, world, parts):
     changed = dataclasses.replace(recipe.optimizer, name=optimizer)
     recipe = parted(recipe, optimizer=changed, steps=20, checkpoint_every=20)
