@@ -74,7 +74,7 @@ def test_multirate_with_one_rate_is_adams_bashforth(seed, steps, guided):
     assert one.nfe == other.nfe
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("scale", [1.0, pytest.param(1.5, marks=pytest.mark.slow), 3.0])
 def test_of_second_order_guided_or_not(scale):
     good, weak = (CorrelatedGaussian.random(6, patch_size=2, seed=seed) for seed in (0, 1))
     guidance = None if scale == 1 else pf.Autoguidance(weak, scale)

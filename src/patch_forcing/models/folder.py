@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.atomic import atomic_folder, sha256
 from patch_forcing.models.config import DataInfo, SamplingInfo
 from patch_forcing.models.latent_space import LatentSpace
@@ -150,3 +151,20 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInf
         raise UserError(
             f"{file} is not a model's config ({error!r}): copy or export the model again"
         ) from None
+
+
+def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], mend: str) -> None:
+    """Raises UserError naming the first tensor that is missing, of another shape, not finite or
+    unknown, and the mend.
+    """
+    for name, tensor in expected.items():
+        if name not in found:
+            raise UserError(f"lacks the tensor {name!r}: {mend}")
+        if found[name].shape != tensor.shape:
+            had, has = tuple(found[name].shape), tuple(tensor.shape)
+            raise UserError(f"tensor {name!r} has shape {had}, not {has}: {mend}")
+        if not found[name].isfinite().all():
+            raise UserError(f"tensor {name!r} holds NaN or infinity: {mend}")
+    for name in found:
+        if name not in expected:
+            raise unknown_name("tensor", name[:60], expected)

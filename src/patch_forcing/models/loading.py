@@ -4,12 +4,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import CONFIG, DIT, WEIGHTS, read_folder
+from patch_forcing.models.folder import CONFIG, DIT, WEIGHTS, check_tensors, read_folder
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT:
@@ -43,24 +42,11 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
             model = PatchDiT(PatchDiTConfig(**found.sizes), found.data_info, found.sampling_info)
     except (TypeError, RuntimeError, OverflowError, UserError) as error:
         raise UserError(f"{path / CONFIG}: {error}: copy or export the model again") from None
-    _check_tensors(path / WEIGHTS, found.weights, model.state_dict())
+    try:
+        check_tensors(found.weights, model.state_dict(), "copy or export the model again")
+    except UserError as error:
+        raise UserError(f"{path / WEIGHTS}: {error}") from None
     model = model.to_empty(device=device)
     model.init_positions()
     model.load_state_dict(found.weights)
     return model.eval()
-
-
-def _check_tensors(file: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    for name, tensor in expected.items():
-        if name not in found:
-            raise UserError(f"{file} lacks the tensor {name!r}: copy or export the model again")
-        if found[name].shape != tensor.shape:
-            raise UserError(
-                f"{file}: tensor {name!r} has shape {tuple(found[name].shape)}, not "
-                f"{tuple(tensor.shape)}: bring the config and the weights of one model together"
-            )
-        if not found[name].isfinite().all():
-            raise UserError(f"{file}: tensor {name!r} holds NaN or infinity: use an earlier one")
-    for name in found:
-        if name not in expected:
-            raise unknown_name(f"tensor in {file}", name, expected)

@@ -16,11 +16,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.errors import UserError
 from patch_forcing.models.config import DataInfo, PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.embeddings import sincos_positions
-from patch_forcing.models.folder import DIT, ModelDescription
+from patch_forcing.models.folder import DIT, ModelDescription, check_tensors
 from patch_forcing.models.imagenet import imagenet_classes
 from patch_forcing.models.latent_space import STABLE_DIFFUSION, LatentSpace
 
@@ -188,16 +188,4 @@ def _check(weights: dict[str, Tensor], sizes: PatchDiTConfig) -> None:
         raise UserError(f"{sizes.depth} blocks in {len(weights)} tensors: copy the file again")
     with torch.device("meta"):
         expected = PatchDiT(sizes).state_dict()
-    for name, tensor in expected.items():
-        if name not in weights:
-            raise UserError(f"lacks the tensor {name!r}: copy it again")
-        if weights[name].shape != tensor.shape:
-            raise UserError(
-                f"tensor {name!r} has shape {tuple(weights[name].shape)}, not "
-                f"{tuple(tensor.shape)}: give a PFT, SiT or DiT checkpoint"
-            )
-        if not weights[name].isfinite().all():
-            raise UserError(f"tensor {name!r} holds NaN or infinity: use an earlier checkpoint")
-    for name in weights:
-        if name not in expected:
-            raise unknown_name("tensor", name[:60], expected)
+    check_tensors(weights, expected, "give a PFT, SiT or DiT checkpoint, whole")

@@ -8,7 +8,7 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import DIT, ModelDescription
+from patch_forcing.models.folder import DIT, ModelDescription, check_tensors
 
 _LAST = ("final_layer.linear.weight", "final_layer.linear.bias")
 _TABLE = "y_embedder.embedding_table.weight"
@@ -52,12 +52,8 @@ def warm_start(source: ModelDescription, model: PatchDiT) -> WarmStart:
     if _TABLE in weights:
         weights[_TABLE], what = _table(weights[_TABLE], source, own[_TABLE], model)
         said.append(what)
-    for name, tensor in own.items():
-        if name not in weights or weights[name].shape != tensor.shape:
-            raise UserError(f"tensor {name!r} is missing or of another shape: export it again")
-        if not weights[name].isfinite().all():
-            raise UserError(f"tensor {name!r} holds NaN or infinity: start from another model")
-    return WarmStart({name: weights[name] for name in own}, "; ".join(said))
+    check_tensors(weights, own, "export it again, or start from another model")
+    return WarmStart(weights, "; ".join(said))
 
 
 def _check_sizes(source: ModelDescription, theirs: PatchDiTConfig, model: PatchDiT) -> None:

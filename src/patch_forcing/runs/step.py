@@ -111,8 +111,11 @@ class TrainStep:
         *terms, norm = result.unbind()
         return self._terms(*terms), norm
 
-    def inputs(self, batch: Batch, step: int) -> Inputs:
-        """All that a step sees: those of the ranks, one after the other, are those of one alone."""
+    def inputs(self, batch: Batch, step: int, *, features: bool = True) -> Inputs:
+        """All that a step sees: those of the ranks, one after the other, are those of one alone.
+
+        features: False leaves out those of an encoder, for who looks at velocities only.
+        """
         recipe = self._recipe
         assert not isinstance(batch.condition, tuple)  # captions: Network.config refuses them
         places = torch.arange(len(batch.x_1), device=self._device) + self._first_place
@@ -121,7 +124,7 @@ class TrainStep:
             batch.x_1,
             batch.condition,
             *self._draw(batch.x_1, generator),
-            None if self._features is None else self._features(batch, step),
+            self._features(batch, step) if features and self._features is not None else None,
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
             *(self._scalar(power_share(step + 1, width)) for width in WIDTHS),

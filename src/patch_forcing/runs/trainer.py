@@ -201,7 +201,7 @@ def _train(
                     bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
                     row = _metrics_row(recipe, steps, loss, norm)
                     with ranks.connected(waiting=is_sharded(state.model)):
-                        inputs = partial(train_step.inputs, batch, step)
+                        inputs = partial(train_step.inputs, batch, step, features=False)
                         row |= watch.row(steps, state.model, inputs)
                     row |= {"failed_steps": finite.failed, "bad_samples": bad.count}
                     metrics.write(row)
