@@ -128,7 +128,12 @@ def costs_by_steps(sampler, make_grid, guidance):
 @pytest.mark.parametrize("make_grid", [uniform_grid, ShiftedGrid(), QuantileGrid((0, 0.1, 1))])
 @pytest.mark.parametrize("sampler", [*SAMPLERS, RARE])
 @pytest.mark.parametrize(
-    "guidance", [None, pf.ClassifierFreeGuidance(2.0), pf.ClassifierFreeGuidance(2.0, (0.1, 0.8))]
+    "guidance",
+    [
+        None,
+        pytest.param(pf.ClassifierFreeGuidance(2.0), marks=pytest.mark.slow),  # twice None
+        pf.ClassifierFreeGuidance(2.0, (0.1, 0.8)),
+    ],
 )
 @given(budget=st.floats(1, 40))
 def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, guidance, budget):

@@ -174,7 +174,7 @@ def test_level_context_is_at_one_time_and_exactly_where_patches_are_going():
 
 
 @pytest.mark.parametrize("rates", RATES)
-@pytest.mark.parametrize("evaluate", ["all", "moving"])
+@pytest.mark.parametrize("evaluate", [pytest.param("all", marks=pytest.mark.slow), "moving"])
 @given(cuts=st.lists(st.integers(0, 16), min_size=2, max_size=2))
 def test_patches_take_the_steps_of_their_group_and_evaluations_count_by_share(
     rates, evaluate, cuts
