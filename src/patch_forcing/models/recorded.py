@@ -69,20 +69,18 @@ class Recorded:
 
     def _call(self, shape: _Shape, active: ActiveTokens | None) -> ModelOutput:
         some = active is not None and active.tokens is not None
-        own: list[Tensor] = []
         if some:
             assert active is not None
-            own = self._memories.get(_shapes(active.memory), [])
-        waits = some and not own  # for keys and values to have a fixed place
-        if shape.eager_calls < _EAGER_CALLS or waits:
-            shape.eager_calls += 1
-            return self._run(shape.inputs, active)
-        if some:
-            assert active is not None
+            own = self._memories.get(_shapes(active.memory))
+            if own is None:  # keys and values have no fixed place yet
+                return self._run(shape.inputs, active)
             for place, given in zip(own, active.memory, strict=True):
                 if place.data_ptr() != given.data_ptr():
                     place.copy_(given)
-            active.memory[:] = own
+            active.memory[:] = own  # before the eager calls: a copy has other strides
+        if shape.eager_calls < _EAGER_CALLS:
+            shape.eager_calls += 1
+            return self._run(shape.inputs, active)
         if shape.graph is None:
             self._record(shape, active)
         assert shape.graph is not None and shape.output is not None
