@@ -72,7 +72,7 @@ def update_at_once(
     averages: of the first of its weights, with their shares.
     clip, skip: scalars; the factor of gradients, and 1 where nothing is to change.
     groups: places of the weights that go together, all or none of which have averages. Those of
-    the same shapes are compiled once: all of XL's 290 weights at once took minutes.
+    the same shapes are compiled once: all 290 of XL's in one graph took over two minutes.
     one_pass: `adamw_pass`, or that compiled.
     """
     (group,) = optimizer.param_groups
