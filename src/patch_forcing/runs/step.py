@@ -1,5 +1,6 @@
 """One optimizer step of a recipe."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step
 from patch_forcing.training.posthoc_ema import WIDTHS, power_share
+from patch_forcing.training.update import adamw_pass, update_at_once
 
 _EAGER_STEPS = 3
 """Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
@@ -96,6 +98,8 @@ class TrainStep:
         self._replays = on_gpu and not self._sharded
         # one pass over the memory instead of three
         self._update_ema = compiled(update_ema) if on_gpu else update_ema
+        self._at_once = self._replays and recipe.optimizer.name == "adamw"
+        self._one_pass = compiled(adamw_pass) if self._at_once else adamw_pass
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -174,17 +178,29 @@ class TrainStep:
         norm = self._sum_shards(weights, terms) if self._sharded else self._sum(weights, terms)
         result = torch.cat([terms, norm[None]])
         skip = 1 - result.isfinite().all().float()
-        take_step(self._state.optimizers, inputs.lr, skip)
-        shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)
-        # without snapshots there is the first average alone
-        averaged = [own_part(weight) for weight in model.parameters()]
-        for average, one in zip(self._state.averages(), shares, strict=False):
-            parts = [own_part(weight) for weight in average.parameters()]
-            self._update_ema(parts, averaged, one * (1 - skip))
+        self._move(inputs, norm, skip)
         return result
 
+    def _move(self, inputs: Inputs, norm: Tensor, skip: Tensor) -> None:
+        """Optimizers and averages."""
+        # without snapshots there is the first average alone
+        averages = [[*map(own_part, one.parameters())] for one in self._state.averages()]
+        shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)[: len(averages)]
+        if self._at_once:
+            (adamw,), clip = self._state.optimizers, self._clip(norm)
+            groups = _groups(self._state)
+            update_at_once(adamw, averages, inputs.lr, shares, clip, skip, groups, self._one_pass)
+            return
+        take_step(self._state.optimizers, inputs.lr, skip)
+        averaged = [own_part(weight) for weight in self._state.model.parameters()]
+        for average, share in zip(averages, shares, strict=True):
+            self._update_ema(average, averaged, share * (1 - skip))
+
     def _sum(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
-        """Losses and gradients over ranks, clipped; returns the gradient's norm before that."""
+        """Losses and gradients over ranks, clipped; returns the gradient's norm before that.
+
+        What moves all at once clips by itself.
+        """
         # recorded with the rest of the step; losses go along, so that ranks agree on whether they
         # are finite
         if self._sums is None:
@@ -192,6 +208,8 @@ class TrainStep:
         else:
             self._sums.finish()
             self._ranks.sum_([terms])
+        if self._at_once:
+            return nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
         return nn.utils.clip_grad_norm_(weights, self._recipe.optimizer.clip_norm)
 
     def _sum_shards(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
@@ -205,9 +223,12 @@ class TrainStep:
         square = torch.stack(torch._foreach_norm(gradients)).square().sum()
         self._ranks.sum_([terms, square])
         norm = square.sqrt()
-        clip = (self._recipe.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, clip)
+        torch._foreach_mul_(gradients, self._clip(norm))
         return norm
+
+    def _clip(self, norm: Tensor) -> Tensor:
+        """The factor by which torch's clip_grad_norm_ clips gradients of this norm."""
+        return (self._recipe.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1.0)
 
     def _draw_all(
         self, x_1: Tensor, generator: CountedGenerator
@@ -248,6 +269,17 @@ def _parts(inputs: Inputs, count: int) -> Iterator[tuple[Any, ...]]:
     """What the loss takes, in equal parts of the batch."""
     chunks = [[None] * count if whole is None else whole.chunk(count) for whole in inputs[:7]]
     return zip(*chunks, strict=True)
+
+
+def _groups(state: TrainingState) -> list[list[int]]:
+    """Places of what is trained: each block's, the rest of the model's, and the projector's."""
+    blocks = {id(w): n for n, block in enumerate(state.model.blocks) for w in block.parameters()}
+    rest, projector = len(state.model.blocks), len(state.model.blocks) + 1
+    groups = defaultdict(list)
+    for place, weight in enumerate(state.model.parameters()):
+        groups[blocks.get(id(weight), rest)].append(place)
+    groups[projector].extend(range(sum(map(len, groups.values())), len(state.trained())))
+    return [group for group in groups.values() if group]
 
 
 @contextmanager
