@@ -62,7 +62,7 @@ if __name__ == "__main__":
         batch_size=16,
         ema_decay=0.9,
     )
-    changes = [{}, {"accumulate": 2, "recompute_activations": True}, {"compile": True}]
+    changes = [{}, {"accumulate": 2, "recompute_activations": "cheap"}, {"compile": True}]
     with join_ranks(device) as ranks:
         found = [compared(dataclasses.replace(recipe, **c), device, ranks) for c in changes]
         if ranks.first:

@@ -110,7 +110,7 @@ def test_the_first_weights_and_draws_are_those_of_the_run_without(plain, repa):
     assert (inputs.features.shape, inputs.features.dtype) == ((8, 4, 6), torch.float16)
 
 
-@pytest.mark.parametrize("options", [{"accumulate": 4}, {"recompute_activations": True}])
+@pytest.mark.parametrize("options", [{"accumulate": 4}, {"recompute_activations": "all"}])
 def test_parts_and_recomputed_activations_are_the_same_step(repa, tmp_path, options):
     whole = train("digits", repa, tmp_path / "whole", progress=False, encoder=encoder_of())
     again = dataclasses.replace(repa, **options)

@@ -1,42 +1,27 @@
 """What a run is said to take, against what it takes."""
 
 import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-import torch
 
+from kept_activations import WIDER, kept_by_a_step
 from patch_forcing.runs.checkpoint import checkpoint_path
-from patch_forcing.runs.estimate import estimate
+from patch_forcing.runs.estimate import _KEPT, estimate
 from patch_forcing.runs.snapshots import SNAPSHOTS
-from patch_forcing.runs.step import TrainStep
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.trainer import train
 
 
 @pytest.fixture
-def wider(recipe):
-    network = dataclasses.replace(recipe.network, hidden_size=256, depth=3, patch_size=1)
-    return dataclasses.replace(recipe, network=network, batch_size=16)
-
-
-def kept_by_a_step(recipe, data):
-    """Bytes that a step keeps for its backward pass, weights apart."""
-    state = initial_state(recipe, data, "cpu")
-    weights = {weight.untyped_storage().data_ptr() for weight in state.model.parameters()}
-    kept = {}
-
-    def pack(x):
-        if x.untyped_storage().data_ptr() not in weights:
-            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes(), x
-        return x
-
-    batch = data.batch(0, recipe.batch_size, recipe.seed)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        TrainStep(state, recipe, "cpu")(batch, 0)
-    return sum(size for size, _ in kept.values())
+def wider():
+    return WIDER
 
 
 @pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=4", "shared-uniform"])
-@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("again", ["none", "all"])
 @pytest.mark.parametrize("depth", [3, 6])
 def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, depth):
     network = dataclasses.replace(wider.network, depth=depth)
@@ -48,12 +33,24 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
     constant = 28 * found.parameters  # weights, gradient, three averages, two of AdamW
     activations = found.memory_gib * 2**30 - constant
     kept = kept_by_a_step(recipe, data)
-    if again:  # one block whole, besides: alive in the backward pass only
-        once = dataclasses.replace(recipe, recompute_activations=False)
+    if again != "none":  # one block whole, besides: alive in the backward pass only
+        once = dataclasses.replace(recipe, recompute_activations="none")
         kept += kept_by_a_step(once, data) / depth
     assert activations == pytest.approx(kept, rel=0.2)
     parts = estimate(dataclasses.replace(recipe, accumulate=4), data, 1e12)
     assert parts.memory_gib * 2**30 - constant == pytest.approx(activations / 4)
+
+
+def test_memory_where_products_are_kept_is_what_a_compiled_step_keeps(wider):
+    changes = {"timesteps": "ltg:levels=4", "recompute_activations": "cheap"}
+    script = Path(__file__).parents[1] / "kept_activations.py"
+    command = [sys.executable, script, json.dumps(changes)]
+    kept = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    recipe = dataclasses.replace(wider, **changes, compile=True)
+    found = estimate(recipe, recipe.data.open(), 1e12)
+    activations = found.memory_gib * 2**30 - 28 * found.parameters
+    alive = _KEPT["fp32", True][1] * 16 * 64 * 256  # of a block, while its backward pass runs
+    assert activations - alive == pytest.approx(kept, rel=0.2)
 
 
 @pytest.mark.parametrize(("optimizer", "every"), [("adamw", 0), ("adamw", None), ("muon", 2)])
@@ -81,5 +78,5 @@ def test_hours_are_those_of_the_operations_at_half_the_rate(wider):
     assert found.images == 16 * steps
     seconds = 3 * 1e9 * found.gflop_per_image * found.images / 0.5e12
     assert found.hours == pytest.approx(seconds / 3600)
-    again = dataclasses.replace(wider, steps=steps, recompute_activations=True)
+    again = dataclasses.replace(wider, steps=steps, recompute_activations="all")
     assert estimate(again, data, 2e12).hours == pytest.approx(found.hours * 4 / 3 / 2)

@@ -20,19 +20,15 @@ from patch_forcing.runs.trainer import train
 @pytest.mark.parametrize(
     ("world", "changes", "expected"),
     [
-        (1, {}, "--accumulate 2 (32 images at a time instead of 64) or --recompute-activations"),
-        (
-            1,
-            {"compile": True},
-            "images at a time instead of 64) or --kept-activations 0.7 or",
-        ),
-        (1, {"recompute_activations": True}, "--accumulate 2 (32 images at a time instead of 64)"),
-        (2, {"recompute_activations": True, "accumulate": 32}, "goes on with --parallel shard"),
+        (1, {}, "2 (32 images at a time instead of 64) or --recompute-activations cheap or"),
+        (1, {"recompute_activations": "cheap"}, "instead of 64) or --recompute-activations all"),
+        (1, {"recompute_activations": "all"}, "--accumulate 2 (32 images at a time instead of 64)"),
+        (2, {"recompute_activations": "all", "accumulate": 32}, "goes on with --parallel shard"),
         (1, {"batch_size": 6}, "--accumulate 2 (3 images at a time instead of 6)"),
         (1, {"batch_size": 9, "accumulate": 3}, "--accumulate 9 (1 images at a time instead of 3)"),
         (
             1,
-            {"recompute_activations": True, "accumulate": 64},
+            {"recompute_activations": "all", "accumulate": 64},
             "a smaller network, or --parallel shard on 2 GPUs",
         ),
     ],

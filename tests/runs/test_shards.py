@@ -72,7 +72,7 @@ SETTINGS = {
     "bf16, in parts, recomputed": {
         "precision": "bf16",
         "accumulate": 2,
-        "recompute_activations": True,
+        "recompute_activations": "all",
     },
     "muon": {"optimizer": "muon"},
     "compiled": {"compile": True},

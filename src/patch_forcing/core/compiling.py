@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import torch
-from torch._functorch import config as functorch_config
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -14,14 +13,10 @@ _LONGEST_ROW = 2048
 1,152: read once, norms forward take 11.9 instead of 14.4 ms of a training step (H100)."""
 
 
-def compiled(function: Callable[_P, _R], kept_activations: float = 1.0) -> Callable[_P, _R]:
-    """One graph for each shape that occurs; a function that cannot be one raises torch's error.
+def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """One graph for each shape that occurs; a function that cannot be one raises torch's error."""
 
-    kept_activations: of what the backward pass reads, the share that is kept; the rest is computed
-    again (Chen et al. 2016; which, torch's partitioner chooses).
-    """
-
-    # A backend of its own, so that the same function with another share is another graph.
+    # A backend of its own: what two callers compile is not mixed up.
     def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
         # slow to import
         from torch._inductor.choices import InductorChoices
@@ -39,10 +34,7 @@ def compiled(function: Callable[_P, _R], kept_activations: float = 1.0) -> Calla
                     return True
                 return InductorChoices.should_use_persistent_reduction(features, cooperative)
 
-        with (
-            V.set_choices_handler(Choices()),
-            functorch_config.patch(activation_memory_budget=kept_activations),
-        ):
+        with V.set_choices_handler(Choices()):
             return compile_fx(graph, inputs)
 
     return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)

@@ -1,6 +1,6 @@
 """PatchDiT: a diffusion transformer in which every patch has its own time and difficulty."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from patch_forcing.core.active import ActiveTokens, Tokens
 from patch_forcing.core.errors import UserError
@@ -19,7 +18,7 @@ from patch_forcing.core.time_nodes import interpolated
 from patch_forcing.models.config import DataInfo, PatchDiTConfig, SamplingInfo
 from patch_forcing.models.embeddings import LabelEmbedder, TimestepEmbedder, sincos_positions
 from patch_forcing.models.folder import ModelDescription, save_folder
-from patch_forcing.models.layers import Block, FinalLayer, Modulation, Remembered
+from patch_forcing.models.layers import Block, FinalLayer, Modulation, Recompute, Remembered
 
 
 class PatchDiT(nn.Module):
@@ -30,8 +29,7 @@ class PatchDiT(nn.Module):
 
     data_info: what the numbers mean as images. sampling_info: how the model is best sampled. They
     go with the weights into a model folder.
-    recompute_activations: while training, keep what goes into each block only and compute the rest
-    again in the backward pass: a third more work for a fraction of the memory.
+    recompute_activations: what of each block the backward pass computes again (models/layers.py).
     time_nodes: where more times than this occur in an image, compute conditions at so many nodes
     and interpolate (core/time_nodes.py); 0 computes them at each time.
     """
@@ -44,7 +42,6 @@ class PatchDiT(nn.Module):
     ):
         super().__init__()
         self.config = config
-        self.recompute_activations = False
         self.time_nodes = 0
         self.data_info = data_info or DataInfo()
         self.sampling_info = sampling_info or SamplingInfo()
@@ -97,6 +94,19 @@ class PatchDiT(nn.Module):
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The 2-D weights inside the blocks: what optimizers for matrices are made for."""
         return [weight for weight in self.blocks.parameters() if weight.ndim == 2]
+
+    @property
+    def recompute_activations(self) -> Recompute:
+        """Of every block."""
+        return next(self._blocks()).recompute
+
+    @recompute_activations.setter
+    def recompute_activations(self, what: Recompute) -> None:
+        for block in self._blocks():
+            block.recompute = what
+
+    def _blocks(self) -> Iterator[Block]:
+        yield from (block for block in self.blocks if isinstance(block, Block))
 
     @property
     def patch_size(self) -> int:
@@ -179,10 +189,7 @@ class PatchDiT(nn.Module):
     ) -> Float[Tensor, "B N D"]:
         """All tokens through some of the blocks, in order."""
         for block in blocks:
-            if self.recompute_activations and self.training:
-                tokens, _ = checkpoint(block, tokens, c, time, use_reentrant=False)
-            else:
-                tokens, _ = block(tokens, c, time)
+            tokens, _ = block(tokens, c, time)
         return tokens
 
     def _null(self, x_t: Tensor) -> Int64[Tensor, " B"]:

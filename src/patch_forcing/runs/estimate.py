@@ -26,7 +26,8 @@ _KEPT = {  # precision, compiled: one time for all patches, several
 """Bytes that a block keeps for its backward pass, for each token and unit of width: counted by the
 hooks of saved tensors, compiled in what the partitioner saves."""
 
-
+_PRODUCTS = {"fp32": 4 + 4 * 10, "bf16": 4 + 2 * 10}
+"""The same of what goes in, which is fp32, and of products and attention: ten widths."""
 _CONDITION = 50
 """The same of what makes the condition, where every patch has a time of its own."""
 
@@ -70,16 +71,19 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
     levels = recipe.computed_times(config.num_patches)
     kept: float = _KEPT[recipe.precision, recipe.compile][levels > 1]
-    kept *= recipe.kept_activations if recipe.compile else 1
     condition = _CONDITION if levels == config.num_patches else 0
-    each, others = (4, kept) if recipe.recompute_activations else (kept, 0)  # 4: what goes in
+    each, others = {
+        "none": (kept, 0.0),
+        "cheap": (_PRODUCTS[recipe.precision], kept),
+        "all": (4, kept),  # what goes in
+    }[recipe.recompute_activations]
     activations = tokens * config.hidden_size * (each * config.depth + others + condition)
     wide = 8 * recipe.alignment.projector_dim if projector else 0  # before and behind SiLU
     activations += tokens * wide * (2 if recipe.precision == "fp32" else 1)
     forward = operations(config, levels) + 2 * projector * config.num_patches
     images = recipe.steps * recipe.batch_size
     # backward is twice the forward pass; recomputing is one more
-    passes = 4 if recipe.recompute_activations else 3
+    passes = 4 if recipe.recompute_activations == "all" else 3
     return Estimate(
         weights,
         projector,

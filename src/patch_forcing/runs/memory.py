@@ -4,15 +4,14 @@ import gc
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 import torch
 
 from patch_forcing.core.errors import UserError, is_out_of_memory
+from patch_forcing.models.layers import Recompute
 from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import Recipe
-
-_KEPT = 0.7
-"""The share of activations that costs next to nothing to keep to: products are kept."""
 
 
 @contextmanager
@@ -42,10 +41,9 @@ def advice(recipe: Recipe, world: int) -> str:
     if parts is not None:
         fewer = recipe.batch_size // (world * parts)
         options.append(f"--accumulate {parts} ({fewer} images at a time instead of {images})")
-    if recipe.compile and recipe.kept_activations > _KEPT:
-        options.append(f"--kept-activations {_KEPT}")
-    if not recipe.recompute_activations:
-        options.append("--recompute-activations")
+    names = get_args(Recompute)
+    after = names[names.index(recipe.recompute_activations) + 1 :]
+    options += [f"--recompute-activations {what}" for what in after]
     if world > 1 and recipe.parallel == "replicate":
         options.append("--parallel shard")
     if options:

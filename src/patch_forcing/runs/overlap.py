@@ -29,13 +29,13 @@ def pieces(model: PatchDiT, blocks: Iterable[nn.Module]) -> list[list[nn.Module]
     return [some[start : start + length] for start in range(0, len(some), length)]
 
 
-def compile_pieces(model: PatchDiT, kept_activations: float) -> None:
+def compile_pieces(model: PatchDiT) -> None:
     """Compile what a model does in training; pieces of one length are compiled once.
 
     Without gradient it goes on as it was: who looks at it meanwhile comes with other shapes.
     """
     plain = model.run_blocks
-    whole = compiled(plain, kept_activations)
+    whole = compiled(plain)
 
     def run_blocks(blocks: Any, tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
         if not torch.is_grad_enabled():

@@ -15,6 +15,7 @@ from patch_forcing.data.latents import LatentsSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.layers import Recompute
 from patch_forcing.training.alignment import AlignmentConfig
 from patch_forcing.training.finite import PATIENCE
 from patch_forcing.training.optim import OptimizerConfig
@@ -103,12 +104,10 @@ class Recipe:
     optimizer and average (FSDP2): slower, for models that outgrow a GPU."""
     compile: bool = False
     """Compile the training step: half a minute at the start, a few times faster on a GPU."""
-    recompute_activations: bool = False
-    """Keep what goes into each block only, for the backward pass, and compute the rest again: a
+    recompute_activations: Recompute = "none"
+    """What of each block the backward pass computes again instead of keeping it. cheap: all but
+    products and attention, half the memory for little time. all: everything, from what goes in; a
     third more work, far less memory."""
-    kept_activations: float = 1.0
-    """Where the step is compiled: the share of activations that is kept for the backward pass. What
-    is cheap is computed again first; below about 0.6 matrix products are too."""
     time_nodes: int = 16
     """Where more times occur in an image, conditions are computed at so many nodes of [0, 1] and
     interpolated, to within fp32's rounding; 0: computed at each time."""
@@ -159,15 +158,6 @@ class Recipe:
             raise UserError(f"nll_weight={self.nll_weight} is out of range: choose 0 or more")
         if not 1 <= self.watchdog <= 3600:
             raise UserError(f"watchdog={self.watchdog} is out of range: choose 1 to 3600 seconds")
-        if not 0 < self.kept_activations <= 1:
-            raise UserError(
-                f"kept_activations={self.kept_activations} is out of range: choose above 0, up to 1"
-            )
-        if self.kept_activations < 1 and not self.compile:
-            raise UserError(
-                f"kept_activations={self.kept_activations} without compile: add --compile, or use "
-                "--recompute-activations"
-            )
         if self.time_nodes != 0 and not 2 <= self.time_nodes <= 64:
             raise UserError(
                 f"time_nodes={self.time_nodes} is out of range: choose 0 for none, or 2 to 64"

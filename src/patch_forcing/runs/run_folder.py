@@ -20,7 +20,6 @@ _MAY_CHANGE = {
     "steps",
     "accumulate",
     "parallel",
-    "kept_activations",
     "recompute_activations",
     "checkpoint_every",
     "log_every",

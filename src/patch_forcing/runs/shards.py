@@ -27,22 +27,21 @@ def shard_(
     mesh: DeviceMesh,
     *,
     bf16: bool = False,
-    compile_keeping: float | None = None,
+    compile: bool = False,
 ) -> None:
     """Keep this rank's rows of every weight, on its device; a block comes there at a time.
 
     bf16: blocks are gathered in it, half the bytes: autocast would make the same of each weight
     just before its product, so that the numbers are those of a model that is not sharded. What is
     around the blocks stays fp32, since autocast takes embeddings and sums as they are.
-    compile_keeping: compile each block by itself, since gathering is not part of a graph, and keep
-    this share of its activations.
+    compile: each block by itself, since gathering is not part of a graph.
     Gradients are summed in fp32.
     """
     half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     plain = MixedPrecisionPolicy(cast_forward_inputs=False)
     for block in model.blocks:
-        if compile_keeping is not None:
-            block.forward = compiled(block.forward, compile_keeping)
+        if compile:
+            block.forward = compiled(block.forward)
         fully_shard(block, mesh=mesh, mp_policy=half if bf16 else plain)
     fully_shard(model, mesh=mesh, mp_policy=plain)
     for module in model.modules():

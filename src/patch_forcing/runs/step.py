@@ -92,7 +92,7 @@ class TrainStep:
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
             self._draw = compiled(self._draw_all)
-            self._loss = self._compiled_loss(recipe.kept_activations)
+            self._loss = self._compiled_loss()
         # gathering and forgetting weights is the host's work, and part of no graph
         on_gpu = recipe.compile and self._device.type == "cuda"
         self._replays = on_gpu and not self._sharded
@@ -253,13 +253,13 @@ class TrainStep:
         time = PatchTime(values, index)
         return self._objective(model, x_1, condition, x_0=x_0, t=time, features=features)
 
-    def _compiled_loss(self, kept_activations: float) -> Callable[..., Terms]:
+    def _compiled_loss(self) -> Callable[..., Terms]:
         if self._sharded:  # the blocks are
             return self._loss_of
         if self._sums is not None:
-            compile_pieces(self._state.model, kept_activations)
+            compile_pieces(self._state.model)
             return self._loss_of
-        return compiled(self._loss_of, kept_activations)
+        return compiled(self._loss_of)
 
     def _scalar(self, number: float) -> Tensor:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting

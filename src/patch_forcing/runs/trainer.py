@@ -301,8 +301,7 @@ def initial_state(
     mesh = rank_mesh(torch.device(device))
     for average in (ema, *power):
         shard_(average, mesh)
-    keeping = recipe.kept_activations if recipe.compile else None
-    shard_(model, mesh, bf16=recipe.precision == "bf16", compile_keeping=keeping)
+    shard_(model, mesh, bf16=recipe.precision == "bf16", compile=recipe.compile)
     parts = (map(own_part, weights) for weights in (model.parameters(), model.hidden_matrices()))
     optimizers = recipe.optimizer.build(*parts)
     for optimizer in optimizers:
