@@ -17,9 +17,8 @@ def attention(qkv: Float[Tensor, "B N 3 heads width"]) -> Float[Tensor, "B N hea
     if _KERNELS and _trains_on_hopper(qkv) and attention_kernels.fits(qkv.shape[1], qkv.shape[4]):
         return attention_kernels.attention(qkv)[0]
     q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
-    k, v = keys_values.unbind(2)
-    attended = F.scaled_dot_product_attention(*(y.transpose(1, 2) for y in (q, k, v)))
-    return attended.transpose(1, 2)
+    q, k, v = (y.transpose(1, 2) for y in (q, *keys_values.unbind(2)))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
 
 def _trains_on_hopper(qkv: Tensor) -> bool:

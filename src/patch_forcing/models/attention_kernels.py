@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-# ruff: noqa: N803, N806 - constants of a kernel are in capitals
+# ruff: noqa: ARG001, N803, N806 - torch's signatures; constants of a kernel are in capitals
 
 
 class Tiles(NamedTuple):

@@ -75,7 +75,8 @@ class Attention(nn.Module):
         remembered.keys_values[rows, remembered.tokens] = keys_values
         keys_values = remembered.keys_values
         k, v = keys_values.unbind(2)
-        attended = F.scaled_dot_product_attention(*(y.transpose(1, 2) for y in (q, k, v)))
+        q, k, v = (y.transpose(1, 2) for y in (q, k, v))
+        attended = F.scaled_dot_product_attention(q, k, v)
         return self.proj(attended.transpose(1, 2).flatten(2)), keys_values
 
     def _packed(
