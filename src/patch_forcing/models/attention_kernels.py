@@ -30,6 +30,8 @@ class Tiles(NamedTuple):
 
 FORWARD = Tiles(queries=128, keys=64, warps=4, stages=2)
 BACKWARD = Tiles(queries=64, keys=64, warps=4, stages=2)
+BACKWARD_QUERIES: Tiles | None = Tiles(queries=64, keys=64, warps=4, stages=2)
+"""None: by the kernel of BACKWARD too."""
 
 _LOG2_E = tl.constexpr(math.log2(math.e))
 _LN_2 = tl.constexpr(math.log(2))
@@ -127,17 +129,18 @@ def _forward(
 def _backward(
     d_out, qkv, out, lse, d_qkv, inner, sums,
     N: tl.constexpr, H: tl.constexpr, W: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr,
-    SCALE: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_KV: tl.constexpr,
+    SCALE: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_KV: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """One program: a head of an image, keys without, queries within.
+    """One program: BLOCK_KV keys of a head of an image, over all queries.
 
-    The gradient of queries is summed over blocks of keys in fp32 in `sums`, which nobody else
-    reads, so it stays in the cache.
+    WHOLE: all keys, block after block, and the gradient of queries too. That is summed over blocks
+    in fp32 in `sums`, which nobody else reads, so it stays in the cache.
     """
     ROW: tl.constexpr = 3 * H * W
     WIDE: tl.constexpr = W1 + W2
     SEVERAL: tl.constexpr = N > BLOCK_KV
-    which = tl.program_id(0).to(tl.int64)  # image · H + head
+    BLOCKS: tl.constexpr = 1 if WHOLE else N // BLOCK_KV
+    which = (tl.program_id(0) // BLOCKS).to(tl.int64)  # image · H + head
     image = which // H
     head = which % H
     q = qkv + image * (N * ROW) + head * W
@@ -152,17 +155,20 @@ def _backward(
     inner += which * N
     sums += which * (N * WIDE)
 
-    for start in range(0, N, BLOCK_Q):
-        rows = start + tl.arange(0, BLOCK_Q)
-        d_o = _read(d_out, rows, H * W, W, 0, W1).to(tl.float32)
-        row = tl.sum(d_o * _read(out, rows, H * W, W, 0, W1).to(tl.float32), 1)
-        if W2 > 0:
-            d_o = _read(d_out, rows, H * W, W, W1, WIDE).to(tl.float32)
-            row += tl.sum(d_o * _read(out, rows, H * W, W, W1, WIDE).to(tl.float32), 1)
-        tl.store(inner + rows, row)
+    if WHOLE:
+        for start in range(0, N, BLOCK_Q):
+            rows = start + tl.arange(0, BLOCK_Q)
+            d_o = _read(d_out, rows, H * W, W, 0, W1).to(tl.float32)
+            row = tl.sum(d_o * _read(out, rows, H * W, W, 0, W1).to(tl.float32), 1)
+            if W2 > 0:
+                d_o = _read(d_out, rows, H * W, W, W1, WIDE).to(tl.float32)
+                row += tl.sum(d_o * _read(out, rows, H * W, W, W1, WIDE).to(tl.float32), 1)
+            tl.store(inner + rows, row)
 
-    for first in range(0, N, BLOCK_KV):
-        tl.debug_barrier()  # other threads wrote what is read back now
+    for block in range(0, N // BLOCK_KV // BLOCKS):
+        if WHOLE:
+            tl.debug_barrier()  # other threads wrote what is read back now
+        first = (tl.program_id(0) % BLOCKS + block) * BLOCK_KV
         others = first + tl.arange(0, BLOCK_KV)
         k1 = _read(k, others, ROW, W, 0, W1)
         v1 = _read(v, others, ROW, W, 0, W1)
@@ -191,28 +197,82 @@ def _backward(
             p = p.to(qkv.dtype.element_ty)
             d_v1 = tl.dot(p, d_o1, d_v1)
             d_k1 = tl.dot(d_s, q1, d_k1)
-            d_q1 = tl.dot(tl.trans(d_s), k1)
-            if SEVERAL:
-                d_q1 += tl.load(
-                    sums + rows[:, None] * WIDE + tl.arange(0, W1)[None, :], first > 0, 0.0
-                )
-                _write(sums, rows, d_q1, not last, WIDE, WIDE, 0, W1)
-            _write(d_q, rows, d_q1 * SCALE, last, ROW, W, 0, W1)
+            if WHOLE:
+                d_q1 = tl.dot(tl.trans(d_s), k1)
+                if SEVERAL:
+                    at = sums + rows[:, None] * WIDE + tl.arange(0, W1)[None, :]
+                    d_q1 += tl.load(at, first > 0, 0.0)
+                    _write(sums, rows, d_q1, first + BLOCK_KV < N, WIDE, WIDE, 0, W1)
+                _write(d_q, rows, d_q1 * SCALE, last, ROW, W, 0, W1)
             if W2 > 0:
                 d_v2 = tl.dot(p, d_o2, d_v2)
                 d_k2 = tl.dot(d_s, q2, d_k2)
-                d_q2 = tl.dot(tl.trans(d_s), k2)
-                if SEVERAL:
-                    d_q2 += tl.load(
-                        sums + rows[:, None] * WIDE + W1 + tl.arange(0, W2)[None, :], first > 0, 0.0
-                    )
-                    _write(sums, rows, d_q2, not last, WIDE, WIDE, W1, WIDE)
-                _write(d_q, rows, d_q2 * SCALE, last, ROW, W, W1, WIDE)
+                if WHOLE:
+                    d_q2 = tl.dot(tl.trans(d_s), k2)
+                    if SEVERAL:
+                        at = sums + rows[:, None] * WIDE + W1 + tl.arange(0, W2)[None, :]
+                        d_q2 += tl.load(at, first > 0, 0.0)
+                        _write(sums, rows, d_q2, first + BLOCK_KV < N, WIDE, WIDE, W1, WIDE)
+                    _write(d_q, rows, d_q2 * SCALE, last, ROW, W, W1, WIDE)
         _write(d_k, others, d_k1 * SCALE, True, ROW, W, 0, W1)
         _write(d_v, others, d_v1, True, ROW, W, 0, W1)
         if W2 > 0:
             _write(d_k, others, d_k2 * SCALE, True, ROW, W, W1, WIDE)
             _write(d_v, others, d_v2, True, ROW, W, W1, WIDE)
+
+
+@triton.jit
+@no_type_check
+def _backward_queries(
+    d_out, qkv, out, lse, d_qkv, inner,
+    N: tl.constexpr, H: tl.constexpr, W: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr,
+    SCALE: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_KV: tl.constexpr,
+):  # fmt: skip
+    """One program: BLOCK_Q queries of a head of an image, over all keys; also `inner`."""
+    ROW: tl.constexpr = 3 * H * W
+    WIDE: tl.constexpr = W1 + W2
+    BLOCKS: tl.constexpr = N // BLOCK_Q
+    which = (tl.program_id(0) // BLOCKS).to(tl.int64)  # image · H + head
+    image = which // H
+    head = which % H
+    q = qkv + image * (N * ROW) + head * W
+    k = q + H * W
+    v = k + H * W
+    d_q = d_qkv + image * (N * ROW) + head * W
+    out += image * (N * H * W) + head * W
+    d_out += image * (N * H * W) + head * W
+
+    rows = (tl.program_id(0) % BLOCKS) * BLOCK_Q + tl.arange(0, BLOCK_Q)
+    q1 = _read(q, rows, ROW, W, 0, W1)
+    d_o1 = _read(d_out, rows, H * W, W, 0, W1)
+    row = tl.sum(d_o1.to(tl.float32) * _read(out, rows, H * W, W, 0, W1).to(tl.float32), 1)
+    d_q1 = tl.zeros((BLOCK_Q, W1), tl.float32)
+    if W2 > 0:
+        q2 = _read(q, rows, ROW, W, W1, WIDE)
+        d_o2 = _read(d_out, rows, H * W, W, W1, WIDE)
+        row += tl.sum(d_o2.to(tl.float32) * _read(out, rows, H * W, W, W1, WIDE).to(tl.float32), 1)
+        d_q2 = tl.zeros((BLOCK_Q, W2), tl.float32)
+    tl.store(inner + which * N + rows, row)
+    offset = tl.load(lse + which * N + rows) * _LOG2_E
+    for first in range(0, N, BLOCK_KV):
+        others = first + tl.arange(0, BLOCK_KV)
+        k1 = _read(k, others, ROW, W, 0, W1)
+        v1 = _read(v, others, ROW, W, 0, W1)
+        scores = tl.dot(q1, tl.trans(k1))
+        d_p = tl.dot(d_o1, tl.trans(v1))
+        if W2 > 0:
+            k2 = _read(k, others, ROW, W, W1, WIDE)
+            v2 = _read(v, others, ROW, W, W1, WIDE)
+            scores = tl.dot(q2, tl.trans(k2), scores)
+            d_p = tl.dot(d_o2, tl.trans(v2), d_p)
+        p = tl.exp2(scores * (SCALE * _LOG2_E) - offset[:, None])
+        d_s = (p * (d_p - row[:, None])).to(qkv.dtype.element_ty)
+        d_q1 = tl.dot(d_s, k1, d_q1)
+        if W2 > 0:
+            d_q2 = tl.dot(d_s, k2, d_q2)
+    _write(d_q, rows, d_q1 * SCALE, True, ROW, W, 0, W1)
+    if W2 > 0:
+        _write(d_q, rows, d_q2 * SCALE, True, ROW, W, W1, WIDE)
 
 
 def _arguments(qkv: Tensor, tiles: Tiles) -> dict[str, Any]:
@@ -243,17 +303,34 @@ def forward(qkv: Tensor, tiles: Tiles = FORWARD) -> tuple[Tensor, Tensor]:
 
 
 def backward(
-    d_out: Tensor, qkv: Tensor, out: Tensor, lse: Tensor, tiles: Tiles = BACKWARD
+    d_out: Tensor,
+    qkv: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    tiles: Tiles = BACKWARD,
+    query_tiles: Tiles | None = BACKWARD_QUERIES,
 ) -> Tensor:
-    """The gradient of `qkv`; d_out, out: (B, N, H, W); lse: (B, H, N)."""
+    """The gradient of `qkv`; d_out, out: (B, N, H, W); lse: (B, H, N).
+
+    With query_tiles, the gradient of queries is a kernel of its own: it computes scores again, 7
+    products instead of 5, but sums nothing in memory.
+    """
     d_out, qkv, out, lse = (x.contiguous() for x in (d_out, qkv, out, lse))
     images, count, _, heads, width = qkv.shape
     arguments = _arguments(qkv, tiles)
     inner, d_qkv, sums = torch.empty_like(lse), torch.empty_like(qkv), lse
-    if count > arguments["BLOCK_KV"]:
-        sums = lse.new_empty(images, heads, count, sum(parts(width)))
+    programs = images * heads
     with torch.cuda.device_of(qkv):
-        _backward[images * heads,](d_out, qkv, out, lse, d_qkv, inner, sums, **arguments)
+        if query_tiles is not None:
+            own = _arguments(qkv, query_tiles)
+            _backward_queries[programs * (count // own["BLOCK_Q"]),](
+                d_out, qkv, out, lse, d_qkv, inner, **own
+            )
+            programs *= count // arguments["BLOCK_KV"]
+        elif count > arguments["BLOCK_KV"]:
+            sums = lse.new_empty(images, heads, count, sum(parts(width)))
+        whole = query_tiles is None
+        _backward[programs,](d_out, qkv, out, lse, d_qkv, inner, sums, **arguments, WHOLE=whole)
     return d_qkv
 
 
