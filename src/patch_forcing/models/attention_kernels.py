@@ -2,9 +2,8 @@
 
 Rows of scores are never written (FlashAttention-2, Dao 2023). torch's own pads the width of a head
 to a power of two, XL/2's 72 to 128: here it is a power of two and a rest, 64 + 8, and only the rest
-is padded, to 16. Backward, one program computes a head of an image: five products and no atomic
-sums, and the gradients of queries, keys and values are written in place in that of the layer they
-came from, which saves copying them together.
+is padded, to 16. Gradients of queries, keys and values are written in place in that of the layer
+they came from, which saves copying them together; no sums are atomic, so results repeat.
 """
 
 import math
