@@ -1,0 +1,42 @@
+"""Attention of training: torch's on a CPU; kernels of our own are as exact as torch's."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from patch_forcing.models.attention import attention
+
+
+def test_on_a_cpu_it_is_torchs():
+    qkv = torch.randn(2, 64, 3, 2, 8, requires_grad=True)
+    q, k, v = (x.transpose(1, 2) for x in qkv.unbind(2))
+    assert attention(qkv).equal(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
+
+
+@pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_the_kernels_are_as_exact_as_torchs_attention(device):
+    # in a process of its own: the interpreter is chosen when the kernels are imported
+    script = Path(__file__).parents[1] / "attention_parity.py"
+    interpreted = {"TRITON_INTERPRET": "1"} if device == "cpu" else {}
+    run = subprocess.run(
+        [sys.executable, script, device],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **interpreted},
+    )
+    assert run.returncode == 0, run.stderr
+    for shape in json.loads(run.stdout):
+        for own, its in shape:  # out, then gradients of queries, keys, values
+            assert own <= 1.5 * its, shape
