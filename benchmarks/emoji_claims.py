@@ -239,6 +239,8 @@ def claims(size: str, tables: list[str], rows: list[Row]) -> Iterator[Measured]:
                 yield Model(size, name, seed), every
     if "difficulty" in tables:
         yield from ((Model(size, name, seed), []) for seed in seeds for name in (LTG, GROUPED))
+    if "front" in tables and sweeps:
+        yield from ((Model(size, GROUPED, seed), list(front_of_seeds())) for seed in seeds)
 
 
 def claims_of_one(model: Model, tables: list[str]) -> Iterator[Measured]:
@@ -266,6 +268,21 @@ def front() -> Iterator[Sampling]:
     for nfe in FRONT_BUDGETS[2:]:
         for spec, grid in FRONT_GUIDED:
             yield Sampling(spec, nfe, GUIDED_SCALE, GUIDED_INTERVAL, grid)
+
+
+def front_of_seeds() -> Iterator[Sampling]:
+    """What the front's bars are held against, for means over training seeds."""
+    guided = (GUIDED_SCALE, GUIDED_INTERVAL)
+    for how in ((1.0, None), guided):
+        for nfe in FRONT_BUDGETS:
+            yield Sampling(AB2, nfe, *how, "fitted")
+        for nfe in (8, 12, 25):
+            yield Sampling(AB2, nfe, *how, SHIFTED)
+        yield from (Sampling(spec, 50, *how) for spec in PAPER)
+        yield Sampling("euler", 100, *how)
+    for nfe in (8, 12, 16):
+        for spec in ("multirate", "multirate:rank=random"):
+            yield Sampling(spec, nfe, grid=SHIFTED)
 
 
 def cost(spec: str, size: str) -> float:
