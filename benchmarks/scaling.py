@@ -142,25 +142,31 @@ def in_processes(world: int, job: Row, limit: float, cache: str) -> Row:
         kept = {"TORCHINDUCTOR_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"}
         kept |= {"OMP_NUM_THREADS": "1"} if job["device"] == "cpu" else {}
         started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **kept},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # to end torchrun with its ranks
-        )
-        try:
-            _, said = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return {"error": f"not done after {limit:.0f} s"}
+        log = Path(folder) / "log"  # not a pipe: ranks that outlive torchrun would hold it open
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **kept},
+                stdout=subprocess.DEVNULL,
+                stderr=stream,
+                start_new_session=True,
+            )
+            try:
+                process.wait(timeout=limit)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # torchrun ends its ranks, which are in sessions of their own
+                try:
+                    process.wait(timeout=20)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                error = f"not done after {limit:.0f} s"
+                return {"error": error, "said": log.read_text(errors="replace")[-4000:]}
         total = time.perf_counter() - started
         if not result.is_file():
+            said = log.read_text(errors="replace")
             return {
                 "error": _reason(said) or f"exit status {process.returncode}",
-                "said": said[-2000:],
+                "said": said[-4000:],
             }
         return {**json.loads(result.read_text()), "total_seconds": total}
 
@@ -191,7 +197,7 @@ def scaling(options: argparse.Namespace, ends: float, cache: str) -> list[Row]:
             found = in_processes(world, job, min(options.limit, ends - time.monotonic()), cache)
             rows.append({"what": name, "gpus": world, **found})
             _compare(rows)
-            print(_line(rows[-1]), flush=True)
+            print(_line(rows[-1]), found.get("said", ""), sep="\n", flush=True)
             if "out of memory" in found.get("error", "") and batch != batches[-1]:
                 break
         else:

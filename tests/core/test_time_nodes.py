@@ -7,6 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import patch_forcing as pf
 from patch_forcing.core.time_nodes import chebyshev_nodes, interpolated, lagrange_weights
@@ -60,6 +63,21 @@ def test_few_times_stay_as_they_are():
         pf.PatchTime.shared(torch.rand(2), 50),
     ):
         assert interpolated(time, 16) is time
+
+
+class OnOneDevice(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+        assert {x.device.type for x in tensors} <= {"meta"}, function
+        return result
+
+
+def test_nothing_comes_from_another_device():
+    # which cannot be recorded on a GPU
+    time = pf.PatchTime.dense(torch.rand(2, 50, device="meta"))
+    with OnOneDevice():
+        assert interpolated(time, 16).gather(torch.empty(2, 16, 3, device="meta")).is_meta
 
 
 def test_one_node_is_refused():

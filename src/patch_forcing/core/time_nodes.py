@@ -51,14 +51,15 @@ def interpolated(time: PatchTime, num_nodes: int) -> PatchTime:
         raise UserError(f"{num_nodes} nodes are too few: choose 2 or more")
     if time.index is not None or time.num_levels <= num_nodes:
         return time
-    nodes = chebyshev_nodes(num_nodes).to(time.values.device)
+    nodes = chebyshev_nodes(num_nodes, time.values.device)
     weights = lagrange_weights(time.values, nodes)
     return InterpolatedTime(nodes.expand(len(time.values), -1), weights=weights)
 
 
-def chebyshev_nodes(count: int) -> Float[Tensor, " M"]:
+def chebyshev_nodes(count: int, device: torch.device | str = "cpu") -> Float[Tensor, " M"]:
     """(1 − cos(πk/(M − 1)))/2, k = 0 … M − 1: the ends of [0, 1] are among them."""
-    angles = torch.arange(count, dtype=torch.float64) * (math.pi / (count - 1))
+    # made there: while a GPU records, nothing can be copied to it
+    angles = torch.arange(count, dtype=torch.float64, device=device) * (math.pi / (count - 1))
     return ((1 - angles.cos()) / 2).float()
 
 
@@ -70,7 +71,7 @@ def lagrange_weights(t: Float[Tensor, "B N"], nodes: Float[Tensor, " M"]) -> Flo
     """
     signs = torch.ones_like(nodes)
     signs[1::2] = -1
-    signs[[0, -1]] /= 2
+    signs[0], signs[-1] = signs[0] / 2, signs[-1] / 2
     ahead = t[..., None] - nodes
     there = ahead.abs() < torch.finfo(t.dtype).eps  # or the reciprocal overflows
     shares = signs / torch.where(there, 1, ahead)
