@@ -71,8 +71,9 @@ class Recorded:
         some = active is not None and active.tokens is not None
         if some:
             assert active is not None
-            own = self._memories.get(_shapes(active.memory))
-            if own is None:  # keys and values have no fixed place yet
+            # where it was recorded; else where the latest evaluation of all tokens leaves them
+            own = shape.memory or self._memories.get(_shapes(active.memory), [])
+            if not own:  # keys and values have no fixed place yet
                 return self._run(shape.inputs, active)
             for place, given in zip(own, active.memory, strict=True):
                 if place.data_ptr() != given.data_ptr():
@@ -99,8 +100,9 @@ class Recorded:
         # another thread may decode images meanwhile
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             shape.output = self._run(shape.inputs, within)
+        shape.memory = memory
         if within is not None and within.tokens is None:
-            shape.memory = self._memories[_shapes(memory)] = memory
+            self._memories[_shapes(memory)] = memory
         shape.graph = graph
 
     def _run(self, inputs: list[Tensor | None], active: ActiveTokens | None) -> ModelOutput:
