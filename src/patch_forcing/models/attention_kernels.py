@@ -27,10 +27,10 @@ class Tiles(NamedTuple):
     stages: int
 
 
-FORWARD = Tiles(queries=128, keys=64, warps=4, stages=3)
-KEYS = Tiles(queries=64, keys=64, warps=4, stages=3)
-QUERIES = Tiles(queries=64, keys=32, warps=4, stages=3)
-"""The fastest of 15, 13 and 12 on one H100 at 256 tokens of XL/2."""
+FORWARD = Tiles(queries=128, keys=64, warps=4, stages=2)
+BACKWARD = Tiles(queries=64, keys=64, warps=4, stages=2)
+BACKWARD_QUERIES: Tiles | None = Tiles(queries=64, keys=64, warps=4, stages=2)
+"""None: by the kernel of BACKWARD too."""
 
 _LOG2_E = tl.constexpr(math.log2(math.e))
 _LN_2 = tl.constexpr(math.log(2))
@@ -67,12 +67,13 @@ def _read(base, rows, STRIDE: tl.constexpr, W: tl.constexpr, FROM: tl.constexpr,
 @triton.jit
 @no_type_check
 def _write(
-    base, rows, tile, STRIDE: tl.constexpr, W: tl.constexpr, FROM: tl.constexpr, TO: tl.constexpr
-):
-    """The reverse of `_read`; rounds."""
+    base, rows, tile, where, STRIDE: tl.constexpr, W: tl.constexpr, FROM: tl.constexpr,
+    TO: tl.constexpr,
+):  # fmt: skip
+    """The reverse of `_read`, where `where` is true; rounds."""
     columns = FROM + tl.arange(0, TO - FROM)
     at = base + rows[:, None] * STRIDE + columns[None, :]
-    tl.store(at, tile.to(base.dtype.element_ty), mask=(columns < W)[None, :])
+    tl.store(at, tile.to(base.dtype.element_ty), mask=(columns < W)[None, :] & where)
 
 
 @triton.jit
@@ -116,70 +117,107 @@ def _forward(
         out1 = tl.dot(p, _read(v, others, ROW, W, 0, W1), out1 * shrink[:, None])
         if W2 > 0:
             out2 = tl.dot(p, _read(v, others, ROW, W, W1, WIDE), out2 * shrink[:, None])
-    _write(out, rows, out1 / total[:, None], H * W, W, 0, W1)
+    _write(out, rows, out1 / total[:, None], True, H * W, W, 0, W1)
     if W2 > 0:
-        _write(out, rows, out2 / total[:, None], H * W, W, W1, WIDE)
+        _write(out, rows, out2 / total[:, None], True, H * W, W, W1, WIDE)
     tl.store(lse + which.to(tl.int64) * N + rows, (highest + tl.log2(total)) * _LN_2)
 
 
 @triton.jit
 @no_type_check
-def _backward_keys(
-    d_out, qkv, lse, d_qkv, inner,
+def _backward(
+    d_out, qkv, out, lse, d_qkv, inner, sums,
     N: tl.constexpr, H: tl.constexpr, W: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr,
-    SCALE: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_KV: tl.constexpr,
+    SCALE: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_KV: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """One program: BLOCK_KV keys of a head of an image, and their values, over all queries."""
+    """One program: BLOCK_KV keys of a head of an image, over all queries.
+
+    WHOLE: all keys, block after block, and the gradient of queries too. That is summed over blocks
+    in fp32 in `sums`, which nobody else reads, so it stays in the cache.
+    """
     ROW: tl.constexpr = 3 * H * W
     WIDE: tl.constexpr = W1 + W2
-    BLOCKS: tl.constexpr = N // BLOCK_KV
+    SEVERAL: tl.constexpr = N > BLOCK_KV
+    BLOCKS: tl.constexpr = 1 if WHOLE else N // BLOCK_KV
     which = (tl.program_id(0) // BLOCKS).to(tl.int64)  # image · H + head
     image = which // H
     head = which % H
     q = qkv + image * (N * ROW) + head * W
     k = q + H * W
     v = k + H * W
-    d_k = d_qkv + image * (N * ROW) + head * W + H * W
+    d_q = d_qkv + image * (N * ROW) + head * W
+    d_k = d_q + H * W
     d_v = d_k + H * W
+    out += image * (N * H * W) + head * W
     d_out += image * (N * H * W) + head * W
     lse += which * N
     inner += which * N
+    sums += which * (N * WIDE)
 
-    others = (tl.program_id(0) % BLOCKS) * BLOCK_KV + tl.arange(0, BLOCK_KV)
-    k1 = _read(k, others, ROW, W, 0, W1)
-    v1 = _read(v, others, ROW, W, 0, W1)
-    d_k1 = tl.zeros((BLOCK_KV, W1), tl.float32)
-    d_v1 = tl.zeros((BLOCK_KV, W1), tl.float32)
-    if W2 > 0:
-        k2 = _read(k, others, ROW, W, W1, WIDE)
-        v2 = _read(v, others, ROW, W, W1, WIDE)
-        d_k2 = tl.zeros((BLOCK_KV, W2), tl.float32)
-        d_v2 = tl.zeros((BLOCK_KV, W2), tl.float32)
-    for start in range(0, N, BLOCK_Q):
-        rows = start + tl.arange(0, BLOCK_Q)
-        q1 = _read(q, rows, ROW, W, 0, W1)
-        d_o1 = _read(d_out, rows, H * W, W, 0, W1)
-        # transposed, keys by queries: so p and d_s are left operands from registers
-        scores = tl.dot(k1, tl.trans(q1))
-        d_p = tl.dot(v1, tl.trans(d_o1))
+    if WHOLE:
+        for start in range(0, N, BLOCK_Q):
+            rows = start + tl.arange(0, BLOCK_Q)
+            d_o = _read(d_out, rows, H * W, W, 0, W1).to(tl.float32)
+            row = tl.sum(d_o * _read(out, rows, H * W, W, 0, W1).to(tl.float32), 1)
+            if W2 > 0:
+                d_o = _read(d_out, rows, H * W, W, W1, WIDE).to(tl.float32)
+                row += tl.sum(d_o * _read(out, rows, H * W, W, W1, WIDE).to(tl.float32), 1)
+            tl.store(inner + rows, row)
+
+    for block in range(0, N // BLOCK_KV // BLOCKS):
+        if WHOLE:
+            tl.debug_barrier()  # other threads wrote what is read back now
+        first = (tl.program_id(0) % BLOCKS + block) * BLOCK_KV
+        others = first + tl.arange(0, BLOCK_KV)
+        k1 = _read(k, others, ROW, W, 0, W1)
+        v1 = _read(v, others, ROW, W, 0, W1)
+        d_k1 = tl.zeros((BLOCK_KV, W1), tl.float32)
+        d_v1 = tl.zeros((BLOCK_KV, W1), tl.float32)
         if W2 > 0:
-            q2 = _read(q, rows, ROW, W, W1, WIDE)
-            d_o2 = _read(d_out, rows, H * W, W, W1, WIDE)
-            scores = tl.dot(k2, tl.trans(q2), scores)
-            d_p = tl.dot(v2, tl.trans(d_o2), d_p)
-        p = tl.exp2(scores * (SCALE * _LOG2_E) - (tl.load(lse + rows) * _LOG2_E)[None, :])
-        d_s = (p * (d_p - tl.load(inner + rows)[None, :])).to(qkv.dtype.element_ty)
-        p = p.to(qkv.dtype.element_ty)
-        d_v1 = tl.dot(p, d_o1, d_v1)
-        d_k1 = tl.dot(d_s, q1, d_k1)
+            k2 = _read(k, others, ROW, W, W1, WIDE)
+            v2 = _read(v, others, ROW, W, W1, WIDE)
+            d_k2 = tl.zeros((BLOCK_KV, W2), tl.float32)
+            d_v2 = tl.zeros((BLOCK_KV, W2), tl.float32)
+        last = first + BLOCK_KV >= N
+        for start in range(0, N, BLOCK_Q):
+            rows = start + tl.arange(0, BLOCK_Q)
+            q1 = _read(q, rows, ROW, W, 0, W1)
+            d_o1 = _read(d_out, rows, H * W, W, 0, W1)
+            # transposed, keys by queries: so p and d_s are left operands from registers
+            scores = tl.dot(k1, tl.trans(q1))
+            d_p = tl.dot(v1, tl.trans(d_o1))
+            if W2 > 0:
+                q2 = _read(q, rows, ROW, W, W1, WIDE)
+                d_o2 = _read(d_out, rows, H * W, W, W1, WIDE)
+                scores = tl.dot(k2, tl.trans(q2), scores)
+                d_p = tl.dot(v2, tl.trans(d_o2), d_p)
+            p = tl.exp2(scores * (SCALE * _LOG2_E) - (tl.load(lse + rows) * _LOG2_E)[None, :])
+            d_s = (p * (d_p - tl.load(inner + rows)[None, :])).to(qkv.dtype.element_ty)
+            p = p.to(qkv.dtype.element_ty)
+            d_v1 = tl.dot(p, d_o1, d_v1)
+            d_k1 = tl.dot(d_s, q1, d_k1)
+            if WHOLE:
+                d_q1 = tl.dot(tl.trans(d_s), k1)
+                if SEVERAL:
+                    at = sums + rows[:, None] * WIDE + tl.arange(0, W1)[None, :]
+                    d_q1 += tl.load(at, first > 0, 0.0)
+                    _write(sums, rows, d_q1, first + BLOCK_KV < N, WIDE, WIDE, 0, W1)
+                _write(d_q, rows, d_q1 * SCALE, last, ROW, W, 0, W1)
+            if W2 > 0:
+                d_v2 = tl.dot(p, d_o2, d_v2)
+                d_k2 = tl.dot(d_s, q2, d_k2)
+                if WHOLE:
+                    d_q2 = tl.dot(tl.trans(d_s), k2)
+                    if SEVERAL:
+                        at = sums + rows[:, None] * WIDE + W1 + tl.arange(0, W2)[None, :]
+                        d_q2 += tl.load(at, first > 0, 0.0)
+                        _write(sums, rows, d_q2, first + BLOCK_KV < N, WIDE, WIDE, W1, WIDE)
+                    _write(d_q, rows, d_q2 * SCALE, last, ROW, W, W1, WIDE)
+        _write(d_k, others, d_k1 * SCALE, True, ROW, W, 0, W1)
+        _write(d_v, others, d_v1, True, ROW, W, 0, W1)
         if W2 > 0:
-            d_v2 = tl.dot(p, d_o2, d_v2)
-            d_k2 = tl.dot(d_s, q2, d_k2)
-    _write(d_k, others, d_k1 * SCALE, ROW, W, 0, W1)
-    _write(d_v, others, d_v1, ROW, W, 0, W1)
-    if W2 > 0:
-        _write(d_k, others, d_k2 * SCALE, ROW, W, W1, WIDE)
-        _write(d_v, others, d_v2, ROW, W, W1, WIDE)
+            _write(d_k, others, d_k2 * SCALE, True, ROW, W, W1, WIDE)
+            _write(d_v, others, d_v2, True, ROW, W, W1, WIDE)
 
 
 @triton.jit
@@ -231,9 +269,9 @@ def _backward_queries(
         d_q1 = tl.dot(d_s, k1, d_q1)
         if W2 > 0:
             d_q2 = tl.dot(d_s, k2, d_q2)
-    _write(d_q, rows, d_q1 * SCALE, ROW, W, 0, W1)
+    _write(d_q, rows, d_q1 * SCALE, True, ROW, W, 0, W1)
     if W2 > 0:
-        _write(d_q, rows, d_q2 * SCALE, ROW, W, W1, WIDE)
+        _write(d_q, rows, d_q2 * SCALE, True, ROW, W, W1, WIDE)
 
 
 def _arguments(qkv: Tensor, tiles: Tiles) -> dict[str, Any]:
@@ -268,24 +306,30 @@ def backward(
     qkv: Tensor,
     out: Tensor,
     lse: Tensor,
-    keys: Tiles = KEYS,
-    queries: Tiles = QUERIES,
+    tiles: Tiles = BACKWARD,
+    query_tiles: Tiles | None = BACKWARD_QUERIES,
 ) -> Tensor:
     """The gradient of `qkv`; d_out, out: (B, N, H, W); lse: (B, H, N).
 
-    In two kernels, which compute scores twice, 7 products instead of 5: one kernel that sums the
-    gradient of queries in memory took 0.72 ms for these two's 0.57, and torch's 0.83.
+    With query_tiles, the gradient of queries is a kernel of its own: it computes scores again, 7
+    products instead of 5, but sums nothing in memory.
     """
     d_out, qkv, out, lse = (x.contiguous() for x in (d_out, qkv, out, lse))
-    inner, d_qkv = torch.empty_like(lse), torch.empty_like(qkv)
-    of_queries, of_keys = _arguments(qkv, queries), _arguments(qkv, keys)
+    images, count, _, heads, width = qkv.shape
+    arguments = _arguments(qkv, tiles)
+    inner, d_qkv, sums = torch.empty_like(lse), torch.empty_like(qkv), lse
+    programs = images * heads
     with torch.cuda.device_of(qkv):
-        _backward_queries[lse.numel() // of_queries["BLOCK_Q"],](
-            d_out, qkv, out, lse, d_qkv, inner, **of_queries
-        )
-        _backward_keys[lse.numel() // of_keys["BLOCK_KV"],](
-            d_out, qkv, lse, d_qkv, inner, **of_keys
-        )
+        if query_tiles is not None:
+            own = _arguments(qkv, query_tiles)
+            _backward_queries[programs * (count // own["BLOCK_Q"]),](
+                d_out, qkv, out, lse, d_qkv, inner, **own
+            )
+            programs *= count // arguments["BLOCK_KV"]
+        elif count > arguments["BLOCK_KV"]:
+            sums = lse.new_empty(images, heads, count, sum(parts(width)))
+        whole = query_tiles is None
+        _backward[programs,](d_out, qkv, out, lse, d_qkv, inner, sums, **arguments, WHOLE=whole)
     return d_qkv
 
 
