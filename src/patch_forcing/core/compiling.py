@@ -1,5 +1,6 @@
 """Functions compiled whole by torch's compiler, with the settings that pay for our networks."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,6 +16,9 @@ _LONGEST_ROW = 2048
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """One graph for each shape that occurs; a function that cannot be one raises torch's error."""
+
+    # torch warns whoever chooses what to compute again, of in-place operations, which we have not
+    logging.getLogger("torch._higher_order_ops.wrap").addFilter(_says_more_than_of_checkpoints)
 
     # A backend of its own: what two callers compile is not mixed up.
     def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
@@ -38,3 +42,7 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
             return compile_fx(graph, inputs)
 
     return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
+
+
+def _says_more_than_of_checkpoints(record: logging.LogRecord) -> bool:
+    return "context_fn is passed to torch.utils.checkpoint" not in record.getMessage()
