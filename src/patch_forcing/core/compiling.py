@@ -16,7 +16,6 @@ _LONGEST_ROW = 2048
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """One graph for each shape that occurs; a function that cannot be one raises torch's error."""
-
     # torch warns whoever chooses what to compute again, of in-place operations, which we have not
     logging.getLogger("torch._higher_order_ops.wrap").addFilter(_says_more_than_of_checkpoints)
 
