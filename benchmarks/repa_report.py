@@ -113,7 +113,9 @@ def main() -> None:
     for training in TRAININGS:
         mine = [row for row in rows if row["training"] == training.name]
         last = max(mine, key=lambda row: row["step"])
-        cells = [training.name, *(f"{fd:.1f}" for _, fd in curve(rows, training))]
+        distances = dict(curve(rows, training))
+        cells = [training.name]
+        cells += [f"{distances[step]:.1f}" if step in distances else "" for step in steps]
         cells += [f"{last['accuracy']:.1%}", f"{last['velocity']:.4f}"]
         by_step.append([*cells, f"{-last['alignment']:.3f}" if "alignment" in last else ""])
     header = ["FD after", *(f"{step:,} steps" for step in steps)]
