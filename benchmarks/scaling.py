@@ -50,6 +50,8 @@ WARM, STEPS, REPEATS = 6, 10, 5
 """Steps until all is compiled and recorded; steps of a repeat."""
 LEGS = ((2, "replicate"), (1, "replicate"), (2, "shard"), (1, "replicate"))
 LEG_STEPS = 10
+SAID = 20_000
+"""Characters kept of what a variant that failed wrote."""
 TOLERANCE = 1e-3
 """Of a loss, relative: ranks round sums in another order."""
 MUST = {"DDP": 0.95, "FSDP2": 0.90, "DDP, sums after": 0.95}
@@ -160,13 +162,13 @@ def in_processes(world: int, job: Row, limit: float, cache: str) -> Row:
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                 error = f"not done after {limit:.0f} s"
-                return {"error": error, "said": log.read_text(errors="replace")[-4000:]}
+                return {"error": error, "said": log.read_text(errors="replace")[-SAID:]}
         total = time.perf_counter() - started
         if not result.is_file():
             said = log.read_text(errors="replace")
             return {
                 "error": _reason(said) or f"exit status {process.returncode}",
-                "said": said[-4000:],
+                "said": said[-SAID:],
             }
         return {**json.loads(result.read_text()), "total_seconds": total}
 
@@ -197,7 +199,7 @@ def scaling(options: argparse.Namespace, ends: float, cache: str) -> list[Row]:
             found = in_processes(world, job, min(options.limit, ends - time.monotonic()), cache)
             rows.append({"what": name, "gpus": world, **found})
             _compare(rows)
-            print(_line(rows[-1]), found.get("said", ""), sep="\n", flush=True)
+            print(_line(rows[-1]), found.get("said", "")[-3000:], sep="\n", flush=True)
             if "out of memory" in found.get("error", "") and batch != batches[-1]:
                 break
         else:
