@@ -55,6 +55,10 @@ def test_the_same_run_as_whole_models_and_on_any_number_of_ranks(recipe, tmp_pat
         pf.load_model(ema_folder(checkpoints(tmp_path / name)[-1])).state_dict()
         for name in ("whole", "parts")
     )
+    for weights in (ours, theirs):
+        # keys' bias moves all scores of a query alike: its gradient is what rounding left, whose
+        # sign AdamW follows
+        weights["blocks.0.attn.qkv.bias"].view(3, -1)[1] = 0
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in ours)
 
 
