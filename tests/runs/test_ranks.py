@@ -21,7 +21,7 @@ from patch_forcing.runs.checkpoint import checkpoint_step, checkpoints
 from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import initial_state, train
-from same_runs import assert_same, losses, tensors
+from same_runs import assert_close, assert_same, losses, tensors
 from several_ranks import Troubled, train_on
 
 LOSSES = {"adamw": 1e-5, "muon": 1e-3}
@@ -116,7 +116,7 @@ def test_nan_on_one_rank_skips_the_step_on_all(recipe, tmp_path):
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["failed_steps"] for line in lines] == [0, 0, 1, 1, 2, 2]
     one, two = (tensors(checkpoints(tmp_path / name)[-1]) for name in ("one", "two"))
-    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+    assert_close(one, two)
 
 
 def test_too_many_failed_steps_stop_all_ranks_and_their_samples_are_named(recipe, tmp_path):

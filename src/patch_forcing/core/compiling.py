@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -41,6 +42,17 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
             return compile_fx(graph, inputs)
 
     return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
+
+
+def compiled_in_training(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Without gradient it goes on as it was: who looks at a model meanwhile has other shapes."""
+    whole = compiled(function)
+
+    @wraps(function)
+    def either(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return (whole if torch.is_grad_enabled() else function)(*args, **kwargs)
+
+    return either
 
 
 def _says_more_than_of_checkpoints(record: logging.LogRecord) -> bool:

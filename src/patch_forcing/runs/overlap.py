@@ -6,15 +6,13 @@ gradients leave. Sums within one compiled graph were tried: inductor moves them 
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from patch_forcing.core.compiling import compiled
+from patch_forcing.core.compiling import compiled_in_training
 from patch_forcing.core.time import PatchTime
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.ranks import Ranks
@@ -30,34 +28,23 @@ def pieces(model: PatchDiT, blocks: Iterable[nn.Module]) -> list[list[nn.Module]
 
 
 def compile_pieces(model: PatchDiT) -> None:
-    """Compile what a model does in training; pieces of one length are compiled once.
-
-    Without gradient it goes on as it was: who looks at it meanwhile comes with other shapes.
-    """
-    plain = model.run_blocks
-    whole = compiled(plain)
+    """Compile what a model does in training; pieces of one length are compiled once."""
+    piece = compiled_in_training(model.run_blocks)
 
     def run_blocks(blocks: Any, tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
-        if not torch.is_grad_enabled():
-            return plain(blocks, tokens, c, time)
         for part in pieces(model, blocks):
-            tokens = whole(part, tokens, c, time)
+            tokens = piece(part, tokens, c, time)
         return tokens
 
-    plain_end = model.final_layer.forward
-    end = compiled(plain_end)
-
-    def forward(tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
-        return (end if torch.is_grad_enabled() else plain_end)(tokens, c, time)
-
     model.run_blocks = run_blocks  # type: ignore[method-assign]
-    model.final_layer.forward = forward  # type: ignore[method-assign, assignment]
+    end = model.final_layer
+    end.forward = compiled_in_training(end.forward)  # type: ignore[method-assign]
 
 
 class RunningSums:
     """Sums gradients in place: `begin` before the last backward pass of a step, `finish` after it.
 
-    On a GPU, copies and sums go by a stream beside the backward pass's; all is recorded with it.
+    On a GPU, NCCL sums where they lie, on a stream of its own; that is recorded with the rest.
     """
 
     def __init__(self, model: PatchDiT, weights: Sequence[nn.Parameter], ranks: Ranks):
@@ -72,8 +59,7 @@ class RunningSums:
         rest = [w for w in weights if id(w) not in in_blocks | set(map(id, final))]
         self._buckets = [*parts, final, rest]
         self._missing = [0] * len(self._buckets)
-        self._running: list[tuple[int, list[Tensor], Tensor, Any]] = []
-        self._side = torch.cuda.Stream() if final[0].is_cuda else None
+        self._running: list[dist.Work] = []
         for number, bucket in enumerate(self._buckets):
             for weight in bucket:
                 weight.register_post_accumulate_grad_hook(partial(self._arrived, number))
@@ -86,11 +72,7 @@ class RunningSums:
         """Every rank is left with the same bits, in the gradients of all weights."""
         self._armed = False
         running, self._running = self._running, []
-        self._ranks.collect(lambda: [work.wait() for *_, work in running])
-        for number, gradients, flat, _ in running:
-            parts = flat.split([gradient.numel() for gradient in gradients])
-            for weight, part in zip(self._buckets[number], parts, strict=True):
-                weight.grad = part.view_as(weight)
+        self._ranks.collect(lambda: [work.wait() for work in running])
         # those that wait for weights without a gradient
         late = [b for b, missing in zip(self._buckets, self._missing, strict=True) if missing]
         if left := [weight.grad for bucket in late for weight in bucket if weight.grad is not None]:
@@ -102,11 +84,6 @@ class RunningSums:
         self._missing[number] -= 1
         if self._missing[number]:
             return
-        # kept until the end: the side stream reads them, the allocator knows only their own
         gradients = [weight.grad for weight in self._buckets[number] if weight.grad is not None]
-        if self._side is not None:
-            self._side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._side) if self._side is not None else nullcontext():
-            flat = torch.cat([gradient.flatten() for gradient in gradients])
-            work = dist.all_reduce(flat, async_op=True)
-        self._running.append((number, gradients, flat, work))
+        assert dist.group.WORLD is not None
+        self._running.append(dist.group.WORLD.allreduce_coalesced(gradients))

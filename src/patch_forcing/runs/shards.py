@@ -4,7 +4,9 @@ A rank gathers the weights of a block when it comes to it, and forgets them; of 
 left with its own rows. Optimizers and averages work on a rank's rows, as plain tensors.
 """
 
+import warnings
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -13,8 +15,9 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 
-from patch_forcing.core.compiling import compiled
+from patch_forcing.core.compiling import compiled_in_training
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.layers import Block
 
 
 def rank_mesh(device: torch.device) -> DeviceMesh:
@@ -34,16 +37,22 @@ def shard_(
     bf16: blocks are gathered in it, half the bytes: autocast would make the same of each weight
     just before its product, so that the numbers are those of a model that is not sharded. What is
     around the blocks stays fp32, since autocast takes embeddings and sums as they are.
-    compile: each block by itself, since gathering is not part of a graph.
+    compile: blocks one by one, since gathering is not part of a graph; the first one's serves all.
     Gradients are summed in fp32.
     """
     half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     plain = MixedPrecisionPolicy(cast_forward_inputs=False)
+    if compile:
+        forward = compiled_in_training(Block.forward)
+        for block in model.blocks:
+            block.forward = partial(forward, block)  # type: ignore[arg-type]
+        end = model.final_layer
+        end.forward = compiled_in_training(end.forward)  # type: ignore[method-assign]
     for block in model.blocks:
-        if compile:
-            block.forward = compiled(block.forward)
         fully_shard(block, mesh=mesh, mp_policy=half if bf16 else plain)
     fully_shard(model, mesh=mesh, mp_policy=plain)
+    # nobody changes what the model returns in place
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
     for module in model.modules():
         if isinstance(module, FSDPModule):  # a sum: the loss already carries its rank's share
             module.set_gradient_divide_factor(1.0)
