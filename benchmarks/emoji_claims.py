@@ -276,13 +276,17 @@ def front_of_seeds() -> Iterator[Sampling]:
     for how in ((1.0, None), guided):
         for nfe in FRONT_BUDGETS:
             yield Sampling(AB2, nfe, *how, "fitted")
-        for nfe in (8, 12, 25):
+        for nfe in FRONT_BUDGETS[1:]:
             yield Sampling(AB2, nfe, *how, SHIFTED)
         yield from (Sampling(spec, 50, *how) for spec in PAPER)
         yield Sampling("euler", 100, *how)
     for nfe in (8, 12, 16):
         for spec in ("multirate", "multirate:rank=random"):
             yield Sampling(spec, nfe, grid=SHIFTED)
+        for spec in (AB2, "multirate"):
+            yield Sampling(spec, nfe)
+        for spec in ("multirate", "adaptive"):
+            yield Sampling(spec, nfe, grid="fitted")
 
 
 def cost(spec: str, size: str) -> float:
