@@ -86,10 +86,20 @@ def test_one_is_made_ahead_in_a_thread_of_its_own_and_no_more():
             yield number
 
     before = []
-    for item in ahead(items()):
+    for item in ahead(items(), "cpu"):
         wait_until(lambda item=item: len(made) == min(item + 2, 4))
         before.append(item)
     assert before == made == [0, 1, 2, 3]
+
+
+def test_the_callers_autocast_holds_ahead():
+    def products():
+        for _ in range(2):
+            yield (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+    assert set(ahead(products(), "cpu")) == {torch.float32}
+    with torch.autocast("cpu", torch.bfloat16):
+        assert set(ahead(products(), "cpu")) == {torch.bfloat16}
 
 
 def test_an_error_ahead_comes_where_its_item_would():
@@ -97,14 +107,14 @@ def test_an_error_ahead_comes_where_its_item_would():
         yield 1
         raise ValueError("no more")
 
-    coming = ahead(items())
+    coming = ahead(items(), "cpu")
     assert next(coming) == 1
     with pytest.raises(ValueError, match="no more"):
         next(coming)
 
 
 def test_whoever_takes_no_more_leaves_no_thread_behind():
-    coming = ahead(iter(range(100)))
+    coming = ahead(iter(range(100)), "cpu")
     assert next(coming) == 0
     threads = threading.active_count()
     coming.close()

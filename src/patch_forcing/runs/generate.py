@@ -71,7 +71,7 @@ def generate(
     on_gpu = device.type == "cuda"
     stream = torch.cuda.Stream(device) if on_gpu else None
     started = time.perf_counter()
-    for some, some_labels, result in ahead(sampled) if on_gpu else sampled:
+    for some, some_labels, result in ahead(sampled, device.type) if on_gpu else sampled:
         with nullcontext() if stream is None else torch.cuda.stream(stream):
             images = _decode_within_memory(decode, result.x_1)
         seconds = time.perf_counter() - started
@@ -147,13 +147,22 @@ def _decode_within_memory(
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items; a thread makes the next one while one is in use."""
+def ahead(items: Iterator[Item], device_type: str) -> Iterator[Item]:
+    """The same items; a thread makes the next one while one is in use.
+
+    The caller's autocast on such devices holds there too; by itself it is a thread's own.
+    """
     end = object()
+    enabled, dtype = torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type)
+
+    def following() -> Any:
+        with torch.autocast(device_type, dtype, enabled=enabled):
+            return next(items, end)
+
     with ThreadPoolExecutor(max_workers=1) as worker:
-        coming: Future[Any] = worker.submit(next, items, end)
+        coming: Future[Any] = worker.submit(following)
         while (item := coming.result()) is not end:
-            coming = worker.submit(next, items, end)
+            coming = worker.submit(following)
             yield item
 
 
