@@ -272,14 +272,7 @@ def front() -> Iterator[Sampling]:
 
 def front_of_seeds() -> Iterator[Sampling]:
     """What the front's bars are held against, for means over training seeds."""
-    guided = (GUIDED_SCALE, GUIDED_INTERVAL)
-    for how in ((1.0, None), guided):
-        for nfe in FRONT_BUDGETS:
-            yield Sampling(AB2, nfe, *how, "fitted")
-        for nfe in FRONT_BUDGETS[1:]:
-            yield Sampling(AB2, nfe, *how, SHIFTED)
-        yield from (Sampling(spec, 50, *how) for spec in PAPER)
-        yield Sampling("euler", 100, *how)
+    yield from _compared(1.0, None)
     for nfe in (8, 12, 16):
         for spec in ("multirate", "multirate:rank=random"):
             yield Sampling(spec, nfe, grid=SHIFTED)
@@ -287,6 +280,18 @@ def front_of_seeds() -> Iterator[Sampling]:
             yield Sampling(spec, nfe)
         for spec in ("multirate", "adaptive"):
             yield Sampling(spec, nfe, grid="fitted")
+    yield from _compared(GUIDED_SCALE, GUIDED_INTERVAL)
+
+
+def _compared(scale: float, interval: Interval | None) -> Iterator[Sampling]:
+    """Few evaluations of ours, and what they are to be held against."""
+    for nfe in FRONT_BUDGETS:
+        yield Sampling(AB2, nfe, scale, interval, "fitted")
+    for nfe in FRONT_BUDGETS[1:]:
+        yield Sampling(AB2, nfe, scale, interval, SHIFTED)
+    for spec in ("dual-loop", "look-ahead"):
+        yield Sampling(spec, 50, scale, interval)
+    yield Sampling("euler", 100, scale, interval)
 
 
 def cost(spec: str, size: str) -> float:

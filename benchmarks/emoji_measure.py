@@ -92,7 +92,8 @@ def measure(
     grid = placing(steps_within(sampler, sampling.nfe, patches, guidance, placing))
     count = len(real.labels)
     started = time.perf_counter()
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+    casts = device != "cpu" and next(model.parameters()).dtype == torch.float32
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=casts):
         batches = list(
             generate(
                 model,
