@@ -38,7 +38,14 @@ from patch_forcing.runs.ranks import ALONE, Ranks, join_ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
-from patch_forcing.runs.shards import WholeMatrices, is_sharded, own_part, rank_mesh, shard_
+from patch_forcing.runs.shards import (
+    WholeMatrices,
+    is_sharded,
+    own_part,
+    rank_mesh,
+    shard_,
+    whole_is_small,
+)
 from patch_forcing.runs.step import Terms, TrainStep, side_stream
 from patch_forcing.runs.trackers import Trackers, check_trackers
 from patch_forcing.runs.watch import Watch
@@ -298,10 +305,11 @@ def initial_state(
         state = TrainingState(model, ema, [], tuple(power), projector)
         optimizers = recipe.optimizer.build(state.trained(), model.hidden_matrices())
         return state._replace(optimizers=optimizers)
-    mesh = rank_mesh(torch.device(device))
+    mesh, bf16 = rank_mesh(torch.device(device)), recipe.precision == "bf16"
     for average in (ema, *power):
         shard_(average, mesh)
-    shard_(model, mesh, bf16=recipe.precision == "bf16", compile=recipe.compile)
+    keep = whole_is_small(model, torch.device(device), bf16=bf16)
+    shard_(model, mesh, bf16=bf16, compile=recipe.compile, keep=keep)
     parts = (map(own_part, weights) for weights in (model.parameters(), model.hidden_matrices()))
     optimizers = recipe.optimizer.build(*parts)
     for optimizer in optimizers:
