@@ -265,7 +265,7 @@ def front() -> Iterator[Sampling]:
     for nfe in FRONT_BUDGETS:
         yield from (Sampling(spec, nfe, grid=grid) for spec, grid in FRONT)
     yield from (Sampling(spec, 50, grid=grid) for spec, grid in FRONT_LONG)
-    for nfe in FRONT_BUDGETS[2:]:
+    for nfe in FRONT_BUDGETS:
         for spec, grid in FRONT_GUIDED:
             yield Sampling(spec, nfe, GUIDED_SCALE, GUIDED_INTERVAL, grid)
 

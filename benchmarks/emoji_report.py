@@ -14,7 +14,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from emoji_claims import AB2, BUDGETS, FRONT_BUDGETS, GUIDED_SCALE, SIT, main_timesteps
+from emoji_claims import AB2, BUDGETS, FRONT_BUDGETS, GUIDED_SCALE, SIT, is_long, main_timesteps
 from emoji_measure import Row
 from emoji_tables import (
     GEOMETRY,
@@ -150,18 +150,22 @@ def chart_front(rows: Rows, axes: list[plt.Axes], size: str) -> None:
             noise = "random" in entry["sampler"] or "context_ratio" in entry["sampler"]
             if (entry["guidance"] != 1) == guided and not noise:
                 curves[entry["sampler"], entry["grid"]].append(entry)
+        if not curves:
+            place.axis("off")
+            continue
         for (sampler, grid), entries in curves.items():
-            entries.sort(key=lambda entry: entry["nfe"])
-            place.plot(
-                [entry["nfe"] for entry in entries],
-                [entry["fd"] for entry in entries],
+            budgets = sorted({entry["budget"] for entry in entries})
+            same = [[e for e in entries if e["budget"] == budget] for budget in budgets]
+            place.plot(  # means over training seeds
+                [statistics.mean(e["nfe"] for e in found) for found in same],
+                [statistics.mean(e["fd"] for e in found) for found in same],
                 color=COLOURS[kind(sampler)],
                 linestyle="--" if "0.8" in sampler else "-",
                 marker={"uniform": "o", "fitted": "*"}.get(grid, "s"),
                 label=f"{described(sampler)}, {grid.partition(':')[0]}",
             )
         place.set(xscale="log", xlabel="network evaluations", ylabel="Fréchet distance")
-        place.set_ylim(0, 110)
+        place.set_ylim(0, 110 if is_long(size) else 200)
         ticks = sorted({*FRONT_BUDGETS, *BUDGETS})
         place.set_xticks(ticks, map(str, ticks))
         place.minorticks_off()
@@ -240,12 +244,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, default=Path("docs/results/emoji/rows.jsonl"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/emoji"))
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     options = parser.parse_args()
     lines = options.rows.read_text(encoding="utf-8").splitlines()
     rows = Rows([json.loads(line) for line in lines])
     options.out.mkdir(parents=True, exist_ok=True)
     page = []
-    for name, (title, build) in TABLES.items():
+    for name in options.tables:
+        title, build = TABLES[name]
         record, tables = [], []
         for size in rows.sizes():
             text, entries = build(rows, size)

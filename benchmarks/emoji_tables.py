@@ -24,6 +24,7 @@ from emoji_claims import (
     SIT,
     best_of,
     cost,
+    front_of_seeds,
     main_timesteps,
 )
 from emoji_measure import Row
@@ -192,13 +193,14 @@ def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     budgets = sorted({*FRONT_BUDGETS, *BUDGETS})
     many = [(spec, "uniform") for spec in ("euler", *PAPER, *RATIOS)]
-    specs = dict.fromkeys([*FRONT, *FRONT_LONG, *many])
+    seeds = [(sampling.sampler, sampling.grid) for sampling in front_of_seeds()]
+    specs = dict.fromkeys([*FRONT, *FRONT_LONG, *many, *seeds])
     for guidance, interval in ((1.0, None), (GUIDED_SCALE, list(GUIDED_INTERVAL))):
         for spec, grid in specs:
             cells = []
             for nfe in budgets:
                 how = {"guidance": guidance, "interval": interval, "grid": grid}
-                found = rows.sampled(size, main_timesteps(size), spec, nfe, **how)
+                found = rows.sampled(size, GROUPED, spec, nfe, **how)
                 cells.append(spread(row["fd"] for row in found) if found else "")
                 what = {"size": size, "sampler": spec, **how, "budget": nfe}
                 record += [{**what, **{k: row[k] for k in _MEASURED}} for row in found]

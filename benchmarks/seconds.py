@@ -1,6 +1,6 @@
 """Seconds for 10,000 emoji images at the paper's best distance, against the published design.
 
-    python benchmarks/seconds.py --out docs/results/speed/emoji-64-seconds.json
+    python benchmarks/seconds.py --out docs/results/emoji/seconds.json
 
 The published design as in benchmarks/speed.py, by the paper's best sampler at 50 evaluations; ours
 by the fewest evaluations that give a lower distance. The first batch compiles, and is not timed.
