@@ -15,7 +15,8 @@ class LatentSpace:
     """The identity of an autoencoder; goes with latents and with models trained on them.
 
     name: where it was found: a Hub id, a folder, or "pixels". kind: its class. hash: of its config
-    and weights; empty where it is not known, as of published checkpoints.
+    and of the weights that make latents, not of its decoder; empty where it is not known, as of
+    published checkpoints.
     channels: of a latent. factor: pixels along the side of a latent's cell.
     scale, shift: the network sees (z − shift)·scale. One number for all, one for each channel, or
     p² for each channel: those of a p×p tile of cells, row-major, that is laid out over the latent.
