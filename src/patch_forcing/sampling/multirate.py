@@ -4,7 +4,7 @@ Methods that give components of a system step sizes of their own go back to Gear
 and Günther and Rentrop (1993); here a patch is a component, and its predicted difficulty chooses.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -38,9 +38,7 @@ class MultirateSampler(TrajectorySampler):
     end of their own step; not computed, their keys and values are carried on by their last change.
     ahead: at that end, as per-patch training allows; not computed, their keys and values are those
     of the step's first evaluation.
-    rank: by difficulty; by error: what second order adds to an Euler step over the whole step, as
-    the RMS over a patch, which nobody knows in the first step, so that there all take the most
-    substeps; or at random: the control.
+    rank: by difficulty, or at random: the control.
     """
 
     rates: tuple[int, ...] = (1, 2)
@@ -66,7 +64,7 @@ class MultirateSampler(TrajectorySampler):
             "order": (1, 2),
             "evaluate": ("moving", "all"),
             "context": ("ahead", "level"),
-            "rank": ("difficulty", "error", "random"),
+            "rank": ("difficulty", "random"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -83,10 +81,8 @@ class MultirateSampler(TrajectorySampler):
         history = History(run, self.order, apart=len(self.rates) > 1)
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), memory=memory)
-            history.take(output, torch.ones_like(run.t, dtype=torch.bool))
-            in_step = self._in_step(k)
-            group = in_step._groups(self._hardness(run, output, history, then, generator))
-            for substep in in_step._substeps(now, then, patches):
+            group = self._groups(self._hardness(run, output, generator))
+            for substep in self._substeps(now, then, patches):
                 due = group >= substep.first_due
                 if substep.number:
                     moving = None
@@ -95,44 +91,31 @@ class MultirateSampler(TrajectorySampler):
                     if self.context == "level":
                         time, x = run.shared_time(substep.now), history.at(substep.now, due)
                     else:
-                        known = in_step._known(substep.reached, patches)
+                        known = self._known(substep.reached, patches)
                         time, x = _group_time(group, substep.reached, known), None
                     output = run.evaluate(k, time, x, memory=memory, moving=moving)
-                    history.take(output, due)
-                slope = history.mean(_group_time(group, substep.goals).to_dense())
+                slope = history.slope(output, _group_time(group, substep.goals), due)
                 for g in range(substep.first_due, len(self.rates)):
                     run.move(slope, substep.goals[g], where=group == g)
 
     def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
         calls = []
-        for k, (now, then) in enumerate(pairwise(time_grid)):
-            in_step = self._in_step(k)
-            for substep in in_step._substeps(now, then, num_patches):
+        for now, then in pairwise(time_grid):
+            for substep in self._substeps(now, then, num_patches):
                 share = 1.0 if self.evaluate == "all" else substep.patches / num_patches
                 level = self.context == "level" or not substep.number
-                times = (substep.now,) if level else in_step._known(substep.reached, num_patches)
+                times = (substep.now,) if level else self._known(substep.reached, num_patches)
                 calls.append(Call(times, share))
         return calls
 
-    def _in_step(self, k: int) -> "MultirateSampler":
-        """What step k goes by: the sampler itself, or without knowledge of errors."""
-        if k or self.rank != "error":
-            return self
-        return replace(self, shares=(*(0.0 for _ in self.rates[1:]), 1.0))
-
     def _hardness(
-        self,
-        run: Trajectory,
-        output: FieldOutput,
-        history: History,
-        then: float,
-        generator: Generator,
+        self, run: Trajectory, output: FieldOutput, generator: Generator
     ) -> Float[Tensor, "B N"]:
         if self.rank == "random":
             return draw_uniform(generator, *run.t.shape, device=run.x.device)
-        if len(self.rates) == 1:
-            return torch.zeros_like(run.t)
-        return history.bend(then) if self.rank == "error" else run.difficulty(output)
+        if len(self.rates) > 1:
+            return run.difficulty(output)
+        return torch.zeros_like(run.t)
 
     def _substeps(self, now: float, then: float, patches: int) -> list["_Substep"]:
         """Those of one step at which patches are due; the first has all of them."""
