@@ -15,6 +15,9 @@ import published
 from autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny
 from image_files import photos, smooth
 from patch_forcing.cli.main import run
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.runs.alignment import unit_features
+from patch_forcing.runs.encoders import find_encoder
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.recipes import RECIPES
 
@@ -184,7 +187,50 @@ def test_a_converted_model_is_sampled_and_trained_on(tmp_path, mistake, capsys):
     assert "32 channels, and latents of" in mistake(line)
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_features_of_the_images_that_latents_were_made_of(here, capsys, tmp_path, flip):
+    shutil.copytree(here / "images", tmp_path / "images")
+    (tmp_path / "images/cat/2.png").write_bytes(b"no image")
+    images, latents, cache = (str(tmp_path / name) for name in ("images", "latents", "cache"))
+    run(["encode", images, "--autoencoder", "kl", "--out", latents, *ENCODE])
+    options = [] if flip else ["--no-flip"]
+    asked = ["encode", images, "--features", "emoji", "--latents", latents, "--out", cache]
+    run([*asked, "--device", "cpu", *options])
+    said = capsys.readouterr().out.splitlines()
+    assert said[-3] == f"{24 if flip else 12} pictures → features of 2×2 patches"
+    rows = np.load(f"{cache}/features.npy")
+    source = FolderSource(path=images, size=32, channels=3)
+    pictures, encoder = source.open(), find_encoder("emoji")
+    left = [number for number in range(13) if number != 2]
+    numbers = left + [13 + number for number in left] * flip
+    assert len(rows) == len(numbers)
+    for row, number in zip(rows, numbers, strict=True):
+        expected = unit_features(encoder, pictures.picture(number)[None], (2, 2))[0]
+        np.testing.assert_allclose(row, expected.numpy(), atol=2e-3)
+    # as the last line says, by a small network
+    words = said[-1].removeprefix("next: patch-forcing ").split()
+    run([*words, *TINY, "--alignment.projector-dim", "8", "--steps", "1", "--log-every", "1"])
+    run_folder = Path("runs/imagenet256-pft-b-repa")
+    assert "alignment" in (run_folder / "metrics.jsonl").read_text()
+    shutil.rmtree(run_folder)
+
+
+def test_features_of_other_images_are_refused(here, mistake, tmp_path):
+    shutil.copytree(here / "images", tmp_path / "images")
+    (tmp_path / "images/cat/2.png").unlink()
+    asked = f"encode {tmp_path}/images --features emoji --latents latents --out {tmp_path}/x"
+    assert "latents was not made of" in mistake(asked)
+    assert not (tmp_path / "x").exists()
+
+
 MISTAKES = {
+    "encode images --features emoji --out x": "--latents DIR is missing",
+    "encode images --features emoji --latents images --out x": "images holds no latents",
+    "encode images --features emoji --latents latents": "--out DIR is missing",
+    "encode images --features emoji --latents latents --out latents": "latents is there",
+    "encode images --features emoji --latents latents --out x --patch-size 3": "--patch-size 3",
+    "encode images --features emojy --latents latents --out x": "emojy",
+    "encode images --features emoji --latents latents --out x --size 8": "--size",
     "encode nothing --autoencoder kl --out x": "nothing is not there: give a folder of images",
     "encode --autoencoder kl": "the images come first",
     "encode images --out x": "--autoencoder NAME is missing",

@@ -5,26 +5,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from patch_forcing.cli.data import SOURCES, CheckOptions, HubOptions
-from patch_forcing.cli.options import check_out, parse, parse_place
+from patch_forcing.cli.options import check_out, parse, parse_device, parse_place
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.shard_encoder import EncodeOptions
 
 _USAGE = """usage: patch-forcing encode FOLDER --autoencoder NAME --out DIR [OPTIONS]
        patch-forcing encode shards PATH --autoencoder NAME --out DIR [OPTIONS]
        patch-forcing encode hub PATH --autoencoder NAME --out DIR [OPTIONS]
+       patch-forcing encode FOLDER --features ENCODER --latents DIR --out DIR [OPTIONS]
 
 Encodes images once, so that training need not; the same command again goes on where it stopped.
+With --features, for alignment: what a frozen encoder sees in the images that latents were made of.
 
 FOLDER         images, or one subfolder of images for each class
 shards PATH    tar files in WebDataset's form: a folder of them, one, a pattern of them or of URLs
 hub PATH       OWNER/NAME on the Hugging Face Hub, or a folder that the package datasets reads
 
-patch-forcing encode FOLDER --help   every option, with its default; so for the others
+patch-forcing encode FOLDER --help   every option, with its default; so for the others,
+                                     and with --features before --help
 
 On several GPUs: torchrun --nproc-per-node 8 -m patch_forcing encode …
 or processes of your own, at any time, each with its RANK=0, 1, … and WORLD_SIZE=8"""
@@ -54,6 +57,35 @@ class HubEncodeOptions(Options):
     source: Annotated[HubOptions, arg(name="")] = field(default_factory=HubOptions)
 
 
+@dataclass(frozen=True)
+class FeatureOptions:
+    """Options of `encode --features`."""
+
+    features: str = ""
+    """Required: dinov2-s, -b, -l, -g; OWNER/NAME on the Hub or a folder, of a vision model of
+    transformers; timm:NAME or timm:FOLDER."""
+    latents: Path | None = None
+    """Required: the folder that encode made of these images."""
+    out: Path | None = None
+    """Required: folder for the features, which train takes as --alignment.cache."""
+    patch_size: int = 2
+    """Of the network that is to be aligned, in cells of a latent."""
+    flip: bool = True
+    """Mirrored images too, if the latents have them; without, train with --data.no-flip."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What the encoder computes in."""
+    source: Annotated[CheckOptions, arg(name="")] = field(default_factory=CheckOptions)
+    device: str | None = None
+    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+
+
+@dataclass(frozen=True)
+class HubFeatureOptions(FeatureOptions):
+    """Options of `encode hub --features`."""
+
+    source: Annotated[HubOptions, arg(name="")] = field(default_factory=HubOptions)
+
+
 def encode(args: Sequence[str]) -> None:
     """Run the command."""
     if not args or args[0] in ("-h", "--help"):
@@ -69,20 +101,76 @@ def encode(args: Sequence[str]) -> None:
     path = args[0]
     if path.startswith("-"):
         raise UserError(f"encode {path}: the images come first: patch-forcing encode DATA {path}")
+    prog = f"patch-forcing encode {path if kind == 'folder' else f'{kind} {path}'}"
+    if any(one.partition("=")[0] == "--features" for one in args):
+        _features(kind, path, args[1:], prog)
+        return
     options = parse(
         HubEncodeOptions if kind == "hub" else Options,
         args[1:],
-        prog=f"patch-forcing encode {path if kind == 'folder' else f'{kind} {path}'}",
+        prog=prog,
         description="Encodes images once, so that training need not.",
     )
-    if not options.autoencoder:
-        raise UserError("encode: --autoencoder NAME is missing: add it, such as sd-vae-ft-ema")
-    if options.out is None:
+    _check_given(autoencoder=(options.autoencoder, "NAME", "sd-vae-ft-ema"))
+    out = _check_places(kind, path, options.out)
+    _encode(kind, path, options, out)
+
+
+def _check_given(**options: tuple[str | Path | None, str, str]) -> None:
+    for name, (value, what, example) in options.items():
+        if not value:
+            raise UserError(f"encode: --{name} {what} is missing: add it, such as {example}")
+
+
+def _check_places(kind: str, path: str, out: Path | None) -> Path:
+    if out is None:
         raise UserError("encode: --out DIR is missing: add it")
-    check_out("--out", options.out)
+    check_out("--out", out)
     if kind == "folder" and not Path(path).expanduser().exists():
         raise UserError(f"{path} is not there: give a folder of images, or encode shards|hub PATH")
-    _encode(kind, path, options, options.out)
+    return out
+
+
+def _features(kind: str, path: str, args: Sequence[str], prog: str) -> None:
+    options = parse(
+        HubFeatureOptions if kind == "hub" else FeatureOptions,
+        args,
+        prog=prog,
+        description="What a frozen encoder sees in the images that latents were made of.",
+    )
+    _check_given(
+        features=(options.features, "ENCODER", "dinov2-b"),
+        latents=(options.latents, "DIR", "latents, which encode --autoencoder makes"),
+    )
+    out = _check_places(kind, path, options.out)
+    if out.exists():
+        raise UserError(f"--out {out} is there: name another folder, or remove it")
+    from patch_forcing.runs.encoders import find_encoder
+    from patch_forcing.runs.latent_features import LatentImages
+    from patch_forcing.runs.recipes import RECIPES
+
+    device = parse_device(options.device)
+    default: Any = RECIPES[kind].recipe.data
+    assert options.latents is not None
+    both = LatentImages(
+        options.latents,
+        options.flip,
+        lambda **how: replace(default, path=path, **vars(options.source), **how).open(),
+    )
+    rows, columns = both.grid(options.patch_size)
+    encoder = find_encoder(options.features)
+    pictures = both.latents.num_pictures
+    print(f"{pictures} pictures → features of {rows}×{columns} patches", flush=True)
+    started = time.perf_counter()
+    both.cache(out, encoder, options.patch_size, device, options.precision == "bf16")
+    seconds = time.perf_counter() - started
+    print(f"{pictures} in {seconds:.0f} s: {out}")
+    flip = "" if pictures > both.latents.num_samples else " --data.no-flip"
+    where, cache = shlex.quote(str(options.latents)), shlex.quote(str(out))
+    print(
+        f"next: patch-forcing train imagenet256-pft-b-repa --data.path {where}{flip} "
+        f"--alignment.encoder {shlex.quote(options.features)} --alignment.cache {cache}"
+    )
 
 
 def _encode(kind: str, path: str, options: Options, out: Path) -> None:

@@ -89,6 +89,7 @@ class LatentData:
         shards = [open_shard(shard_path(folder, number)) for number in range(index.shards)]
         sizes = [len(shard.latents) for shard in shards]
         self._firsts = np.cumsum([0, *sizes])
+        self._numbers = [shard.numbers for shard in shards]
         plain, mirrored = [s.latents for s in shards], [s.mirrored for s in shards if self._flip]
         self._copies = (plain, mirrored)
         labels = [shard.labels for shard in shards if self.num_classes]
@@ -181,6 +182,11 @@ class LatentData:
     def num_pictures(self) -> int:
         """Latents, and those of as many mirrored images if they are shown."""
         return self.num_samples * (1 + self._flip)
+
+    @property
+    def image_numbers(self) -> list[int]:
+        """Of which of the images that were encoded each latent is."""
+        return [int(number) for part in self._numbers for number in part]
 
     @property
     def identity(self) -> str:

@@ -131,7 +131,8 @@ def _check_images(data: TrainingData) -> None:
     if latents or data.shape[0] not in (1, 3):
         raise UserError(
             f"data of {data.shape[0]} channels are latents, which no encoder sees: add "
-            "--alignment.cache DIR, with features of their images"
+            "--alignment.cache DIR, with features of their images, as patch-forcing encode "
+            "--features makes"
         )
 
 
@@ -139,7 +140,7 @@ def _check_makes(folder: Path, data: Numbered, ranks: Ranks) -> None:
     if not isinstance(data, Pictured):
         raise UserError(
             f"alignment.cache={folder} is not there, and these data hold no images to make it of: "
-            "make it with cache_features (docs/training.md)"
+            "make it with patch-forcing encode IMAGES --features ENCODER --latents DIR"
         )
     if ranks.world > 1:
         raise UserError(

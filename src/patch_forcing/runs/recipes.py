@@ -343,7 +343,8 @@ for _name in [name for name in RECIPES if name.startswith("imagenet256-")]:
     RECIPES[f"{_name}-repa"] = aligned(
         RECIPES[_name],
         "dinov2-b",
-        "--alignment.cache DIR: DINOv2-B's features of the same pictures (docs/training.md)",
+        "--alignment.cache DIR: DINOv2-B's features, from encode IMAGES --features dinov2-b "
+        "--latents DIR",
     )
 
 
