@@ -85,5 +85,4 @@ class RunningSums:
         if self._missing[number]:
             return
         gradients = [weight.grad for weight in self._buckets[number] if weight.grad is not None]
-        assert dist.group.WORLD is not None
-        self._running.append(dist.group.WORLD.allreduce_coalesced(gradients))
+        self._running.append(self._ranks.begin_sum(gradients))

@@ -96,17 +96,20 @@ class Ranks:
         self.any(False)
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
-        """In place, over all ranks, by one reduction; every rank is left with the same bits.
+        """In place, over all ranks; every rank is left with the same bits.
 
         What is not finite on one rank is not finite on any after that.
         """
-        if self.world == 1:
-            return
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
-        self._collect(dist.all_reduce, flat)
-        parts = flat.split([tensor.numel() for tensor in tensors])
-        shaped = [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
-        torch._foreach_copy_(list(tensors), shaped)
+        if self.world > 1:
+            self._collect(lambda: self.begin_sum(tensors).wait())
+
+    def begin_sum(self, tensors: Sequence[Tensor]) -> dist.Work:
+        """The same of tensors of one type, beside what this rank goes on with; not if alone.
+
+        Nothing is copied together: on a GPU, NCCL sums where they lie, on a stream of its own.
+        """
+        assert dist.group.WORLD is not None
+        return dist.group.WORLD.allreduce_coalesced(list(tensors))
 
     def copy_first_(self, tensors: Iterable[Tensor]) -> None:
         """In place, what the first rank has."""
