@@ -41,6 +41,7 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
     assert parts.memory_gib * 2**30 - constant == pytest.approx(activations / 4)
 
 
+@pytest.mark.slow  # half a minute in the C++ compiler
 def test_memory_where_products_are_kept_is_what_a_compiled_step_keeps(wider):
     changes = {"timesteps": "ltg:levels=4", "recompute_activations": "cheap"}
     script = Path(__file__).parents[1] / "kept_activations.py"
