@@ -32,6 +32,7 @@ from patch_forcing.data.digits import Digits
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.memory import enough_memory
+from patch_forcing.runs.overlap import PIECES
 from patch_forcing.runs.ranks import join_ranks
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.step import TrainStep, side_stream
@@ -40,12 +41,12 @@ from patch_forcing.training.optim import OptimizerConfig
 
 Row = dict[str, Any]
 GPUS = 2
-VARIANTS = {  # processes, what each holds, sums beside the backward pass?, NCCL's settings
-    "one": (1, "replicate", True, {}),
-    "DDP": (GPUS, "replicate", True, {}),
-    "FSDP2": (GPUS, "shard", True, {}),
-    "DDP, 8 blocks for sums": (GPUS, "replicate", True, {"NCCL_MAX_CTAS": "8"}),
-    "DDP, sums after": (GPUS, "replicate", False, {}),
+VARIANTS: dict[str, tuple[int, str, int]] = {  # GPUs, what each holds, pieces for sums
+    "one": (1, "replicate", PIECES),
+    "DDP": (GPUS, "replicate", PIECES),
+    "FSDP2": (GPUS, "shard", PIECES),
+    "DDP, sums after": (GPUS, "replicate", 0),
+    "DDP, 3 pieces": (GPUS, "replicate", 3),
 }
 BATCHES = (128, 64)
 """For each GPU; the second if the first is too large for one of the variants."""
@@ -82,7 +83,7 @@ def measure(job: Row) -> Row | None:
         at_hand = Batch(images.to(device), labels.to(device))
         with enough_memory(recipe, ranks, "in the benchmark"):
             state = initial_state(recipe, data, device, ranks=ranks)
-            train_step = TrainStep(state, recipe, device, ranks, overlap=job["overlap"])
+            train_step = TrainStep(state, recipe, device, ranks, pieces=job["pieces"])
             with side_stream(device):
                 for number in range(WARM):
                     train_step(at_hand, number)
@@ -210,15 +211,15 @@ def scaling(options: argparse.Namespace, ends: float, cache: str) -> list[Row]:
     for batch in batches:
         rows = []
         for name in options.only:
-            world, parallel, overlap, settings = VARIANTS[name]
+            world, parallel, pieces = VARIANTS[name]
             job = {"kind": "measure", "device": options.device, "compile": options.compile}
             job |= {"sizes": sizes, "batch": batch, "parallel": parallel}
-            job |= {"overlap": overlap}
+            job |= {"pieces": pieces}
             limit = min(options.limit, ends - time.monotonic())
             if world == 1:
                 found = each_alone(job, limit, cache)
             else:
-                found = in_processes(world, job, limit, cache, settings)
+                found = in_processes(world, job, limit, cache)
             rows.append({"what": name, "gpus": world, **found})
             _compare(rows)
             print(_line(rows[-1]), found.get("said", "")[-3000:], sep="\n", flush=True)

@@ -26,7 +26,7 @@ def run(recipe: Recipe, device: str, ranks: Ranks, overlap: bool) -> tuple[list[
     torch._dynamo.utils.counters.clear()
     data = recipe.data.open()
     state = initial_state(recipe, data, device)
-    step = TrainStep(state, recipe, device, ranks, overlap=overlap)
+    step = TrainStep(state, recipe, device, ranks, pieces=7 * overlap)
     places = ranks.places(recipe.batch_size)
     with side_stream(device):
         for number in range(STEPS):

@@ -17,22 +17,24 @@ from patch_forcing.core.time import PatchTime
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.ranks import Ranks
 
-_PIECES = 7
+PIECES = 7
 """At most. The sum of the last one is not hidden; between two, no kernels are fused."""
 
 
-def pieces(model: PatchDiT, blocks: Iterable[nn.Module]) -> list[list[nn.Module]]:
-    """Some of a model's blocks in order, in runs of one length but for the last."""
-    some, length = list(blocks), -(-len(model.blocks) // _PIECES)
+def cut(model: PatchDiT, blocks: Iterable[nn.Module], pieces: int) -> list[list[nn.Module]]:
+    """Some of a model's blocks in order, in runs of one length but for the last; all make at most
+    `pieces`.
+    """
+    some, length = list(blocks), -(-len(model.blocks) // pieces)
     return [some[start : start + length] for start in range(0, len(some), length)]
 
 
-def compile_pieces(model: PatchDiT) -> None:
+def compile_pieces(model: PatchDiT, pieces: int) -> None:
     """Compile what a model does in training; pieces of one length are compiled once."""
     piece = compiled_in_training(model.run_blocks)
 
     def run_blocks(blocks: Any, tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
-        for part in pieces(model, blocks):
+        for part in cut(model, blocks, pieces):
             tokens = piece(part, tokens, c, time)
         return tokens
 
@@ -47,12 +49,12 @@ class RunningSums:
     On a GPU, NCCL sums where they lie, on a stream of its own; that is recorded with the rest.
     """
 
-    def __init__(self, model: PatchDiT, weights: Sequence[nn.Parameter], ranks: Ranks):
+    def __init__(self, model: PatchDiT, weights: Sequence[nn.Parameter], ranks: Ranks, pieces: int):
         """weights: of the model, and all others that are trained."""
         self._ranks, self._armed = ranks, False
         parts = [
             [weight for block in part for weight in block.parameters()]
-            for part in pieces(model, model.blocks)
+            for part in cut(model, model.blocks, pieces)
         ]
         in_blocks = {id(weight) for part in parts for weight in part}
         final = [*model.final_layer.parameters()]

@@ -17,7 +17,7 @@ from patch_forcing.data.batch import Batch
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.alignment import StepFeatures, alignment_of
 from patch_forcing.runs.checkpoint import TrainingState
-from patch_forcing.runs.overlap import RunningSums, compile_pieces
+from patch_forcing.runs.overlap import PIECES, RunningSums, compile_pieces
 from patch_forcing.runs.ranks import ALONE, Ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.shards import is_sharded, own_part, take_gradients
@@ -71,9 +71,11 @@ class TrainStep:
         ranks: Ranks = ALONE,
         features: StepFeatures | None = None,
         *,
-        overlap: bool = True,
+        pieces: int = PIECES,
     ):
-        """overlap: sum whole models' gradients over ranks while the backward pass goes on."""
+        """pieces: of a model, whose gradients are summed over ranks while the backward pass of the
+        next one goes on; 0: all after it.
+        """
         self._state, self._recipe, self._device = state, recipe, torch.device(device)
         self._ranks, self._first_place = ranks, ranks.places(recipe.batch_size).start
         self._objective = PatchForcingObjective(
@@ -86,8 +88,9 @@ class TrainStep:
         self._features = features
         self._sharded = is_sharded(state.model)
         self._sums: RunningSums | None = None
-        if overlap and ranks.world > 1 and not self._sharded:
-            self._sums = RunningSums(state.model, state.trained(), ranks)
+        self._pieces = pieces
+        if pieces and ranks.world > 1 and not self._sharded:
+            self._sums = RunningSums(state.model, state.trained(), ranks, pieces)
         self._draw, self._loss = self._draw_all, self._loss_of
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
@@ -257,7 +260,7 @@ class TrainStep:
         if self._sharded:  # the blocks are
             return self._loss_of
         if self._sums is not None:
-            compile_pieces(self._state.model)
+            compile_pieces(self._state.model, self._pieces)
             return self._loss_of
         return compiled(self._loss_of)
 
