@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import disk_faults  # noqa: E402
 import faults  # noqa: E402
 import file_faults  # noqa: E402
+import rank_faults  # noqa: E402
 import repeated_runs  # noqa: E402
 from patch_forcing.io.provenance import commit, hardware, versions  # noqa: E402
 from patch_forcing.runs.recipes import RECIPES  # noqa: E402
@@ -37,6 +38,9 @@ QUICK: Rows = {
     "resumed": lambda work: repeated_runs.stopped_and_resumed(
         work, [4], [1], [2], ["digits", "emoji-64", "shards"]
     ),
+    "not finite": lambda work: rank_faults.not_finite(work, ()),
+    "memory runs out": lambda work: rank_faults.out_of_memory(work, (2**28,)),
+    "data go away": rank_faults.lost_data,
     "hostile": file_faults.hostile,
     "keys": lambda work: file_faults.mistaken_keys(work, 64),
     "memory": lambda work: repeated_runs.memory(work, 60, 10),
@@ -49,6 +53,11 @@ FULL: Rows = {
     "failing changes": lambda work: disk_faults.failing_calls(work, 1),
     "failing disks": disk_faults.failing_disks,
     "resumed": lambda work: repeated_runs.stopped_and_resumed(work, [1, 3, 5, 6], [1, 2], [1, 2]),
+    "signals": rank_faults.signals,
+    "killed ranks": rank_faults.killed_ranks,
+    "not finite": rank_faults.not_finite,
+    "memory runs out": rank_faults.out_of_memory,
+    "data go away": rank_faults.lost_data,
     "hostile": file_faults.hostile,
     "keys": lambda work: file_faults.mistaken_keys(work, 1),
     "memory": lambda work: repeated_runs.memory(work, 1000, 200),

@@ -64,7 +64,7 @@ QUICK_RECIPES = [
 """Without those, and without larger ones, which are shrunk to the same."""
 
 
-def _pack(folder: Path, tar: Path) -> None:
+def pack_images(folder: Path, tar: Path) -> None:
     """The same images as a shard; a class's number is its place in the alphabet."""
     with tarfile.open(tar, "w") as shard:
         for number, of_class in enumerate(sorted(folder.iterdir())):
@@ -85,7 +85,7 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
     if name in SOURCES:
         if not folder.exists():
             photos(folder, {"one": 12, "other": 12})
-            _pack(folder, folder.with_suffix(".tar"))
+            pack_images(folder, folder.with_suffix(".tar"))
         path = folder.with_suffix(".tar") if name == "shards" else folder
         data = SOURCES[name](path=str(path), size=16)
     elif name.startswith("emoji"):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 def tensors(checkpoint):
     return {
-        f"{file.parent.name}/{file.name}/{name}": tensor
+        f"{file.relative_to(checkpoint)}/{name}": tensor
         for file in sorted(checkpoint.rglob("*.safetensors"))
         for name, tensor in load_file(file).items()
     }
