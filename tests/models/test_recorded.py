@@ -26,12 +26,15 @@ class OnCPU(Recorded):
         if everything and active is not None:
             self._memories[_shapes(memory)] = memory
 
+        casts = torch.is_autocast_enabled("cpu")
+
         class Graph:
             @staticmethod
             def replay():
                 seen = [] if everything else memory
                 again = None if active is None else ActiveTokens(shape.inputs[4], seen)
-                new = self._run(shape.inputs, again)
+                with torch.autocast("cpu", torch.bfloat16, enabled=casts):
+                    new = self._run(shape.inputs, again)
                 torch._foreach_copy_([*shape.output, *memory], [*new, *seen])
 
         shape.graph = Graph()
@@ -64,6 +67,18 @@ def test_each_graph_finds_the_keys_and_values_that_it_was_recorded_on(sampler, i
             )
         assert found.x_1.equal(expected.x_1)
     assert any(shape.graph for shape in recorded.forward._shapes.values())
+
+
+def test_a_graph_holds_for_the_autocast_that_it_was_recorded_under():
+    plain, recorded = (pf.load("digits").model for _ in range(2))
+    recorded.forward = OnCPU(recorded.forward)
+    x_t = CountedGenerator(range(2)).fork("noise").normal(1, 8, 8)
+    time = pf.PatchTime.everywhere(0.5, x_t, plain.config.num_patches)
+    for casts in (False, True, False):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=casts):
+            expected = plain(x_t, time).velocity
+            for _ in range(4):
+                assert recorded(x_t, time).velocity.equal(expected)
 
 
 @pytest.mark.gpu

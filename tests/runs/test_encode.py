@@ -10,7 +10,8 @@ import torch
 import patch_forcing as pf
 from autoencoders import small_kl
 from image_files import photos
-from patch_forcing.codecs.autoencoders import Pixels, Posterior, load_autoencoder
+from patch_forcing.codecs.autoencoder import Pixels, Posterior
+from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.images import read_image
 from patch_forcing.data.latent_shards import INDEX, open_shard, read_index

@@ -128,7 +128,8 @@ def test_a_trace_holds_every_image_of_every_batch(digits):
     ("sampler", "options", "used", "steps"),
     [
         ("multirate", {"nfe": 10}, "multirate:rates=1,shares=1", 10),
-        ("multirate", {"nfe": 12}, "multirate", 8),
+        ("multirate", {"nfe": 20}, "multirate:rates=1,shares=1", 20),
+        ("multirate", {"nfe": 30}, "multirate", 20),
         ("multirate", {"nfe": 16, "guidance_scale": 2.0}, "multirate:rates=1,shares=1", 8),
         ("multirate:order=1", {"nfe": 9}, "multirate:order=1", 6),
         ("multirate", {"num_steps": 4}, "multirate", 4),

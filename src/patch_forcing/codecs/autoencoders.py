@@ -1,17 +1,15 @@
-"""Images ↔ latents, behind one protocol, loaded by name."""
+"""Autoencoders loaded by name."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from patch_forcing.codecs.autoencoder import Autoencoder, Pixels
+from patch_forcing.codecs.from_diffusers import CONFIG, WEIGHTS, DiffusersAutoencoder
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.hub import download, looks_like_hub_id
-from patch_forcing.models.latent_space import PIXELS, LatentSpace
+from patch_forcing.models.latent_space import PIXELS
 
-CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 KNOWN = {
     "sd-vae-ft-ema": "stabilityai/sd-vae-ft-ema",
     "flux2": "black-forest-labs/FLUX.2-dev/vae",
@@ -19,45 +17,6 @@ KNOWN = {
     "taesd": "madebyollin/taesd",
 }
 """Short names. f8c4; f8c32; f32c32; a tiny decoder of the first one's latents, for previews."""
-
-
-class Posterior(NamedTuple):
-    """A Gaussian over latents, (B, C, h, w), in the autoencoder's own units.
-
-    logvar: None where the encoder is deterministic.
-    """
-
-    mean: Float[Tensor, "B C h w"]
-    logvar: Float[Tensor, "B C h w"] | None
-
-
-@runtime_checkable
-class Autoencoder(Protocol):
-    """A frozen autoencoder. Images are (B, 3, H, W) in [−1, 1], latents in its own units."""
-
-    @property
-    def space(self) -> LatentSpace:
-        """Its identity: name, hash, channels, factor, scale and shift."""
-
-    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:
-        """H and W are multiples of the factor."""
-
-    def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
-        """May leave [−1, 1] a little."""
-
-
-class Pixels:
-    """No autoencoder: pixels are the latents."""
-
-    space = LatentSpace(PIXELS, PIXELS, PIXELS, channels=3, factor=1)
-
-    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:
-        """The images."""
-        return Posterior(images, None)
-
-    def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
-        """The latents."""
-        return z
 
 
 def load_autoencoder(name: str | Path, device: torch.device | str = "cpu") -> Autoencoder:
@@ -68,9 +27,6 @@ def load_autoencoder(name: str | Path, device: torch.device | str = "cpu") -> Au
     """
     if str(name) == PIXELS:
         return Pixels()
-    # here, since diffusers takes seconds to import
-    from patch_forcing.codecs.from_diffusers import DiffusersAutoencoder
-
     place = full_name(name)
     return DiffusersAutoencoder(place, _folder(place, name), device)
 

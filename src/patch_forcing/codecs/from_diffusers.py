@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patch_forcing.codecs.autoencoders import CONFIG, WEIGHTS, Posterior
+from patch_forcing.codecs.autoencoder import Posterior
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.models.latent_space import LatentSpace
+
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 
 
 class Numbers(NamedTuple):

@@ -54,7 +54,9 @@ class Recorded:
         if torch.is_grad_enabled() or not isinstance(t, PatchTime):
             return self._forward(x_t, t, condition, active=active)
         inputs = [x_t, t.values, t.index, condition, active and active.tokens]
-        key = (active is None, *(x if x is None else (x.shape, x.dtype) for x in inputs))
+        kind = x_t.device.type
+        casts = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        key = (active is None, casts, *(x if x is None else (x.shape, x.dtype) for x in inputs))
         if key not in self._shapes:
             self._shapes[key] = _Shape(inputs)
         shape = self._shapes[key]

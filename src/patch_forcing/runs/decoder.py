@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from patch_forcing.codecs.autoencoders import Autoencoder, load_autoencoder
+from patch_forcing.codecs.autoencoder import Autoencoder
+from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.latent_space import STABLE_DIFFUSION, LatentSpace

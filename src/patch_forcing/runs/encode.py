@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from patch_forcing.codecs.autoencoders import Autoencoder, Posterior
+from patch_forcing.codecs.autoencoder import Autoencoder, Posterior
 from patch_forcing.core.errors import UserError, is_out_of_memory
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.latent_shards import (

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from patch_forcing.codecs.autoencoders import Autoencoder
+from patch_forcing.codecs.autoencoder import Autoencoder
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from patch_forcing.codecs.autoencoders import Autoencoder
+from patch_forcing.codecs.autoencoder import Autoencoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.images import BadImageError, Fit

@@ -30,7 +30,7 @@ SAMPLERS: dict[str, type[Any]] = {
 
 
 PRESETS: dict[str, tuple[float, str]] = {
-    "multirate": (10, "multirate:rates=1,shares=1"),
+    "multirate": (20, "multirate:rates=1,shares=1"),
     "dual-loop": (30, "dual-loop:easy_fraction=0.6,inner_steps=2"),
 }
 """What a sampler without options is, in runs of at most so many calls of the field: its usual
