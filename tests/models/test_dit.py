@@ -306,7 +306,7 @@ def test_activations_computed_again_give_the_same_gradients_out_of_less_memory(w
     assert kept[1] < kept[0] / 3  # the hooks do not see the products that are kept
 
 
-@pytest.mark.parametrize("name", ["digits", "emoji-64"])
+@pytest.mark.parametrize("name", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])
 def test_conditions_between_nodes_are_those_of_each_time_in_trained_networks(name):
     model = pf.load(name).model.double()
     grid = model.config.grid
