@@ -322,7 +322,7 @@ def main() -> None:
     sys.exit("error" in json.dumps(report))
 
 
-PARTS = {"scaling": scaling, "resumed": resumed}
+PARTS = {"resumed": resumed, "scaling": scaling}  # first what is short and must be there
 JOBS = {"measure": measure, "resume": resume}
 
 if __name__ == "__main__":

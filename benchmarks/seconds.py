@@ -36,7 +36,7 @@ PAIRS = {  # what is compared: each a design and a sampling
     ),
     "guided": (
         (PUBLISHED, Sampling("dual-loop", 50, *GUIDED)),
-        (OURS, Sampling(AB2, 8, *GUIDED, "fitted")),
+        (OURS, Sampling(AB2, 12, *GUIDED, "fitted")),
     ),
     "patches that choose": (
         (OURS, Sampling(AB2, 16, grid="fitted")),

@@ -16,7 +16,8 @@ import struct
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -181,3 +182,17 @@ def _text(process: Path, address: int) -> str:
         if b"\0" not in page:
             page += memory.read(4096)
     return os.fsdecode(page.partition(b"\0")[0])
+
+
+@contextmanager
+def little_memory(room: int) -> Iterator[None]:
+    """So many bytes of address space beyond what the process has: the kernel refuses more."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

@@ -4,8 +4,6 @@ import dataclasses
 import gc
 import sys
 import weakref
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +13,7 @@ from patch_forcing.runs.memory import advice, enough_memory
 from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import Network
 from patch_forcing.runs.trainer import train
+from system_calls import little_memory
 
 
 @pytest.mark.parametrize(
@@ -45,20 +44,6 @@ def test_what_is_advised_divides_the_batch(recipe):
             if "--accumulate" in said:
                 parts = int(said.split("--accumulate ")[1].split()[0])
                 assert size % (world * parts) == 0
-
-
-@contextmanager
-def little_memory(room):
-    """So many bytes of address space beyond what the process has: the kernel refuses more."""
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")

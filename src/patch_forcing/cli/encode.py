@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from patch_forcing.cli.data import SOURCES, CheckOptions, HubOptions
-from patch_forcing.cli.options import check_out, parse, parse_device, parse_place
+from patch_forcing.cli.options import check_out, parse, parse_place
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.shard_encoder import EncodeOptions
 
@@ -149,7 +149,9 @@ def _features(kind: str, path: str, args: Sequence[str], prog: str) -> None:
     from patch_forcing.runs.latent_features import LatentImages
     from patch_forcing.runs.recipes import RECIPES
 
-    device = parse_device(options.device)
+    _, world, device = parse_place(options.device)
+    if world > 1:
+        raise UserError(f"encode --features with WORLD_SIZE={world}: one process makes them all")
     default: Any = RECIPES[kind].recipe.data
     assert options.latents is not None
     both = LatentImages(

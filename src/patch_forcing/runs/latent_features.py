@@ -44,7 +44,6 @@ class LatentImages:
         patch_size: int,
         device: torch.device | str = "cpu",
         bf16: bool = False,
-        progress: bool | None = None,
     ) -> None:
         """Write the features of all of them, on the grid of patches of so many cells."""
         grid = self.grid(patch_size)
@@ -60,7 +59,6 @@ class LatentImages:
             latents.identity,
             device=device,
             bf16=bf16,
-            progress=progress,
         )
 
     def grid(self, patch_size: int) -> tuple[int, int]:
