@@ -223,6 +223,14 @@ def test_features_of_other_images_are_refused(here, mistake, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.usefixtures("here")
+def test_features_are_made_by_one_process(mistake, monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    asked = f"encode images --features emoji --latents latents --out {tmp_path}/x"
+    assert "WORLD_SIZE=2: one process makes them all" in mistake(asked)
+
+
 MISTAKES = {
     "encode images --features emoji --out x": "--latents DIR is missing",
     "encode images --features emoji --latents images --out x": "images holds no latents",
