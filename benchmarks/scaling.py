@@ -42,10 +42,10 @@ from patch_forcing.training.optim import OptimizerConfig
 Row = dict[str, Any]
 GPUS = 2
 VARIANTS: dict[str, tuple[int, str, int]] = {  # GPUs, what each holds, pieces for sums
-    "one": (1, "replicate", PIECES),
-    "DDP": (GPUS, "replicate", PIECES),
-    "FSDP2": (GPUS, "shard", PIECES),
-    "DDP, sums after": (GPUS, "replicate", 0),
+    "one": (1, "replicate", 0),
+    "DDP": (GPUS, "replicate", 0),
+    "FSDP2": (GPUS, "shard", 0),
+    f"DDP, {PIECES} pieces": (GPUS, "replicate", PIECES),
     "DDP, 3 pieces": (GPUS, "replicate", 3),
 }
 BATCHES = (128, 64)

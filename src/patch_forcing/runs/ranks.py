@@ -45,10 +45,13 @@ class Ranks:
     """This process among those that train together; alone unless told otherwise.
 
     What several of them do here, all must do, in the same order.
+
+    one_host: whether no network is between them.
     """
 
     rank: int = 0
     world: int = 1
+    one_host: bool = True
     place: Place = field(default_factory=Place, compare=False, repr=False)
 
     @property
@@ -192,7 +195,8 @@ def join_ranks(device: torch.device | str) -> Iterator[Ranks]:
     dist.init_process_group(backend, timeout=_PATIENCE)
     together = True
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+        yield Ranks(dist.get_rank(), dist.get_world_size(), here == world)
     except BaseException as error:
         agreed = isinstance(error, UserError | KeyboardInterrupt)
         together = agreed and not isinstance(error, LostRanksError)
