@@ -1,11 +1,11 @@
 """Encoding against the autoencoder alone, and how fast latents are read for training.
 
-    python benchmarks/latents.py --out docs/results/latents.json
+    python benchmarks/latents.py --out docs/results/latents.json    # --parts encoding, --device cpu
 
-Encoding: generated JPEG files, an autoencoder of Stable Diffusion's class with random weights,
-small enough for a CPU; `Encoding.run` (reading, encoding, writing with checksums) beside the same
-autoencoder on the same batches in memory, in turns. Reading: latents as ImageNet's (4×32×32, means
-and log-variances in fp16, mirrored copies too) in the recipe's batches of 256.
+Encoding: generated JPEG files, an autoencoder of Stable Diffusion's class with random weights, on a
+CPU a quarter as wide; `Encoding.run` (reading, encoding, writing with checksums) beside the same
+autoencoder on the same batches on the device, in turns. Reading: latents as ImageNet's (4×32×32,
+means and log-variances in fp16, mirrored copies too) in the recipe's batches of 256.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -36,73 +37,109 @@ from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.encode import Encoding
 from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
 
-SIZE, IMAGES, BATCH, SHARD = 128, 192, 16, 64
-WIDTHS = (32, 64, 64, 64)
+
+class Work(NamedTuple):
+    """What is encoded, and by what."""
+
+    size: int
+    images: int
+    batch: int
+    shard: int
+    widths: tuple[int, ...]
+    file_size: tuple[int, int]
+
+
+WORK = {
+    "cpu": Work(128, 192, 16, 64, (32, 64, 64, 64), (200, 150)),
+    "cuda": Work(256, 2048, 64, 512, (128, 256, 512, 512), (500, 375)),
+}
+DIFFERENT = 128
+"""Images; more files are copies."""
+Row = dict[str, Any]
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "bf16")}
 LATENTS, PER_SHARD, READ_BATCH = 65_536, 8192, 256
 
 
-def autoencoder(folder: Path):
-    """Of Stable Diffusion's class and a quarter of its width, or less."""
+def autoencoder(folder: Path, widths: tuple[int, ...]):
+    """Of Stable Diffusion's class, and of its width or less."""
     from diffusers import AutoencoderKL
 
     torch.manual_seed(0)
     AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=WIDTHS,
+        block_out_channels=widths,
         layers_per_block=2,
         norm_num_groups=32,
     ).save_pretrained(folder)
-    return load_autoencoder(folder)
 
 
-def write_images(folder: Path) -> None:
+def write_images(folder: Path, work: Work) -> None:
     """JPEG files with structure, about as many bytes a pixel as photographs."""
     folder.mkdir()
     generator = np.random.default_rng(0)
-    for i in range(IMAGES):
+    for i in range(work.images):
+        file = folder / f"{i:05d}.jpg"
+        if i >= DIFFERENT:
+            file.write_bytes((folder / f"{i % DIFFERENT:05d}.jpg").read_bytes())
+            continue
         coarse = generator.integers(0, 256, (12, 16, 3), np.uint8)
-        Image.fromarray(coarse).resize((200, 150), Image.Resampling.BICUBIC).save(
-            folder / f"{i:04d}.jpg", quality=90
-        )
+        whole = Image.fromarray(coarse).resize(work.file_size, Image.Resampling.BICUBIC)
+        whole.save(file, quality=90)
 
 
-def encoding(root: Path, repeats: int) -> dict:
-    """Images a second, by `Encoding` and by the autoencoder alone."""
-    kl = autoencoder(root / "kl")
-    write_images(root / "images")
+def encoding(root: Path, repeats: int, device: str) -> list[Row]:
+    """Images a second, by `Encoding` and by the autoencoder alone, for each number type."""
+    work = WORK[device]
+    autoencoder(root / "kl", work.widths)
+    write_images(root / "images", work)
+    return [_encoding(root, repeats, device, name) for name in PRECISIONS[device]]
+
+
+def _encoding(root: Path, repeats: int, device: str, precision: Precision) -> Row:
+    work = WORK[device]
+    kl = load_autoencoder(root / "kl", device)
     data = FolderSource(str(root / "images")).open()
-    options = EncodeOptions(size=SIZE, batch_size=BATCH, shard_size=SHARD)
-    batch = torch.rand(BATCH, 3, SIZE, SIZE) * 2 - 1
-    rows = (8, SIZE // 8, SIZE // 8)
-    encoder = ShardEncoder(data, kl, options, rows, torch.device("cpu"))
+    options = EncodeOptions(
+        size=work.size, precision=precision, batch_size=work.batch, shard_size=work.shard
+    )
+    batch = torch.rand(work.batch, 3, work.size, work.size, device=device) * 2 - 1
+    side = work.size // kl.space.factor
+    encoder = ShardEncoder(data, kl, options, (8, side, side), torch.device("cpu"))
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
+    @torch.no_grad()
     def alone() -> float:
+        wait()
         started = time.perf_counter()
-        for _ in range(IMAGES // BATCH):
-            for images in (batch, batch.flip(-1)):
-                kl.encode(images)
-        return IMAGES / (time.perf_counter() - started)
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            for _ in range(work.images // work.batch):
+                for images in (batch, batch.flip(-1)):
+                    kl.encode(images)
+        wait()
+        return work.images / (time.perf_counter() - started)
 
     def whole(turn: int) -> float:
-        job = Encoding(data, kl, root / f"out{turn}", options)
+        job = Encoding(data, kl, root / f"out-{precision}-{turn}", options, device)
         started = time.perf_counter()
         job.run(progress=False)
-        return IMAGES / (time.perf_counter() - started)
+        return work.images / (time.perf_counter() - started)
 
     def reading() -> float:
         started = time.perf_counter()
-        for number in range(IMAGES):
+        for number in range(DIFFERENT):
             encoder._reader(number)
-        return IMAGES / (time.perf_counter() - started)
+        return DIFFERENT / (time.perf_counter() - started)
 
     alone()
     pairs = [(alone(), whole(turn)) for turn in range(repeats)]
     shares = [two / one for one, two in pairs]
-    return {
-        "autoencoder": {"class": "AutoencoderKL", "widths": WIDTHS, "weights": "random"},
+    found = {
+        "autoencoder": {"class": "AutoencoderKL", "widths": work.widths, "weights": "random"},
+        "hardware": hardware(device),
         "options": asdict(options),
-        "images": IMAGES,
+        "images": work.images,
         "autoencoder_images_per_second": [round(one, 2) for one, _ in pairs],
         "encode_images_per_second": [round(two, 2) for _, two in pairs],
         "share_of_autoencoder": round(statistics.median(shares), 4),
@@ -110,6 +147,8 @@ def encoding(root: Path, repeats: int) -> dict:
         "one_thread_reads_images_per_second": round(reading(), 1),
         "note": "an image is encoded twice, once mirrored; images per second are of images",
     }
+    print(json.dumps(found), flush=True)
+    return found
 
 
 def write_latents(folder: Path) -> None:
@@ -134,7 +173,7 @@ def write_latents(folder: Path) -> None:
     (folder / INDEX).write_text(json.dumps(index))
 
 
-def reading(folder: Path, repeats: int) -> dict:
+def reading(folder: Path, repeats: int) -> Row:
     """Latents a second: as stored, and as a whole batch on the CPU with and without noise."""
     write_latents(folder)
     steps = 40
@@ -172,23 +211,35 @@ def reading(folder: Path, repeats: int) -> dict:
     }
 
 
+PARTS = ("encoding", "reading")
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def main() -> None:
     """Measure, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--device", choices=WORK, default=_device())
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as root:
-        result = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "commit": commit(),
-            "hardware": hardware("cpu"),
-            "versions": versions(),
-            "encoding": encoding(Path(root), options.repeats),
-            "reading": reading(Path(root) / "latents", options.repeats),
-        }
+    result: Row = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "hardware": hardware("cpu"),
+        "versions": versions(),
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for part in options.parts:
+        with tempfile.TemporaryDirectory() as root:
+            if part == "encoding":
+                result[part] = encoding(Path(root), options.repeats, options.device)
+            else:
+                result[part] = reading(Path(root), options.repeats)
+        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))
 
 

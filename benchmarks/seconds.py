@@ -4,8 +4,9 @@ where patches choose for themselves when they are evaluated, against all at ever
     python benchmarks/seconds.py --out docs/results/emoji/seconds.json
 
 The published design as in benchmarks/speed.py, by the paper's best sampler at 50 evaluations; ours
-by the fewest evaluations that give a lower distance. The first batch compiles, and is not timed;
-where later ones meet shapes that it did not, the median of the repeats leaves that out.
+by the fewest evaluations that give a lower distance, in bf16 and (with torchao) in FP8. The first
+batch compiles, and is not timed; where later ones meet shapes that it did not, the median of the
+repeats leaves that out.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import statistics
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -28,7 +30,7 @@ from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 
 GUIDED = (GUIDED_SCALE, GUIDED_INTERVAL)
-PUBLISHED, OURS = "published", "ours"
+PUBLISHED, OURS, FP8 = "published", "ours", "ours, FP8"
 COMPARED = {  # each a design and a sampling; the first is what the others are held against
     "not guided": (
         (PUBLISHED, Sampling("dual-loop", 50)),
@@ -46,6 +48,8 @@ COMPARED = {  # each a design and a sampling; the first is what the others are h
         (OURS, Sampling(AB2, 16, *GUIDED, "fitted")),
         (OURS, Sampling("adaptive:tolerance=0.05", 16, *GUIDED, "fitted")),
     ),
+    "FP8": tuple((design, Sampling(AB2, 6, grid="fitted")) for design in (OURS, FP8)),
+    "FP8, guided": tuple((design, Sampling(AB2, 12, *GUIDED, "fitted")) for design in (OURS, FP8)),
 }
 BATCH = 2500
 
@@ -64,6 +68,17 @@ def as_published(model: pf.PatchDiT, compiled: bool) -> None:
     model.forward = forward  # type: ignore[method-assign,assignment]
 
 
+def designed(design: str, *, weights: Path, device: str) -> pf.PatchDiT:
+    """The model in it; on a CPU ours is neither compiled nor cast."""
+    model = load_model(weights, device)
+    if design == PUBLISHED:
+        as_published(model, device != "cpu")
+    elif device != "cpu":
+        cast_weights(model, "fp8" if design == FP8 else "bf16")
+        compile_whole(model)
+    return model
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -77,11 +92,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     device = options.device
-    published, ours = (load_model(options.weights, device) for _ in range(2))
-    as_published(published, device != "cpu")
-    if device != "cpu":
-        cast_weights(ours, "bf16")
-        compile_whole(ours)
+    models = cache(partial(designed, weights=options.weights, device=device))
     features = load_emoji_features(device=device)
     real = real_scenes(EmojiSource(str(options.atlas)).open(), features, options.samples, device)
     first = _first(real)
@@ -99,7 +110,7 @@ def main() -> None:
     for what in options.only:
         base = 0.0
         for name, sampling in COMPARED[what]:
-            model = published if name == PUBLISHED else ours
+            model = models(name)
             measure(model, sampling, features, first, device)
             found = [
                 measure(model, sampling, features, real, device) for _ in range(options.repeats)
