@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,10 +128,8 @@ class Encoding:
             channels, *cells = self.shape
             rows = (channels * (1 + self._logvar), *cells)
             encoder = ShardEncoder(self._data, self._autoencoder, self._options, rows, self._device)
-            for number, then in zip_longest(missing, missing[1:]):
-                numbers = self._numbers(number)
-                coming = range(0) if then is None else self._numbers(then)
-                arrays, summary = encoder.shard(numbers, coming, bar)
+            shards = encoder.shards([self._numbers(number) for number in missing], bar)
+            for number, (arrays, summary) in zip(missing, shards, strict=True):
                 self._count(bad, summary)
                 if writes is not None:
                     writes.result()

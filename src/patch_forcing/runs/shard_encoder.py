@@ -1,7 +1,7 @@
 """Images of a shard → its arrays: read ahead, encoded, fetched while others are queued."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -70,45 +70,50 @@ class ShardEncoder:
         self._reader = ImageReader(data.layout, options.size, 3, options.fit, memory=0)
         self._failures = 0
 
-    def shard(self, numbers: range, then: range, bar: Any) -> tuple[ShardArrays, dict[str, Any]]:
-        """All images of a shard that can be read and encoded; and what was seen.
+    def shards(
+        self, shards: Sequence[range], bar: Any
+    ) -> Iterator[tuple[ShardArrays, dict[str, Any]]]:
+        """All images of each shard that can be read and encoded; and what was seen.
 
-        then: the images that will be asked for next.
+        When a shard is handed out, batches of the next one are queued already.
         """
-        bad: list[tuple[str, str]] = []
-        good: list[int] = []
-        rows = [np.zeros((1 + self._options.flip, 0, *self._rows), np.float16)]
-        sums = np.zeros((2, self._autoencoder.space.channels))
-        for some, host in self._fetched(self._encoded(numbers, then, bad)):
-            moments, some_sums = host()
-            finite = np.isfinite(moments).all(axis=(0, 2, 3, 4))
-            spoilt = np.array(some)[~finite].tolist()
-            bad.extend((self._data.layout.place(n), "its latent is not finite") for n in spoilt)
-            good.extend(np.array(some)[finite].tolist())
-            rows.append(moments[:, finite])
-            sums += some_sums[finite].sum(axis=0)
+        for shard, some, host in self._fetched(self._encoded(shards)):
+            if host is None:
+                yield self._whole(shard)
+                continue
+            moments, sums = host()
+            shard.take(some, moments, sums)
             bar.update(len(some))
-        labels = self._data.layout.labels
-        stored = np.concatenate(rows, axis=1)
+
+    def _whole(self, shard: "_Shard") -> tuple[ShardArrays, dict[str, Any]]:
+        layout, good = self._data.layout, shard.good
+        bad = shard.bad + [(layout.place(n), "its latent is not finite") for n in shard.spoilt]
+        nothing = np.zeros((1 + self._options.flip, 0, *self._rows), np.float16)
+        stored = np.concatenate([nothing, *shard.rows], axis=1)
         arrays = ShardArrays(
             stored[0],
             stored[1] if self._options.flip else None,
-            np.array([labels[n] for n in good], np.int64) if self._data.num_classes else None,
+            np.array([layout.labels[n] for n in good], np.int64)
+            if self._data.num_classes
+            else None,
             np.array(good, np.int64),
         )
-        first, stop = numbers.start, numbers.stop
-        summary = {"first": first, "stop": stop, "images": len(good), "bad": bad}
-        return arrays, summary | {"sums": sums.tolist()}
+        sums = np.zeros((2, self._autoencoder.space.channels)) + sum(shard.sums)
+        summary = {"first": shard.numbers.start, "stop": shard.numbers.stop, "images": len(good)}
+        return arrays, summary | {"bad": bad, "sums": sums.tolist()}
 
-    def _encoded(
-        self, numbers: range, then: range, bad: list[tuple[str, str]]
-    ) -> Iterator[tuple[list[int], "_Host"]]:
-        """Batch after batch, queued on the device: nothing here waits for a GPU."""
-        for some, pixels in self._read(numbers, then, bad):
-            if self._device.type == "cuda":
-                pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-            x = pixels.to(self._device).float() / 127.5 - 1
-            yield some, _Host(*self._encode(x))
+    def _encoded(self, shards: Sequence[range]) -> Iterator["_Queued"]:
+        """Batch after batch, queued on the device: nothing here waits for a GPU. After a shard's
+        last batch, one with nothing in it.
+        """
+        for place, numbers in enumerate(shards):
+            shard = _Shard(numbers)
+            for some, pixels in self._read(shard, chain.from_iterable(shards[place + 1 :])):
+                if self._device.type == "cuda":
+                    pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+                x = pixels.to(self._device).float() / 127.5 - 1
+                yield shard, some, _Host(*self._encode(x))
+            yield shard, [], None
 
     @torch.no_grad()
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,21 +132,26 @@ class ShardEncoder:
             copies.append(torch.where(whole.abs() <= MOST, whole, torch.nan).half())
         return torch.stack(copies), torch.stack(sums).sum(dim=0)
 
-    def _fetched(
-        self, queued: Iterator[tuple[list[int], "_Host"]]
-    ) -> Iterator[tuple[list[int], "_Host"]]:
+    @staticmethod
+    def _fetched(queued: Iterator["_Queued"]) -> Iterator["_Queued"]:
         """The same, some batches later: by then they are on the host, and others are queued."""
-        waiting: deque[tuple[list[int], _Host]] = deque()
-        for item in queued:
-            waiting.append(item)
-            if len(waiting) > (BATCHES_AHEAD if self._device.type == "cuda" else 0):
-                yield waiting.popleft()
+        waiting: deque[_Queued] = deque()
+        try:
+            for item in queued:
+                waiting.append(item)
+                if len(waiting) > BATCHES_AHEAD:
+                    yield waiting.popleft()
+        except (Exception, KeyboardInterrupt):  # in later ones: what is whole by now is kept
+            yield from waiting
+            raise
         yield from waiting
 
     def _read(
-        self, numbers: range, then: range, bad: list[tuple[str, str]]
+        self, shard: "_Shard", later: Iterable[int]
     ) -> Iterator[tuple[list[int], UInt8[Tensor, "B 3 S S"]]]:
-        """Batches of readable images; those after are read meanwhile, of the next shard too."""
+        """Batches of a shard's readable images; those after are read meanwhile, later ones too."""
+        numbers, bad = shard.numbers, shard.bad
+        then = list(islice(later, (1 + BATCHES_AHEAD) * self._options.batch_size))
         size = self._options.batch_size
         some: list[int] = []
         pixels: list[Tensor] = []
@@ -169,6 +179,26 @@ class ShardEncoder:
             yield some, torch.stack(pixels)
 
 
+class _Shard:
+    """Of a shard under way: which images are good, what was stored of them, what went wrong."""
+
+    def __init__(self, numbers: range):
+        self.numbers = numbers
+        self.good: list[int] = []
+        self.bad: list[tuple[str, str]] = []  # in reading: where, and why
+        self.spoilt: list[int] = []  # in encoding
+        self.rows: list[np.ndarray] = []
+        self.sums: list[np.ndarray] = []
+
+    def take(self, some: list[int], moments: np.ndarray, sums: np.ndarray) -> None:
+        """A batch; moments: (copies, B, K, h, w), sums: (B, 2, C)."""
+        finite = np.isfinite(moments).all(axis=(0, 2, 3, 4))
+        self.spoilt.extend(np.array(some)[~finite].tolist())
+        self.good.extend(np.array(some)[finite].tolist())
+        self.rows.append(moments[:, finite])
+        self.sums.append(sums[finite].sum(axis=0))
+
+
 class _Host:
     """Tensors on their way to the host; called, it waits for them."""
 
@@ -188,3 +218,6 @@ class _Host:
         if self._event is not None:
             self._event.synchronize()
         return [tensor.numpy() for tensor in self._tensors]
+
+
+_Queued = tuple[_Shard, list[int], _Host | None]
