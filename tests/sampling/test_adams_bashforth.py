@@ -42,7 +42,7 @@ def mean_of_guidance(now: np.ndarray, before: np.ndarray, ahead: float) -> np.nd
 
 
 @pytest.mark.parametrize("last", [0.6, 0.31])
-def test_guidance_changes_by_half_at_most_and_where_it_sets_in_or_ends_not_at_all(last):
+def test_guidance_changes_by_half_at_most_and_moves_nothing_after_its_end(last):
     grid = [0.0, 0.2, 0.3, last, 0.7, 1.0]
     guidance = pf.ClassifierFreeGuidance(4.0, (0.2, 0.6))  # guided but at 0 and 0.7
     spy = SpyField(pf.VelocityField(tiny_dit(), LABELS, guidance))
@@ -53,10 +53,11 @@ def test_guidance_changes_by_half_at_most_and_where_it_sets_in_or_ends_not_at_al
         now, before = spy.outputs[k], spy.outputs[k - 1]
         step, step_before = grid[k + 1] - grid[k], grid[k] - grid[k - 1]
         part, part_before = (each.velocity - each.unguided for each in (now, before))
+        lasts = min(1.0, max(0.0, (0.6 - grid[k]) / step))  # that share of the step
         if k in (2, 3):
             pairs = zip(part.double().numpy(), part_before.double().numpy(), strict=True)
-            means = [mean_of_guidance(*pair, step / step_before) for pair in pairs]
-            part = torch.from_numpy(np.stack(means)).float()
+            means = [mean_of_guidance(*pair, lasts * step / step_before) for pair in pairs]
+            part = lasts * torch.from_numpy(np.stack(means)).float()
         change = now.unguided - before.unguided
         x = x + step * (now.unguided + step / step_before / 2 * change + part)
     torch.testing.assert_close(result.x_1, x, rtol=1e-4, atol=1e-4)
@@ -82,6 +83,27 @@ def test_of_second_order_guided_or_not(scale):
     x_0 = torch.randn(8, 2, 4, 6, generator=torch.Generator().manual_seed(0))
     sampler = pf.samplers.AdamsBashforthSampler()
     answer = pf.samplers.HeunSampler()(field, x_0, uniform_grid(512)).x_1
+    steps = [32, 64, 128]
+    errors = [
+        (sampler(field, x_0, uniform_grid(n)).x_1 - answer).square().mean().sqrt().item()
+        for n in steps
+    ]
+    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert 1.75 < order < 2.3
+
+
+@pytest.mark.parametrize("steps_apart", [False, True])
+def test_of_second_order_where_guidance_ends_within_a_step(steps_apart):
+    end = 0.63
+    good, weak = (CorrelatedGaussian.random(6, patch_size=2, seed=seed) for seed in (0, 1))
+    field = pf.VelocityField(good, None, pf.Autoguidance(weak, 3.0, (0.0, end)))
+    x_0 = torch.randn(8, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    # an end between two times that are next to each other
+    fine = [*np.linspace(0, end, 400).tolist(), *np.linspace(end + 1e-6, 1, 300).tolist()]
+    answer = pf.samplers.HeunSampler()(field, x_0, fine).x_1
+    sampler = pf.samplers.AdamsBashforthSampler()
+    if steps_apart:
+        sampler = pf.samplers.AdaptiveSampler(0.0, 1e-9, evaluate="all")
     steps = [32, 64, 128]
     errors = [
         (sampler(field, x_0, uniform_grid(n)).x_1 - answer).square().mean().sqrt().item()

@@ -11,7 +11,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model
 from patch_forcing.core.patches import spread
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.guidance import Guidance, extrapolate, guided_patches, scales
+from patch_forcing.sampling.guidance import Guidance, ends, extrapolate, guided_patches, scales
 
 
 class FieldOutput(NamedTuple):
@@ -21,7 +21,7 @@ class FieldOutput(NamedTuple):
     evaluations: what it cost, in network evaluations per image: an evaluation of some tokens counts
     by their share. unguided: (B, C, H, W), the bare conditional velocity; the same as `velocity`
     without guidance. whole: all tokens were computed; if not, only theirs mean anything. guided:
-    the patches that guidance changed; None: none.
+    the patches that guidance changed; None: none. guided_until: the time at which that ends.
     """
 
     velocity: Float[Tensor, "B C H W"]
@@ -30,6 +30,7 @@ class FieldOutput(NamedTuple):
     unguided: Float[Tensor, "B C H W"]
     whole: bool = True
     guided: Bool[Tensor, "B N"] | None = None
+    guided_until: float = float("inf")
 
 
 @runtime_checkable
@@ -124,4 +125,7 @@ class VelocityField:
             memory.after(t, tokens)
         hard = None if output.logvar is None else difficulty(output.logvar, self.patch_size)
         share = 1.0 if tokens is None else tokens.numel() / (len(x_t) * t.num_patches)
-        return FieldOutput(output.velocity, hard, cost * share, unguided, tokens is None, where)
+        until = float("inf") if guidance is None else ends(guidance)
+        return FieldOutput(
+            output.velocity, hard, cost * share, unguided, tokens is None, where, until
+        )

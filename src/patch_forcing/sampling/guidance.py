@@ -80,6 +80,12 @@ def is_guided(guidance: Guidance, times: Iterable[float]) -> bool:
     return any(low <= np.float32(time) <= high for time in times)
 
 
+def ends(guidance: Guidance) -> float:
+    """The time after which nothing is guided; inf if that is the end of all."""
+    high = _bounds(guidance)[1]
+    return float(high) if high < 1 else float("inf")
+
+
 def _bounds(guidance: Guidance) -> tuple[np.float32, np.float32]:
     low, high = guidance.interval or (0.0, 1.0)
     return np.float32(low), np.float32(high)

@@ -20,8 +20,8 @@ class History:
     last two values would turn it round. So that part's change is limited, as slopes are where a
     fluid has shocks (van Leer 1979): it takes no more than half of w away. How fast w fades is
     measured along itself, in each image, or in each patch where they move `apart`. Short steps are
-    not limited, and all is of second order. Where guidance sets in or ends between two evaluations,
-    w stays as it is.
+    not limited, and all is of second order. Where guidance sets in between two evaluations, w stays
+    as it is; where it ends within a step, w moves the patch until then.
     """
 
     def __init__(self, run: Trajectory, order: int = 2, apart: bool = False):
@@ -32,6 +32,7 @@ class History:
         self._part_change = torch.zeros_like(run.x)
         self._reach = torch.full_like(run.t, torch.inf)  # h/2 at which w's change has halved it
         self._guided = torch.zeros_like(run.t, dtype=torch.bool)
+        self._until = torch.inf
         self._time = torch.full_like(run.t, torch.nan)
 
     def slope(self, output: FieldOutput, goal: PatchTime, due: Bool[Tensor, "B N"]) -> Tensor:
@@ -50,6 +51,8 @@ class History:
             change = self._spread(pace) * (plain - self._plain)
             self._change = torch.where(where, change, self._change)
             self._plain = torch.where(where, plain, self._plain)
+            if output.guided is not None:
+                self._until = output.guided_until
             if output.guided is not None or self._part is not None:
                 self._follow_guidance(velocity - plain, output.guided, pace, due)
         self._start = torch.where(where, self._run.x, self._start)
@@ -63,7 +66,7 @@ class History:
     def bend(self, to: float) -> Float[Tensor, "B N"]:
         """What second order adds to an Euler step up to that time: RMS over each patch."""
         h = to - self._time
-        return pool((self._mean(h) - self._velocity).square(), self._patch_size).sqrt() * h
+        return pool((self._mean(h) - self._level(h)).square(), self._patch_size).sqrt() * h
 
     def at(self, t: float, due: Bool[Tensor, "B N"]) -> Tensor:
         """The image at one time for all patches; those that are due have just reached it."""
@@ -100,10 +103,22 @@ class History:
 
     def _mean(self, h: Float[Tensor, "B N"]) -> Tensor:
         """The velocity, on average over h from each patch's last evaluation."""
-        mean = self._velocity + self._spread(h / 2) * self._change
+        mean = self._level(h) + self._spread(h / 2) * self._change
         if self._part is not None:
-            mean = mean + self._spread((h / 2).minimum(self._reach)) * self._part_change
+            lasts = self._lasts(h)
+            turn = lasts * (h * lasts / 2).minimum(self._reach)
+            mean = mean + self._spread(turn) * self._part_change
         return mean
+
+    def _level(self, h: Float[Tensor, "B N"]) -> Tensor:
+        """The same at first order: the last velocity, without w once guidance ends."""
+        if self._part is None:
+            return self._velocity
+        return self._velocity - self._spread(1 - self._lasts(h)) * self._part
+
+    def _lasts(self, h: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        """The share of h until guidance ends, 0 … 1."""
+        return ((self._until - self._time) / h).nan_to_num(1, torch.inf, -torch.inf).clamp(0, 1)
 
     def _spread(self, values: Shaped[Tensor, "B N"]) -> Shaped[Tensor, "B 1 H W"]:
         return spread(values, self._run.x.shape[-2:], self._patch_size)
