@@ -45,13 +45,15 @@ class Work(NamedTuple):
     images: int
     batch: int
     shard: int
+    alone: int
+    """Batches of the autoencoder by itself."""
     widths: tuple[int, ...]
     file_size: tuple[int, int]
 
 
 WORK = {
-    "cpu": Work(128, 192, 16, 64, (32, 64, 64, 64), (200, 150)),
-    "cuda": Work(256, 2048, 64, 512, (128, 256, 512, 512), (500, 375)),
+    "cpu": Work(128, 192, 16, 64, 12, (32, 64, 64, 64), (200, 150)),
+    "cuda": Work(256, 4096, 64, 2048, 16, (128, 256, 512, 512), (500, 375)),
 }
 DIFFERENT = 128
 """Images; more files are copies."""
@@ -114,11 +116,11 @@ def _encoding(root: Path, repeats: int, device: str, precision: Precision) -> Ro
         wait()
         started = time.perf_counter()
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            for _ in range(work.images // work.batch):
+            for _ in range(work.alone):
                 for images in (batch, batch.flip(-1)):
                     kl.encode(images)
         wait()
-        return work.images / (time.perf_counter() - started)
+        return work.alone * work.batch / (time.perf_counter() - started)
 
     def whole(turn: int) -> float:
         job = Encoding(data, kl, root / f"out-{precision}-{turn}", options, device)

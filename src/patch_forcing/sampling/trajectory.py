@@ -159,6 +159,7 @@ def _merge(
         unguided=torch.where(pixels, new.unguided, before.unguided),
         difficulty=hard,
         guided=guided,
+        guided_until=min(new.guided_until, before.guided_until),
     )
 
 
