@@ -86,6 +86,7 @@ class Calibration(NamedTuple):
     spread: float
 
 
+@torch.no_grad()
 def calibration(errors: PatchErrors) -> Calibration | None:
     """None where no variance is predicted."""
     if errors.standardised is None or errors.nll is None or errors.variance is None:
