@@ -92,7 +92,7 @@ def test_of_second_order_guided_or_not(scale):
     assert 1.75 < order < 2.3
 
 
-@pytest.mark.parametrize("steps_apart", [False, True])
+@pytest.mark.parametrize("steps_apart", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_of_second_order_where_guidance_ends_within_a_step(steps_apart):
     end = 0.63
     good, weak = (CorrelatedGaussian.random(6, patch_size=2, seed=seed) for seed in (0, 1))

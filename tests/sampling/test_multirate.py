@@ -173,7 +173,9 @@ def test_level_context_is_at_one_time_and_exactly_where_patches_are_going():
         torch.testing.assert_close(x, X_0 + t[0, 0] * velocity)
 
 
-@pytest.mark.parametrize("rates", RATES)
+@pytest.mark.parametrize(
+    "rates", [*RATES[:4], *(pytest.param(rates, marks=pytest.mark.slow) for rates in RATES[4:])]
+)
 @pytest.mark.parametrize("evaluate", [pytest.param("all", marks=pytest.mark.slow), "moving"])
 @given(cuts=st.lists(st.integers(0, 16), min_size=2, max_size=2))
 def test_patches_take_the_steps_of_their_group_and_evaluations_count_by_share(

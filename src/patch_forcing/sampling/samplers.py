@@ -83,22 +83,22 @@ def steps_within(
     """
 
     def needed(steps: int) -> float:
-        # shares are fractions, whose sum rounds
-        return count_evaluations(sampler, make_grid(steps), num_patches, guidance) - 1e-6
+        return count_evaluations(sampler, make_grid(steps), num_patches, guidance)
 
     if not budget <= MOST:
         raise UserError(f"{budget} evaluations: choose up to {MOST}")
-    if needed(1) > budget:
+    most = budget + 1e-6  # shares are fractions, whose sum rounds
+    if needed(1) > most:
         raise BudgetError(
             f"{budget:g} evaluations are too few: one step of this sampler takes {needed(1):g}, "
             "give at least so many, or a number of steps"
         )
-    enough, too_many = 1, int(budget) + 1  # a step takes at least one evaluation
+    enough, too_many = 1, int(most) + 1  # a step takes at least one evaluation
     while too_many - enough > 1:
         middle = (enough + too_many) // 2
-        enough, too_many = (middle, too_many) if needed(middle) <= budget else (enough, middle)
+        enough, too_many = (middle, too_many) if needed(middle) <= most else (enough, middle)
     # where guidance sets in or ends within a step, all is computed: one step more can cost less
-    return max(n for n in range(enough, enough + 8) if n == enough or needed(n) <= budget)
+    return max(n for n in range(enough, enough + 8) if n == enough or needed(n) <= most)
 
 
 def preset(
