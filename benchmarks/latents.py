@@ -63,7 +63,7 @@ PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("fp32",), "cuda": ("fp32
 LATENTS, PER_SHARD, READ_BATCH = 65_536, 8192, 256
 
 
-def autoencoder(folder: Path, widths: tuple[int, ...]):
+def save_autoencoder(folder: Path, widths: tuple[int, ...]):
     """Of Stable Diffusion's class, and of its width or less."""
     from diffusers import AutoencoderKL
 
@@ -94,7 +94,7 @@ def write_images(folder: Path, work: Work) -> None:
 def encoding(root: Path, repeats: int, device: str) -> list[Row]:
     """Images a second, by `Encoding` and by the autoencoder alone, for each number type."""
     work = WORK[device]
-    autoencoder(root / "kl", work.widths)
+    save_autoencoder(root / "kl", work.widths)
     write_images(root / "images", work)
     return [_encoding(root, repeats, device, name) for name in PRECISIONS[device]]
 
@@ -216,17 +216,15 @@ def reading(folder: Path, repeats: int) -> Row:
 PARTS = ("encoding", "reading")
 
 
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def main() -> None:
     """Measure, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--device", choices=WORK, default=_device())
+    parser.add_argument(
+        "--device", choices=WORK, default="cuda" if torch.cuda.is_available() else "cpu"
+    )
     options = parser.parse_args()
     result: Row = {
         "date": datetime.now(UTC).date().isoformat(),

@@ -75,6 +75,16 @@ def test_multirate_with_one_rate_is_adams_bashforth(seed, steps, guided):
     assert one.nfe == other.nfe
 
 
+def order(sampler, field, x_0: torch.Tensor, answer: torch.Tensor) -> float:
+    """By which errors fall with the number of equal steps."""
+    steps = [32, 64, 128]
+    errors = [
+        (sampler(field, x_0, uniform_grid(n)).x_1 - answer).square().mean().sqrt().item()
+        for n in steps
+    ]
+    return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+
+
 @pytest.mark.parametrize("scale", [1.0, pytest.param(1.5, marks=pytest.mark.slow), 3.0])
 def test_of_second_order_guided_or_not(scale):
     good, weak = (CorrelatedGaussian.random(6, patch_size=2, seed=seed) for seed in (0, 1))
@@ -83,17 +93,11 @@ def test_of_second_order_guided_or_not(scale):
     x_0 = torch.randn(8, 2, 4, 6, generator=torch.Generator().manual_seed(0))
     sampler = pf.samplers.AdamsBashforthSampler()
     answer = pf.samplers.HeunSampler()(field, x_0, uniform_grid(512)).x_1
-    steps = [32, 64, 128]
-    errors = [
-        (sampler(field, x_0, uniform_grid(n)).x_1 - answer).square().mean().sqrt().item()
-        for n in steps
-    ]
-    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert 1.75 < order < 2.3
+    assert 1.75 < order(sampler, field, x_0, answer) < 2.3
 
 
-@pytest.mark.parametrize("steps_apart", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_of_second_order_where_guidance_ends_within_a_step(steps_apart):
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_of_second_order_where_guidance_ends_within_a_step(apart):
     end = 0.63
     good, weak = (CorrelatedGaussian.random(6, patch_size=2, seed=seed) for seed in (0, 1))
     field = pf.VelocityField(good, None, pf.Autoguidance(weak, 3.0, (0.0, end)))
@@ -102,15 +106,9 @@ def test_of_second_order_where_guidance_ends_within_a_step(steps_apart):
     fine = [*np.linspace(0, end, 400).tolist(), *np.linspace(end + 1e-6, 1, 300).tolist()]
     answer = pf.samplers.HeunSampler()(field, x_0, fine).x_1
     sampler = pf.samplers.AdamsBashforthSampler()
-    if steps_apart:
+    if apart:
         sampler = pf.samplers.AdaptiveSampler(0.0, 1e-9, evaluate="all")
-    steps = [32, 64, 128]
-    errors = [
-        (sampler(field, x_0, uniform_grid(n)).x_1 - answer).square().mean().sqrt().item()
-        for n in steps
-    ]
-    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert 1.75 < order < 2.3
+    assert 1.75 < order(sampler, field, x_0, answer) < 2.3
 
 
 def test_guidance_that_fades_fast_is_not_thrown_over_by_a_long_step():
