@@ -15,6 +15,7 @@ from torch.utils.checkpoint import (
 
 from patch_forcing.core.active import Tokens
 from patch_forcing.core.time import PatchTime
+from patch_forcing.models.attention import attention
 
 KeysValues = Float[Tensor, "images N 2 heads width"]
 
@@ -72,14 +73,16 @@ class Attention(nn.Module):
         """All tokens, or the active ones, which look at all; also the keys and values of all."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, M, 3, heads, head width)
         q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
-        if remembered is not None and remembered.tokens.ndim == 1:
+        if remembered is None:
+            return self.proj(attention(qkv).flatten(2)), keys_values
+        if remembered.tokens.ndim == 1:
             return self._packed(q[0], keys_values[0], remembered)
-        if remembered is not None:
-            rows = torch.arange(len(x), device=x.device)[:, None]
-            remembered.keys_values[rows, remembered.tokens] = keys_values
-            keys_values = remembered.keys_values
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        remembered.keys_values[rows, remembered.tokens] = keys_values
+        keys_values = remembered.keys_values
         k, v = keys_values.unbind(2)
-        attended = F.scaled_dot_product_attention(*(y.transpose(1, 2) for y in (q, k, v)))
+        q, k, v = (y.transpose(1, 2) for y in (q, k, v))
+        attended = F.scaled_dot_product_attention(q, k, v)
         return self.proj(attended.transpose(1, 2).flatten(2)), keys_values
 
     def _packed(

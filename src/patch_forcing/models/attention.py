@@ -1,0 +1,32 @@
+"""Attention of a training step: by kernels of our own where they are faster, else torch's."""
+
+from importlib.util import find_spec
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+_KERNELS = find_spec("triton") is not None
+if _KERNELS:
+    from patch_forcing.models import attention_kernels
+
+
+def attention(qkv: Float[Tensor, "B N 3 heads width"]) -> Float[Tensor, "B N heads width"]:
+    """Each token of an image looks at all."""
+    if _KERNELS and _trains_on_hopper(qkv) and attention_kernels.fits(qkv.shape[1], qkv.shape[4]):
+        return attention_kernels.attention(qkv)[0]
+    q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
+    q, k, v = (y.transpose(1, 2) for y in (q, *keys_values.unbind(2)))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+def _trains_on_hopper(qkv: Tensor) -> bool:
+    """Tiles are chosen for its shared memory; elsewhere they may not fit."""
+    return (
+        qkv.is_cuda
+        and qkv.dtype == torch.bfloat16
+        and qkv.requires_grad
+        and torch.is_grad_enabled()
+        and torch.cuda.get_device_properties(qkv.device).major == 9
+    )
