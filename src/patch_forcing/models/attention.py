@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-_KERNELS = find_spec("triton") is not None
+_KERNELS = torch.version.cuda is not None and find_spec("triton") is not None
 if _KERNELS:
     from patch_forcing.models import attention_kernels
 
