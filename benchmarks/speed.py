@@ -25,6 +25,7 @@ from patch_forcing.core.path import LinearPath
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
 from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.models.attention import torchs
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
@@ -61,6 +62,8 @@ class Published(nn.Module):
         super().__init__()
         self.model, self.patch_size = model, model.patch_size
         self.check_condition, self.drop_condition = model.check_condition, model.drop_condition
+        for block in model.blocks:
+            block.attn.attend = torchs  # no kernels of ours
         if compiled:
             for block in model.blocks:
                 block.compile()

@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=list(runs(1)), help="a start must be there")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     device, rows = options.device, list[Row]()
@@ -71,6 +72,8 @@ def main() -> None:
     features = load_emoji_features(device=device)
     for seed in range(options.seeds):
         for name, (timesteps, steps, start) in runs(options.steps).items():
+            if options.only and name not in options.only:
+                continue
             folder = options.work / f"{name}-{seed}"
             made = recipe(options, timesteps, steps, seed)
             init = None if start is None else str(options.work / f"{start}-{seed}")

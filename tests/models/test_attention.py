@@ -43,6 +43,20 @@ def test_the_kernels_are_as_exact_as_torchs_attention(device):
             assert own <= 1.5 * its, shape
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_a_whole_network_learns_by_the_kernels_as_by_torchs_attention():
+    script = Path(__file__).parents[1] / "attention_parity.py"
+    run = subprocess.run(
+        [sys.executable, script, "network"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    errors = json.loads(run.stdout)
+    assert any(own != its for own, its in errors)  # it did run by them
+    for own, its in errors:
+        assert own <= 1.5 * its + 1e-9
+
+
 def test_a_register_that_nothing_wrote_is_found():
     code = """
         /*0000*/                   ULDC.64 UR8, c[0x0][0x218] ;

@@ -16,6 +16,11 @@ def attention(qkv: Float[Tensor, "B N 3 heads width"]) -> Float[Tensor, "B N hea
     """Each token of an image looks at all."""
     if _KERNELS and _trains_on_hopper(qkv) and attention_kernels.fits(qkv.shape[1], qkv.shape[4]):
         return attention_kernels.attention(qkv)[0]
+    return torchs(qkv)
+
+
+def torchs(qkv: Float[Tensor, "B N 3 heads width"]) -> Float[Tensor, "B N heads width"]:
+    """As torch computes it."""
     q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
     q, k, v = (y.transpose(1, 2) for y in (q, *keys_values.unbind(2)))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)

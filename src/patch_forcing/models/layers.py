@@ -59,7 +59,9 @@ def layer_norm(hidden_size: int) -> nn.LayerNorm:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over all tokens of an image."""
+    """Multi-head self-attention over all tokens of an image; `attend`: by what."""
+
+    attend = staticmethod(attention)
 
     def __init__(self, hidden_size: int, num_heads: int):
         super().__init__()
@@ -74,7 +76,7 @@ class Attention(nn.Module):
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, M, 3, heads, head width)
         q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
         if remembered is None:
-            return self.proj(attention(qkv).flatten(2)), keys_values
+            return self.proj(self.attend(qkv).flatten(2)), keys_values
         if remembered.tokens.ndim == 1:
             return self._packed(q[0], keys_values[0], remembered)
         rows = torch.arange(len(x), device=x.device)[:, None]
