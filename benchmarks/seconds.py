@@ -38,7 +38,7 @@ COMPARED = {  # each a design and a sampling; the first is what the others are h
     ),
     "guided": (
         (PUBLISHED, Sampling("dual-loop", 50, *GUIDED)),
-        *((OURS, Sampling(AB2, nfe, *GUIDED, "fitted")) for nfe in (8, 12)),
+        *((OURS, Sampling(AB2, nfe, *GUIDED, "fitted")) for nfe in (8, 10, 12)),
     ),
     "patches that choose": (
         (OURS, Sampling(AB2, 16, grid="fitted")),
