@@ -77,6 +77,14 @@ def _to_fp8(model: PatchDiT) -> None:
             f"precision fp8 on {device}: choose bf16; it needs an NVIDIA GPU of compute capability "
             "8.9 or more (Ada, Hopper)"
         )
+    quantize_to_fp8(model)
+
+
+def quantize_to_fp8(model: PatchDiT) -> None:
+    """The weights of `precision="fp8"`; whether the device can multiply them is not looked at.
+
+    Raises UserError without torchao.
+    """
     try:
         from torchao.quantization import (
             Float8DynamicActivationFloat8WeightConfig,

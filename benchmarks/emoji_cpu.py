@@ -1,0 +1,94 @@
+"""Distances of the bundled model's images, made on a CPU: in FP8 and bf16, and guided.
+
+    python benchmarks/emoji_cpu.py --atlas data/emoji --out docs/results/emoji/cpu.json
+
+As benchmarks/emoji.py measures, in bf16. FP8 is torchao's own arithmetic, slow on a CPU: what it
+costs in distance shows here, what it gains does not. Rows of one table have the same seeds.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+import patch_forcing as pf
+from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, MOST_AT_ONCE, SHIFTED
+from emoji_measure import Real, Row, Sampling, measure, real_scenes
+from patch_forcing.data.emoji import EmojiSource
+from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
+from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.models.inference import Precision, cast_weights, quantize_to_fp8
+from patch_forcing.models.loading import load_model
+
+
+def guided(spec: str, nfe: float, grid: str) -> Sampling:
+    """As in the front's guided rows."""
+    return Sampling(spec, nfe, GUIDED_SCALE, GUIDED_INTERVAL, grid)
+
+
+TABLES: dict[str, list[tuple[Precision, Sampling]]] = {
+    "fp8": [(precision, Sampling(AB2, 6, grid="fitted")) for precision in ("bf16", "fp8")],
+    "guided": [
+        *(("bf16", guided(AB2, nfe, "fitted")) for nfe in (12, 16, 25)),
+        *(("bf16", guided(MOST_AT_ONCE, nfe, "fitted")) for nfe in (12, 16)),
+        *(("bf16", guided("adaptive", nfe, "fitted")) for nfe in (12, 16)),
+        *(("bf16", guided(AB2, nfe, SHIFTED)) for nfe in (12, 16, 25)),
+    ],
+    "fp8, guided": [(precision, guided(AB2, 12, "fitted")) for precision in ("bf16", "fp8")],
+}
+
+
+def in_precision(weights: Path, precision: Precision) -> pf.PatchDiT:
+    """The model; FP8 though torchao knows that only some GPUs multiply it fast."""
+    model = load_model(weights, "cpu")
+    if precision != "fp8":
+        cast_weights(model, precision)
+        return model
+    from torchao.quantization import quant_api
+
+    quant_api._check_hardware_support = lambda *_: None
+    quantize_to_fp8(model)
+    return model
+
+
+def main() -> None:
+    """Measure, print, write after each row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
+    weights = Path("src/patch_forcing/bundled/emoji-64")
+    parser.add_argument("--weights", type=Path, default=weights)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--samples", type=int, default=2500)
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES))
+    options = parser.parse_args()
+    features = load_emoji_features(device="cpu")
+    real = real_scenes(EmojiSource(str(options.atlas)).open(), features, options.samples, "cpu")
+    rows = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else []
+    for row in measured(options, features, real):
+        rows.append(row)
+        print({k: row[k] for k in ("table", "computed_in", "nfe", "fd", "accuracy")}, flush=True)
+        options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def measured(options: argparse.Namespace, features: EmojiFeatures, real: Real) -> Iterator[Row]:
+    """One row after the other."""
+    about = {
+        "command": "python benchmarks/emoji_cpu.py",
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": hardware("cpu"),
+        "versions": versions(),
+    }
+    for table in options.only:
+        for precision, sampling in TABLES[table]:
+            model = in_precision(options.weights, precision)
+            found = measure(model, sampling, features, real, "cpu")
+            yield {**about, "table": table, "computed_in": precision, **found}
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        main()
