@@ -26,7 +26,7 @@ def milliseconds(row: Run) -> str:
     return f"{row['ms']:.1f} ± {1e3 * (max(timing) - min(timing)) / 2:.1f}"
 
 
-def met(ratio: Run) -> list[str]:
+def met(ratio: Run, hardware: str) -> list[str]:
     """A line of the table of bars: for an evaluation's cost less is better."""
     times, must, aim = (ratio[key] for key in ("times", "must", "aim"))
     less = aim < must
@@ -38,6 +38,7 @@ def met(ratio: Run) -> list[str]:
         f"{times:.3f}" if less else f"{times:.2f}×",
         f"≤ {must}, {aim}" if less else f"{must}×, {aim}×",
         said,
+        hardware,
     ]
 
 
@@ -55,8 +56,8 @@ def detail(row: Run) -> list[str]:
 def tables(runs: list[Run]) -> str:
     """All, and where each run was made."""
     bars = table(
-        ["size", "figure", "measured", "must, aim", "reached"],
-        [met(ratio) for run in runs for ratio in run["ratios"]],
+        ["size", "figure", "measured", "must, aim", "reached", "hardware"],
+        [met(ratio, run["hardware"]) for run in runs for ratio in run["ratios"]],
     )
     head = ["size", "what", "batch", "ms", "images/s", "evaluations", "ms each", "share", "GiB"]
     rows = table(head, [detail(row) for run in runs for row in run["rows"]])
