@@ -193,6 +193,15 @@ def test_captions_are_taken_where_there_are_no_classes(datasets, tmp_path):
     assert HubSource(path, condition="none").open().batch(0, 6, seed=0).condition is None
 
 
+def test_a_caption_column_that_is_named_counts_more_than_classes(datasets, tmp_path):
+    data = made(datasets, {"image": [stored(PNG)] * 2, "label": [0, 1], "text": ["a", "b"]})
+    path = saved(data, tmp_path)
+    assert not HubSource(path).open().captioned
+    assert HubSource(path, caption_column="text").open().captioned
+    assert not HubSource(path, label_column="label", caption_column="text").open().captioned
+    assert not HubSource(path, condition="class", caption_column="text").open().captioned
+
+
 def test_of_several_columns_one_must_be_chosen(datasets, tmp_path):
     names = datasets.ClassLabel(names=["a", "b"])
     data = made(

@@ -1,4 +1,4 @@
-"""metadata.jsonl and captions beside images."""
+"""metadata.jsonl, metadata.csv and captions beside images."""
 
 import json
 
@@ -74,6 +74,60 @@ def test_captions_go_with_their_images(tmp_path, beside):
     for caption, image in zip(whole.condition, whole.x_1, strict=True):
         assert caption.startswith("é of 00")
         assert caption not in again or again[caption].equal(image)
+
+
+def table(root, *lines):
+    """A folder whose metadata.csv has these lines."""
+    (root / "metadata.csv").write_bytes(b"\r\n".join(lines) + b"\r\n")
+    return root
+
+
+def test_a_table_says_the_same(tmp_path):
+    root = photos(tmp_path / "mine", {"": 2, "a": 1})
+    lines = b"\xef\xbb\xbffile_name,label,more", b"000.png,cat,", b"./001.png,owl", b"a/000.png,cat"
+    layout = find_images(table(root, *lines))
+    assert layout.class_names == ("cat", "owl")
+    assert by_name(layout) == {"000.png": 0, "001.png": 1, "a/000.png": 0}
+    table(root, b"text,file_name", b'"a cat, ""old"",\nasleep",000.png', b"\xc3\xa9,001.png")
+    found = find_images(root)
+    assert by_name(found) == {"000.png": 'a cat, "old",\nasleep', "001.png": "é", "a/000.png": ""}
+    assert faults(found) == {"a/000.png": "no row of metadata.csv names it"}
+
+
+def test_numbers_of_a_table_are_classes_in_their_order(tmp_path):
+    root = photos(tmp_path / "mine", {"": 3})
+    table(root, b"file_name,class", *(f"{i:03d}.png,{10 - i}".encode() for i in range(3)))
+    assert find_images(root).class_names == ("8", "9", "10")
+
+
+BAD_LINES = {
+    b"": {},  # no line
+    b",a cat": {"metadata.csv:6": "the line has no file_name"},
+    b'"000.png\0",a': {"metadata.csv:6": "the line has no file_name"},
+    b"/etc/passwd.png,a": {"metadata.csv:6": "its file_name leads out of the folder"},
+    b"000.png,again": {"000.png": "more than one row of metadata.csv names it"},
+    b"x.png,\xff": {"x.png": "half a character in the caption"},
+    b"x.png": {"x.png": "no caption"},
+    b"x.png,": {"x.png": "empty caption"},
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_bad_line_of_a_table_is_a_bad_sample(tmp_path, line):
+    root = photos(tmp_path / "mine", {"": 9})
+    good = [f"{i:03d}.png,{i}th".encode() for i in range(9)]
+    layout = find_images(table(root, b"file_name,text", *good[:4], line, *good[4:]))
+    assert faults(layout) == BAD_LINES[line]
+
+
+def test_what_is_no_table_is_refused(tmp_path):
+    root = photos(tmp_path / "mine", {"": 2})
+    table(root, b"file_name,text", b"000.png," + b"x" * 200_000)
+    with pytest.raises(pf.UserError, match=r"metadata.csv cannot be read \(line 2: field larger"):
+        find_images(root)
+    (root / "metadata.jsonl").write_text("{}\n")
+    with pytest.raises(pf.UserError, match=r"metadata.jsonl and metadata.csv: remove one"):
+        find_images(root)
 
 
 BAD_ROWS = {

@@ -37,7 +37,7 @@ class HubSource(ImageOptions):
     label_column: str | None = None
     """Default: the only one of class labels, or else label, class or cls."""
     caption_column: str | None = None
-    """Default: text or caption."""
+    """Default: text or caption; if named without a label column, captions are the condition."""
 
     def open(self) -> ImageData:
         """Load it, downloading it first if it is not on this disk.
@@ -117,7 +117,10 @@ class HubSource(ImageOptions):
         names = [f"{place}[{number}]" for number in range(len(data))]
         if not names:
             raise UserError(f"data.split={self.split} of {self.path} is empty: name another")
-        found = conditions(said, self.condition, self.path, class_names)
+        wanted = self.condition
+        if wanted is None and self.caption_column and not self.label_column:
+            wanted = "caption"  # whoever names the column means it
+        found = conditions(said, wanted, self.path, class_names)
         told = hashlib.sha256(repr([each[:2] for each in said]).encode()).digest()
         return Layout(self.path, names, *found, read=read, told=told)
 

@@ -17,8 +17,8 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.annotations import Annotation, Condition, conditions, inferred_condition
 from patch_forcing.data.images import ENDINGS, Stored
 from patch_forcing.data.metadata import (
-    METADATA,
     count_captions,
+    find_metadata,
     images_below,
     read_caption,
     read_metadata,
@@ -100,15 +100,17 @@ def find_images(root: Path, condition: Condition | None = None) -> Layout:
     """The images of a folder, in an order that does not depend on the file system.
 
     A name with an image's ending is one, whatever lies there; hidden files, other endings and links
-    that go round in a circle are left aside. Where a metadata.jsonl lies, it names the images.
+    that go round in a circle are left aside. Where a metadata.jsonl or
+    metadata.csv lies, it names the images.
     condition: what goes with them; None is what is there, classes before captions.
     Raises UserError saying what was found if it is not arranged as said above.
     """
     if not root.is_dir():
         what = "is a file: give the folder" if root.exists() else "is not there: give a folder"
         raise UserError(f"{root} {what} of images{_other_recipe(root)}")
-    if (root / METADATA).is_file():
-        return _described(root, condition)
+    metadata = find_metadata(root)
+    if metadata is not None:
+        return _described(root, metadata, condition)
     here, folders = _listed(root)
     below = {folder: _listed(root / folder) for folder in folders}
     _check_depth(root, below)
@@ -134,16 +136,16 @@ def find_images(root: Path, condition: Condition | None = None) -> Layout:
     return Layout(root, tuple(names), *conditions(said, condition, str(root)), told=told)
 
 
-def _described(root: Path, condition: Condition | None) -> Layout:
-    """The images that metadata.jsonl names."""
+def _described(root: Path, metadata: Path, condition: Condition | None) -> Layout:
+    """The images that its metadata.jsonl or metadata.csv names."""
     try:
-        rows = read_metadata(root, list(images_below(root, ENDINGS)))
+        rows = read_metadata(metadata, list(images_below(root, ENDINGS)))
     except OSError as error:
         raise UserError(
-            f"{root / METADATA} cannot be read ({error.strerror}): allow it, or remove it"
+            f"{metadata} cannot be read ({error.strerror}): allow it, mend it, or remove it"
         ) from None
     if not rows:
-        raise UserError(f"{root / METADATA} names no images: give a folder of images")
+        raise UserError(f"{metadata} names no images: give a folder of images")
     told = repr(list(rows.values())).encode()
     said = conditions(list(rows.values()), condition, str(root))
     return Layout(root, tuple(rows), *said, told=told)

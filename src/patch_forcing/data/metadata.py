@@ -1,40 +1,88 @@
-"""Captions and labels that lie beside images: metadata.jsonl, or a text file for each image."""
+"""Captions and labels that lie beside images: one file for all, or a text file for each image."""
 
+import csv
+import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from patch_forcing.data.annotations import Annotation, as_object, as_text, checked, from_fields
+from patch_forcing.core.errors import UserError
+from patch_forcing.data.annotations import (
+    LABEL_FIELDS,
+    Annotation,
+    as_object,
+    as_text,
+    checked,
+    from_fields,
+)
 
-METADATA = "metadata.jsonl"
-"""One JSON object a line: file_name below the folder, and a label or a caption (Hugging Face)."""
+METADATA = ("metadata.jsonl", "metadata.csv")
+"""One JSON object a line, or a table with a line of names: file_name below the folder, and a label
+or a caption (Hugging Face)."""
 CAPTION_ENDING = ".txt"
 
 
-def read_metadata(root: Path, found: Sequence[str]) -> dict[str, Annotation]:
-    """What metadata.jsonl says of each image, by name, sorted.
+def find_metadata(root: Path) -> Path | None:
+    """The file that names the images of a folder, if there is one. Raises UserError for two."""
+    found = [root / name for name in METADATA if (root / name).is_file()]
+    if len(found) > 1:
+        raise UserError(f"{root} holds {' and '.join(METADATA)}: remove one")
+    return found[0] if found else None
+
+
+def read_metadata(file: Path, found: Sequence[str]) -> dict[str, Annotation]:
+    """What metadata.jsonl or metadata.csv says of each image, by name, sorted.
 
     found: the images that lie there; one without a row is bad, and so is a row without a sound
     name, which is called by its line. Raises OSError if the file cannot be read.
     """
     rows: dict[str, Annotation] = {}
-    with (root / METADATA).open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                name, annotation = _row(line, f"{METADATA}:{number}")
-                if name in rows:
-                    annotation = Annotation(fault=f"more than one row of {METADATA} names it")
-                rows[name] = annotation
+    of_table = file.suffix == ".csv"
+    for place, fields in _rows_of_table(file) if of_table else _rows_of_lines(file):
+        name, annotation = _named(fields, place)
+        if name in rows:
+            annotation = Annotation(fault=f"more than one row of {file.name} names it")
+        rows[name] = annotation
     for name in found:
-        rows.setdefault(name, Annotation(fault=f"no row of {METADATA} names it"))
+        rows.setdefault(name, Annotation(fault=f"no row of {file.name} names it"))
     return dict(sorted(rows.items()))
 
 
-def _row(line: bytes, place: str) -> tuple[str, Annotation]:
-    try:
-        fields = as_object(line)
-    except ValueError as error:
-        return place, Annotation(fault=f"the line {error}")
+Row = tuple[str, dict[str, Any] | str]
+"""Where it stands, and its fields, or why it has none."""
+
+
+def _rows_of_lines(file: Path) -> Iterator[Row]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                place = f"{file.name}:{number}"
+                try:
+                    yield place, as_object(line)
+                except ValueError as error:
+                    yield place, f"the line {error}"
+
+
+def _rows_of_table(file: Path) -> Iterator[Row]:
+    """Raises OSError also for what is no table."""
+    # bytes that are no text: in a file's name they may be right, elsewhere they are found later
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        table = csv.DictReader(lines)
+        try:
+            for fields in table:
+                for name in LABEL_FIELDS:  # a table does not tell numbers from texts
+                    if re.fullmatch("[0-9]{1,18}", fields.get(name) or ""):
+                        fields[name] = int(fields[name])
+                yield f"{file.name}:{table.line_num}", fields
+        except csv.Error as error:
+            raise OSError(errno.EINVAL, f"line {table.line_num + 1}: {error}") from None
+
+
+def _named(fields: dict[str, Any] | str, place: str) -> tuple[str, Annotation]:
+    if isinstance(fields, str):
+        return place, Annotation(fault=fields)
     name = fields.get("file_name")
     if not isinstance(name, str) or not name.strip("/. ") or not _can_be_opened(name):
         return place, Annotation(fault="the line has no file_name")
