@@ -105,6 +105,13 @@ def test_a_sound_folder_is_described(here, capsys):
     assert sorted(here.rglob("*")) == before
 
 
+def test_a_folder_for_each_image_is_pointed_out(here, capsys):
+    photos(here / "mine", {"a": 1, "b": 1, "c": 1})
+    run(["data", "mine"])
+    said = "3 classes for 3 images: if they are none, add --data.condition none"
+    assert said in capsys.readouterr().out.splitlines()
+
+
 def test_what_cannot_be_read_is_named_and_counted(here, capsys):
     photos(here / "mine", {"": 12})
     (here / "mine" / "empty.png").write_bytes(b"")
