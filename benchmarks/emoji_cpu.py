@@ -34,8 +34,8 @@ TABLES: dict[str, list[tuple[Precision, Sampling]]] = {
     "guided": [
         ("bf16", guided(AB2, 16, "fitted")),
         ("bf16", guided(MOST_AT_ONCE, 12, "fitted")),
-        ("bf16", guided("adaptive", 16, "fitted")),
         ("bf16", guided(AB2, 25, SHIFTED)),
+        ("bf16", guided("adaptive", 16, "fitted")),
         ("bf16", guided(AB2, 25, "fitted")),
     ],
 }
