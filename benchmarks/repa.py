@@ -126,6 +126,8 @@ def main() -> None:
     parser.add_argument("--depth", type=int, help="aligned block; default: the recipe's")
     parser.add_argument("--projector-dim", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
+    names = [training.name for training in TRAININGS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--toy", action="store_true", help="seconds on a CPU; means nothing")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
@@ -142,7 +144,8 @@ def main() -> None:
 def report(options: argparse.Namespace, features: EmojiFeatures, atlas: str) -> None:
     """The JSON, written anew with each result."""
     saver.KEEP = 1 + options.steps // options.every  # all are sampled from
-    recipes = {training: recipe_of(training, options) for training in TRAININGS}
+    trainings = [training for training in TRAININGS if training.name in options.only]
+    recipes = {training: recipe_of(training, options) for training in trainings}
     recorded = {
         training.name: {**asdict(recipe), "data": "emoji scenes"}
         for training, recipe in recipes.items()
@@ -182,13 +185,13 @@ def report(options: argparse.Namespace, features: EmojiFeatures, atlas: str) -> 
     data = next(iter(recipes.values())).data.open()
     real = real_scenes(data, features, options.samples, options.device)
     about["floor"] = frechet_distance(real.statistics, features.reference)
-    first = checkpoint_path(options.work / TRAININGS[0].name, options.every)
+    first = checkpoint_path(options.work / trainings[0].name, options.every)
     network = load_model(ema_folder(first), options.device)
     if options.device != "cpu":
         compile_whole(network)  # once, for all weights
     # the last steps of all first, should the time be short
     for step in reversed(range(options.every, options.steps + 1, options.every)):
-        for training in TRAININGS:
+        for training in trainings:
             done = [(row["training"], row["step"]) for row in found["rows"]]
             if (training.name, step) not in done:
                 row = sampled(network, options, training, features, real, step)
