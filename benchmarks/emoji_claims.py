@@ -78,6 +78,7 @@ FRONT_GUIDED = [
     *((MOST_AT_ONCE, grid) for grid in (SHIFTED, "fitted")),
     *((spec, "fitted") for spec in ("adaptive", "adaptive:tolerance=0.05")),
 ]
+REUSING = f"{AB2}:reuse_guidance=true"
 GUIDED_SCALE, GUIDED_INTERVAL = 3.0, (0.1, 0.8)
 """The best of these at 50 evaluations."""
 SCALES = (1.5, 2.0, GUIDED_SCALE, 4.0)

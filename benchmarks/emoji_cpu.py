@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import patch_forcing as pf
-from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, MOST_AT_ONCE, SHIFTED
+from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, MOST_AT_ONCE, REUSING, SHIFTED
 from emoji_measure import Real, Row, Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
@@ -32,6 +32,7 @@ def guided(spec: str, nfe: float, grid: str) -> Sampling:
 TABLES: dict[str, list[tuple[Precision, Sampling]]] = {
     "fp8": [(precision, Sampling(AB2, 6, grid="fitted")) for precision in ("bf16", "fp8")],
     "guided": [
+        *(("bf16", guided(REUSING, nfe, "fitted")) for nfe in (8, 12)),
         ("bf16", guided(AB2, 16, "fitted")),
         ("bf16", guided(MOST_AT_ONCE, 12, "fitted")),
         ("bf16", guided(AB2, 25, SHIFTED)),

@@ -1,5 +1,8 @@
 """Adams–Bashforth, with guidance and without, against its formula and against finer steps."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,17 @@ from patch_forcing.core.patches import spread
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.grids import ShiftedGrid, uniform_grid
+
+
+class Given(NamedTuple):
+    """A field of patches of 2 pixels that is this function."""
+
+    call: Callable[..., FieldOutput]
+    patch_size: int = 2
+
+    def __call__(self, *args, **options) -> FieldOutput:
+        return self.call(*args, **options)
+
 
 X_0 = CountedGenerator(range(2)).fork("noise").normal(3, 8, 8)
 LABELS = torch.tensor([0, 3])
@@ -75,6 +89,37 @@ def test_multirate_with_one_rate_is_adams_bashforth(seed, steps, guided):
     assert one.nfe == other.nfe
 
 
+def test_guidance_that_is_reused_fades_as_it_did_before():
+    grid = [0.0, 0.1, 0.3, 0.4, 0.6, 0.65, 0.9, 1.0]
+    guidance = pf.ClassifierFreeGuidance(1.5, (0.1, 0.6))  # guided but at 0, 0.65 and 0.9
+    spy = SpyField(pf.VelocityField(tiny_dit(), LABELS, guidance))
+    result = pf.samplers.AdamsBashforthSampler(reuse_guidance=True)(spy, X_0, grid)
+    assert spy.guided == [True, True, True, False, True, True, True]
+    assert result.nfe == 7 + 3
+    first, second, last = (
+        (spy.outputs[k].velocity - spy.outputs[k].unguided).double() for k in (1, 2, 4)
+    )
+    ratio = (first * second).sum((1, 2, 3)) / first.square().sum((1, 2, 3))
+    assert ((ratio > 0) & (ratio < 1)).all()
+    third = second * (ratio ** ((0.4 - 0.3) / (0.3 - 0.1)))[:, None, None, None]
+    # the same steps, as of a field that gives this instead
+    parts = {0.1: first, 0.3: second, 0.4: third, 0.6: last}
+
+    def replay(x_t, t, **_):
+        now = round(float(t.to_dense()[0, 0]), 6)
+        output = pf.VelocityField(tiny_dit(), LABELS)(x_t, t)
+        part = parts.get(now)
+        if part is None:
+            return output
+        everywhere = torch.ones(2, 16, dtype=torch.bool)
+        return output._replace(
+            velocity=output.velocity + part.float(), guided=everywhere, guided_until=0.6
+        )
+
+    again = pf.samplers.AdamsBashforthSampler()(Given(replay), X_0, grid)
+    torch.testing.assert_close(result.x_1, again.x_1, rtol=1e-4, atol=1e-4)
+
+
 def order(sampler, field, x_0: torch.Tensor, answer: torch.Tensor) -> float:
     """By which errors fall with the number of equal steps."""
     steps = [32, 64, 128]
@@ -94,6 +139,25 @@ def test_of_second_order_guided_or_not(scale):
     sampler = pf.samplers.AdamsBashforthSampler()
     answer = pf.samplers.HeunSampler()(field, x_0, uniform_grid(512)).x_1
     assert 1.75 < order(sampler, field, x_0, answer) < 2.3
+
+
+def test_reused_guidance_is_of_first_order_or_better():
+    good, weak = (CorrelatedGaussian.random(6, patch_size=2, seed=seed) for seed in (0, 1))
+    field = pf.VelocityField(good, None, pf.Autoguidance(weak, 3.0, (0.1, 0.8)))
+    x_0 = torch.randn(8, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    answer = pf.samplers.AdamsBashforthSampler()(field, x_0, uniform_grid(1000)).x_1
+    found = order(pf.samplers.AdamsBashforthSampler(reuse_guidance=True), field, x_0, answer)
+    assert found > 0.9
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_two_guided_evaluations_are_never_replaced(steps):
+    guidance = pf.ClassifierFreeGuidance(3.0, (0.3, 0.7))
+    field = pf.VelocityField(tiny_dit(), LABELS, guidance)
+    samplers = [pf.samplers.AdamsBashforthSampler(reuse) for reuse in (False, True)]
+    one, other = (sampler(field, X_0, uniform_grid(steps)) for sampler in samplers)
+    assert one.x_1.equal(other.x_1)
+    assert one.nfe == other.nfe
 
 
 @pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])

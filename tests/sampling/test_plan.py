@@ -17,6 +17,7 @@ LABELS = torch.tensor([0, 3])
 SAMPLERS = [
     pf.samplers.EulerSampler(),
     pf.samplers.AdamsBashforthSampler(),
+    pf.samplers.AdamsBashforthSampler(reuse_guidance=True),
     pf.samplers.EulerMaruyamaSampler(),
     pf.samplers.HeunSampler(),
     pf.samplers.RandomOrderSampler(0.5, 3, evaluate="moving", refresh=2),

@@ -86,6 +86,15 @@ def ends(guidance: Guidance) -> float:
     return float(high) if high < 1 else float("inf")
 
 
+def reuses(before: int) -> bool:
+    """Whether an evaluation may do with what guidance added at earlier ones.
+
+    before: evaluations within the interval until now. The first two say how fast that fades; from
+    then on every second one is measured anew.
+    """
+    return before >= 2 and before % 2 == 0
+
+
 def _bounds(guidance: Guidance) -> tuple[np.float32, np.float32]:
     low, high = guidance.interval or (0.0, 1.0)
     return np.float32(low), np.float32(high)

@@ -1,5 +1,6 @@
 """How patches move from evaluation to evaluation: Adams–Bashforth, each patch at its own pace."""
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
@@ -8,6 +9,9 @@ from patch_forcing.core.patches import pool, spread
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.trajectory import Trajectory
+
+LEAST_LEFT = 1e-3
+"""Of what guidance adds, from one evaluation to the next: what turns round is as good as gone."""
 
 
 class History:
@@ -31,6 +35,7 @@ class History:
         self._part: Tensor | None = None  # w, once there is guidance
         self._part_change = torch.zeros_like(run.x)
         self._reach = torch.full_like(run.t, torch.inf)  # h/2 at which w's change has halved it
+        self._fading = torch.zeros_like(run.t)  # d ln w / dt, along itself
         self._guided = torch.zeros_like(run.t, dtype=torch.bool)
         self._until = torch.inf
         self._time = torch.full_like(run.t, torch.nan)
@@ -58,6 +63,17 @@ class History:
         self._start = torch.where(where, self._run.x, self._start)
         self._velocity = torch.where(where, velocity, self._velocity)
         self._time = torch.where(due, self._run.t, self._time)
+
+    def is_guided(self, t: float) -> bool:
+        """Whether guidance, which was seen before, lasts until that time."""
+        return self._part is not None and bool(np.float32(t) <= self._until)
+
+    def with_guidance(self, output: FieldOutput) -> FieldOutput:
+        """An evaluation without guidance, with w as it fades since it was last seen."""
+        assert self._part is not None
+        left = (self._fading * (self._run.t - self._time)).exp()
+        velocity = output.unguided.float() + self._spread(left) * self._part
+        return output._replace(velocity=velocity, guided=self._guided, guided_until=self._until)
 
     def mean(self, to: Float[Tensor, "B N"] | float) -> Tensor:
         """The velocity, on average from each patch's last evaluation to that time."""
@@ -91,11 +107,14 @@ class History:
         along, square = pool(part * seen, size), pool(seen.square(), size)
         if not self._apart:
             along, square = (x.mean(dim=1, keepdim=True) for x in (along, square))
-        fading = 1 - along / square
+        left = along / square
+        fading = 1 - left
         # w loses h/2·fading/(1 − fading)·pace along itself, half of it at this h/2; NaN: no w yet,
         # or no time between
         reach = (1 - fading).clamp(min=0) / fading.clamp(min=0) / (2 * pace)
         change = torch.where(self._spread(both), self._spread(pace) * (part - before), 0)
+        rate = left.clamp(LEAST_LEFT, 1).log().nan_to_num(0) * pace
+        self._fading = torch.where(due, rate, self._fading)
         self._reach = torch.where(due, reach.nan_to_num(torch.inf, torch.inf), self._reach)
         self._part_change = torch.where(where, change, self._part_change)
         self._part = torch.where(where, part, before)

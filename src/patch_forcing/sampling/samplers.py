@@ -10,7 +10,7 @@ from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
 from patch_forcing.sampling.euler import EulerSampler
 from patch_forcing.sampling.euler_maruyama import EulerMaruyamaSampler
 from patch_forcing.sampling.grids import MOST, uniform_grid
-from patch_forcing.sampling.guidance import Guidance, is_guided
+from patch_forcing.sampling.guidance import Guidance, is_guided, reuses
 from patch_forcing.sampling.heun import HeunSampler
 from patch_forcing.sampling.look_ahead import LookAheadSampler
 from patch_forcing.sampling.multirate import MultirateSampler
@@ -60,9 +60,11 @@ def count_evaluations(
 
     Of samplers whose patches choose for themselves, the most that it can say.
     """
-    total, guided_before = 0.0, False
+    total, guided_before, inside = 0.0, False, 0
     for call in sampler.plan(time_grid, num_patches):
         guided = call.guided and guidance is not None and is_guided(guidance, call.times)
+        inside += guided
+        guided &= not (call.reuse and reuses(inside - 1))
         # keys and values of waiting patches are of no use once guidance sets in or ends
         share = call.share if guided == guided_before else 1.0
         guided_before = guided

@@ -119,11 +119,13 @@ class Call(NamedTuple):
 
     times: all that patches are at. share: of the patches that are computed; more where guidance
     sets in or ends since the last whole evaluation. guided: not the bare conditional velocity.
+    reuse: what guidance adds may come from earlier ones.
     """
 
     times: tuple[float, ...]
     share: float = 1.0
     guided: bool = True
+    reuse: bool = False
 
 
 class Step(NamedTuple):
