@@ -5,7 +5,7 @@ import torch
 
 import patch_forcing as pf
 from exact import tiny_dit
-from patch_forcing.models.inference import cast_weights
+from patch_forcing.models.inference import cast_weights, takes_fp8
 
 
 def answer(model, device="cpu"):
@@ -34,6 +34,13 @@ def test_fp8_says_what_it_needs_and_changes_nothing():
     with pytest.raises(pf.UserError, match=r"fp8 on cpu: choose bf16; it needs an NVIDIA GPU"):
         cast_weights(model, "fp8")
     assert answer(model).velocity.equal(before.velocity)
+
+
+def test_fp8_is_for_what_multiplies_every_token_but_the_first_and_the_last_mlp():
+    blocks = tiny_dit(depth=12).blocks
+    found = {name for name, part in blocks.named_modules() if takes_fp8(part, name, depth=12)}
+    attention = {f"{k}.attn.{name}" for k in range(12) for name in ("qkv", "proj")}
+    assert found == attention | {f"{k}.mlp.{name}" for k in range(1, 11) for name in ("fc1", "fc2")}
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 """A network made ready to be sampled from: its number type, and whether it is compiled."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, cast
 
 import torch
@@ -25,7 +26,8 @@ def cast_weights(model: PatchDiT, precision: Precision) -> None:
     """Give a network the numbers it computes in; what goes in and comes out stays as it is.
 
     fp8: the linear layers of the blocks multiply in FP8 (e4m3), scaled for each row of weights and
-    each token of input, by torchao; the rest is bf16.
+    each token of input, by torchao; the rest is bf16, and so are the first and the last MLP, which
+    make most of the error (docs/results/speed.md).
     Raises UserError if fp8 is asked for without torchao or a GPU that has it.
     """
     if precision == "fp8":
@@ -97,9 +99,13 @@ def quantize_to_fp8(model: PatchDiT) -> None:
         ) from None
     model.to(torch.bfloat16)
     config = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
-    quantize_(model.blocks, config, filter_fn=_is_wide)
+    quantize_(model.blocks, config, filter_fn=partial(takes_fp8, depth=len(model.blocks)))
 
 
-def _is_wide(module: nn.Module, name: str) -> bool:
-    """Whether it multiplies every token: modulation is projected once per distinct time."""
-    return isinstance(module, nn.Linear) and "adaLN" not in name
+def takes_fp8(module: nn.Module, name: str, *, depth: int) -> bool:
+    """Whether that part of the blocks does: it multiplies every token, and errs little.
+
+    Modulation is projected once per distinct time.
+    """
+    ends = ("0.mlp.", f"{depth - 1}.mlp.")
+    return isinstance(module, nn.Linear) and "adaLN" not in name and not name.startswith(ends)
