@@ -59,6 +59,7 @@ SECOND_ORDER = ["adams-bashforth", "multirate:context=ahead", "multirate"]
 """Adams–Bashforth for all patches together, and with the harder half at twice the rate: seeing the
 others' keys and values held, or carried on."""
 AB2, MOST_AT_ONCE, SHIFTED = SECOND_ORDER[0], "multirate:shares=0.8/0.2", "shifted:shift=3"
+REUSING = f"{AB2}:reuse_guidance=true"
 FRONT_BUDGETS = (6, 8, 12, 16, 25)
 FRONT = [  # sampler, grid: what few evaluations reach
     *((AB2, grid) for grid in ("uniform", SHIFTED, "fitted")),
@@ -75,10 +76,10 @@ FRONT_LONG = [("euler", SHIFTED), ("dual-loop", SHIFTED)]
 """The same grid at 50 evaluations."""
 FRONT_GUIDED = [
     *FRONT[:3],
+    *((REUSING, grid) for grid in (SHIFTED, "fitted")),
     *((MOST_AT_ONCE, grid) for grid in (SHIFTED, "fitted")),
     *((spec, "fitted") for spec in ("adaptive", "adaptive:tolerance=0.05")),
 ]
-REUSING = f"{AB2}:reuse_guidance=true"
 GUIDED_SCALE, GUIDED_INTERVAL = 3.0, (0.1, 0.8)
 """The best of these at 50 evaluations."""
 SCALES = (1.5, 2.0, GUIDED_SCALE, 4.0)
@@ -286,10 +287,11 @@ def front_of_seeds() -> Iterator[Sampling]:
 
 def _compared(scale: float, interval: Interval | None) -> Iterator[Sampling]:
     """Few evaluations of ours, and what they are to be held against."""
-    for nfe in FRONT_BUDGETS:
-        yield Sampling(AB2, nfe, scale, interval, "fitted")
-    for nfe in FRONT_BUDGETS[1:]:
-        yield Sampling(AB2, nfe, scale, interval, SHIFTED)
+    for spec in (AB2,) if scale == 1 else (AB2, REUSING):
+        for nfe in FRONT_BUDGETS:
+            yield Sampling(spec, nfe, scale, interval, "fitted")
+        for nfe in FRONT_BUDGETS[1:]:
+            yield Sampling(spec, nfe, scale, interval, SHIFTED)
     for spec in ("dual-loop", "look-ahead"):
         yield Sampling(spec, 50, scale, interval)
     yield Sampling("euler", 100, scale, interval)

@@ -18,6 +18,9 @@ from patch_forcing.runs.trainer import train
 from patch_forcing.sampling.grids import QuantileGrid, ShiftedGrid
 from patch_forcing.sampling.samplers import SAMPLERS
 
+GUIDED = {"guidance_scale": 3.0, "guidance_interval": (0.1, 0.8)}
+REUSING = "adams-bashforth:reuse_guidance=true"
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -133,6 +136,9 @@ def test_a_trace_holds_every_image_of_every_batch(digits):
         ("multirate", {"nfe": 16, "guidance_scale": 2.0}, "multirate:rates=1,shares=1", 8),
         ("multirate:order=1", {"nfe": 9}, "multirate:order=1", 6),
         ("multirate", {"num_steps": 4}, "multirate", 4),
+        ("adams-bashforth", {"nfe": 8}, "adams-bashforth", 8),
+        ("adams-bashforth", {"nfe": 8, **GUIDED}, REUSING, 5),
+        ("adams-bashforth", {"nfe": 30, **GUIDED}, "adams-bashforth", 17),
         ("dual-loop", {"nfe": 24}, "dual-loop:easy_fraction=0.6,inner_steps=2", 12),
         ("dual-loop", {"nfe": 48}, "dual-loop", 12),
     ],

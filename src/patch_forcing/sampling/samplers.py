@@ -1,7 +1,7 @@
 """The samplers by name, and how many steps a budget of evaluations buys."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.sampling.adams_bashforth import AdamsBashforthSampler
@@ -29,12 +29,24 @@ SAMPLERS: dict[str, type[Any]] = {
 }
 
 
-PRESETS: dict[str, tuple[float, str]] = {
-    "multirate": (20, "multirate:rates=1,shares=1"),
-    "dual-loop": (30, "dual-loop:easy_fraction=0.6,inner_steps=2"),
+class Preset(NamedTuple):
+    """What a sampler without options is, in runs of at most so many calls of the field.
+
+    guided: with guidance only.
+    """
+
+    calls: float
+    settings: str
+    guided: bool = False
+
+
+PRESETS = {
+    "adams-bashforth": Preset(8, "adams-bashforth:reuse_guidance=true", guided=True),
+    "multirate": Preset(20, "multirate:rates=1,shares=1"),
+    "dual-loop": Preset(30, "dual-loop:easy_fraction=0.6,inner_steps=2"),
 }
-"""What a sampler without options is, in runs of at most so many calls of the field: its usual
-settings would leave some patches too few steps (docs/results/samplers.md, emoji/tables.md)."""
+"""Where a sampler's usual settings would be worse (docs/results/samplers.md, emoji/tables.md): some
+patches would have too few steps, or all would, for evaluations that guidance does not need."""
 
 
 _SECOND_ORDER = (AdamsBashforthSampler, HeunSampler, MultirateSampler, AdaptiveSampler)
@@ -114,13 +126,12 @@ def preset(
 
     `name` as the registry takes it; with options, it stays as it is. The rest: as `steps_within`.
     """
-    if name not in PRESETS:
+    if name not in PRESETS or (PRESETS[name].guided and guidance is None):
         return name
-    most, settings = PRESETS[name]
     usual = SAMPLERS[name]()
     try:
         steps = steps_within(usual, budget, num_patches, guidance, make_grid)
     except BudgetError:
-        return settings
+        return PRESETS[name].settings
     calls = count_evaluations(usual, make_grid(steps), num_patches)
-    return settings if calls <= most else name
+    return PRESETS[name].settings if calls <= PRESETS[name].calls else name
