@@ -160,7 +160,7 @@ def chart_front(rows: Rows, axes: list[plt.Axes], size: str) -> None:
                 [statistics.mean(e["nfe"] for e in found) for found in same],
                 [statistics.mean(e["fd"] for e in found) for found in same],
                 color=COLOURS[kind(sampler)],
-                linestyle="--" if "0.8" in sampler else "-",
+                linestyle="--" if "0.8" in sampler or "reuse" in sampler else "-",
                 marker={"uniform": "o", "fitted": "*"}.get(grid, "s"),
                 label=f"{described(sampler)}, {grid.partition(':')[0]}",
             )

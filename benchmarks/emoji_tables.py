@@ -218,7 +218,8 @@ def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
 
 def described(spec: str) -> str:
     """A sampler for readers."""
-    setting = spec.partition(":")[2].replace(",", ", ").replace("=", " ").replace("_", " ")
+    setting = spec.partition(":")[2].replace(",", ", ").replace("=true", "").replace("=", " ")
+    setting = setting.replace("_", " ")
     return kind(spec) + (f" ({setting})" if setting else "")
 
 
