@@ -42,7 +42,7 @@ def met(ratio: Run, hardware: str) -> list[str]:
     ]
 
 
-def detail(row: Run) -> list[str]:
+def detail(row: Run, hardware: str) -> list[str]:
     """A measured line."""
     share = f"{row['share']:.0%}" if "share" in row else ""
     each = f"{row['ms_per_nfe']:.2f}" if "ms_per_nfe" in row else ""
@@ -50,7 +50,7 @@ def detail(row: Run) -> list[str]:
     memory = f"{row['peak_gib']:.1f}" if row.get("peak_gib") else ""
     images = 1e3 * row["batch"] / row["ms"]
     what = [row["size"], row["what"], str(row["batch"])]
-    return [*what, milliseconds(row), f"{images:,.0f}", nfe, each, share, memory]
+    return [*what, milliseconds(row), f"{images:,.0f}", nfe, each, share, memory, hardware]
 
 
 def tables(runs: list[Run]) -> str:
@@ -60,7 +60,9 @@ def tables(runs: list[Run]) -> str:
         [met(ratio, run["hardware"]) for run in runs for ratio in run["ratios"]],
     )
     head = ["size", "what", "batch", "ms", "images/s", "evaluations", "ms each", "share", "GiB"]
-    rows = table(head, [detail(row) for run in runs for row in run["rows"]])
+    rows = table(
+        [*head, "hardware"], [detail(row, run["hardware"]) for run in runs for row in run["rows"]]
+    )
     made = table(
         ["size", "part", "hardware", "TFLOP/s of one bf16 product", "torch", "commit", "date"],
         [

@@ -194,12 +194,15 @@ def test_captions_are_taken_where_there_are_no_classes(datasets, tmp_path):
 
 
 def test_a_caption_column_that_is_named_counts_more_than_classes(datasets, tmp_path):
-    data = made(datasets, {"image": [stored(PNG)] * 2, "label": [0, 1], "text": ["a", "b"]})
+    columns = {"image": [stored(PNG)] * 2, "label": [0, 1], "text": ["a", "b"], "n": [1, 2]}
+    data = made(datasets, columns, n=datasets.Value("int64"))
     path = saved(data, tmp_path)
     assert not HubSource(path).open().captioned
     assert HubSource(path, caption_column="text").open().captioned
     assert not HubSource(path, label_column="label", caption_column="text").open().captioned
     assert not HubSource(path, condition="class", caption_column="text").open().captioned
+    with pytest.raises(pf.UserError, match=r"caption_column=n of .* no captions, such as: capt"):
+        HubSource(path, caption_column="n").open()
 
 
 def test_of_several_columns_one_must_be_chosen(datasets, tmp_path):

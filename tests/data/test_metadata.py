@@ -84,7 +84,12 @@ def table(root, *lines):
 
 def test_a_table_says_the_same(tmp_path):
     root = photos(tmp_path / "mine", {"": 2, "a": 1})
-    lines = b"\xef\xbb\xbffile_name,label,more", b"000.png,cat,", b"./001.png,owl", b"a/000.png,cat"
+    lines = (
+        b"\xef\xbb\xbffile_name, label,more",
+        b"000.png,cat,",
+        b"./001.png,owl",
+        b"a/000.png,cat",
+    )
     layout = find_images(table(root, *lines))
     assert layout.class_names == ("cat", "owl")
     assert by_name(layout) == {"000.png": 0, "001.png": 1, "a/000.png": 0}
@@ -109,6 +114,9 @@ BAD_LINES = {
     b"x.png,\xff": {"x.png": "half a character in the caption"},
     b"x.png": {"x.png": "no caption"},
     b"x.png,": {"x.png": "empty caption"},
+    b",,": {},
+    b"x.png,a,,": {},
+    b"x.png,a, b": {"metadata.csv:6": "the line has too many commas"},
 }
 
 
@@ -125,6 +133,15 @@ def test_what_is_no_table_is_refused(tmp_path):
     table(root, b"file_name,text", b"000.png," + b"x" * 200_000)
     with pytest.raises(pf.UserError, match=r"metadata.csv cannot be read \(line 2: field larger"):
         find_images(root)
+    for first, said in {
+        b"000.png,a": r"no column file_name in its first line, '000.png,a': name the columns",
+        b"file_name;text": "no column file_name in its first line, 'file_name;text'",
+        b"file_name,text,text": "two columns 'text' in its first line: remove one",
+        b"": "no column file_name in its first line, ''",
+        b'file_name,text\r\n000.png,"a': "cannot be read .line 2: unexpected end of data",
+    }.items():
+        with pytest.raises(pf.UserError, match=f"metadata.csv:? {said}"):
+            find_images(table(root, first, b"001.png,b"))
     (root / "metadata.jsonl").write_text("{}\n")
     with pytest.raises(pf.UserError, match=r"metadata.jsonl and metadata.csv: remove one"):
         find_images(root)

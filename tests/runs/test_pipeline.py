@@ -138,6 +138,13 @@ def test_a_trace_holds_every_image_of_every_batch(digits):
         ("multirate", {"num_steps": 4}, "multirate", 4),
         ("adams-bashforth", {"nfe": 8}, "adams-bashforth", 8),
         ("adams-bashforth", {"nfe": 8, **GUIDED}, REUSING, 5),
+        ("adams-bashforth", {"nfe": 8, "guidance_scale": 3.0}, "adams-bashforth", 4),
+        (
+            "adams-bashforth",
+            {"nfe": 8, **GUIDED, "guidance_schedule": "linear"},
+            "adams-bashforth",
+            5,
+        ),
         ("adams-bashforth", {"nfe": 30, **GUIDED}, "adams-bashforth", 17),
         ("dual-loop", {"nfe": 24}, "dual-loop:easy_fraction=0.6,inner_steps=2", 12),
         ("dual-loop", {"nfe": 48}, "dual-loop", 12),

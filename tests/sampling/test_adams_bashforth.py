@@ -93,7 +93,7 @@ def test_guidance_that_is_reused_fades_as_it_did_before():
     grid = [0.0, 0.1, 0.3, 0.4, 0.6, 0.65, 0.9, 1.0]
     guidance = pf.ClassifierFreeGuidance(1.5, (0.1, 0.6))  # guided but at 0, 0.65 and 0.9
     spy = SpyField(pf.VelocityField(tiny_dit(), LABELS, guidance))
-    result = pf.samplers.AdamsBashforthSampler(reuse_guidance=True)(spy, X_0, grid)
+    result = pf.samplers.AdamsBashforthSampler(reuse_guidance=True)(spy, X_0, grid, trace=True)
     assert spy.guided == [True, True, True, False, True, True, True]
     assert result.nfe == 7 + 3
     first, second, last = (
@@ -102,6 +102,8 @@ def test_guidance_that_is_reused_fades_as_it_did_before():
     ratio = (first * second).sum((1, 2, 3)) / first.square().sum((1, 2, 3))
     assert ((ratio > 0) & (ratio < 1)).all()
     third = second * (ratio ** ((0.4 - 0.3) / (0.3 - 0.1)))[:, None, None, None]
+    guided = spy.outputs[3].unguided + third.float()
+    torch.testing.assert_close(result.trace[3].prediction, spy.x[3] + (1 - 0.4) * guided)
     # the same steps, as of a field that gives this instead
     parts = {0.1: first, 0.3: second, 0.4: third, 0.6: last}
 

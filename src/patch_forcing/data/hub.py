@@ -120,6 +120,11 @@ class HubSource(ImageOptions):
         wanted = self.condition
         if wanted is None and self.caption_column and not self.label_column:
             wanted = "caption"  # whoever names the column means it
+            if not any(each.caption for each in said):
+                raise UserError(
+                    f"data.caption_column={self.caption_column} of {self.path} holds no captions, "
+                    f"such as: {said[0].no_caption}: name another, or leave it out"
+                )
         found = conditions(said, wanted, self.path, class_names)
         told = hashlib.sha256(repr([each[:2] for each in said]).encode()).digest()
         return Layout(self.path, names, *found, read=read, told=told)

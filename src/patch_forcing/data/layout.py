@@ -1,7 +1,7 @@
 """Which images a folder holds, and what their classes are.
 
 Either all lie in the folder itself, or all lie in subfolders, one for each class; nothing deeper.
-Or a metadata.jsonl names them, wherever below the folder they lie.
+Or a metadata.jsonl or metadata.csv names them, wherever below the folder they lie.
 """
 
 import errno

@@ -66,18 +66,37 @@ def _rows_of_lines(file: Path) -> Iterator[Row]:
 
 
 def _rows_of_table(file: Path) -> Iterator[Row]:
-    """Raises OSError also for what is no table."""
+    """Raises OSError also for what is no table, UserError for one whose columns have no names."""
     # bytes that are no text: in a file's name they may be right, elsewhere they are found later
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        table = csv.DictReader(lines)
+        table = csv.DictReader(lines, strict=True)
         try:
+            table.fieldnames = _columns(file, table.fieldnames or ())
             for fields in table:
+                surplus = any(fields.pop(None, ()))
+                if surplus:
+                    yield f"{file.name}:{table.line_num}", "the line has too many commas"
+                if surplus or not any(fields.values()):
+                    continue
                 for name in LABEL_FIELDS:  # a table does not tell numbers from texts
                     if re.fullmatch("[0-9]{1,18}", fields.get(name) or ""):
                         fields[name] = int(fields[name])
                 yield f"{file.name}:{table.line_num}", fields
         except csv.Error as error:
             raise OSError(errno.EINVAL, f"line {table.line_num + 1}: {error}") from None
+
+
+def _columns(file: Path, names: Sequence[str]) -> list[str]:
+    found = [name.strip() for name in names]
+    if "file_name" not in found:
+        raise UserError(
+            f"{file}: no column file_name in its first line, {','.join(found)[:80]!r}: name the "
+            "columns there, with commas between"
+        )
+    for name in found:
+        if name and found.count(name) > 1:
+            raise UserError(f"{file}: two columns {name!r} in its first line: remove one")
+    return found
 
 
 def _named(fields: dict[str, Any] | str, place: str) -> tuple[str, Annotation]:

@@ -20,7 +20,7 @@ class AdamsBashforthSampler(TrajectorySampler):
 
     reuse_guidance: after two guided evaluations only every second one is guided, at the cost of
     two; the others cost one, and take what guidance added before, w, as it fades: w·r^(Δ/Δ'), with
-    r = ⟨w, w'⟩/⟨w', w'⟩ of the image's last two. That part is then of first order. (Leaving
+    r = ⟨w, w'⟩/⟨w', w'⟩ ≤ 1 of the image's last two. That part is then of first order. (Leaving
     evaluations of the unconditional branch out: Castillo et al. 2023, arXiv 2312.12487.)
     """
 
@@ -33,9 +33,12 @@ class AdamsBashforthSampler(TrajectorySampler):
         inside = 0
         for k, now, then in run.steps(time_grid):
             known = self.reuse_guidance and history.is_guided(now) and reuses(inside)
-            output = run.evaluate(k, run.shared_time(now), guided=not known)
-            if known:
-                output = history.with_guidance(output)
+            output = run.evaluate(
+                k,
+                run.shared_time(now),
+                guided=not known,
+                complete=history.with_guidance if known else None,
+            )
             inside += output.guided is not None
             run.move(history.slope(output, run.shared_time(then), everywhere), then)
 

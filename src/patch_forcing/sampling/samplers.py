@@ -32,7 +32,7 @@ SAMPLERS: dict[str, type[Any]] = {
 class Preset(NamedTuple):
     """What a sampler without options is, in runs of at most so many calls of the field.
 
-    guided: with guidance only.
+    guided: only with guidance, of one scale, within an interval: as measured.
     """
 
     calls: float
@@ -126,7 +126,11 @@ def preset(
 
     `name` as the registry takes it; with options, it stays as it is. The rest: as `steps_within`.
     """
-    if name not in PRESETS or (PRESETS[name].guided and guidance is None):
+    if name not in PRESETS:
+        return name
+    if PRESETS[name].guided and (
+        guidance is None or guidance.interval is None or guidance.schedule != "constant"
+    ):
         return name
     usual = SAMPLERS[name]()
     try:

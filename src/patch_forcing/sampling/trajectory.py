@@ -210,11 +210,13 @@ class Trajectory:
         guided: bool = True,
         memory: Memory | None = None,
         moving: Moving | None = None,
+        complete: Callable[[FieldOutput], FieldOutput] | None = None,
     ) -> FieldOutput:
         """The field at the current image, or at `x` in its place.
 
         memory: what evaluations of some patches know of the others, brought up to date. moving:
         compute these only; the others keep their velocity and difficulty of the evaluation before.
+        complete: what the sampler adds to it before it is recorded.
         """
         self.step, t = step, t.padded()
         x = self.x if x is None else x
@@ -228,6 +230,8 @@ class Trajectory:
         if moving is not None and before is not None and not output.whole:
             evaluated = moving.where
             output = _merge(output, before, evaluated, self.field.patch_size)
+        if complete is not None:
+            output = complete(output)
         self._last = output
         self._count(output.evaluations, moving, output.whole)
         self._record(t, x, output, evaluated)
