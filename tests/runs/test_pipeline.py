@@ -143,7 +143,7 @@ def test_a_trace_holds_every_image_of_every_batch(digits):
             "adams-bashforth",
             {"nfe": 8, **GUIDED, "guidance_schedule": "linear"},
             "adams-bashforth",
-            5,
+            4,
         ),
         ("adams-bashforth", {"nfe": 30, **GUIDED}, "adams-bashforth", 17),
         ("dual-loop", {"nfe": 24}, "dual-loop:easy_fraction=0.6,inner_steps=2", 12),
