@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import patch_forcing as pf
-from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, MOST_AT_ONCE, REUSING, SHIFTED
+from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from emoji_measure import Real, Row, Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
@@ -23,21 +23,10 @@ from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.inference import Precision, cast_weights, quantize_to_fp8
 from patch_forcing.models.loading import load_model
 
-
-def guided(spec: str, nfe: float, grid: str) -> Sampling:
-    """As in the front's guided rows."""
-    return Sampling(spec, nfe, GUIDED_SCALE, GUIDED_INTERVAL, grid)
-
-
 TABLES: dict[str, list[tuple[Precision, Sampling]]] = {
     "fp8": [(precision, Sampling(AB2, 6, grid="fitted")) for precision in ("bf16", "fp8")],
     "guided": [
-        *(("bf16", guided(REUSING, nfe, "fitted")) for nfe in (8, 12)),
-        ("bf16", guided(AB2, 16, "fitted")),
-        ("bf16", guided(MOST_AT_ONCE, 12, "fitted")),
-        ("bf16", guided(AB2, 25, SHIFTED)),
-        ("bf16", guided("adaptive", 16, "fitted")),
-        ("bf16", guided(AB2, 25, "fitted")),
+        ("bf16", Sampling(REUSING, nfe, GUIDED_SCALE, GUIDED_INTERVAL, "fitted")) for nfe in (8, 12)
     ],
 }
 

@@ -30,8 +30,6 @@ from patch_forcing.sampling.samplers import SAMPLERS, steps_within
 
 HELD_OUT = 1004
 """Seed of the real scenes that samples are compared with; no model or network learnt from it."""
-BATCH = (2500, 64)
-"""Images at once: on a GPU, on a CPU."""
 TIMES = tuple(round(0.1 * k, 1) for k in range(1, 10))
 RATIOS = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)
 
@@ -104,7 +102,7 @@ def measure(
                 range(count),
                 real.labels.tolist(),
                 guidance=guidance,
-                batch_size=min(BATCH[device == "cpu"], count),
+                batch_size=min(64 if device == "cpu" else 2500, count),
                 decode=decode,
             )
         )

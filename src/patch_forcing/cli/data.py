@@ -159,7 +159,7 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
         train += f" --data.max-bad-share {share:g}"
     else:
         print(f"{bad} of {data.num_samples} cannot be read: others will take their places")
-    if 1 < data.num_classes > 0.8 * data.num_samples:
+    if data.num_classes > max(1, 0.8 * data.num_samples):
         print(
             f"{data.num_classes} classes for {data.num_samples} images: if they are none, add "
             "--data.condition none"

@@ -100,8 +100,8 @@ def find_images(root: Path, condition: Condition | None = None) -> Layout:
     """The images of a folder, in an order that does not depend on the file system.
 
     A name with an image's ending is one, whatever lies there; hidden files, other endings and links
-    that go round in a circle are left aside. Where a metadata.jsonl or
-    metadata.csv lies, it names the images.
+    that go round in a circle are left aside. Where a metadata.jsonl or metadata.csv lies, it names
+    the images.
     condition: what goes with them; None is what is there, classes before captions.
     Raises UserError saying what was found if it is not arranged as said above.
     """

@@ -107,11 +107,10 @@ class History:
         along, square = pool(part * seen, size), pool(seen.square(), size)
         if not self._apart:
             along, square = (x.mean(dim=1, keepdim=True) for x in (along, square))
-        left = along / square
-        fading = 1 - left
-        # w loses h/2·fading/(1 − fading)·pace along itself, half of it at this h/2; NaN: no w yet,
-        # or no time between
-        reach = (1 - fading).clamp(min=0) / fading.clamp(min=0) / (2 * pace)
+        left = along / square  # of w, along itself
+        # it loses h/2·(1 − left)/left·pace, half of itself at this h/2; NaN: no w yet, or no time
+        # between
+        reach = left.clamp(min=0) / (1 - left).clamp(min=0) / (2 * pace)
         change = torch.where(self._spread(both), self._spread(pace) * (part - before), 0)
         rate = left.clamp(LEAST_LEFT, 1).log().nan_to_num(0) * pace
         self._fading = torch.where(due, rate, self._fading)

@@ -128,7 +128,8 @@ def preset(
     """
     if name not in PRESETS:
         return name
-    if PRESETS[name].guided and (
+    best = PRESETS[name]
+    if best.guided and (
         guidance is None or guidance.interval is None or guidance.schedule != "constant"
     ):
         return name
@@ -136,6 +137,6 @@ def preset(
     try:
         steps = steps_within(usual, budget, num_patches, guidance, make_grid)
     except BudgetError:
-        return PRESETS[name].settings
+        return best.settings
     calls = count_evaluations(usual, make_grid(steps), num_patches)
-    return PRESETS[name].settings if calls <= PRESETS[name].calls else name
+    return best.settings if calls <= best.calls else name
