@@ -18,9 +18,6 @@ from patch_forcing.models.recorded import Recorded
 Precision = Literal["fp32", "bf16", "fp8"]
 Forward = Callable[..., ModelOutput]
 
-_GRAPHS = 64
-"""Shapes that one process may meet: samplers, guidance and batch sizes multiply."""
-
 
 def cast_weights(model: PatchDiT, precision: Precision) -> None:
     """Give a network the numbers it computes in; what goes in and comes out stays as it is.
@@ -41,8 +38,6 @@ def compile_whole(model: PatchDiT) -> None:
 
     On a GPU, forward passes are recorded too, and replayed (models/recorded.py).
     """
-    config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, _GRAPHS)
     # without tokens_after, which only training asks for
     forward = in_graphs(cast(Forward, model.forward), compiled)
     if model.pos_embed.device.type == "cuda":

@@ -50,6 +50,38 @@ class Inputs(NamedTuple):
     wide_share: Tensor
 
 
+class _Computed(NamedTuple):
+    """What is compiled. It knows nothing of its step, which would else outlive its last user."""
+
+    objective: PatchForcingObjective
+    label_dropout: float
+
+    def draw(
+        self, x_1: Tensor, generator: CountedGenerator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Which labels are dropped, noise and times."""
+        dropped = generator.fork("label dropout").uniform() < self.label_dropout
+        t = self.objective.draw_times(x_1, generator)
+        return dropped, self.objective.draw_noise(x_1, generator), t.values, t.index
+
+    def loss(
+        self,
+        model: PatchDiT,
+        x_1: Tensor,
+        condition: Tensor | None,
+        dropped: Tensor,
+        x_0: Tensor,
+        values: Tensor,
+        index: Tensor | None,
+        features: Tensor | None,
+    ) -> Terms:
+        """Of a part of the batch."""
+        if condition is not None:
+            condition = model.drop_condition(condition, dropped)
+        time = PatchTime(values, index)
+        return self.objective(model, x_1, condition, x_0=x_0, t=time, features=features)
+
+
 class TrainStep:
     """Changes weights, optimizers and averages of a training state in place.
 
@@ -78,7 +110,7 @@ class TrainStep:
         """
         self._state, self._recipe, self._device = state, recipe, torch.device(device)
         self._ranks, self._first_place = ranks, ranks.places(recipe.batch_size).start
-        self._objective = PatchForcingObjective(
+        objective = PatchForcingObjective(
             LinearPath(state.model.patch_size),
             recipe.timestep_sampler(),
             recipe.nll_weight,
@@ -92,11 +124,12 @@ class TrainStep:
         self._pieces = pieces if pieces is not None else 0 if ranks.one_host else PIECES
         if self._pieces and ranks.world > 1 and not self._sharded:
             self._sums = RunningSums(state.model, state.trained(), ranks, self._pieces)
-        self._draw, self._loss = self._draw_all, self._loss_of
+        computed = _Computed(objective, recipe.label_dropout)
+        self._draw, self._loss = computed.draw, computed.loss
         if recipe.compile:
             # apart: in one graph, draws would be computed again wherever they are used
-            self._draw = compiled(self._draw_all)
-            self._loss = self._compiled_loss()
+            self._draw = compiled(computed.draw)
+            self._loss = self._compiled(computed.loss)
         # gathering and forgetting weights is the host's work, and part of no graph
         on_gpu = recipe.compile and self._device.type == "cuda"
         self._replays = on_gpu and not self._sharded
@@ -234,36 +267,13 @@ class TrainStep:
         """The factor by which torch's clip_grad_norm_ clips gradients of this norm."""
         return (self._recipe.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1.0)
 
-    def _draw_all(
-        self, x_1: Tensor, generator: CountedGenerator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        dropped = generator.fork("label dropout").uniform() < self._recipe.label_dropout
-        t = self._objective.draw_times(x_1, generator)
-        return dropped, self._objective.draw_noise(x_1, generator), t.values, t.index
-
-    def _loss_of(
-        self,
-        model: PatchDiT,
-        x_1: Tensor,
-        condition: Tensor | None,
-        dropped: Tensor,
-        x_0: Tensor,
-        values: Tensor,
-        index: Tensor | None,
-        features: Tensor | None,
-    ) -> Terms:
-        if condition is not None:
-            condition = model.drop_condition(condition, dropped)
-        time = PatchTime(values, index)
-        return self._objective(model, x_1, condition, x_0=x_0, t=time, features=features)
-
-    def _compiled_loss(self) -> Callable[..., Terms]:
+    def _compiled(self, loss: Callable[..., Terms]) -> Callable[..., Terms]:
         if self._sharded:  # the blocks are
-            return self._loss_of
+            return loss
         if self._sums is not None:
             compile_pieces(self._state.model, self._pieces)
-            return self._loss_of
-        return compiled(self._loss_of)
+            return loss
+        return compiled(loss)
 
     def _scalar(self, number: float) -> Tensor:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting
