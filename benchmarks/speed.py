@@ -29,6 +29,7 @@ from patch_forcing.models.attention import torchs
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
+from patch_forcing.models.layers import plain_linear_gelu
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.speed import (
     Timing,
@@ -62,8 +63,9 @@ class Published(nn.Module):
         super().__init__()
         self.model, self.patch_size = model, model.patch_size
         self.check_condition, self.drop_condition = model.check_condition, model.drop_condition
-        for block in model.blocks:
-            block.attn.attend = torchs  # no kernels of ours
+        for block in model.blocks:  # no kernels of ours, and what is kept is torch's choice
+            block.attn.attend, block.mlp.widen = torchs, plain_linear_gelu
+            block.forward = block._run
         if compiled:
             for block in model.blocks:
                 block.compile()

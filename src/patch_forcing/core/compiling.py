@@ -35,14 +35,13 @@ def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Cal
         # slow to import
         from torch._inductor.choices import InductorChoices
         from torch._inductor.compile_fx import compile_fx
-        from torch._inductor.runtime.hints import ReductionHint
         from torch._inductor.virtualized import V
 
         class Choices(InductorChoices):
             @staticmethod
             def should_use_persistent_reduction(features: Any, cooperative: bool) -> bool:
-                long = features.get_reduction_hint() == ReductionHint.INNER and not cooperative
-                if long and V.graph.sizevars.statically_known_leq(
+                rows = not cooperative and _reads_rows(features)
+                if rows and V.graph.sizevars.statically_known_leq(
                     features.reduction_numel, _LONGEST_ROW
                 ):
                     return True
@@ -52,6 +51,16 @@ def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Cal
             return compile_fx(graph, inputs)
 
     return torch.compile(function, fullgraph=True, dynamic=dynamic, backend=backend)
+
+
+def _reads_rows(features: Any) -> bool:
+    """Whether a reduction of inductor's reads whole rows, one number after the other.
+
+    Its own hint does not say so of one that gathers, too.
+    """
+    whole = features.numel * features.reduction_numel
+    reads = [read for node in features.reduction_nodes() for read in node.read_writes.reads]
+    return any(read.is_contiguous() and read.get_numel() == whole for read in reads)
 
 
 def compiled_in_training(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -106,8 +106,37 @@ class Attention(nn.Module):
         return self.proj(attended.transpose(1, 2)[places].flatten(1))[None], everything
 
 
+def linear_gelu(x: Float[Tensor, "B N D"], linear: nn.Linear) -> Float[Tensor, "B N E"]:
+    """The tanh form of GELU of a linear layer; what is widest in a block is passed over least.
+
+    On a GPU, of half-precision weights that are not trained, it is within the product, which keeps
+    nothing for a backward pass. Compiled to be trained, the bias has a row for each image, so that
+    its gradient is summed where GELU's is computed, and in fp32: one over all tokens would read
+    that again.
+    """
+    weight, bias = linear.weight, linear.bias
+    if not torch.is_grad_enabled():
+        plain = type(weight) is nn.Parameter  # not a quantised one
+        if plain and weight.is_cuda and weight.dtype.itemsize == 2:
+            rows = torch._addmm_activation(bias, x.flatten(0, 1), weight.t(), use_gelu=True)
+            return rows.unflatten(0, x.shape[:2])
+    elif torch.compiler.is_compiling():
+        return F.gelu(F.linear(x, weight) + bias.expand(len(x), 1, -1), approximate="tanh")
+    return plain_linear_gelu(x, linear)
+
+
+def plain_linear_gelu(x: Float[Tensor, "B N D"], linear: nn.Linear) -> Float[Tensor, "B N E"]:
+    """One after the other."""
+    return F.gelu(linear(x), approximate="tanh")
+
+
 class Mlp(nn.Module):
-    """Two linear layers with the tanh form of GELU between, four times as wide."""
+    """Two linear layers with the tanh form of GELU between, four times as wide.
+
+    widen: the first of them and GELU, by what.
+    """
+
+    widen = staticmethod(linear_gelu)
 
     def __init__(self, hidden_size: int):
         super().__init__()
@@ -115,32 +144,30 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * hidden_size, hidden_size)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return self.fc2(linear_gelu(x, self.fc1))
-
-
-def linear_gelu(x: Float[Tensor, "B N D"], linear: nn.Linear) -> Float[Tensor, "B N E"]:
-    """GELU of a linear layer; on a GPU, of half-precision weights, within the product.
-
-    There it saves writing and reading what is widest in a block. The product keeps nothing for a
-    backward pass.
-    """
-    weight, bias = linear.weight, linear.bias
-    plain = type(weight) is nn.Parameter  # not a quantised one
-    if plain and weight.is_cuda and weight.dtype.itemsize == 2 and not torch.is_grad_enabled():
-        rows = torch._addmm_activation(bias, x.flatten(0, 1), weight.t(), use_gelu=True)
-        return rows.unflatten(0, x.shape[:2])
-    return F.gelu(linear(x), approximate="tanh")
+        return self.fc2(self.widen(x, self.fc1))
 
 
 Recompute = Literal["none", "cheap", "all"]
-"""What the backward pass of a block computes again instead of keeping it: nothing; all but products
-and attention; or all, from what went in: a third more work (Chen et al. 2016)."""
+"""What the backward pass of a block computes again instead of keeping it: nothing that takes time;
+all but products and attention; or all, from what went in: a third more work (Chen et al. 2016).
+
+Compiled, nothing that takes time are norms and what tokens take of the modulation's rows: computed
+again within the kernels that need them, they are neither written nor read, a sixth of all that
+passes through memory beside products (docs/results/speed.md). Left alone, torch keeps them."""
+
+
+def _norms_again(_: Any, operation: Any, *_inputs: Any, **_options: Any) -> CheckpointPolicy:
+    again = any(part in str(operation) for part in ("gather", "layer_norm"))
+    return CheckpointPolicy.PREFER_RECOMPUTE if again else CheckpointPolicy.PREFER_SAVE
 
 
 def _keep_products(_: Any, operation: Any, *_inputs: Any, **_options: Any) -> CheckpointPolicy:
     name = str(operation)
     kept = any(part in name for part in (".mm.", ".addmm.", ".bmm.", "attention"))
     return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+_POLICIES = {"none": _norms_again, "cheap": _keep_products}
 
 
 class Block(nn.Module):
@@ -166,11 +193,12 @@ class Block(nn.Module):
         remembered: Remembered | None = None,
     ) -> tuple[Float[Tensor, "B M D"], KeysValues]:
         """All tokens, or the active ones, and their times; also the keys and values of all."""
-        if not self.training or self.recompute == "none":
+        nothing = self.recompute == "none" and not torch.compiler.is_compiling()
+        if not self.training or nothing:
             return self._run(x, condition, time, remembered)
         options: dict[str, Any] = {}
-        if self.recompute == "cheap":
-            options["context_fn"] = partial(create_selective_checkpoint_contexts, _keep_products)
+        if policy := _POLICIES.get(self.recompute):
+            options["context_fn"] = partial(create_selective_checkpoint_contexts, policy)
         result: tuple[Tensor, KeysValues] = checkpoint(
             self._run, x, condition, time, use_reentrant=False, **options
         )

@@ -17,17 +17,18 @@ from patch_forcing.training.posthoc_ema import WIDTHS
 
 SHARE = 0.5
 """Of the rate of one large matrix product: about what a step reaches; 0.64 of XL/2 on one H200."""
-_KEPT = {  # precision, compiled: one time for all patches, several
-    ("fp32", False): (80, 113),
-    ("fp32", True): (80, 113),
-    ("bf16", False): (49, 66),
-    ("bf16", True): (42, 54),
+_KEPT = {  # precision, compiled: one time for all patches, several, one for each
+    ("fp32", False): (80, 113, 113),
+    ("fp32", True): (72, 74, 88),
+    ("bf16", False): (49, 66, 66),
+    ("bf16", True): (38, 38, 46),
 }
 """Bytes that a block keeps for its backward pass, for each token and unit of width: counted by the
 hooks of saved tensors, compiled in what the partitioner saves."""
 
-_PRODUCTS = {"fp32": 4 + 4 * 10, "bf16": 4 + 2 * 10}
-"""The same of what goes in, which is fp32, and of products and attention: ten widths."""
+_PRODUCTS = {"fp32": 4, "bf16": 2}
+"""The same of each width of products and attention: ten, and six of modulation where every patch
+has a time of its own; besides, four bytes of what goes in, which is fp32."""
 _CONDITION = 50
 """The same of what makes the condition, where every patch has a time of its own."""
 
@@ -70,11 +71,13 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     state = 4 * (2 + power) * weights + optimizer + (4 + 8) * projector
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
     levels = recipe.computed_times(config.num_patches)
-    kept: float = _KEPT[recipe.precision, recipe.compile][levels > 1]
+    times = recipe.timestep_sampler()(1, config.num_patches).num_levels
+    which = 0 if times == 1 else 2 if times == config.num_patches else 1
+    kept: float = _KEPT[recipe.precision, recipe.compile][which]
     condition = _CONDITION if levels == config.num_patches else 0
     each, others = {
         "none": (kept, 0.0),
-        "cheap": (_PRODUCTS[recipe.precision], kept),
+        "cheap": (4 + _PRODUCTS[recipe.precision] * (16 if which == 2 else 10), kept),
         "all": (4, kept),  # what goes in
     }[recipe.recompute_activations]
     activations = tokens * config.hidden_size * (each * config.depth + others + condition)
