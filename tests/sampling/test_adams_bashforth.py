@@ -30,7 +30,7 @@ class Given(NamedTuple):
 
 X_0 = CountedGenerator(range(2)).fork("noise").normal(3, 8, 8)
 LABELS = torch.tensor([0, 3])
-GRID = [0.0, 0.2, 0.3, 0.6, 0.7, 1.0]
+GRID = [0.0, 0.2, 0.35, 0.6, 0.8, 1.0]
 
 
 def test_without_guidance_each_step_takes_the_line_through_the_last_two_velocities():
@@ -45,6 +45,15 @@ def test_without_guidance_each_step_takes_the_line_through_the_last_two_velociti
         weight, _ = quad(lambda t, k=k: (t - GRID[k]) / (GRID[k] - GRID[k - 1]), *GRID[k : k + 2])
         x = x + (GRID[k + 1] - GRID[k]) * now + weight * (now - before)
     torch.testing.assert_close(result.x_1, x)
+
+
+def test_where_a_step_is_far_longer_than_the_one_before_the_line_is_followed_less_far():
+    grid = [0.0, 0.1, 0.2, 1.0]
+    spy = SpyField(pf.VelocityField(tiny_dit(), LABELS))
+    result = pf.samplers.AdamsBashforthSampler()(spy, X_0, grid)
+    before, now = (output.velocity for output in spy.outputs[1:])
+    mean = now + (1 + 2**0.5) / 2 * (now - before)  # instead of 4
+    torch.testing.assert_close(result.x_1, spy.x[2] + 0.8 * mean)
 
 
 def mean_of_guidance(now: np.ndarray, before: np.ndarray, ahead: float) -> np.ndarray:
@@ -70,10 +79,12 @@ def test_guidance_changes_by_half_at_most_and_moves_nothing_after_its_end(last):
         lasts = min(1.0, max(0.0, (0.6 - grid[k]) / step))  # that share of the step
         if k in (2, 3):
             pairs = zip(part.double().numpy(), part_before.double().numpy(), strict=True)
-            means = [mean_of_guidance(*pair, lasts * step / step_before) for pair in pairs]
+            ahead = min(lasts * step / step_before, 1 + 2**0.5)
+            means = [mean_of_guidance(*pair, ahead) for pair in pairs]
             part = lasts * torch.from_numpy(np.stack(means)).float()
         change = now.unguided - before.unguided
-        x = x + step * (now.unguided + step / step_before / 2 * change + part)
+        ahead = min(step / step_before, 1 + 2**0.5)
+        x = x + step * (now.unguided + ahead / 2 * change + part)
     torch.testing.assert_close(result.x_1, x, rtol=1e-4, atol=1e-4)
 
 

@@ -1,5 +1,7 @@
 """How patches move from evaluation to evaluation: Adams–Bashforth, each patch at its own pace."""
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -26,12 +28,17 @@ class History:
     measured along itself, in each image, or in each patch where they move `apart`. Short steps are
     not limited, and all is of second order. Where guidance sets in between two evaluations, w stays
     as it is; where it ends within a step, w moves the patch until then.
+
+    longest: step, in steps before it (h/d), up to which a velocity's change is followed.
     """
 
-    def __init__(self, run: Trajectory, order: int = 2, apart: bool = False):
-        self._run, self._order, self._apart = run, order, apart
+    def __init__(
+        self, run: Trajectory, order: int = 2, apart: bool = False, longest: float = math.inf
+    ):
+        self._run, self._order, self._apart, self._longest = run, order, apart, longest
         self._start = run.x
         self._velocity = self._plain = self._change = torch.zeros_like(run.x)
+        self._most = torch.full_like(run.t, torch.inf)  # h/2 up to which changes are followed
         self._part: Tensor | None = None  # w, once there is guidance
         self._part_change = torch.zeros_like(run.x)
         self._reach = torch.full_like(run.t, torch.inf)  # h/2 at which w's change has halved it
@@ -53,6 +60,7 @@ class History:
         velocity, plain = output.velocity.float(), output.unguided.float()
         if self._order == 2:
             pace = (1 / (self._run.t - self._time)).nan_to_num(0, 0, 0)  # NaN in the first step
+            self._most = torch.where(due, self._longest / 2 / pace, self._most)
             change = self._spread(pace) * (plain - self._plain)
             self._change = torch.where(where, change, self._change)
             self._plain = torch.where(where, plain, self._plain)
@@ -121,10 +129,10 @@ class History:
 
     def _mean(self, h: Float[Tensor, "B N"]) -> Tensor:
         """The velocity, on average over h from each patch's last evaluation."""
-        mean = self._level(h) + self._spread(h / 2) * self._change
+        mean = self._level(h) + self._spread((h / 2).minimum(self._most)) * self._change
         if self._part is not None:
             lasts = self._lasts(h)
-            turn = lasts * (h * lasts / 2).minimum(self._reach)
+            turn = lasts * (h * lasts / 2).minimum(self._most).minimum(self._reach)
             mean = mean + self._spread(turn) * self._part_change
         return mean
 
