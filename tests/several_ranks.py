@@ -100,3 +100,6 @@ def _rank(rank: int, world: int, port: int, recipe: Recipe, run: Path, said: Pat
     except Interrupted as stop:
         said.write_text(str(stop))
         raise SystemExit(130) from None
+    if recipe.compile and recipe.parallel == "shard":
+        graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        assert graphs < 9, f"{graphs} graphs: blocks share one"

@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import patch_forcing as pf
 from exact import tiny_dit
 from patch_forcing.models.dit import PatchEmbedder, strided_product
+from patch_forcing.models.layers import _is_itself
 
 SIZES = [
     {"input_size": 8, "patch_size": 2, "in_channels": 3},
@@ -304,6 +305,27 @@ def test_activations_computed_again_give_the_same_gradients_out_of_less_memory(w
         kept.append(count)
     assert all(one.equal(other) for one, other in zip(*gradients, strict=True))
     assert kept[1] < kept[0] / 3  # the hooks do not see the products that are kept
+
+
+@torch.no_grad()
+def test_a_network_that_trains_samples_as_one_that_does_not():
+    model = tiny_dit(depth=2)
+    x, labels = inputs(model)
+    sampler, grid = pf.samplers.DualLoopSampler(evaluate="moving"), [0.0, 0.4, 1.0]
+    expected = sampler(pf.VelocityField(model.eval(), labels), x, grid).x_1
+    model.train().recompute_activations = "all"
+    assert sampler(pf.VelocityField(model, labels), x, grid).x_1.equal(expected)
+
+
+def test_only_a_layer_that_is_nothing_else_is_taken_apart():
+    class Adapted(nn.Linear):
+        pass
+
+    hooked = nn.Linear(2, 2)
+    hooked.register_forward_hook(lambda *_: None)
+    assert _is_itself(nn.Linear(2, 2))
+    assert not _is_itself(hooked)
+    assert not _is_itself(Adapted(2, 2))
 
 
 @pytest.mark.parametrize("name", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])

@@ -75,7 +75,7 @@ SETTINGS = {
         "recompute_activations": "all",
     },
     "muon": {"optimizer": "muon"},
-    "compiled": {"compile": True, "depth": 9},  # more blocks than graphs of one function may be
+    "compiled": {"compile": True, "depth": 9},  # which share a graph
 }
 
 

@@ -1,6 +1,6 @@
 """Functions compiled whole by torch's compiler, with the settings that pay for our networks."""
 
-import logging
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -24,23 +24,20 @@ def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Cal
 
     dynamic: None has sizes that torch._dynamo.mark_dynamic names vary within one graph.
     """
-    # torch warns whoever chooses what to compute again, of in-place operations, which we have not
-    logging.getLogger("torch._higher_order_ops.wrap").addFilter(_says_more_than_of_checkpoints)
-    config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, _GRAPHS)
-    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _GRAPHS)
 
     # A backend of its own: what two callers compile is not mixed up.
     def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
         # slow to import
         from torch._inductor.choices import InductorChoices
         from torch._inductor.compile_fx import compile_fx
+        from torch._inductor.runtime.hints import ReductionHint
         from torch._inductor.virtualized import V
 
         class Choices(InductorChoices):
             @staticmethod
             def should_use_persistent_reduction(features: Any, cooperative: bool) -> bool:
-                rows = not cooperative and _reads_rows(features)
+                inner = features.get_reduction_hint() == ReductionHint.INNER
+                rows = not cooperative and (inner or _reads_rows(features))
                 if rows and V.graph.sizevars.statically_known_leq(
                     features.reduction_numel, _LONGEST_ROW
                 ):
@@ -50,13 +47,19 @@ def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Cal
         with V.set_choices_handler(Choices()):
             return compile_fx(graph, inputs)
 
-    return torch.compile(function, fullgraph=True, dynamic=dynamic, backend=backend)
+    options: dict[str, Any] = {"fullgraph": True, "dynamic": dynamic, "backend": backend}
+    if "recompile_limit" in inspect.signature(torch.compile).parameters:  # torch 2.13
+        options["recompile_limit"] = _GRAPHS
+    else:
+        config = torch._dynamo.config
+        config.recompile_limit = max(config.recompile_limit, _GRAPHS)
+        config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _GRAPHS)
+    return torch.compile(function, **options)
 
 
 def _reads_rows(features: Any) -> bool:
-    """Whether a reduction of inductor's reads whole rows, one number after the other.
-
-    Its own hint does not say so of one that gathers, too.
+    """Whether a reduction of inductor's that gathers, too, which its hint does not see through,
+    reads whole rows, one number after the other.
     """
     whole = features.numel * features.reduction_numel
     reads = [read for node in features.reduction_nodes() for read in node.read_writes.reads]
@@ -72,7 +75,3 @@ def compiled_in_training(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return (whole if torch.is_grad_enabled() else function)(*args, **kwargs)
 
     return either
-
-
-def _says_more_than_of_checkpoints(record: logging.LogRecord) -> bool:
-    return "context_fn is passed to torch.utils.checkpoint" not in record.getMessage()

@@ -1,5 +1,6 @@
 """Transformer layers whose modulation is projected once per distinct time, then gathered."""
 
+import logging
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -110,19 +111,25 @@ def linear_gelu(x: Float[Tensor, "B N D"], linear: nn.Linear) -> Float[Tensor, "
     """The tanh form of GELU of a linear layer; what is widest in a block is passed over least.
 
     On a GPU, of half-precision weights that are not trained, it is within the product, which keeps
-    nothing for a backward pass. Compiled to be trained, the bias has a row for each image, so that
-    its gradient is summed where GELU's is computed, and in fp32: one over all tokens would read
-    that again.
+    nothing for a backward pass. Compiled to be trained, an fp32 bias has a row for each image, so
+    that its gradient is summed where GELU's is computed: one over all tokens would read that again.
     """
     weight, bias = linear.weight, linear.bias
+    if not _is_itself(linear):
+        return plain_linear_gelu(x, linear)
     if not torch.is_grad_enabled():
         plain = type(weight) is nn.Parameter  # not a quantised one
         if plain and weight.is_cuda and weight.dtype.itemsize == 2:
             rows = torch._addmm_activation(bias, x.flatten(0, 1), weight.t(), use_gelu=True)
             return rows.unflatten(0, x.shape[:2])
-    elif torch.compiler.is_compiling():
+    elif torch.compiler.is_compiling() and bias.dtype == torch.float32:
         return F.gelu(F.linear(x, weight) + bias.expand(len(x), 1, -1), approximate="tanh")
     return plain_linear_gelu(x, linear)
+
+
+def _is_itself(linear: nn.Linear) -> bool:
+    """Whether calling it is its product and no more: no adapter around it, no hook."""
+    return type(linear) is nn.Linear and not (linear._forward_hooks or linear._forward_pre_hooks)
 
 
 def plain_linear_gelu(x: Float[Tensor, "B N D"], linear: nn.Linear) -> Float[Tensor, "B N E"]:
@@ -152,13 +159,16 @@ Recompute = Literal["none", "cheap", "all"]
 all but products and attention; or all, from what went in: a third more work (Chen et al. 2016).
 
 Compiled, nothing that takes time are norms and what tokens take of the modulation's rows: computed
-again within the kernels that need them, they are neither written nor read, a sixth of all that
-passes through memory beside products (docs/results/speed.md). Left alone, torch keeps them."""
+again within the kernels that need them, they are neither written nor read (docs/results/speed.md
+counts it). Left alone, torch keeps them."""
 
 
 def _norms_again(_: Any, operation: Any, *_inputs: Any, **_options: Any) -> CheckpointPolicy:
-    again = any(part in str(operation) for part in ("gather", "layer_norm"))
+    again = getattr(operation, "overloadpacket", None) in _SOONER_COMPUTED
     return CheckpointPolicy.PREFER_RECOMPUTE if again else CheckpointPolicy.PREFER_SAVE
+
+
+_SOONER_COMPUTED = (torch.ops.aten.gather, torch.ops.aten.native_layer_norm)
 
 
 def _keep_products(_: Any, operation: Any, *_inputs: Any, **_options: Any) -> CheckpointPolicy:
@@ -167,6 +177,12 @@ def _keep_products(_: Any, operation: Any, *_inputs: Any, **_options: Any) -> Ch
     return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
 
 
+def _says_more_than_of_checkpoints(record: logging.LogRecord) -> bool:
+    return "context_fn is passed to torch.utils.checkpoint" not in record.getMessage()
+
+
+# torch warns whoever chooses what to compute again, of in-place operations, which we have not
+logging.getLogger("torch._higher_order_ops.wrap").addFilter(_says_more_than_of_checkpoints)
 _POLICIES = {"none": _norms_again, "cheap": _keep_products}
 
 
@@ -193,8 +209,12 @@ class Block(nn.Module):
         remembered: Remembered | None = None,
     ) -> tuple[Float[Tensor, "B M D"], KeysValues]:
         """All tokens, or the active ones, and their times; also the keys and values of all."""
-        nothing = self.recompute == "none" and not torch.compiler.is_compiling()
-        if not self.training or nothing:
+        if (
+            not self.training
+            or not torch.is_grad_enabled()
+            or remembered is not None
+            or (self.recompute == "none" and not torch.compiler.is_compiling())
+        ):
             return self._run(x, condition, time, remembered)
         options: dict[str, Any] = {}
         if policy := _POLICIES.get(self.recompute):

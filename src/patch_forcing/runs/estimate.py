@@ -37,10 +37,10 @@ _CONDITION = 50
 class Estimate:
     """Of one rank alone; memory is good to a fifth, hours to a factor of two.
 
-    gflop_per_image: of a forward pass. memory_gib: weights, gradient, averages, optimizer and the
-    activations of a step. checkpoints_gib: of those that are kept. snapshots_gib: of all. hours: at
-    SHARE of the rate. An alignment's projector is counted in all of these but snapshots, its
-    encoder, which learns nothing, in none.
+    gflop_per_image: of a forward pass. memory_gib: weights, their copies in bf16, gradient,
+    averages, optimizer and the activations of a step. checkpoints_gib: of those that are kept.
+    snapshots_gib: of all. hours: at SHARE of the rate. An alignment's projector is counted in all
+    of these but snapshots, its encoder, which learns nothing, in none.
     """
 
     parameters: int
@@ -69,10 +69,11 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     snapshots = -(-recipe.steps // every) if every else 0  # the last step has one too
     # the projector has no average
     state = 4 * (2 + power) * weights + optimizer + (4 + 8) * projector
+    copies = 2 * weights if recipe.precision == "bf16" else 0
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
     levels = recipe.computed_times(config.num_patches)
-    times = recipe.timestep_sampler()(1, config.num_patches).num_levels
-    which = 0 if times == 1 else 2 if times == config.num_patches else 1
+    times = recipe.timestep_sampler()(1, config.num_patches)
+    which = 0 if times.num_levels == 1 else 2 if times.index is None else 1
     kept: float = _KEPT[recipe.precision, recipe.compile][which]
     condition = _CONDITION if levels == config.num_patches else 0
     each, others = {
@@ -91,7 +92,7 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
         weights,
         projector,
         forward / 1e9,
-        (state + 4 * (weights + projector) + activations) / 2**30,
+        (state + copies + 4 * (weights + projector) + activations) / 2**30,
         KEEP * state / 2**30,
         snapshots * power * DTYPE.itemsize * weights / 2**30,
         recipe.steps,

@@ -39,8 +39,9 @@ def shard_(
     """Keep this rank's rows of every weight, on its device; a block comes there at a time.
 
     bf16: blocks are gathered in it, half the bytes: autocast would make the same of each weight
-    just before its product, so that the numbers are those of a model that is not sharded. What is
-    around the blocks stays fp32, since autocast takes embeddings and sums as they are.
+    just before its product, so that the numbers are those of a model that is not sharded (compiled,
+    but for the rounding of an MLP's first bias). What is around the blocks stays fp32, since
+    autocast takes embeddings and sums as they are.
     compile: blocks one by one, since gathering is not part of a graph; the first one's serves all.
     keep: what a forward pass gathered, until the backward pass, which else gathers it again.
     Gradients are summed in fp32.
