@@ -13,7 +13,6 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from emoji_measure import Row, Sampling, measure, measure_difficulty, real_scene
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.evaluation.emoji import load_emoji_features
 from patch_forcing.evaluation.metrics import frechet_distance
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.loading import load_model
@@ -69,11 +68,8 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
     trained = None if given else train(model.name, recipe, run, device=device, progress=False)
     about = {
         "model": asdict(model),
-        "commit": commit(),
-        "hardware": hardware(device),
-        "versions": versions(),
         "atlas": data.atlas.identity,
-        "date": datetime.now(UTC).date().isoformat(),
+        **origin(device),
     }
     if trained and trained.seconds:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

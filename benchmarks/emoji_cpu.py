@@ -9,7 +9,6 @@ costs in distance shows here, what it gains does not. Rows of one table have the
 import argparse
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from emoji_measure import Real, Row, Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.models.inference import Precision, cast_weights, quantize_to_fp8
 from patch_forcing.models.loading import load_model
 
@@ -65,13 +64,7 @@ def main() -> None:
 
 def measured(options: argparse.Namespace, features: EmojiFeatures, real: Real) -> Iterator[Row]:
     """One row after the other."""
-    about = {
-        "command": "python benchmarks/emoji_cpu.py",
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": hardware("cpu"),
-        "versions": versions(),
-    }
+    about = {"command": "python benchmarks/emoji_cpu.py", **origin("cpu")}
     for table in options.only:
         for precision, sampling in TABLES[table]:
             model = in_precision(options.weights, precision)

@@ -14,7 +14,6 @@ import statistics
 import tempfile
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,7 +31,7 @@ from patch_forcing.data.latent_shards import (
 )
 from patch_forcing.data.latents import LatentsSource
 from patch_forcing.io.ledger import shard_path
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import hardware, origin
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.encode import Encoding
 from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
@@ -226,12 +225,7 @@ def main() -> None:
         "--device", choices=WORK, default="cuda" if torch.cuda.is_available() else "cpu"
     )
     options = parser.parse_args()
-    result: Row = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "versions": versions(),
-    }
+    result: Row = origin("cpu")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for part in options.parts:
         with tempfile.TemporaryDirectory() as root:

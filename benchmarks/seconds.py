@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from emoji_measure import Real, Row, Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.evaluation.emoji import load_emoji_features
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 
@@ -100,10 +99,7 @@ def main() -> None:
     rows: list[Row] = []
     report: Row = {
         "command": "python benchmarks/seconds.py",
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": hardware(device),
-        "versions": versions(),
+        **origin(device),
         "times": {},
         "rows": rows,
     }

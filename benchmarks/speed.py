@@ -13,7 +13,6 @@ import copy
 import gc
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import patch_forcing as pf
 from patch_forcing.core.path import LinearPath
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import hardware, origin
 from patch_forcing.models.attention import torchs
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
@@ -258,10 +257,7 @@ def measure(size: str, part: str, options: argparse.Namespace, rate: float) -> N
             "command": "python benchmarks/speed.py",
             "size": size,
             "part": part,
-            "commit": commit(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "hardware": hardware(options.device),
-            "versions": versions(),
+            **origin(options.device),
             "matrix_rate": rate,
             "ratios": ratios(rows),
             "rows": rows,

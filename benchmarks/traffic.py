@@ -13,7 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import patch_forcing as pf
 from patch_forcing.core.compiling import compiled
 from patch_forcing.core.path import LinearPath
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.layers import plain_linear_gelu
 
@@ -126,10 +125,8 @@ def main() -> None:
         print(rows[-1], flush=True)
         report = {
             "command": "python benchmarks/traffic.py",
-            "commit": commit(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "code_for": hardware("cuda"),
-            "versions": versions(),
+            **origin("cuda"),
+            "note": "hardware: what the code is for; nothing runs",
             "batch": BATCH,
             "rows": rows,
         }

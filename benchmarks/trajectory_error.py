@@ -8,7 +8,6 @@ this one is 0 for the exact flow alone. RMS over all pixels of x_1, whose range 
 
 import argparse
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import patch_forcing as pf
 from emoji_claims import AB2, MOST_AT_ONCE, SHIFTED
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.models.loading import load_model
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within
@@ -72,10 +71,7 @@ def main() -> None:
     ]
     report: dict[str, Any] = {
         "command": "python benchmarks/trajectory_error.py",
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": hardware(options.device),
-        "versions": versions(),
+        **origin(options.device),
         "images": options.images,
         "reference": options.reference,
         "reference_error": rms(ends[0] - ends[1]),  # of half as many steps

@@ -16,7 +16,7 @@ import torch
 from emoji_measure import Row, Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
 from patch_forcing.evaluation.emoji import load_emoji_features
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.find import find_model
 from patch_forcing.runs.recipes import RECIPES, Recipe
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     device, rows = options.device, list[Row]()
-    about = {"commit": commit(), "hardware": hardware(device), "versions": versions()}
+    about = origin(device)
     features = load_emoji_features(device=device)
     for seed in range(options.seeds):
         for name, (timesteps, steps, start) in runs(options.steps).items():

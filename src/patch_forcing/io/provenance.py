@@ -3,8 +3,10 @@
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,6 +36,16 @@ def hardware(device: torch.device | str) -> str:
     except (OSError, IndexError):
         name = platform.processor() or platform.machine()
     return f"{name}, {torch.get_num_threads()} threads"
+
+
+def origin(device: torch.device | str) -> dict[str, Any]:
+    """What is recorded beside a measurement: commit, date, hardware and versions."""
+    return {
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": hardware(device),
+        "versions": versions(),
+    }
 
 
 def commit() -> str | None:
