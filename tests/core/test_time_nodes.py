@@ -33,6 +33,18 @@ def test_polynomials_below_the_number_of_nodes_come_out_exactly(count, seed):
     assert found.numpy() == pytest.approx(polynomial(t.double().numpy()), abs=3e-6 * size)
 
 
+def test_some_patches_take_what_they_take_among_all():
+    time = interpolated(pf.PatchTime.dense(torch.rand(2, 7)), 3)
+    rows = torch.rand(2, 3, 5)
+    everywhere = time.gather(rows)  # (2, 7, 5)
+    tokens = torch.tensor([[0, 3], [6, 1]])
+    found = time.at(tokens).gather(rows)
+    torch.testing.assert_close(found, everywhere[torch.arange(2)[:, None], tokens])
+    packed = torch.tensor([2, 6, 7, 13, 8])
+    found = time.at(packed).gather(rows.flatten(0, 1)[None])
+    torch.testing.assert_close(found, everywhere.flatten(0, 1)[packed][None])
+
+
 @given(st.integers(2, 40))
 def test_at_a_node_its_own_value_is_taken(count):
     nodes = chebyshev_nodes(count)

@@ -41,6 +41,20 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
     assert parts.memory_gib * 2**30 - constant == pytest.approx(activations / 4)
 
 
+def kept_compiled(changes):
+    script = Path(__file__).parents[1] / "kept_activations.py"
+    command = [sys.executable, script, json.dumps(changes)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.slow
+def test_compiled_what_tokens_take_of_few_rows_is_not_kept():
+    one, several = (
+        kept_compiled({"timesteps": timesteps}) for timesteps in ("shared-uniform", "ltg:levels=4")
+    )
+    assert several < 1.06 * one  # 1.17 if it is
+
+
 @pytest.mark.slow  # half a minute in the C++ compiler, each
 @pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=4", "shared-uniform"])
 # a CPU keeps fewer products in bf16 than a GPU, whose are meant
@@ -49,9 +63,7 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
 )
 def test_memory_of_a_compiled_step_is_what_it_keeps(wider, timesteps, again, precision):
     changes = {"timesteps": timesteps, "recompute_activations": again, "precision": precision}
-    script = Path(__file__).parents[1] / "kept_activations.py"
-    command = [sys.executable, script, json.dumps(changes)]
-    kept = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    kept = kept_compiled(changes)
     recipe = dataclasses.replace(wider, **changes, compile=True)
     found = estimate(recipe, recipe.data.open(), 1e12)
     copies = 2 * found.parameters if precision == "bf16" else 0

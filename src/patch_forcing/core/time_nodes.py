@@ -37,9 +37,17 @@ class InterpolatedTime(PatchTime):
         assert self.weights is not None
         return self.weights.to(rows.dtype) @ rows
 
-    def at(self, tokens: Int64[Tensor, "B M"] | Int64[Tensor, " T"]) -> PatchTime:
-        """Not of use: samplers that move some tokens hold few times."""
-        raise NotImplementedError
+    def at(self, tokens: Int64[Tensor, "B K"] | Int64[Tensor, " T"]) -> PatchTime:
+        """The times of some patches of each image; of packed ones, b·N + n, as of one image."""
+        assert self.weights is not None
+        batch, patches, nodes = self.weights.shape
+        if tokens.ndim == 2:
+            where = tokens[:, :, None].expand(-1, -1, nodes)
+            return InterpolatedTime(self.values, weights=self.weights.gather(1, where))
+        own = self.weights.flatten(0, 1)[tokens]  # (T, M), among the B·M rows of all images
+        whose = torch.arange(batch, device=tokens.device) == (tokens // patches)[:, None]
+        weights = (whose[:, :, None] * own[:, None]).flatten(1)
+        return InterpolatedTime(self.values.reshape(1, -1), weights=weights[None])
 
 
 def interpolated(time: PatchTime, num_nodes: int) -> PatchTime:

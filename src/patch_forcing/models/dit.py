@@ -143,7 +143,7 @@ class PatchDiT(nn.Module):
             raise UserError(f"labels {tuple(condition.shape)} for {len(x_t)} images: give one each")
         tokens = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
         chosen, memory = (None, []) if active is None else active
-        if self.time_nodes and active is None:
+        if self.time_nodes:
             time = interpolated(time, self.time_nodes)
         packed = chosen is not None and chosen.ndim == 1
         if chosen is not None and not packed:

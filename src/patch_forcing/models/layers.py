@@ -163,12 +163,12 @@ again within the kernels that need them, they are neither written nor read (docs
 counts it). Left alone, torch keeps them."""
 
 
+_SOONER_COMPUTED = (torch.ops.aten.gather, torch.ops.aten.native_layer_norm)
+
+
 def _norms_again(_: Any, operation: Any, *_inputs: Any, **_options: Any) -> CheckpointPolicy:
     again = getattr(operation, "overloadpacket", None) in _SOONER_COMPUTED
     return CheckpointPolicy.PREFER_RECOMPUTE if again else CheckpointPolicy.PREFER_SAVE
-
-
-_SOONER_COMPUTED = (torch.ops.aten.gather, torch.ops.aten.native_layer_norm)
 
 
 def _keep_products(_: Any, operation: Any, *_inputs: Any, **_options: Any) -> CheckpointPolicy:
