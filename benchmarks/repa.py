@@ -1,18 +1,18 @@
 """Does alignment (REPA) speed up learning? Emoji scenes, SiT and PF, with it and without.
 
-    python benchmarks/repa.py --atlas data/emoji --work runs/repa --out docs/results/repa/repa.json
+    python benchmarks/repa.py --atlas data/emoji --seeds 0 1 2 --out docs/results/repa/repa.json
     python benchmarks/repa.py --toy --atlas data/emoji --work /tmp/toy --out /tmp/toy/repa.json
 
-Four trainings of one seed and length, the frozen encoder being the benchmark's own feature network;
-samples of each at several step counts. Run again, it goes on with what is missing. The page and its
-chart: benchmarks/repa_report.py.
+Trainings of one length, the frozen encoder being the benchmark's own feature network; samples of
+each at several step counts. A training is written SiT, SiT+0.1 (aligned, of that weight) or
+PF+0.1@5 (after block 5). Run again, it goes on with what is missing. The page and its chart, of one
+file or of several made beside each other: benchmarks/repa_report.py.
 """
 
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from patch_forcing.data.atlas import load_atlas
 from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.io.atomic import write_atomic
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.loading import load_model
@@ -40,30 +40,48 @@ METHODS = {"SiT": SIT, "PF": GROUPED}
 
 @dataclass(frozen=True)
 class Training:
-    """One of the four."""
+    """One of them: times, the weight of alignment (0: none), after which block, a seed."""
 
     method: str
-    aligned: bool
+    weight: float
+    depth: int | None
+    seed: int
 
     @property
     def name(self) -> str:
-        """Also the folder's."""
-        return f"{self.method}{' + REPA' if self.aligned else ''}"
+        """Without the seed."""
+        where = f" after block {self.depth}" if self.depth else ""
+        return self.method + (f" + REPA {self.weight:g}{where}" if self.weight else "")
+
+    @property
+    def folder(self) -> str:
+        """Of the run."""
+        return f"{self.name}, seed {self.seed}"
 
 
-TRAININGS = [Training(method, aligned) for method in METHODS for aligned in (False, True)]
+def trainings_of(specs: list[str], seeds: list[int]) -> list[Training]:
+    """All of a seed before the next seed. Raises ValueError."""
+    found = []
+    for seed in seeds:
+        for spec in specs:
+            method, _, aligned = spec.partition("+")
+            weight, _, depth = aligned.partition("@")
+            if method not in METHODS:
+                raise ValueError(f"{spec}: times are one of {', '.join(METHODS)}")
+            found.append(Training(method, float(weight or 0), int(depth) if depth else None, seed))
+    return found
 
 
 def recipe_of(training: Training, options: argparse.Namespace) -> Recipe:
     """The recipe of a training: that of the emoji tables, patch 8."""
     size = SIZES["smoke" if options.toy else "p8"]
     gpu = options.device != "cpu"
-    base = size.recipe(str(options.atlas), METHODS[training.method], options.seed, gpu)
+    base = size.recipe(str(options.atlas), METHODS[training.method], training.seed, gpu)
     alignment = AlignmentConfig()
-    if training.aligned:
+    if training.weight:
         # 2048 hidden units would cost as much as half of this network
         alignment = AlignmentConfig(
-            "emoji", options.weight, depth=options.depth, projector_dim=options.projector_dim
+            "emoji", training.weight, training.depth, projector_dim=options.projector_dim
         )
     return replace(
         base,
@@ -93,11 +111,10 @@ def sampled(
     step: int,
 ) -> Row:
     """What the averaged weights of that step give."""
-    run = options.work / training.name
+    run = options.work / training.folder
     network.load_state_dict(load_model(ema_folder(checkpoint_path(run, step))).state_dict())
-    found = measure(network, Sampling("euler", options.nfe), features, real, options.device)
+    found = measure(network, Sampling(options.sampler, options.nfe), features, real, options.device)
     return {
-        "training": training.name,
         **asdict(training),
         "step": step,
         **averaged(run, step, options.every),
@@ -109,7 +126,12 @@ def short(row: Row) -> list[str]:
     """A line of the table at the end."""
     similarity = f"{-row['alignment']:.3f}" if "alignment" in row else ""
     numbers = [f"{row['fd']:.1f}", f"{row['accuracy']:.1%}", f"{row['velocity']:.4f}", similarity]
-    return [row["training"], f"{row['step']:,}", *numbers]
+    return [training_of(row).folder, f"{row['step']:,}", *numbers]
+
+
+def training_of(row: Row) -> Training:
+    """Which one a row is of."""
+    return Training(*(row[field.name] for field in fields(Training)))
 
 
 def main() -> None:
@@ -121,87 +143,80 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--every", type=int, default=500, help="steps between measurements")
     parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--sampler", default="euler")
     parser.add_argument("--nfe", type=int, default=50)
-    parser.add_argument("--weight", type=float, default=0.5)
-    parser.add_argument("--depth", type=int, help="aligned block; default: the recipe's")
+    parser.add_argument("--trainings", nargs="+", default=["SiT", "SiT+0.5", "PF", "PF+0.5"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--projector-dim", type=int, default=512)
-    parser.add_argument("--seed", type=int, default=0)
-    names = [training.name for training in TRAININGS]
-    parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--toy", action="store_true", help="seconds on a CPU; means nothing")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     if options.toy:
         options.steps, options.every, options.samples, options.nfe = 4, 2, 24, 4
         options.projector_dim = 16
+    try:
+        trainings = trainings_of(options.trainings, options.seeds)
+    except ValueError as error:
+        parser.error(str(error))
     features = load_emoji_features(device=options.device)
     atlas = load_atlas(options.atlas).identity
     if atlas != features.atlas:
         parser.error(f"{options.atlas} is atlas {atlas}, the features are of {features.atlas}")
-    report(options, features, atlas)
+    run_all(trainings, options, features)
 
 
-def report(options: argparse.Namespace, features: EmojiFeatures, atlas: str) -> None:
-    """The JSON, written anew with each result."""
+def run_all(
+    trainings: list[Training], options: argparse.Namespace, features: EmojiFeatures
+) -> None:
+    """Train and sample, one after the other; the JSON is written anew with each result."""
     saver.KEEP = 1 + options.steps // options.every  # all are sampled from
-    trainings = [training for training in TRAININGS if training.name in options.only]
-    recipes = {training: recipe_of(training, options) for training in trainings}
-    recorded = {
-        training.name: {**asdict(recipe), "data": "emoji scenes"}
-        for training, recipe in recipes.items()
-    }
+    data = recipe_of(trainings[0], options).data.open()
+    real = real_scenes(data, features, options.samples, options.device)
     about: dict[str, Any] = {
-        "commit": commit(),
-        "hardware": hardware(options.device),
-        "versions": versions(),
-        "atlas": atlas,
-        "recipes": json.loads(json.dumps(recorded)),
-        "sampling": asdict(Sampling("euler", options.nfe)),
+        "command": "python benchmarks/repa.py",
+        **origin(options.device),
+        "atlas": features.atlas,
+        "sampling": asdict(Sampling(options.sampler, options.nfe)),
         "samples": options.samples,
         "toy": options.toy,
+        "floor": frechet_distance(real.statistics, features.reference),
+        "recipes": {},
+        "seconds": {},
+        "rows": [],
     }
-    found: dict[str, Any] = {"trainings": {}, "rows": []}
     if options.out.exists():
         before = json.loads(options.out.read_text(encoding="utf-8"))
-        if all(before[key] == about[key] for key in ("recipes", "sampling", "samples")):
-            found = {name: before[name] for name in found}
+        if any(before[key] != about[key] for key in ("atlas", "sampling", "samples", "toy")):
+            raise SystemExit(f"{options.out} holds other measurements: choose another --out")
+        about |= {key: before[key] for key in ("recipes", "seconds", "rows")}
 
     def put() -> None:
-        today = datetime.now(UTC).date().isoformat()
-        text = json.dumps({**about, "date": today, **found}, indent=1) + "\n"
-        write_atomic(options.out, text)
+        write_atomic(options.out, json.dumps(about, indent=1) + "\n")
 
-    for training, recipe in recipes.items():
-        if training.name in found["trainings"]:
+    network = None
+    for training in trainings:
+        recipe = recipe_of(training, options)
+        recorded = json.loads(json.dumps({**asdict(recipe), "data": "emoji scenes"}))
+        if about["recipes"].setdefault(training.folder, recorded) != recorded:
+            raise SystemExit(f"{options.out} holds another {training.folder}: choose another --out")
+        steps = range(options.every, options.steps + 1, options.every)
+        done = [row["step"] for row in about["rows"] if training_of(row) == training]
+        if set(done) >= set(steps):
             continue
-        run = options.work / training.name
-        outcome = train(training.name, recipe, run, device=options.device, progress=False)
-        seconds, steps = outcome.seconds, outcome.steps - outcome.steps_before
-        found["trainings"][training.name] = {"seconds": round(seconds, 1)} | (
-            {"images_per_second": round(recipe.batch_size * steps / seconds)} if seconds else {}
-        )
-        put()
-        print(f"{time.strftime('%H:%M:%S')} {training.name}: {seconds:.0f} s", flush=True)
-    data = next(iter(recipes.values())).data.open()
-    real = real_scenes(data, features, options.samples, options.device)
-    about["floor"] = frechet_distance(real.statistics, features.reference)
-    first = checkpoint_path(options.work / trainings[0].name, options.every)
-    network = load_model(ema_folder(first), options.device)
-    if options.device != "cpu":
-        compile_whole(network)  # once, for all weights
-    # the last steps of all first, should the time be short
-    for step in reversed(range(options.every, options.steps + 1, options.every)):
-        for training in trainings:
-            done = [(row["training"], row["step"]) for row in found["rows"]]
-            if (training.name, step) not in done:
-                row = sampled(network, options, training, features, real, step)
-                found["rows"].append(row)
-                put()
-                print(time.strftime("%H:%M:%S"), *short(row), flush=True)
+        run = options.work / training.folder
+        outcome = train(training.folder, recipe, run, device=options.device, progress=False)
+        about["seconds"][training.folder] = round(outcome.seconds, 1)
+        if network is None:
+            network = load_model(ema_folder(checkpoint_path(run, options.steps)), options.device)
+            if options.device != "cpu":
+                compile_whole(network)  # once, for all weights
+        for step in sorted(set(steps) - set(done)):
+            row = sampled(network, options, training, features, real, step)
+            about["rows"].append(row)
+            put()
+            print(time.strftime("%H:%M:%S"), *short(row), flush=True)
     header = ["training", "steps", "FD", "accuracy", "velocity loss", "similarity"]
-    order = {training.name: place for place, training in enumerate(TRAININGS)}
-    rows = sorted(found["rows"], key=lambda row: (order[row["training"]], row["step"]))
-    print(table(header, [short(row) for row in rows]))
+    print(table(header, [short(row) for row in about["rows"]]))
 
 
 if __name__ == "__main__":
