@@ -1,97 +1,153 @@
 """The page and the chart of benchmarks/repa.py, from its JSON.
 
-    python benchmarks/repa_report.py docs/results/repa/repa.json --page docs/results/repa.md
+    python benchmarks/repa_report.py docs/results/repa/*.json --page docs/results/repa.md
 
-Needs matplotlib: pip install -e ".[bench]".
+Several files are of runs beside each other. Needs matplotlib: pip install -e ".[bench]".
 """
 
 import argparse
 import json
+import statistics
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from emoji_measure import Row
-from emoji_tables import table
-from repa import TRAININGS, Training
+from emoji_tables import spread, table
+from repa import METHODS, Training, training_of
 
-COLOURS = {"SiT": "#b05050", "PF": "#4c72b0"}
+Curve = dict[int, dict[int, float]]
+"""FD by step and seed."""
+COLOURS = {
+    "SiT": ["#7a1f1f", "#c44e52", "#e8a0a0"],
+    "PF": ["#1f3a7a", "#4c72b0", "#7fb2e5", "#55a868"],
+}
+MARKERS = "os^v"
 PAGE = """# Representation alignment on emoji scenes
 
-Four trainings that differ in nothing but times (SiT: one for all patches; PF: `{times}`) and
-alignment, with the same seed and the same {steps:,} steps of {batch}. The network has {depth}
-blocks of width {width}, patch {patch}; alignment is after block {block}, its weight {weight}, its
-projector {projector} wide, and its frozen encoder the benchmark's own feature network.
-FD: {samples:,} samples of the averaged weights, Euler, {nfe:g} evaluations, no guidance; real
-against real: {floor:.1f}. One seed: differences of a few per cent mean nothing.
+Trainings that differ in nothing but times (SiT: one for all patches; PF: `{times}`) and alignment,
+{steps:,} steps of {batch}. The network has {depth} blocks of width {width}, patch {patch};
+alignment is after block {block} unless said, its projector {projector} wide, its frozen encoder the
+benchmark's own feature network. FD: {samples:,} samples of the averaged weights, {sampler},
+{nfe:g} evaluations, no guidance; real against real: {floor:.1f}. Mean ± standard deviation of the
+seeds.
 
-![FD against steps]({chart})
-
-{table}
 {sentences}
 
+![FD against steps, with alignment and without](repa/repa.png)
+
+{distances}
+FD against that of the same seed without alignment, in percent, one number a seed:
+
+{changes}
 FD, accuracy and similarity are seen by the same network that tokens were aligned with, so they may
 flatter alignment; velocity loss (mean over the {every:,} steps before, of scenes that were never
 seen) knows no encoder. Between SiT and PF it does not compare: they see other times.
 
-| training | seconds | images a second |
-|---|---|---|
-{seconds}
-
 `python benchmarks/repa.py`, {hardware}, torch {torch}, {date}, commit {commit}.
-All numbers: [{source}]({source}).
+All numbers: {sources}.
 """
 
 
-def curve(rows: list[Row], training: Training) -> list[tuple[int, float]]:
-    """(step, FD)."""
-    return sorted((row["step"], row["fd"]) for row in rows if row["training"] == training.name)
+def curves(rows: list[Row]) -> dict[str, Curve]:
+    """By the names of trainings, those without alignment first, then by weight."""
+    found: dict[str, Curve] = {}
+    for row in sorted(rows, key=order):
+        mine = found.setdefault(training_of(row).name, {})
+        mine.setdefault(row["step"], {})[row["seed"]] = row["fd"]
+    return found
 
 
-def reached(points: list[tuple[int, float]], wanted: float) -> float | None:
-    """The step at which a curve first comes down to a distance, linearly; None if it does not."""
-    if points[0][1] <= wanted:
-        return points[0][0]
-    for (step, fd), (later, lower) in pairwise(points):
-        if lower <= wanted:
-            return step + (later - step) * (fd - wanted) / (fd - lower)
+def whole(rows: list[Row]) -> list[Row]:
+    """Those of trainings that were sampled to their end."""
+    last = max(row["step"] for row in rows)
+    ended = {training_of(row) for row in rows if row["step"] == last}
+    return [row for row in rows if training_of(row) in ended]
+
+
+def order(row: Row) -> tuple[Any, ...]:
+    """Of rows."""
+    return (
+        list(METHODS).index(row["method"]),
+        row["weight"],
+        row["depth"] or 0,
+        row["step"],
+        row["seed"],
+    )
+
+
+def change(with_it: Curve, without: Curve, step: int) -> list[float]:
+    """Percent, of each seed that has both."""
+    pairs = [(fd, without[step].get(seed)) for seed, fd in with_it.get(step, {}).items()]
+    return [100 * (fd / before - 1) for fd, before in pairs if before]
+
+
+def reached(with_it: Curve, without: Curve, step: int) -> float | None:
+    """At which step alignment is where the training without it is at `step`, of seeds with both.
+
+    Linear between the measured steps; None: never.
+    """
+    seeds = [seed for seed in with_it[step] if seed in without[step]]
+
+    def mean(curve: Curve, at: int) -> float:
+        return statistics.mean(curve[at][seed] for seed in seeds)
+
+    wanted = mean(without, step)
+    points = [(at, mean(with_it, at)) for at in sorted(with_it)]
+    for (early, fd), (later, lower) in pairwise(points):
+        if lower <= wanted < fd:
+            return early + (later - early) * (fd - wanted) / (fd - lower)
     return None
 
 
-def sentence(rows: list[Row], method: str) -> str:
-    """What alignment does to one method."""
-    plain, aligned = (curve(rows, Training(method, on)) for on in (False, True))
-    last, before, after = plain[-1][0], plain[-1][1], aligned[-1][1]
-    said = f"- {method}: FD {before:.1f} without, {after:.1f} with alignment after {last:,} steps "
-    said += f"({100 * (after / before - 1):+.1f} %)"
-    step = reached(aligned, before)
+def sentence(found: dict[str, Curve], name: str, without: str) -> str:
+    """What alignment of one weight does to one method."""
+    mine, plain = found[name], found[without]
+    steps = sorted(step for step in mine if change(mine, plain, step))
+    parts = [f"{statistics.mean(change(mine, plain, s)):+.1f} % after {s:,}" for s in steps]
+    seeds = len(change(mine, plain, steps[-1]))
+    said = f"- {name} ({seeds} seed{'s' if seeds > 1 else ''}): FD {', '.join(parts)} steps"
+    last = steps[-1]
+    step = reached(mine, plain, last)
     if step is None:
-        return f"{said}; with it, FD {before:.1f} is not reached."
-    early = "at most " if step == aligned[0][0] else ""
-    return f"{said}; with it, FD {before:.1f} is reached after {early}{step:,.0f} steps."
+        return f"{said}."
+    return f"{said}; that of {last:,} steps without alignment is reached after {step:,.0f}."
 
 
-def draw(rows: list[Row], path: Path) -> None:
-    """FD and velocity loss against steps."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for training in TRAININGS:
-        mine = sorted((r for r in rows if r["training"] == training.name), key=lambda r: r["step"])
-        for place, key in zip(axes, ("fd", "velocity"), strict=True):
-            place.plot(
-                [row["step"] for row in mine],
-                [row[key] for row in mine],
-                "-o" if training.aligned else "--o",
-                color=COLOURS[training.method],
-                markerfacecolor=COLOURS[training.method] if training.aligned else "white",
-                label=training.name,
-            )
-    axes[0].set(xlabel="training steps", ylabel="Fréchet distance")
-    axes[0].set_ylim(bottom=0)
-    axes[1].set(xlabel="training steps", ylabel="velocity loss")
-    for place in axes:
-        place.grid(alpha=0.3)
-    axes[0].legend()
+def draw(found: dict[str, Curve], pairs: list[tuple[str, str]], path: Path) -> None:
+    """FD against steps; and its change by alignment, a point a seed."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    for name, curve in found.items():
+        if name not in dict(pairs):
+            steps = sorted(curve)
+            means = [statistics.mean(curve[step].values()) for step in steps]
+            colour = COLOURS[name][0]
+            left.plot(steps, means, "--o", color=colour, label=name, markerfacecolor="white")
+    for name, without in pairs:
+        mine, plain = found[name], found[without]
+        place = [other for other, method in pairs if method == without].index(name)
+        colour, marker = COLOURS[without][(place + 1) % len(COLOURS[without])], MARKERS[place % 4]
+        steps = sorted(step for step in mine if change(mine, plain, step))
+        means = [statistics.mean(mine[step].values()) for step in steps]
+        left.plot(steps, means, f"-{marker}", color=colour, label=name, markersize=5)
+        changes = [change(mine, plain, step) for step in steps]
+        averages = [statistics.mean(values) for values in changes]
+        right.plot(steps, averages, f"-{marker}", color=colour, label=name, markersize=5)
+        for step, values in zip(steps, changes, strict=True):
+            right.plot([step] * len(values), values, marker, color=colour, alpha=0.3, markersize=4)
+    left.set(xlabel="training steps", ylabel="Fréchet distance", yscale="log")
+    right.set(xlabel="training steps", ylabel="FD against the same without, percent")
+    right.axhline(0, color="black", linewidth=0.8)
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:,.0f}")
+    left.yaxis.set_minor_formatter(NullFormatter())
+    for axes in (left, right):
+        axes.set_xticks(sorted({step for curve in found.values() for step in curve}))
+        axes.grid(alpha=0.3)
+    left.legend(fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -99,53 +155,58 @@ def draw(rows: list[Row], path: Path) -> None:
 def main() -> None:
     """Write the page and the chart."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("json", type=Path, nargs="?", default=Path("docs/results/repa/repa.json"))
+    parser.add_argument("json", type=Path, nargs="+")
     parser.add_argument("--page", type=Path, default=Path("docs/results/repa.md"))
     options = parser.parse_args()
-    found = json.loads(options.json.read_text(encoding="utf-8"))
-    rows = found["rows"]
-    chart = options.json.with_suffix(".png")
-    draw(rows, chart)
-    aligned = found["recipes"]["PF + REPA"]
-    network, alignment = aligned["network"], aligned["alignment"]
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in options.json]
+    rows = whole([row for file in files for row in file["rows"]])
+    found = curves(rows)
+    without = {training_of(row).name: Training(row["method"], 0, None, 0).name for row in rows}
+    pairs = [(name, without[name]) for name in found if name != without[name]]
+    draw(found, pairs, options.json[0].parent / "repa.png")
+    recipes = {name: recipe for file in files for name, recipe in file["recipes"].items()}
+    aligned = next(recipe for recipe in recipes.values() if recipe["alignment"]["encoder"])
+    grouped = next(recipe for name, recipe in recipes.items() if name.startswith("PF"))
+    network = aligned["network"]
     steps = sorted({row["step"] for row in rows})
-    by_step = []
-    for training in TRAININGS:
-        mine = [row for row in rows if row["training"] == training.name]
-        last = max(mine, key=lambda row: row["step"])
-        distances = dict(curve(rows, training))
-        cells = [training.name]
-        cells += [f"{distances[step]:.1f}" if step in distances else "" for step in steps]
-        cells += [f"{last['accuracy']:.1%}", f"{last['velocity']:.4f}"]
-        by_step.append([*cells, f"{-last['alignment']:.3f}" if "alignment" in last else ""])
-    header = ["FD after", *(f"{step:,} steps" for step in steps)]
-    header += ["accuracy", "velocity loss", "cosine similarity"]
+    distances = []
+    for name, curve in found.items():
+        last = [r for r in rows if training_of(r).name == name and r["step"] == max(curve)]
+        cells = [name, str(max(len(seeds) for seeds in curve.values()))]
+        cells += [spread(curve[step].values()) if step in curve else "" for step in steps]
+        cells.append(f"{statistics.mean(row['accuracy'] for row in last):.1%}")
+        cells.append(f"{statistics.mean(row['velocity'] for row in last):.4f}")
+        similar = [-row["alignment"] for row in last if "alignment" in row]
+        distances.append([*cells, f"{statistics.mean(similar):.3f}" if similar else ""])
+    changes = []
+    for name, plain in pairs:
+        each = [change(found[name], found[plain], step) for step in steps]
+        changes.append([name, *(", ".join(f"{one:+.1f}" for one in values) for values in each)])
+    at = [f"{step:,} steps" for step in steps]
     page = PAGE.format(
-        times=aligned["timesteps"],
+        times=grouped["timesteps"],
         steps=aligned["steps"],
         batch=aligned["batch_size"],
         depth=network["depth"],
         width=network["hidden_size"],
         patch=network["patch_size"],
-        block=alignment["depth"] or -(-2 * network["depth"] // 7),
-        weight=alignment["weight"],
-        projector=alignment["projector_dim"],
-        samples=found["samples"],
-        nfe=found["sampling"]["nfe"],
-        floor=found["floor"],
-        chart=f"{chart.parent.name}/{chart.name}",
-        table=table(header, by_step),
-        sentences="\n".join(sentence(rows, method) for method in COLOURS),
-        every=aligned["checkpoint_every"],
-        seconds="\n".join(
-            f"| {name} | {row['seconds']} | {row.get('images_per_second', '')} |"
-            for name, row in found["trainings"].items()
+        block=-(-2 * network["depth"] // 7),
+        projector=aligned["alignment"]["projector_dim"],
+        samples=files[0]["samples"],
+        sampler=files[0]["sampling"]["sampler"],
+        nfe=files[0]["sampling"]["nfe"],
+        floor=files[0]["floor"],
+        sentences="\n".join(sentence(found, name, plain) for name, plain in pairs),
+        distances=table(
+            ["FD", "seeds", *at, "accuracy", "velocity loss", "cosine similarity"], distances
         ),
-        hardware=found["hardware"],
-        torch=found["versions"]["torch"],
-        date=found["date"],
-        commit=found["commit"],
-        source=f"{options.json.parent.name}/{options.json.name}",
+        changes=table(["", *at], changes),
+        every=aligned["checkpoint_every"],
+        hardware=files[0]["hardware"],
+        torch=files[0]["versions"]["torch"],
+        date=files[0]["date"],
+        commit=files[0]["commit"],
+        sources=", ".join(f"[{path.name}](repa/{path.name})" for path in options.json),
     )
     options.page.write_text(page, encoding="utf-8")
     print(page)

@@ -351,7 +351,7 @@ def test_estimates_know_the_projector(plain, repa):
 
 def test_recipes_with_alignment_are_those_without_and_an_encoder():
     found = RECIPES["emoji-64-repa"].recipe
-    assert found.alignment == AlignmentConfig("emoji")
+    assert found.alignment == AlignmentConfig("emoji", weight=0.02)
     assert dataclasses.replace(found, alignment=AlignmentConfig()) == RECIPES["emoji-64"].recipe
     mine = aligned(RECIPES["folder"], "dinov2-b", "the encoder")
     assert mine.recipe.alignment.encoder == "dinov2-b"

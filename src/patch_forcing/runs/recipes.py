@@ -201,13 +201,17 @@ class NamedRecipe:
 
 
 def aligned(
-    named: NamedRecipe, encoder: str, needs: str, reaches: str = "not measured"
+    named: NamedRecipe,
+    encoder: str,
+    needs: str,
+    reaches: str = "not measured",
+    weight: float = AlignmentConfig.weight,
 ) -> NamedRecipe:
     """The same recipe with alignment to `encoder` (REPA), for a name that ends in -repa.
 
     needs, reaches: what the encoder adds to what the recipe needs, and what it makes of it.
     """
-    recipe = replace(named.recipe, alignment=AlignmentConfig(encoder))
+    recipe = replace(named.recipe, alignment=AlignmentConfig(encoder, weight))
     return NamedRecipe(recipe, f"{named.needs}; {needs}", reaches)
 
 
@@ -337,7 +341,10 @@ RECIPES = {
 }
 
 RECIPES["emoji-64-repa"] = aligned(
-    RECIPES["emoji-64"], "emoji", "for the encoder nothing: it is bundled"
+    RECIPES["emoji-64"],
+    "emoji",
+    "for the encoder nothing: it is bundled",
+    weight=0.02,  # a velocity loss of 0.06, ImageNet's latents 0.8; docs/results/repa.md
 )
 for _name in [name for name in RECIPES if name.startswith("imagenet256-")]:
     RECIPES[f"{_name}-repa"] = aligned(
