@@ -23,8 +23,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
 
+from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.io.provenance import commit, hardware, versions
-from patch_forcing.runs.pipeline import Pipeline, load
 from patch_forcing.sampling.samplers import SAMPLERS
 
 PER_CLASS, REPEATS = 50, 3

@@ -21,12 +21,8 @@ from faults import (
     whole_run,
 )
 from patch_forcing.io.atomic import broken_file
+from patch_forcing.io.run_layout import checkpoint_step, checkpoints, newest_sound
 from patch_forcing.runs import saver
-from patch_forcing.runs.checkpoint import (
-    checkpoint_step,
-    checkpoints,
-    newest_sound,
-)
 from system_calls import KILL, Call, Ended, run_child, start_child, why_not
 
 

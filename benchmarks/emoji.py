@@ -24,12 +24,12 @@ from emoji_measure import Row, Sampling, measure, measure_difficulty, real_scene
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.evaluation.emoji import load_emoji_features
 from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.generation.find import find_model
+from patch_forcing.generation.fit import fit_time_grid
 from patch_forcing.io.provenance import origin
 from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.loading import load_model
-from patch_forcing.runs.find import find_model
-from patch_forcing.runs.fit import fit_time_grid
 from patch_forcing.runs.trainer import train
 
 

@@ -18,8 +18,8 @@ from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.emoji import EmojiFeatures, EmojiNet
 from patch_forcing.evaluation.metrics import FeatureStatistics, frechet_distance
+from patch_forcing.generation.generate import to_uint8
 from patch_forcing.io.provenance import commit, hardware, versions
-from patch_forcing.runs.generate import to_uint8
 
 LEARN, HELD_OUT, REFERENCE = 1001, 1002, 1003
 COUNTED = 100_000

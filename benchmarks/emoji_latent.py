@@ -14,8 +14,8 @@ from torch import Tensor
 
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
+from patch_forcing.generation.generate import to_uint8
 from patch_forcing.models.config import DataInfo
-from patch_forcing.runs.generate import to_uint8
 
 SIDE = 8
 FITTED_ON = 1005

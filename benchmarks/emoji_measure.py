@@ -22,8 +22,8 @@ from patch_forcing.evaluation.metrics import (
     frechet_distance,
     precision_recall,
 )
+from patch_forcing.generation.generate import generate, to_uint8
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.generate import generate, to_uint8
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Interval
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within

@@ -13,8 +13,8 @@ from pathlib import Path
 from emoji_claims import LONG
 from emoji_measure import Row
 from emoji_tables import kind, table
+from patch_forcing.generation.find import find_model
 from patch_forcing.models.loading import load_model
-from patch_forcing.runs.find import find_model
 
 CARD = """# emoji-64
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -14,10 +15,7 @@ import hostile_files
 from faults import TINY, Row, whole_run
 from hostile_files import cases, command
 from patch_forcing.core.errors import UserError
-from patch_forcing.runs.checkpoint import (
-    LOG,
-    newest_sound,
-)
+from patch_forcing.io.run_layout import newest_sound
 from patch_forcing.runs.recipes import RECIPES, Network
 from patch_forcing.runs.run_folder import BEFORE, open_run
 from system_calls import run_child
@@ -34,8 +32,8 @@ def damaged(work: Path, flips: int, network: Network = TINY.network) -> Row:
     whole = {file: file.read_bytes() for file in files}
     starts = [(file, cut) for file in files for cut in range(0, len(whole[file]), 4096)]
     sizes = [len(data) for data in whole.values()]
-    named: list[str] = []
-    LOG.addFilter(lambda record: bool(named.append(record.getMessage())))
+    named, log = list[str](), logging.getLogger("patch_forcing")
+    log.addFilter(lambda record: bool(named.append(record.getMessage())))
     for number in range(flips + len(starts)):
         if number < flips:
             # every tenth in a small file, where chance would hardly lead
@@ -56,7 +54,7 @@ def damaged(work: Path, flips: int, network: Network = TINY.network) -> Row:
             # a manifest that still reads accuses another file, or one that is not there
             assert str(newest if file.name == "manifest.json" else file) in named[0], named
         file.write_bytes(whole[file])
-    LOG.filters.clear()
+    log.filters.clear()
     assert newest_sound(run) == newest
     row.notes = {"flips": flips, "cuts": len(starts), "bytes": sum(sizes)}
     return row

@@ -18,8 +18,8 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
 from patch_forcing.data.shards import ShardsSource
+from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.runs import saver, step
-from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import initial_state, train

@@ -26,11 +26,11 @@ from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.provenance import origin
+from patch_forcing.io.run_layout import checkpoint_path, ema_folder
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs import saver
-from patch_forcing.runs.checkpoint import checkpoint_path, ema_folder
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.alignment import AlignmentConfig

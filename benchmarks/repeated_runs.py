@@ -23,8 +23,8 @@ from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.hub import HubSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.io.provenance import hardware
+from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.models.config import DataInfo
-from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.recipes import RECIPES, Recipe
 from patch_forcing.runs.trainer import train
 from same_runs import losses
@@ -184,7 +184,7 @@ def memory(work: Path, steps: int, samplings: int) -> Row:
 
 
 def _sample(work: Path, times: int, found: Path) -> None:
-    from patch_forcing.runs.pipeline import load
+    from patch_forcing.generation.pipeline import load
 
     torch.set_num_threads(1)
     pipe = load(work / "run")

@@ -29,11 +29,11 @@ import torch
 import patch_forcing as pf
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
+from patch_forcing.distributed.overlap import PIECES
+from patch_forcing.distributed.ranks import join_ranks
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.memory import enough_memory
-from patch_forcing.runs.overlap import PIECES
-from patch_forcing.runs.ranks import join_ranks
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.trainer import initial_state, train

@@ -23,6 +23,13 @@ import patch_forcing as pf
 from patch_forcing.core.path import LinearPath
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
+from patch_forcing.generation.speed import (
+    Timing,
+    matrix_rate,
+    operations,
+    random_model,
+    timed,
+)
 from patch_forcing.io.provenance import hardware, origin
 from patch_forcing.models.attention import torchs
 from patch_forcing.models.config import DataInfo
@@ -30,13 +37,6 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.layers import plain_linear_gelu
 from patch_forcing.runs.recipes import Network, Recipe
-from patch_forcing.runs.speed import (
-    Timing,
-    matrix_rate,
-    operations,
-    random_model,
-    timed,
-)
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.trainer import initial_state
 from patch_forcing.sampling.grids import uniform_grid

@@ -10,6 +10,9 @@ install_import_hook("patch_forcing", "typecheck.check")  # for all that tests im
 
 import torch  # noqa: E402
 
+from faults import TINY  # noqa: E402
+from patch_forcing.runs.recipes import Recipe  # noqa: E402
+
 # Tensors here are tiny: threads would only wait for each other, most of all on a busy machine.
 torch.set_num_threads(1)
 
@@ -27,3 +30,9 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """Small enough to train in a test, on the real scans."""
+    return TINY

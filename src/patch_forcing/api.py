@@ -8,10 +8,10 @@ from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.time import PatchTime
+from patch_forcing.generation.pipeline import Pipeline, PipelineResult, load
 from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
-from patch_forcing.runs.pipeline import Pipeline, PipelineResult, load
 from patch_forcing.runs.snapshots import reconstruct_ema
 from patch_forcing.sampling import samplers
 from patch_forcing.sampling.field import VelocityField

@@ -15,13 +15,13 @@ from patch_forcing.codecs.vision_encoders import ModuleEncoder
 from patch_forcing.data.batch import Pictured, TensorData
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.data.folders import FolderSource
+from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.alignment import cache_features, open_alignment, unit_features
-from patch_forcing.runs.checkpoint import checkpoints
 from patch_forcing.runs.encoders import find_encoder
 from patch_forcing.runs.estimate import estimate
-from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import RECIPES, aligned
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import initial_state, train

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kept_activations import WIDER, kept_by_a_step
-from patch_forcing.runs.checkpoint import checkpoint_path
+from patch_forcing.io.run_layout import checkpoint_path
 from patch_forcing.runs.estimate import _KEPT, estimate
 from patch_forcing.runs.snapshots import SNAPSHOTS
 from patch_forcing.runs.trainer import train

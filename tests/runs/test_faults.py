@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 from patch_forcing.io.atomic import remove_leftovers
-from patch_forcing.runs.checkpoint import (
-    checkpoint_path,
-    checkpoint_step,
-    checkpoints,
-    keep_newest,
-)
+from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step, checkpoints, keep_newest
 from patch_forcing.runs.run_folder import StepLines, open_run
 
 ROOT = Path(__file__).parents[2]

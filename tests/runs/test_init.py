@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import patch_forcing as pf
+from patch_forcing.generation.find import find_model
+from patch_forcing.io.run_layout import ema_folder
 from patch_forcing.models.folder import folder_hash
-from patch_forcing.runs.checkpoint import ema_folder
-from patch_forcing.runs.find import find_model
 from patch_forcing.runs.trainer import initial_state, train
 from same_runs import assert_same
 

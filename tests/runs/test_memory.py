@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import patch_forcing as pf
+from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.runs.memory import advice, enough_memory
-from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import Network
 from patch_forcing.runs.trainer import train
 from system_calls import little_memory

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 import patch_forcing as pf
 from patch_forcing.io.atomic import broken_file
+from patch_forcing.io.run_layout import checkpoint_step, checkpoints, step_folders
 from patch_forcing.runs import saver
-from patch_forcing.runs.checkpoint import checkpoint_step, checkpoints, step_folders
 from patch_forcing.runs.snapshots import SNAPSHOTS, WORST, ema_weights, reconstruct_ema
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import initial_state, train

@@ -9,9 +9,9 @@ from PIL import Image
 
 import patch_forcing as pf
 from patch_forcing.core.calibration import Calibration, calibration
-from patch_forcing.runs.checkpoint import checkpoints
-from patch_forcing.runs.gallery import write_maps
-from patch_forcing.runs.pipeline import load
+from patch_forcing.generation.gallery import write_maps
+from patch_forcing.generation.pipeline import load
+from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import initial_state, train
 from patch_forcing.runs.watch import HeadCheck, error_row, look

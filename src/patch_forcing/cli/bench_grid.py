@@ -44,10 +44,10 @@ def grid(args: Sequence[str]) -> None:
             raise UserError(f"--{name} {value} is out of range: choose {least} to {most}")
     if options.out is not None:
         check_out("--out", options.out)
+    from patch_forcing.generation.fit import fit_time_grid
+    from patch_forcing.generation.pipeline import load
     from patch_forcing.models.config import SamplingInfo
     from patch_forcing.models.folder import check_target, read_folder, save_folder
-    from patch_forcing.runs.fit import fit_time_grid
-    from patch_forcing.runs.pipeline import load
 
     if options.out is not None:
         check_target(options.out)

@@ -52,9 +52,14 @@ def samplers(args: Sequence[str]) -> None:
         raise UserError(f"--images {options.images} is out of range: choose 2 to 1000000")
     from patch_forcing.core.registry import build
     from patch_forcing.evaluation.emoji import load_emoji_features
-    from patch_forcing.runs.front import Point, Question, front
-    from patch_forcing.runs.front_report import draw_report, table_head, table_row, write_report
-    from patch_forcing.runs.pipeline import load
+    from patch_forcing.generation.front import Point, Question, front
+    from patch_forcing.generation.front_report import (
+        draw_report,
+        table_head,
+        table_row,
+        write_report,
+    )
+    from patch_forcing.generation.pipeline import load
     from patch_forcing.sampling.samplers import SAMPLERS
     from patch_forcing.views.charts import can_draw
 

@@ -55,13 +55,13 @@ def speed(args: Sequence[str]) -> None:
     device = parse_device(options.device)
     import torch
 
+    from patch_forcing.generation.find import find_model
+    from patch_forcing.generation.speed import matrix_rate, random_model, speeds
     from patch_forcing.io.atomic import write_atomic
     from patch_forcing.io.provenance import commit, hardware, versions
     from patch_forcing.models.config import preset
     from patch_forcing.models.inference import cast_weights, compile_whole
     from patch_forcing.models.loading import load_model
-    from patch_forcing.runs.find import find_model
-    from patch_forcing.runs.speed import matrix_rate, random_model, speeds
 
     on_gpu = device.startswith("cuda")
     batch_size = options.batch_size or (64 if on_gpu else 4)

@@ -124,8 +124,8 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
     )
     from patch_forcing.data.check import check_images
     from patch_forcing.runs.bad_samples import FEW
-    from patch_forcing.runs.progress import progress_bar
     from patch_forcing.runs.recipes import RECIPES
+    from patch_forcing.views.progress import progress_bar
 
     default: Any = RECIPES[recipe].recipe.data
     source: ImageOptions = replace(default, path=path, **vars(options))

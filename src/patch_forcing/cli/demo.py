@@ -8,9 +8,9 @@ from typing import Any
 
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import unknown_name
-from patch_forcing.runs.find import find_bundled
-from patch_forcing.runs.gallery import write_film, write_maps, write_sheet
-from patch_forcing.runs.pipeline import load
+from patch_forcing.generation.find import find_bundled
+from patch_forcing.generation.gallery import write_film, write_maps, write_sheet
+from patch_forcing.generation.pipeline import load
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from tyro.conf import Positional, arg
 
 from patch_forcing.cli.options import check_file, check_out, parse, parse_numbers, parse_place
 from patch_forcing.core.errors import UserError
+from patch_forcing.generation.gallery import write_samples
+from patch_forcing.generation.pipeline import DEFAULT_SAMPLER, Pipeline, load
+from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.models.inference import Precision
-from patch_forcing.runs.gallery import write_samples
-from patch_forcing.runs.pipeline import DEFAULT_SAMPLER, Pipeline, load
-from patch_forcing.runs.progress import progress_bar
-from patch_forcing.runs.sample_shards import SampleJob, ShardOptions
+from patch_forcing.views.progress import progress_bar
 
 
 @dataclass(frozen=True)

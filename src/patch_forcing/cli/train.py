@@ -73,9 +73,9 @@ def _resolved(
     """The run in full, and what it will take on this machine."""
     import torch
 
+    from patch_forcing.generation.speed import matrix_rate
     from patch_forcing.io.provenance import hardware
     from patch_forcing.runs.estimate import estimate
-    from patch_forcing.runs.speed import matrix_rate
 
     data = recipe.data.open()
     rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
@@ -102,7 +102,7 @@ def _resolved_start(recipe: Recipe, model: str) -> dict[str, str]:
 
 
 def _train(name: str, options: Options, run: Path, track: tuple[str, ...]) -> None:
-    from patch_forcing.runs.gallery import write_preview
+    from patch_forcing.generation.gallery import write_preview
     from patch_forcing.runs.run_folder import BAD_SAMPLES
     from patch_forcing.runs.trainer import train as train_recipe
 

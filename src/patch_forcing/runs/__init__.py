@@ -1,1 +1,1 @@
-"""What ties it together: recipes, the trainer, checkpoints, the pipeline."""
+"""Training runs: recipes, the trainer, checkpoints, what is watched; and encoding beforehand."""

@@ -14,11 +14,11 @@ from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, Numbered, Pictured, TrainingData
 from patch_forcing.data.feature_cache import FeatureCache, FeatureKey, write_features
+from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.runs.encoders import find_encoder
-from patch_forcing.runs.progress import progress_bar
-from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.training.alignment import Alignment, Projector, on_grid
+from patch_forcing.views.progress import progress_bar
 
 StepFeatures = Callable[[Batch, int], Tensor]
 """A step's batch and number → features (B, N, F) of its clean images: fp16, unit vectors."""

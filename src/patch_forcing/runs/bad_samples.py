@@ -5,7 +5,7 @@ from pathlib import Path
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import ReplacesBadSamples, TrainingData
-from patch_forcing.runs.ranks import Ranks
+from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.runs.run_folder import BAD_SAMPLES, StepLines
 
 FEW = 10

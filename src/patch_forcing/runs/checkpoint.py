@@ -1,7 +1,5 @@
-"""A run folder and its checkpoints: each complete and checksummed, or absent."""
+"""Checkpoints of a training run: each complete and checksummed, or absent."""
 
-import logging
-import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
-from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import WEIGHTS, write_config, write_files, write_tensors
-from patch_forcing.runs.ranks import ALONE, Ranks
-from patch_forcing.runs.sharded_checkpoint import (
+from patch_forcing.distributed.ranks import ALONE, Ranks
+from patch_forcing.distributed.sharded_checkpoint import (
     as_whole,
     optimizer_targets,
     read_shards,
@@ -24,14 +19,15 @@ from patch_forcing.runs.sharded_checkpoint import (
     whole_description,
     write_shards,
 )
-from patch_forcing.runs.shards import is_sharded
+from patch_forcing.distributed.shards import is_sharded
+from patch_forcing.io.atomic import atomic_folder, write_manifest
+from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.folder import WEIGHTS, write_config, write_files, write_tensors
 from patch_forcing.training.posthoc_ema import WIDTHS
 
-LOG = logging.getLogger("patch_forcing")
-CHECKPOINTS = "checkpoints"
 KEEP = 3
 """Checkpoints kept: the newest, and two to fall back on."""
-_PREFIX = "step-"
 _OPTIMIZER = "optimizer.safetensors"
 _OPTIMIZER_SHARDS = "optimizer"
 """In its place a folder, to which each rank gave a file: of a sharded run. So is `model`."""
@@ -72,59 +68,6 @@ class TrainingState(NamedTuple):
 def power_name(width: float) -> str:
     """The folder of a kept average."""
     return f"ema-{width:.2f}"
-
-
-def step_folder(parent: Path, step: int) -> Path:
-    """Where what was written after `step` steps lies."""
-    return parent / f"{_PREFIX}{step:08d}"
-
-
-def checkpoint_path(run: Path, step: int) -> Path:
-    """Where the checkpoint after `step` steps lies."""
-    return step_folder(run / CHECKPOINTS, step)
-
-
-def checkpoint_step(checkpoint: Path) -> int:
-    """How many steps were done; of a snapshot too."""
-    return int(checkpoint.name.removeprefix(_PREFIX))
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """The run's checkpoints, oldest first."""
-    return step_folders(run / CHECKPOINTS)
-
-
-def step_folders(parent: Path) -> list[Path]:
-    """What is named by its step, oldest first."""
-    found = parent.glob(f"{_PREFIX}*")
-    return sorted(path for path in found if re.fullmatch(rf"{_PREFIX}\d{{8,}}", path.name))
-
-
-def newest_sound(run: Path) -> Path | None:
-    """The newest checkpoint that is as it was written, or None if there is none of any kind.
-
-    Newer ones are passed over, each with a warning that names the file that is missing or altered.
-    Raises UserError naming such a file if no checkpoint is sound: a run never starts over unasked.
-    """
-    passed_over: list[Path] = []
-    for checkpoint in reversed(checkpoints(run)):
-        broken = broken_file(checkpoint)
-        if broken is None:
-            for damaged in passed_over:
-                LOG.warning("%s is missing or damaged: using %s", damaged, checkpoint)
-            return checkpoint
-        passed_over.append(broken)
-    if passed_over:
-        raise UserError(
-            f"{passed_over[0]} is missing or damaged, and so is every checkpoint of {run}: "
-            "restore one, or choose another folder"
-        )
-    return None
-
-
-def ema_folder(checkpoint: Path) -> Path:
-    """The model folder of the averaged weights."""
-    return checkpoint / "ema"
 
 
 def save_checkpoint(run: Path, step: int, state: TrainingState, ranks: Ranks = ALONE) -> Path:
@@ -213,12 +156,6 @@ def _load_shards(checkpoint: Path, state: TrainingState) -> None:
     own, targets = optimizer_targets(state.optimizers, stored_sizes(folder), state.model)
     read_shards(folder, targets)
     _fill(state.optimizers, own)
-
-
-def keep_newest(run: Path, count: int, step: int) -> None:
-    """Of the checkpoints up to a step, remove all but the newest; those ahead were passed over."""
-    for old in [path for path in checkpoints(run) if checkpoint_step(path) <= step][:-count]:
-        remove_folder(old)
 
 
 def _flat(optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.errors import UserError
+from patch_forcing.generation.find import find_model
 from patch_forcing.io.torch_file import read_torch_file
 from patch_forcing.models.folder import (
     ModelDescription,
@@ -18,7 +19,6 @@ from patch_forcing.models.folder import (
 )
 from patch_forcing.models.loading import load_model
 from patch_forcing.models.published import Kind, from_published, to_published
-from patch_forcing.runs.find import find_model
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 

@@ -30,8 +30,8 @@ from patch_forcing.data.latent_shards import (
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.ledger import Ledger, shard_path
 from patch_forcing.runs.bad_samples import FEW
-from patch_forcing.runs.progress import progress_bar
 from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
+from patch_forcing.views.progress import progress_bar
 
 
 class Encoded(NamedTuple):

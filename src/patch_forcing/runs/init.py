@@ -1,10 +1,10 @@
 """Training that starts from another model, of the run's first step only."""
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.generation.find import find_model
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import folder_hash, read_folder
 from patch_forcing.models.warm_start import warm_start
-from patch_forcing.runs.find import find_model
 
 
 def init_weights(model: PatchDiT, name: str) -> dict[str, str]:

@@ -11,10 +11,10 @@ from typing import Any
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.atomic import remove_leftovers, write_atomic
 from patch_forcing.io.provenance import commit, versions
-from patch_forcing.runs.checkpoint import checkpoints
+from patch_forcing.io.run_layout import RUN, checkpoints, is_run_folder
 from patch_forcing.runs.recipes import Recipe
 
-RUN, METRICS, BAD_SAMPLES = "run.json", "metrics.jsonl", "bad-samples.jsonl"
+METRICS, BAD_SAMPLES = "metrics.jsonl", "bad-samples.jsonl"
 FAILED_STEPS = "failed-steps.jsonl"
 _MAY_CHANGE = {
     "steps",
@@ -32,11 +32,6 @@ _MAY_CHANGE = {
 snapshots' distance, if there are any."""
 BEFORE = {"snapshot_every": 0, "time_nodes": 0}
 """What runs did that were begun before these fields were there."""
-
-
-def is_run_folder(path: Path) -> bool:
-    """Whether a training run lies there."""
-    return (path / RUN).is_file()
 
 
 def open_run(

@@ -1,24 +1,20 @@
 """Saving while training goes on: a save that fails is tried again before the run stops."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.io.atomic import remove_leftovers
-from patch_forcing.runs.checkpoint import (
-    CHECKPOINTS,
-    KEEP,
-    LOG,
-    TrainingState,
-    keep_newest,
-    save_checkpoint,
-)
-from patch_forcing.runs.ranks import Ranks
+from patch_forcing.io.run_layout import CHECKPOINTS, keep_newest
+from patch_forcing.runs.checkpoint import KEEP, TrainingState, save_checkpoint
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import StepLines
 from patch_forcing.runs.snapshots import SNAPSHOTS, newest_snapshot, save_snapshot
 
+LOG = logging.getLogger("patch_forcing")
 TRIES = 10
 """Saves that fail in a row before a run stops: in training they are spread over one interval."""
 WAIT = 3.0

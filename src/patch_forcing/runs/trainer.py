@@ -19,26 +19,8 @@ from torch import Tensor
 from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
-from patch_forcing.io.atomic import remove_leftovers
-from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.alignment import OpenAlignment, StepFeatures, open_alignment
-from patch_forcing.runs.bad_samples import BadSamples
-from patch_forcing.runs.checkpoint import (
-    CHECKPOINTS,
-    TrainingState,
-    checkpoint_path,
-    checkpoints,
-    load_checkpoint,
-    newest_sound,
-)
-from patch_forcing.runs.init import init_weights
-from patch_forcing.runs.memory import enough_memory
-from patch_forcing.runs.progress import progress_bar
-from patch_forcing.runs.ranks import ALONE, Ranks, join_ranks
-from patch_forcing.runs.recipes import Recipe
-from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
-from patch_forcing.runs.saver import Saver
-from patch_forcing.runs.shards import (
+from patch_forcing.distributed.ranks import ALONE, Ranks, join_ranks
+from patch_forcing.distributed.shards import (
     WholeMatrices,
     is_sharded,
     own_part,
@@ -46,13 +28,25 @@ from patch_forcing.runs.shards import (
     shard_,
     whole_is_small,
 )
+from patch_forcing.distributed.watchdog import watched
+from patch_forcing.io.atomic import remove_leftovers
+from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_path, checkpoints, newest_sound
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.alignment import OpenAlignment, StepFeatures, open_alignment
+from patch_forcing.runs.bad_samples import BadSamples
+from patch_forcing.runs.checkpoint import TrainingState, load_checkpoint
+from patch_forcing.runs.init import init_weights
+from patch_forcing.runs.memory import enough_memory
+from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
+from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.step import Terms, TrainStep, side_stream
 from patch_forcing.runs.trackers import Trackers, check_trackers
 from patch_forcing.runs.watch import Watch
-from patch_forcing.runs.watchdog import watched
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
 from patch_forcing.training.muon import Muon
 from patch_forcing.training.posthoc_ema import WIDTHS
+from patch_forcing.views.progress import progress_bar
 
 _RESUME = "the same command resumes"
 _STOPS = [

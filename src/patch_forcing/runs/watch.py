@@ -19,14 +19,14 @@ from patch_forcing.core.calibration import (
 )
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.time import PatchTime
+from patch_forcing.distributed.ranks import Ranks
+from patch_forcing.distributed.sharded_checkpoint import whole_description
+from patch_forcing.distributed.shards import forget_gathered, is_sharded
+from patch_forcing.generation.gallery import write_model_sheet
+from patch_forcing.generation.speed import matrix_rate, operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import ModelDescription
-from patch_forcing.runs.gallery import write_model_sheet
-from patch_forcing.runs.ranks import Ranks
 from patch_forcing.runs.recipes import Recipe
-from patch_forcing.runs.sharded_checkpoint import whole_description
-from patch_forcing.runs.shards import forget_gathered, is_sharded
-from patch_forcing.runs.speed import matrix_rate, operations
 from patch_forcing.runs.step import Inputs
 from patch_forcing.runs.trackers import Trackers
 

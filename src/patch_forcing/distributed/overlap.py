@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from patch_forcing.core.compiling import compiled_in_training
 from patch_forcing.core.time import PatchTime
+from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.ranks import Ranks
 
 PIECES = 7
 """At most. The sum of the last one is not hidden; between two, no kernels are fused."""

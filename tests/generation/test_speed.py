@@ -5,7 +5,7 @@ import torch
 
 import patch_forcing as pf
 from exact import tiny_dit
-from patch_forcing.runs.speed import (
+from patch_forcing.generation.speed import (
     SAMPLED,
     Timing,
     forward_times,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch.distributed import TCPStore
 
-from patch_forcing.runs.ranks import LostRanksError, Ranks
+from patch_forcing.distributed.ranks import LostRanksError, Ranks
 
 _BEAT = 1.0
 """Seconds between two signs of life; a rank that misses three is gone."""

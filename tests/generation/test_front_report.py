@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from patch_forcing.evaluation.emoji import load_emoji_features
-from patch_forcing.runs.front import Point, Question
-from patch_forcing.runs.front_report import draw_report, table_head, table_row, write_report
-from patch_forcing.runs.pipeline import load
+from patch_forcing.generation.front import Point, Question
+from patch_forcing.generation.front_report import draw_report, table_head, table_row, write_report
+from patch_forcing.generation.pipeline import load
 
 DUAL_LOOP = "dual-loop:easy_fraction=0.5,inner_steps=2"
 POINTS = [

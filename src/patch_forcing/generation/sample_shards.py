@@ -20,6 +20,17 @@ import torch
 from PIL import Image
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.generation.gallery import (
+    MOST,
+    MOST_MAPS,
+    captions,
+    sample_rows,
+    save_sheet,
+    write_maps,
+    write_rows,
+)
+from patch_forcing.generation.generate import check_labels, check_seeds
+from patch_forcing.generation.pipeline import Pipeline, PipelineResult, Sampling
 from patch_forcing.io.atomic import (
     atomic_folder,
     broken_file,
@@ -30,19 +41,8 @@ from patch_forcing.io.atomic import (
 )
 from patch_forcing.io.ledger import Ledger, difference, shard_path
 from patch_forcing.io.npz import read_about, write_npz
-from patch_forcing.runs.gallery import (
-    MOST,
-    MOST_MAPS,
-    captions,
-    sample_rows,
-    save_sheet,
-    write_maps,
-    write_rows,
-)
-from patch_forcing.runs.generate import check_labels, check_seeds
-from patch_forcing.runs.pipeline import Pipeline, PipelineResult, Sampling
-from patch_forcing.runs.progress import progress_bar
 from patch_forcing.views.images import to_pil
+from patch_forcing.views.progress import progress_bar
 
 FORMAT_VERSION = 1
 _PLAN, _IMAGES, _SUMMARY = "samples.plan.json", "images.npy", "summary.json"

@@ -17,8 +17,8 @@ import patch_forcing as pf
 from image_files import photos
 from patch_forcing.core.timesteps import TIMESTEPS
 from patch_forcing.data.folders import FolderSource
-from patch_forcing.runs.checkpoint import checkpoint_step, checkpoints
-from patch_forcing.runs.ranks import Ranks
+from patch_forcing.distributed.ranks import Ranks
+from patch_forcing.io.run_layout import checkpoint_step, checkpoints
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import initial_state, train
 from same_runs import assert_close, assert_same, losses, tensors

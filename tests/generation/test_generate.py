@@ -9,7 +9,7 @@ import torch
 
 import patch_forcing as pf
 from exact import tiny_dit
-from patch_forcing.runs.generate import ahead, generate
+from patch_forcing.generation.generate import ahead, generate
 from patch_forcing.sampling.grids import uniform_grid
 
 

@@ -21,10 +21,10 @@ from torch.distributed.checkpoint.hf_storage import (
 )
 from torch.distributed.tensor import DTensor
 
+from patch_forcing.distributed.ranks import Ranks
+from patch_forcing.distributed.shards import is_sharded, own_part, seen_whole
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import ModelDescription
-from patch_forcing.runs.ranks import Ranks
-from patch_forcing.runs.shards import is_sharded, own_part, seen_whole
 
 
 def write_shards(folder: Path, tensors: dict[str, Tensor], ranks: Ranks) -> None:

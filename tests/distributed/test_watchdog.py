@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import patch_forcing as pf
-from patch_forcing.runs.ranks import Place, Ranks
-from patch_forcing.runs.watchdog import Seen, blamed, watched
+from patch_forcing.distributed.ranks import Place, Ranks
+from patch_forcing.distributed.watchdog import Seen, blamed, watched
 
 WAITS, WORKS = True, False
 

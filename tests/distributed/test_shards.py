@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import patch_forcing as pf
+from patch_forcing.distributed.sharded_checkpoint import read_shards, stored_sizes
 from patch_forcing.io.atomic import broken_file
-from patch_forcing.runs.checkpoint import checkpoint_step, checkpoints, ema_folder
-from patch_forcing.runs.sharded_checkpoint import read_shards, stored_sizes
+from patch_forcing.io.run_layout import checkpoint_step, checkpoints, ema_folder
 from same_runs import assert_close, losses, tensors
 from several_ranks import Troubled, train_on
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from patch_forcing.core.random import CountedGenerator
+from patch_forcing.generation.generate import check_seeds
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.generate import check_seeds
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.fit import fit_quantiles, local_error
 

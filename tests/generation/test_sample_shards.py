@@ -20,9 +20,9 @@ import patch_forcing as pf
 from exact import tiny_dit
 from patch_forcing.cli.main import run
 from patch_forcing.cli.options import parse_numbers
+from patch_forcing.generation.sample_shards import SampleJob, ShardOptions, _ranges
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.io.npz import read_about
-from patch_forcing.runs.sample_shards import SampleJob, ShardOptions, _ranges
 
 SEEDS = [*range(3, 12), 40, 20]
 LABELS = [seed % 5 for seed in SEEDS]
@@ -116,7 +116,7 @@ def test_stopped_anywhere_it_goes_on(pipe, whole, tmp_path, monkeypatch, after):
                 job(pipe, tmp_path).run(progress=False)
             assert not (tmp_path / "a.npz").exists()
         else:  # in the end of it all
-            patch.setattr("patch_forcing.runs.sample_shards.write_npz", stop)
+            patch.setattr("patch_forcing.generation.sample_shards.write_npz", stop)
             with pytest.raises(Stop):
                 job(pipe, tmp_path).run(progress=False)
     made = [job(pipe, tmp_path).run(rank, 2, progress=False).made for rank in (1, 0)]
@@ -173,7 +173,7 @@ def test_processes_that_find_all_shards_at_once_do_not_disturb_each_other(
     pipe, whole, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("patch_forcing.runs.sample_shards.write_npz", stop)
+        patch.setattr("patch_forcing.generation.sample_shards.write_npz", stop)
         with pytest.raises(Stop):
             job(pipe, tmp_path).run(progress=False)
     jobs = [job(pipe, tmp_path) for _ in range(4)]

@@ -3,8 +3,8 @@
 import pytest
 
 from patch_forcing.evaluation.emoji import load_emoji_features
-from patch_forcing.runs.front import Question, front, labels_for
-from patch_forcing.runs.pipeline import load
+from patch_forcing.generation.front import Question, front, labels_for
+from patch_forcing.generation.pipeline import load
 
 
 def test_errors_fall_with_the_budget_and_second_order_has_the_smaller_ones():

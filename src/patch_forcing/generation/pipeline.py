@@ -13,15 +13,14 @@ from patch_forcing.codecs.autoencoder import Autoencoder
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid
+from patch_forcing.generation.decoder import find_decoder
+from patch_forcing.generation.find import find_model
+from patch_forcing.generation.generate import generate, to_uint8
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import folder_hash, is_model_folder
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
-from patch_forcing.runs.decoder import find_decoder
-from patch_forcing.runs.find import find_model
-from patch_forcing.runs.generate import generate, to_uint8
-from patch_forcing.runs.progress import progress_bar
 from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.guidance import (
@@ -33,6 +32,7 @@ from patch_forcing.sampling.guidance import (
 from patch_forcing.sampling.samplers import SAMPLERS, preset, steps_within, usual_calls
 from patch_forcing.sampling.trajectory import Evaluation, Sampler
 from patch_forcing.views.images import to_pil
+from patch_forcing.views.progress import progress_bar
 
 DEFAULT_SAMPLER = "adams-bashforth"
 """The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from patch_forcing.generation.decoder import find_decoder
+from patch_forcing.generation.find import find_model
+from patch_forcing.generation.pipeline import Pipeline, PipelineResult
 from patch_forcing.io.atomic import atomic_file
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
-from patch_forcing.runs.decoder import find_decoder
-from patch_forcing.runs.find import find_model
-from patch_forcing.runs.pipeline import Pipeline, PipelineResult
 from patch_forcing.views.film import film_frames, save_film
 from patch_forcing.views.images import enlarge, grid_sheet, to_pil
 from patch_forcing.views.maps import maps_sheet

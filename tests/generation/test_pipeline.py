@@ -9,11 +9,11 @@ from huggingface_hub import constants
 
 import patch_forcing as pf
 from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.generation.find import bundled_names, find_model
+from patch_forcing.generation.generate import to_uint8
+from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.folder import is_model_folder
-from patch_forcing.runs.find import bundled_names, find_model
-from patch_forcing.runs.generate import to_uint8
-from patch_forcing.runs.pipeline import Pipeline, load
 from patch_forcing.runs.trainer import train
 from patch_forcing.sampling.grids import QuantileGrid, ShiftedGrid
 from patch_forcing.sampling.samplers import SAMPLERS

@@ -1,0 +1,1 @@
+"""Training by several processes: ranks, shards, sums beside the backward pass, a watchdog."""

@@ -1,0 +1,1 @@
+"""From a model's name to images on disk: seeds, the pipeline, galleries, how fast it is."""
