@@ -18,9 +18,10 @@ from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, ema_folder
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs import saver
-from patch_forcing.runs.checkpoint import TrainingState, load_checkpoint
+from patch_forcing.runs.checkpoint import load_checkpoint
 from patch_forcing.runs.recipes import Network, Recipe
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.state import TrainingState, initial_state
+from patch_forcing.runs.trainer import train
 from patch_forcing.training.optim import OptimizerConfig, take_step
 from same_runs import assert_same, losses
 from system_calls import run_child

@@ -21,8 +21,9 @@ from patch_forcing.data.shards import ShardsSource
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.runs import saver, step
 from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.trainer import train
 from patch_forcing.training.objective import PatchForcingObjective
 from repeated_runs import pack_images
 from same_runs import assert_same, losses

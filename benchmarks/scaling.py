@@ -35,8 +35,9 @@ from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.memory import enough_memory
 from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.trainer import train
 from patch_forcing.training.optim import OptimizerConfig
 
 Row = dict[str, Any]

@@ -37,8 +37,8 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.layers import plain_linear_gelu
 from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
-from patch_forcing.runs.trainer import initial_state
 from patch_forcing.sampling.grids import uniform_grid
 
 Row = dict[str, Any]

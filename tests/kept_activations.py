@@ -10,8 +10,8 @@ from torch import Tensor
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
-from patch_forcing.runs.trainer import initial_state
 
 WIDER = Recipe(
     data=Digits(),

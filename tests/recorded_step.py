@@ -17,8 +17,8 @@ from patch_forcing.data.digits import Digits
 from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.runs.alignment import open_alignment
 from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
-from patch_forcing.runs.trainer import initial_state
 from patch_forcing.training.alignment import AlignmentConfig
 from patch_forcing.training.optim import OptimizerConfig
 

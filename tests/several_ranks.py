@@ -14,7 +14,8 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import TensorData
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.recipes import Recipe
-from patch_forcing.runs.trainer import Interrupted, train
+from patch_forcing.runs.stops import Interrupted
+from patch_forcing.runs.trainer import train
 
 _LIMIT = 60
 """Seconds after which a process that hangs is ended."""

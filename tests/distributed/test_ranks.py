@@ -19,8 +19,9 @@ from patch_forcing.core.timesteps import TIMESTEPS
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.trainer import train
 from same_runs import assert_close, assert_same, losses, tensors
 from several_ranks import Troubled, train_on
 

@@ -23,8 +23,9 @@ from patch_forcing.runs.alignment import cache_features, open_alignment, unit_fe
 from patch_forcing.runs.encoders import find_encoder
 from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.recipes import RECIPES, aligned
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.trainer import train
 from patch_forcing.training.alignment import AlignmentConfig
 from same_runs import assert_same, losses, tensors
 from several_ranks import train_on

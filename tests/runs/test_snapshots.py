@@ -15,8 +15,9 @@ from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, step_folders
 from patch_forcing.runs import saver
 from patch_forcing.runs.snapshots import SNAPSHOTS, WORST, ema_weights, reconstruct_ema
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.trainer import train
 from patch_forcing.training.posthoc_ema import WIDTHS, power_share
 from same_runs import assert_same, tensors
 

@@ -13,8 +13,9 @@ import torch
 
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.digits import Digits
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.trainer import train
 from waits import waits
 
 

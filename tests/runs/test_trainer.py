@@ -13,7 +13,8 @@ from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints
-from patch_forcing.runs.trainer import Interrupted, train
+from patch_forcing.runs.stops import Interrupted
+from patch_forcing.runs.trainer import train
 from same_runs import assert_same, losses, tensors
 
 

@@ -12,8 +12,9 @@ from patch_forcing.core.calibration import Calibration, calibration
 from patch_forcing.generation.gallery import write_maps
 from patch_forcing.generation.pipeline import load
 from patch_forcing.io.run_layout import checkpoints
+from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
-from patch_forcing.runs.trainer import initial_state, train
+from patch_forcing.runs.trainer import train
 from patch_forcing.runs.watch import HeadCheck, error_row, look
 from same_runs import assert_same, losses
 from several_ranks import train_on

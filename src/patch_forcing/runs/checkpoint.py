@@ -2,12 +2,11 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.distributed.ranks import ALONE, Ranks
@@ -22,9 +21,8 @@ from patch_forcing.distributed.sharded_checkpoint import (
 from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.io.atomic import atomic_folder, write_manifest
 from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step
-from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import WEIGHTS, write_config, write_files, write_tensors
-from patch_forcing.training.posthoc_ema import WIDTHS
+from patch_forcing.runs.state import TrainingState
 
 KEEP = 3
 """Checkpoints kept: the newest, and two to fall back on."""
@@ -32,42 +30,6 @@ _OPTIMIZER = "optimizer.safetensors"
 _OPTIMIZER_SHARDS = "optimizer"
 """In its place a folder, to which each rank gave a file: of a sharded run. So is `model`."""
 _PROJECTOR = "projector.safetensors"
-
-
-class TrainingState(NamedTuple):
-    """What training carries from step to step. Randomness needs no state: it is counted.
-
-    projector: of an alignment; trained with the model, and of no use to those who sample from it.
-    """
-
-    model: PatchDiT
-    ema: PatchDiT
-    optimizers: list[torch.optim.Optimizer]
-    power: tuple[PatchDiT, ...] = ()
-    """Averages by a power function, one of each of WIDTHS, or none."""
-    projector: nn.Module | None = None
-
-    def trained(self) -> list[nn.Parameter]:
-        """All weights that are."""
-        more = [] if self.projector is None else self.projector.parameters()
-        return [*self.model.parameters(), *more]
-
-    def averages(self) -> tuple[PatchDiT, ...]:
-        """The usual one first."""
-        return self.ema, *self.power
-
-    def power_networks(self) -> dict[str, PatchDiT]:
-        """By the name of their folders."""
-        return {power_name(width): one for width, one in zip(WIDTHS, self.power, strict=False)}
-
-    def networks(self) -> dict[str, PatchDiT]:
-        """All, by the name of their folders."""
-        return {"model": self.model, "ema": self.ema, **self.power_networks()}
-
-
-def power_name(width: float) -> str:
-    """The folder of a kept average."""
-    return f"ema-{width:.2f}"
 
 
 def save_checkpoint(run: Path, step: int, state: TrainingState, ranks: Ranks = ALONE) -> Path:

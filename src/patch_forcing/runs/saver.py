@@ -9,10 +9,11 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.io.run_layout import CHECKPOINTS, keep_newest
-from patch_forcing.runs.checkpoint import KEEP, TrainingState, save_checkpoint
+from patch_forcing.runs.checkpoint import KEEP, save_checkpoint
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import StepLines
 from patch_forcing.runs.snapshots import SNAPSHOTS, newest_snapshot, save_snapshot
+from patch_forcing.runs.state import TrainingState
 
 LOG = logging.getLogger("patch_forcing")
 TRIES = 10

@@ -16,7 +16,7 @@ from patch_forcing.distributed.sharded_checkpoint import whole_description
 from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
 from patch_forcing.io.run_layout import checkpoint_step, is_run_folder, step_folder, step_folders
 from patch_forcing.models.folder import WEIGHTS, read_folder, write_files
-from patch_forcing.runs.checkpoint import TrainingState, power_name
+from patch_forcing.runs.state import TrainingState, power_name
 from patch_forcing.training.posthoc_ema import (
     WIDEST,
     WIDTHS,

@@ -19,8 +19,8 @@ from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.shards import is_sharded, own_part, take_gradients
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.alignment import StepFeatures, alignment_of
-from patch_forcing.runs.checkpoint import TrainingState
 from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.state import TrainingState
 from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step

@@ -1,8 +1,5 @@
 """The training loop: resumes by itself, loses nothing, and knows no data and no condition."""
 
-import copy
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -10,7 +7,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,44 +15,31 @@ from torch import Tensor
 from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
-from patch_forcing.distributed.ranks import ALONE, Ranks, join_ranks
+from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.distributed.shards import (
-    WholeMatrices,
     is_sharded,
-    own_part,
-    rank_mesh,
-    shard_,
-    whole_is_small,
 )
 from patch_forcing.distributed.watchdog import watched
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_path, checkpoints, newest_sound
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.alignment import OpenAlignment, StepFeatures, open_alignment
+from patch_forcing.runs.alignment import StepFeatures, open_alignment
 from patch_forcing.runs.bad_samples import BadSamples
-from patch_forcing.runs.checkpoint import TrainingState, load_checkpoint
+from patch_forcing.runs.checkpoint import load_checkpoint
 from patch_forcing.runs.init import init_weights
 from patch_forcing.runs.memory import enough_memory
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import FAILED_STEPS, METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
+from patch_forcing.runs.state import TrainingState, initial_state
 from patch_forcing.runs.step import Terms, TrainStep, side_stream
+from patch_forcing.runs.stops import Interrupted, stop_requests
 from patch_forcing.runs.trackers import Trackers, check_trackers
 from patch_forcing.runs.watch import Watch
 from patch_forcing.training.finite import FiniteSteps, NotFiniteError
-from patch_forcing.training.muon import Muon
-from patch_forcing.training.posthoc_ema import WIDTHS
 from patch_forcing.views.progress import progress_bar
 
 _RESUME = "the same command resumes"
-_STOPS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
-]
-"""Ctrl-C, and what batch systems send before the time is up; Windows knows no SIGUSR1."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was stopped by the user; the message says what was saved."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +159,7 @@ def _train(
     )
     try:
         guard = watched(ranks, recipe.watchdog)
-        with bar, side_stream(device), guard, _stop_requests(ranks) as stop:
+        with bar, side_stream(device), guard, stop_requests(ranks) as stop:
             for step in range(done, recipe.steps):
                 reads = f"reading the batch of step {step + 1}"
                 ranks.place.enter(reads)
@@ -263,55 +246,6 @@ def _named_samples(
         raise UserError(f"{error}; {lines.file} names the samples of these steps") from None
 
 
-def initial_state(
-    recipe: Recipe,
-    data: TrainingData,
-    device: torch.device | str,
-    alignment: OpenAlignment | None = None,
-    *,
-    ranks: Ranks = ALONE,
-    begin: Callable[[PatchDiT], None] | None = None,
-) -> TrainingState:
-    """Weights from the recipe's seed, leaving the caller's random state alone.
-
-    ranks: one alone has nobody to share them with. begin: may change them, before averages begin
-    from them.
-    """
-    sharded = recipe.parallel == "shard" and ranks.world > 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        model = recipe.network.build(data)
-        if not sharded:  # else the whole model need not fit
-            model = model.to(device)
-        projector = None  # after the model, whose weights it has no say in
-        if alignment is not None:
-            projector = alignment.projector(recipe).to(device)
-    if begin is not None:
-        with ranks.together():
-            begin(model)
-    model.recompute_activations = recipe.recompute_activations
-    model.time_nodes = recipe.time_nodes
-    count = 1 + len(WIDTHS) if recipe.snapshot_interval() else 1
-    if sharded:
-        ranks.copy_first_(model.parameters())
-    ema, *power = (copy.deepcopy(model).eval().requires_grad_(False) for _ in range(count))
-    if not sharded:
-        state = TrainingState(model, ema, [], tuple(power), projector)
-        optimizers = recipe.optimizer.build(state.trained(), model.hidden_matrices())
-        return state._replace(optimizers=optimizers)
-    mesh, bf16 = rank_mesh(torch.device(device)), recipe.precision == "bf16"
-    for average in (ema, *power):
-        shard_(average, mesh)
-    keep = whole_is_small(model, torch.device(device), bf16=bf16)
-    shard_(model, mesh, bf16=bf16, compile=recipe.compile, keep=keep)
-    parts = (map(own_part, weights) for weights in (model.parameters(), model.hidden_matrices()))
-    optimizers = recipe.optimizer.build(*parts)
-    for optimizer in optimizers:
-        if isinstance(optimizer, Muon):
-            optimizer.shards = WholeMatrices(mesh)
-    return TrainingState(model, ema, optimizers, tuple(power))
-
-
 def _metrics_row(recipe: Recipe, steps: int, loss: Terms, norm: Tensor) -> dict[str, float | int]:
     return {
         "step": steps,
@@ -319,35 +253,3 @@ def _metrics_row(recipe: Recipe, steps: int, loss: Terms, norm: Tensor) -> dict[
         "gradient_norm": float(norm),
         "lr": recipe.optimizer.lr_at(steps - 1, recipe.steps),
     }
-
-
-@contextmanager
-def _stop_requests(ranks: Ranks) -> Iterator[threading.Event]:
-    """The first signal asks for a stop after the step at hand; alone, a second one breaks it off.
-
-    Of several ranks none may break off: the others would wait for it. Torchrun signals them twice.
-    """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals reach the main thread only
-        return
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in _STOPS}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def request(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        if ranks.world == 1:
-            restore()
-
-    for number in _STOPS:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        if stop.is_set() and ranks.world > 1:
-            # torchrun ends with SIGTERM those who end a moment after the first
-            before = dict.fromkeys(before, signal.SIG_IGN)
-        restore()

@@ -1,0 +1,108 @@
+"""What training carries from step to step, and what it begins with."""
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from patch_forcing.data.batch import TrainingData
+from patch_forcing.distributed.ranks import ALONE, Ranks
+from patch_forcing.distributed.shards import (
+    WholeMatrices,
+    own_part,
+    rank_mesh,
+    shard_,
+    whole_is_small,
+)
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.alignment import OpenAlignment
+from patch_forcing.runs.recipes import Recipe
+from patch_forcing.training.muon import Muon
+from patch_forcing.training.posthoc_ema import WIDTHS
+
+
+class TrainingState(NamedTuple):
+    """What training carries from step to step. Randomness needs no state: it is counted.
+
+    projector: of an alignment; trained with the model, and of no use to those who sample from it.
+    """
+
+    model: PatchDiT
+    ema: PatchDiT
+    optimizers: list[torch.optim.Optimizer]
+    power: tuple[PatchDiT, ...] = ()
+    """Averages by a power function, one of each of WIDTHS, or none."""
+    projector: nn.Module | None = None
+
+    def trained(self) -> list[nn.Parameter]:
+        """All weights that are."""
+        more = [] if self.projector is None else self.projector.parameters()
+        return [*self.model.parameters(), *more]
+
+    def averages(self) -> tuple[PatchDiT, ...]:
+        """The usual one first."""
+        return self.ema, *self.power
+
+    def power_networks(self) -> dict[str, PatchDiT]:
+        """By the name of their folders."""
+        return {power_name(width): one for width, one in zip(WIDTHS, self.power, strict=False)}
+
+    def networks(self) -> dict[str, PatchDiT]:
+        """All, by the name of their folders."""
+        return {"model": self.model, "ema": self.ema, **self.power_networks()}
+
+
+def power_name(width: float) -> str:
+    """The folder of a kept average."""
+    return f"ema-{width:.2f}"
+
+
+def initial_state(
+    recipe: Recipe,
+    data: TrainingData,
+    device: torch.device | str,
+    alignment: OpenAlignment | None = None,
+    *,
+    ranks: Ranks = ALONE,
+    begin: Callable[[PatchDiT], None] | None = None,
+) -> TrainingState:
+    """Weights from the recipe's seed, leaving the caller's random state alone.
+
+    ranks: one alone has nobody to share them with. begin: may change them, before averages begin
+    from them.
+    """
+    sharded = recipe.parallel == "shard" and ranks.world > 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = recipe.network.build(data)
+        if not sharded:  # else the whole model need not fit
+            model = model.to(device)
+        projector = None  # after the model, whose weights it has no say in
+        if alignment is not None:
+            projector = alignment.projector(recipe).to(device)
+    if begin is not None:
+        with ranks.together():
+            begin(model)
+    model.recompute_activations = recipe.recompute_activations
+    model.time_nodes = recipe.time_nodes
+    count = 1 + len(WIDTHS) if recipe.snapshot_interval() else 1
+    if sharded:
+        ranks.copy_first_(model.parameters())
+    ema, *power = (copy.deepcopy(model).eval().requires_grad_(False) for _ in range(count))
+    if not sharded:
+        state = TrainingState(model, ema, [], tuple(power), projector)
+        optimizers = recipe.optimizer.build(state.trained(), model.hidden_matrices())
+        return state._replace(optimizers=optimizers)
+    mesh, bf16 = rank_mesh(torch.device(device)), recipe.precision == "bf16"
+    for average in (ema, *power):
+        shard_(average, mesh)
+    keep = whole_is_small(model, torch.device(device), bf16=bf16)
+    shard_(model, mesh, bf16=bf16, compile=recipe.compile, keep=keep)
+    parts = (map(own_part, weights) for weights in (model.parameters(), model.hidden_matrices()))
+    optimizers = recipe.optimizer.build(*parts)
+    for optimizer in optimizers:
+        if isinstance(optimizer, Muon):
+            optimizer.shards = WholeMatrices(mesh)
+    return TrainingState(model, ema, optimizers, tuple(power))
