@@ -1,6 +1,7 @@
 """Who keeps the others waiting: each rank tells where it is, and one that hangs is named."""
 
 import json
+import math
 import os
 import sys
 import threading
@@ -63,7 +64,10 @@ def blamed(found: Sequence[Seen], silence: Sequence[float], limit: float) -> str
 
 
 class _Watchdog:
-    """A thread with a connection of its own, to a table that the first rank keeps."""
+    """A thread with a connection of its own, to a table that the first rank keeps.
+
+    A second thread watches the first: a connection to a process that is frozen waits without end.
+    """
 
     def __init__(self, ranks: Ranks, limit: float):
         self._ranks, self._limit, self._beat = ranks, limit, min(_BEAT, limit / 4)
@@ -81,8 +85,13 @@ class _Watchdog:
         self._said = dict.fromkeys(range(ranks.world), "starting")
         self._write(0)
         ranks.wait()  # or one would ask for what another has not written yet
+        self._asked = math.inf
+        """When the table was asked for what it has not answered yet."""
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
+        threading.Thread(
+            target=self._watch_table, name="watchdog of the table", daemon=True
+        ).start()
 
     def lost(self) -> str:
         """Which rank is gone, and where it was; takes up to three beats."""
@@ -106,23 +115,29 @@ class _Watchdog:
             if not due and self._ranks.place.since == told:
                 continue
             count, told = count + 1, self._ranks.place.since
+            self._asked = time.monotonic()
             try:
                 self._write(count)
-                if not due:
-                    continue
-                beaten = time.monotonic()
-                found = self._read()
-                if self._table.check(["verdict"]):
-                    verdict = self._table.get("verdict").decode()
-                elif verdict := blamed(found, [*map(self._silence, self._heard)], self._limit):
-                    self._table.set("verdict", verdict)
-            except Exception:  # the first rank is gone, or does not answer: at most for `limit`
-                if self._ended.wait(self._limit) or not self._ranks.place.waiting:
-                    return
-                seen = f"rank 0, last seen {self._said[0]}, does not answer"
-                verdict = f"{seen}; ended after {self._limit:g} s"
+                if due:
+                    beaten = time.monotonic()
+                    found = self._read()
+                    if self._table.check(["verdict"]):
+                        verdict = self._table.get("verdict").decode()
+                    elif verdict := blamed(found, [*map(self._silence, self._heard)], self._limit):
+                        self._table.set("verdict", verdict)
+            except Exception:  # the first rank is gone, or does not answer
+                return
+            self._asked = math.inf
             if verdict:
                 self._end(verdict)
+
+    def _watch_table(self) -> None:
+        """Ends this process if it waits for others, and the first rank is silent, for `limit`."""
+        while not self._ended.wait(self._beat):
+            since = max(self._asked, self._ranks.place.since)
+            if self._ranks.place.waiting and time.monotonic() - since > self._limit:
+                seen = f"rank 0, last seen {self._said[0]}, does not answer"
+                self._end(f"{seen}; ended after {self._limit:g} s")
 
     def _write(self, count: int) -> None:
         place = self._ranks.place
