@@ -11,6 +11,7 @@ file or of several made beside each other: benchmarks/repa_report.py.
 
 import argparse
 import json
+import re
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ import torch
 from emoji_claims import GROUPED, SIT, SIZES
 from emoji_measure import Real, Row, Sampling, measure, real_scenes
 from emoji_tables import table
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.registry import build
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.evaluation.metrics import frechet_distance
@@ -33,9 +36,12 @@ from patch_forcing.models.loading import load_model
 from patch_forcing.runs import saver
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.trainer import train
+from patch_forcing.sampling.samplers import SAMPLERS
 from patch_forcing.training.alignment import AlignmentConfig
 
 METHODS = {"SiT": SIT, "PF": GROUPED}
+SAME = ("commit", "hardware", "versions", "atlas", "sampling", "samples", "toy")
+"""What all rows of a file have in common."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +60,26 @@ class Training:
         return self.method + (f" + REPA {self.weight:g}{where}" if self.weight else "")
 
     @property
+    def spec(self) -> str:
+        """As the command line has it, without the seed."""
+        where = f"@{self.depth}" if self.depth else ""
+        return self.method + (f"+{self.weight:g}{where}" if self.weight else "")
+
+    @property
     def folder(self) -> str:
         """Of the run."""
         return f"{self.name}, seed {self.seed}"
 
 
 def trainings_of(specs: list[str], seeds: list[int]) -> list[Training]:
-    """All of a seed before the next seed. Raises ValueError."""
+    """All of a seed before the next seed. Raises UserError."""
     found = []
     for seed in seeds:
         for spec in specs:
-            method, _, aligned = spec.partition("+")
-            weight, _, depth = aligned.partition("@")
-            if method not in METHODS:
-                raise ValueError(f"{spec}: times are one of {', '.join(METHODS)}")
-            found.append(Training(method, float(weight or 0), int(depth) if depth else None, seed))
+            form = re.fullmatch(r"(\w+)(?:\+(\d*\.?\d+)(?:@(\d+))?)?", spec)
+            if form is None or form[1] not in METHODS or (form[2] and not float(form[2])):
+                raise UserError(f"{spec}: write {' or '.join(METHODS)}, +WEIGHT, +WEIGHT@BLOCK")
+            found.append(Training(form[1], float(form[2] or 0), int(form[3] or 0) or None, seed))
     return found
 
 
@@ -154,23 +165,35 @@ def main() -> None:
     if options.toy:
         options.steps, options.every, options.samples, options.nfe = 4, 2, 24, 4
         options.projector_dim = 16
+    if not 0 < options.every <= options.steps or options.steps % options.every:
+        parser.error(f"--every {options.every} does not divide --steps {options.steps}")
     try:
+        build("sampler", SAMPLERS, options.sampler)
         trainings = trainings_of(options.trainings, options.seeds)
-    except ValueError as error:
+        recipes = {training: recipe_of(training, options) for training in trainings}
+        for recipe in recipes.values():
+            recipe.alignment.block(recipe.network.depth)
+    except UserError as error:
         parser.error(str(error))
     features = load_emoji_features(device=options.device)
     atlas = load_atlas(options.atlas).identity
     if atlas != features.atlas:
         parser.error(f"{options.atlas} is atlas {atlas}, the features are of {features.atlas}")
-    run_all(trainings, options, features)
+    try:
+        run_all(recipes, options, features)
+    except UserError as error:
+        parser.error(str(error))
 
 
 def run_all(
-    trainings: list[Training], options: argparse.Namespace, features: EmojiFeatures
+    recipes: dict[Training, Recipe], options: argparse.Namespace, features: EmojiFeatures
 ) -> None:
-    """Train and sample, one after the other; the JSON is written anew with each result."""
+    """Train and sample, one after the other; the JSON is written anew with each result.
+
+    Raises UserError before the first if the file there holds other measurements.
+    """
     saver.KEEP = 1 + options.steps // options.every  # all are sampled from
-    data = recipe_of(trainings[0], options).data.open()
+    data = next(iter(recipes.values())).data.open()
     real = real_scenes(data, features, options.samples, options.device)
     about: dict[str, Any] = {
         "command": "python benchmarks/repa.py",
@@ -186,26 +209,28 @@ def run_all(
     }
     if options.out.exists():
         before = json.loads(options.out.read_text(encoding="utf-8"))
-        if any(before[key] != about[key] for key in ("atlas", "sampling", "samples", "toy")):
-            raise SystemExit(f"{options.out} holds other measurements: choose another --out")
+        for key in SAME:
+            if before[key] != about[key]:
+                raise UserError(f"{options.out} has another {key}: choose another --out")
         about |= {key: before[key] for key in ("recipes", "seconds", "rows")}
+    for training, recipe in recipes.items():
+        recorded = json.loads(json.dumps({**asdict(recipe), "data": "emoji scenes"}))
+        if about["recipes"].setdefault(training.folder, recorded) != recorded:
+            raise UserError(f"{options.out} has another {training.folder}: choose another --out")
 
     def put() -> None:
         write_atomic(options.out, json.dumps(about, indent=1) + "\n")
 
     network = None
-    for training in trainings:
-        recipe = recipe_of(training, options)
-        recorded = json.loads(json.dumps({**asdict(recipe), "data": "emoji scenes"}))
-        if about["recipes"].setdefault(training.folder, recorded) != recorded:
-            raise SystemExit(f"{options.out} holds another {training.folder}: choose another --out")
+    for training, recipe in recipes.items():
         steps = range(options.every, options.steps + 1, options.every)
         done = [row["step"] for row in about["rows"] if training_of(row) == training]
         if set(done) >= set(steps):
             continue
         run = options.work / training.folder
         outcome = train(training.folder, recipe, run, device=options.device, progress=False)
-        about["seconds"][training.folder] = round(outcome.seconds, 1)
+        if outcome.steps_before == 0 and outcome.seconds:
+            about["seconds"][training.folder] = round(outcome.seconds, 1)
         if network is None:
             network = load_model(ema_folder(checkpoint_path(run, options.steps)), options.device)
             if options.device != "cpu":

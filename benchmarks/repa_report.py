@@ -17,10 +17,11 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from emoji_measure import Row
 from emoji_tables import spread, table
-from repa import METHODS, Training, training_of
+from patch_forcing.core.errors import UserError
+from repa import METHODS, SAME, Training, training_of
 
 Curve = dict[int, dict[int, float]]
-"""FD by step and seed."""
+"""A measure by step and seed."""
 COLOURS = {
     "SiT": ["#7a1f1f", "#c44e52", "#e8a0a0"],
     "PF": ["#1f3a7a", "#4c72b0", "#7fb2e5", "#55a868"],
@@ -28,44 +29,56 @@ COLOURS = {
 MARKERS = "os^v"
 PAGE = """# Representation alignment on emoji scenes
 
-Trainings that differ in nothing but times (SiT: one for all patches; PF: `{times}`) and alignment,
-{steps:,} steps of {batch}. The network has {depth} blocks of width {width}, patch {patch};
+Trainings that differ in nothing but times (SiT: one for all patches; PF: `{times}`), alignment and
+seed, {steps:,} steps of {batch}. The network has {depth} blocks of width {width}, patch {patch};
 alignment is after block {block} unless said, its projector {projector} wide, its frozen encoder the
 benchmark's own feature network. FD: {samples:,} samples of the averaged weights, {sampler},
-{nfe:g} evaluations, no guidance; real against real: {floor:.1f}. Mean ± standard deviation of the
-seeds.
+{nfe:g} evaluations, no guidance; real against real: {floor:.1f}.
+
+Change of FD by alignment, mean of the seeds, each against the same seed without:
 
 {sentences}
 
 ![FD against steps, with alignment and without](repa/repa.png)
 
+Mean ± standard deviation of the seeds; the last three columns at the end:
+
 {distances}
-FD against that of the same seed without alignment, in percent, one number a seed:
+Change by alignment in percent, one number a seed; of FD after so many steps, and of the velocity
+loss at the end:
 
 {changes}
 FD, accuracy and similarity are seen by the same network that tokens were aligned with, so they may
 flatter alignment; velocity loss (mean over the {every:,} steps before, of scenes that were never
-seen) knows no encoder. Between SiT and PF it does not compare: they see other times.
+seen) knows no encoder. Between SiT and PF it does not compare: they see other times. {left_out}
 
-`python benchmarks/repa.py`, {hardware}, torch {torch}, {date}, commit {commit}.
+`{command}`, {hardware}, torch {torch}, {date}, commit {commit}.
 All numbers: {sources}.
 """
 
 
-def curves(rows: list[Row]) -> dict[str, Curve]:
+def read(paths: list[Path]) -> list[dict[str, Any]]:
+    """Raises UserError if their rows cannot stand in one table."""
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    for path, file in zip(paths, files, strict=True):
+        for key in SAME:
+            if file[key] != files[0][key]:
+                raise UserError(f"{path} has another {key} than {paths[0]}")
+        if file["toy"]:
+            raise UserError(f"{path} is of a toy run, which means nothing")
+    rows = [(training_of(row), row["step"]) for file in files for row in file["rows"]]
+    if len(set(rows)) < len(rows):
+        raise UserError("a training is in two of the files")
+    return files
+
+
+def curves(rows: list[Row], key: str) -> dict[str, Curve]:
     """By the names of trainings, those without alignment first, then by weight."""
     found: dict[str, Curve] = {}
     for row in sorted(rows, key=order):
         mine = found.setdefault(training_of(row).name, {})
-        mine.setdefault(row["step"], {})[row["seed"]] = row["fd"]
+        mine.setdefault(row["step"], {})[row["seed"]] = row[key]
     return found
-
-
-def whole(rows: list[Row]) -> list[Row]:
-    """Those of trainings that were sampled to their end."""
-    last = max(row["step"] for row in rows)
-    ended = {training_of(row) for row in rows if row["step"] == last}
-    return [row for row in rows if training_of(row) in ended]
 
 
 def order(row: Row) -> tuple[Any, ...]:
@@ -81,8 +94,9 @@ def order(row: Row) -> tuple[Any, ...]:
 
 def change(with_it: Curve, without: Curve, step: int) -> list[float]:
     """Percent, of each seed that has both."""
-    pairs = [(fd, without[step].get(seed)) for seed, fd in with_it.get(step, {}).items()]
-    return [100 * (fd / before - 1) for fd, before in pairs if before]
+    before = without.get(step, {})
+    seeds = [seed for seed in with_it.get(step, {}) if seed in before]
+    return [100 * (with_it[step][seed] / before[seed] - 1) for seed in seeds]
 
 
 def reached(with_it: Curve, without: Curve, step: int) -> float | None:
@@ -109,7 +123,7 @@ def sentence(found: dict[str, Curve], name: str, without: str) -> str:
     steps = sorted(step for step in mine if change(mine, plain, step))
     parts = [f"{statistics.mean(change(mine, plain, s)):+.1f} % after {s:,}" for s in steps]
     seeds = len(change(mine, plain, steps[-1]))
-    said = f"- {name} ({seeds} seed{'s' if seeds > 1 else ''}): FD {', '.join(parts)} steps"
+    said = f"- {name} ({seeds} seed{'s' if seeds > 1 else ''}): {', '.join(parts)} steps"
     last = steps[-1]
     step = reached(mine, plain, last)
     if step is None:
@@ -139,7 +153,7 @@ def draw(found: dict[str, Curve], pairs: list[tuple[str, str]], path: Path) -> N
         for step, values in zip(steps, changes, strict=True):
             right.plot([step] * len(values), values, marker, color=colour, alpha=0.3, markersize=4)
     left.set(xlabel="training steps", ylabel="Fréchet distance", yscale="log")
-    right.set(xlabel="training steps", ylabel="FD against the same without, percent")
+    right.set(xlabel="training steps", ylabel="change of FD by alignment, percent")
     right.axhline(0, color="black", linewidth=0.8)
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter("{x:,.0f}")
@@ -158,33 +172,62 @@ def main() -> None:
     parser.add_argument("json", type=Path, nargs="+")
     parser.add_argument("--page", type=Path, default=Path("docs/results/repa.md"))
     options = parser.parse_args()
-    files = [json.loads(path.read_text(encoding="utf-8")) for path in options.json]
-    rows = whole([row for file in files for row in file["rows"]])
-    found = curves(rows)
-    without = {training_of(row).name: Training(row["method"], 0, None, 0).name for row in rows}
-    pairs = [(name, without[name]) for name in found if name != without[name]]
-    draw(found, pairs, options.json[0].parent / "repa.png")
+    try:
+        files = read(options.json)
+        page = report(files, options.json)
+    except UserError as error:
+        parser.error(str(error))
+    options.page.write_text(page, encoding="utf-8")
+    print(page)
+
+
+def report(files: list[dict[str, Any]], paths: list[Path]) -> str:
+    """The page, whose chart is drawn beside the first file."""
     recipes = {name: recipe for file in files for name, recipe in file["recipes"].items()}
-    aligned = next(recipe for recipe in recipes.values() if recipe["alignment"]["encoder"])
-    grouped = next(recipe for name, recipe in recipes.items() if name.startswith("PF"))
-    network = aligned["network"]
+    every = [row for file in files for row in file["rows"]]
+    # only trainings that were sampled to their end
+    ended = {
+        training_of(row)
+        for row in every
+        if row["step"] == recipes[training_of(row).folder]["steps"]
+    }
+    rows = [row for row in every if training_of(row) in ended]
+    cut = sorted({training_of(row).folder for row in every} - {one.folder for one in ended})
+    found, losses = curves(rows, "fd"), curves(rows, "velocity")
+    plain = {one.name: Training(one.method, 0, None, 0).name for one in ended}
+    pairs = [
+        (name, without)
+        for name, without in ((name, plain[name]) for name in found)
+        if name != without
+        and any(change(found[name], found.get(without, {}), step) for step in found[name])
+    ]
+    if not pairs:
+        raise UserError("no training with alignment has its seed without it in these files")
+    draw(found, pairs, paths[0].parent / "repa.png")
+    aligned = next(recipes[one.folder] for one in ended if one.weight)
+    network, about = aligned["network"], files[0]
     steps = sorted({row["step"] for row in rows})
     distances = []
     for name, curve in found.items():
         last = [r for r in rows if training_of(r).name == name and r["step"] == max(curve)]
-        cells = [name, str(max(len(seeds) for seeds in curve.values()))]
+        cells = [name, str(len(last))]
         cells += [spread(curve[step].values()) if step in curve else "" for step in steps]
         cells.append(f"{statistics.mean(row['accuracy'] for row in last):.1%}")
         cells.append(f"{statistics.mean(row['velocity'] for row in last):.4f}")
         similar = [-row["alignment"] for row in last if "alignment" in row]
         distances.append([*cells, f"{statistics.mean(similar):.3f}" if similar else ""])
     changes = []
-    for name, plain in pairs:
-        each = [change(found[name], found[plain], step) for step in steps]
+    for name, without in pairs:
+        each = [change(found[name], found[without], step) for step in steps]
+        each.append(change(losses[name], losses[without], steps[-1]))
         changes.append([name, *(", ".join(f"{one:+.1f}" for one in values) for values in each)])
     at = [f"{step:,} steps" for step in steps]
-    page = PAGE.format(
-        times=grouped["timesteps"],
+    specs = " ".join(dict.fromkeys(training_of(row).spec for row in sorted(rows, key=order)))
+    seeds = " ".join(map(str, sorted({row["seed"] for row in rows})))
+    sampling = about["sampling"]
+    settings = f"--sampler {sampling['sampler']} --nfe {sampling['nfe']:g}"
+    return PAGE.format(
+        times=METHODS["PF"],
         steps=aligned["steps"],
         batch=aligned["batch_size"],
         depth=network["depth"],
@@ -192,24 +235,24 @@ def main() -> None:
         patch=network["patch_size"],
         block=-(-2 * network["depth"] // 7),
         projector=aligned["alignment"]["projector_dim"],
-        samples=files[0]["samples"],
-        sampler=files[0]["sampling"]["sampler"],
-        nfe=files[0]["sampling"]["nfe"],
-        floor=files[0]["floor"],
-        sentences="\n".join(sentence(found, name, plain) for name, plain in pairs),
+        samples=about["samples"],
+        sampler=sampling["sampler"],
+        nfe=sampling["nfe"],
+        floor=about["floor"],
+        sentences="\n".join(sentence(found, *pair) for pair in pairs),
         distances=table(
             ["FD", "seeds", *at, "accuracy", "velocity loss", "cosine similarity"], distances
         ),
-        changes=table(["", *at], changes),
+        changes=table(["", *at, "velocity loss"], changes),
         every=aligned["checkpoint_every"],
-        hardware=files[0]["hardware"],
-        torch=files[0]["versions"]["torch"],
-        date=files[0]["date"],
-        commit=files[0]["commit"],
-        sources=", ".join(f"[{path.name}](repa/{path.name})" for path in options.json),
+        left_out=f"Cut off before its end: {'; '.join(cut)}." if cut else "",
+        command=f"python benchmarks/repa.py {settings} --seeds {seeds} --trainings {specs}",
+        hardware=about["hardware"],
+        torch=about["versions"]["torch"],
+        date=about["date"],
+        commit=about["commit"],
+        sources=", ".join(f"[{path.name}]({path.parent.name}/{path.name})" for path in paths),
     )
-    options.page.write_text(page, encoding="utf-8")
-    print(page)
 
 
 if __name__ == "__main__":

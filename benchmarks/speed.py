@@ -23,16 +23,11 @@ import patch_forcing as pf
 from patch_forcing.core.path import LinearPath
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
-from patch_forcing.generation.speed import (
-    Timing,
-    matrix_rate,
-    operations,
-    random_model,
-    timed,
-)
+from patch_forcing.generation.speed import random_model
 from patch_forcing.io.provenance import hardware, origin
 from patch_forcing.models.attention import torchs
 from patch_forcing.models.config import DataInfo
+from patch_forcing.models.cost import Timing, matrix_rate, operations, timed
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.layers import plain_linear_gelu

@@ -7,35 +7,12 @@ import patch_forcing as pf
 from exact import tiny_dit
 from patch_forcing.generation.speed import (
     SAMPLED,
-    Timing,
     forward_times,
-    operations,
     random_model,
     speeds,
     time_sampler,
-    timed,
 )
-
-
-def test_median_and_spread_of_the_repeats():
-    timing = Timing((0.3, 0.1, 0.2))
-    assert timing.median == 0.2
-    assert timing.spread == pytest.approx(1.0)
-
-
-def test_the_call_is_made_as_often_as_its_time_is_divided_by():
-    calls = []
-    timing = timed(lambda: calls.append(len(calls)), "cpu", least_seconds=0.001)
-    assert len(timing.seconds) == 3
-    assert min(timing.seconds) > 0
-    assert len(calls) > 4  # two to warm up, two to see how long they take, then the repeats
-
-
-def test_operations_are_those_of_the_golden_numbers():
-    with torch.device("meta"):
-        model = pf.PatchDiT(pf.preset("B/2"))
-    assert operations(model.config, 1) == 46005485568
-    assert operations(model.config, 16) == 47338487808
+from patch_forcing.models.cost import operations
 
 
 def test_nothing_in_a_random_model_is_zero():

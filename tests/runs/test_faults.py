@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from patch_forcing.io.atomic import remove_leftovers
-from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step, checkpoints, keep_newest
+from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step, checkpoints
 from patch_forcing.runs.run_folder import StepLines, open_run
+from patch_forcing.runs.saver import keep_newest
 
 ROOT = Path(__file__).parents[2]
 

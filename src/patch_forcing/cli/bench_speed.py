@@ -56,10 +56,11 @@ def speed(args: Sequence[str]) -> None:
     import torch
 
     from patch_forcing.generation.find import find_model
-    from patch_forcing.generation.speed import matrix_rate, random_model, speeds
+    from patch_forcing.generation.speed import random_model, speeds
     from patch_forcing.io.atomic import write_atomic
     from patch_forcing.io.provenance import commit, hardware, versions
     from patch_forcing.models.config import preset
+    from patch_forcing.models.cost import matrix_rate
     from patch_forcing.models.inference import cast_weights, compile_whole
     from patch_forcing.models.loading import load_model
 

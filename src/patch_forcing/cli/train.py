@@ -73,8 +73,8 @@ def _resolved(
     """The run in full, and what it will take on this machine."""
     import torch
 
-    from patch_forcing.generation.speed import matrix_rate
     from patch_forcing.io.provenance import hardware
+    from patch_forcing.models.cost import matrix_rate
     from patch_forcing.runs.estimate import estimate
 
     data = recipe.data.open()

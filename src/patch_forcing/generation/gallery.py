@@ -1,4 +1,7 @@
-"""What a run of the pipeline leaves on disk: images, sheets, maps, a film, and their record."""
+"""What a run of the pipeline leaves on disk: images, sheets, maps, a film, and their record.
+
+And the sheet that training draws of its newest weights.
+"""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -1,71 +1,23 @@
-"""How fast a network is, beside what its machine could do at best."""
+"""How fast a network is by itself and in samplers, beside what its machine could do at best."""
 
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import PatchTime
 from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.cost import Timing, operations, timed
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within
 
 SAMPLED = ("euler", "dual-loop", "dual-loop:evaluate=moving", "look-ahead")
-REPEATS = 3
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of one call, from each repeat."""
-
-    seconds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """Of the repeats."""
-        return statistics.median(self.seconds)
-
-    @property
-    def spread(self) -> float:
-        """The slowest repeat less the fastest, as a share of the median."""
-        return (max(self.seconds) - min(self.seconds)) / self.median
-
-
-def timed(
-    call: Callable[[], object], device: torch.device | str, least_seconds: float = 0.5
-) -> Timing:
-    """Seconds a call takes once it is warm; each repeat calls for `least_seconds` at least."""
-    device = torch.device(device)
-
-    def seconds(calls: int) -> float:
-        _wait(device)
-        started = time.perf_counter()
-        for _ in range(calls):
-            call()
-        _wait(device)
-        return (time.perf_counter() - started) / calls
-
-    seconds(2)
-    calls = max(1, round(least_seconds / seconds(2)))
-    return Timing(tuple(seconds(calls) for _ in range(REPEATS)))
-
-
-def matrix_rate(
-    device: torch.device | str, dtype: torch.dtype, least_seconds: float = 0.5
-) -> float:
-    """Floating-point operations a second of one large matrix product: the floor of everything."""
-    size = 8192 if torch.device(device).type == "cuda" else 1024
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    return 2 * size**3 / timed(lambda: a @ b, device, least_seconds).median
 
 
 def random_model(config: PatchDiTConfig, device: torch.device | str = "cpu") -> PatchDiT:
@@ -76,18 +28,6 @@ def random_model(config: PatchDiTConfig, device: torch.device | str = "cpu") -> 
     for weight in model.parameters():
         weight.data.normal_(std=0.02)
     return model
-
-
-def operations(config: PatchDiTConfig, num_levels: int) -> int:
-    """Floating-point operations of a forward pass of one image with so many distinct times."""
-    with torch.device("meta"):
-        twin = PatchDiT(config)
-        x = torch.empty(1, config.in_channels, *config.image_size)
-        index = torch.zeros(1, config.num_patches, dtype=torch.int64)
-        t = PatchTime(torch.empty(1, num_levels), index)
-        with FlopCounterMode(display=False) as counter:
-            twin(x, t, torch.zeros(1, dtype=torch.int64))
-    return int(counter.get_total_flops())
 
 
 @dataclass(frozen=True)
@@ -156,10 +96,3 @@ def time_sampler(
         nfe = sampler(field, x_0, grid, generator=generator.fork("sampler")).nfe
 
     return timed(run, x_0.device, least_seconds), nfe
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -1,1 +1,1 @@
-"""Files: atomic writes, checksums, provenance, the Hub. Knows no network."""
+"""Files: atomic writes, checksums, provenance, how a run lies on disk, the Hub; no network."""

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.io.atomic import broken_file, remove_folder
+from patch_forcing.io.atomic import broken_file
 
 _LOG = logging.getLogger("patch_forcing")
 RUN, CHECKPOINTS = "run.json", "checkpoints"
@@ -68,9 +68,3 @@ def newest_sound(run: Path) -> Path | None:
 def ema_folder(checkpoint: Path) -> Path:
     """The model folder of the averaged weights."""
     return checkpoint / "ema"
-
-
-def keep_newest(run: Path, count: int, step: int) -> None:
-    """Of the checkpoints up to a step, remove all but the newest; those ahead were passed over."""
-    for old in [path for path in checkpoints(run) if checkpoint_step(path) <= step][:-count]:
-        remove_folder(old)

@@ -1,1 +1,1 @@
-"""Training runs: recipes, the trainer, checkpoints, what is watched; and encoding beforehand."""
+"""Training runs: recipes, alignment, the trainer, checkpoints, watching; encoding, conversion."""

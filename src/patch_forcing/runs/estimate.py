@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from patch_forcing.data.batch import TrainingData
-from patch_forcing.generation.speed import operations
+from patch_forcing.models.cost import operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.alignment import feature_width
 from patch_forcing.runs.checkpoint import KEEP

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.distributed.ranks import Ranks
-from patch_forcing.io.atomic import remove_leftovers
-from patch_forcing.io.run_layout import CHECKPOINTS, keep_newest
+from patch_forcing.io.atomic import remove_folder, remove_leftovers
+from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_step, checkpoints
 from patch_forcing.runs.checkpoint import KEEP, save_checkpoint
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.run_folder import StepLines
@@ -118,3 +118,9 @@ class Saver:
 def _is_behind(saved: int, steps: int, every: int) -> bool:
     """Whether an interval has ended since."""
     return saved // every < steps // every
+
+
+def keep_newest(run: Path, count: int, step: int) -> None:
+    """Of the checkpoints up to a step, remove all but the newest; those ahead were passed over."""
+    for old in [path for path in checkpoints(run) if checkpoint_step(path) <= step][:-count]:
+        remove_folder(old)

@@ -16,9 +16,7 @@ from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
 from patch_forcing.distributed.ranks import Ranks, join_ranks
-from patch_forcing.distributed.shards import (
-    is_sharded,
-)
+from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.distributed.watchdog import watched
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_path, checkpoints, newest_sound

@@ -23,7 +23,7 @@ from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.distributed.sharded_checkpoint import whole_description
 from patch_forcing.distributed.shards import forget_gathered, is_sharded
 from patch_forcing.generation.gallery import write_model_sheet
-from patch_forcing.generation.speed import matrix_rate, operations
+from patch_forcing.models.cost import matrix_rate, operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import ModelDescription
 from patch_forcing.runs.recipes import Recipe

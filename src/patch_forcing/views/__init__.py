@@ -1,1 +1,1 @@
-"""Pictures of images, times and difficulties."""
+"""What people look at: pictures of images, times and difficulties, charts, progress."""

@@ -1,4 +1,4 @@
-"""The progress bar of a run."""
+"""The progress bar of what takes a while."""
 
 from typing import Any
 

@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import patch_forcing as pf
 from patch_forcing.core.active import ActiveTokens
+from patch_forcing.models.cost import Timing, operations, timed
 
 GOLDEN = {
     "B/2": {1: 46005485568, 2: 46094352384, 16: 47338487808, 256: 68666523648},
@@ -90,3 +91,24 @@ def test_parameter_counts_follow_from_the_sizes(name):
     count = sum(weight.numel() for weight in model.parameters())
     assert count == parameters(model.config)
     assert round(count / 1e6) == PARAMETERS.get(name, 33)
+
+
+def test_median_and_spread_of_the_repeats():
+    timing = Timing((0.3, 0.1, 0.2))
+    assert timing.median == 0.2
+    assert timing.spread == pytest.approx(1.0)
+
+
+def test_the_call_is_made_as_often_as_its_time_is_divided_by():
+    calls = []
+    timing = timed(lambda: calls.append(len(calls)), "cpu", least_seconds=0.001)
+    assert len(timing.seconds) == 3
+    assert min(timing.seconds) > 0
+    assert len(calls) > 4  # two to warm up, two to see how long they take, then the repeats
+
+
+def test_operations_are_those_of_the_golden_numbers():
+    with torch.device("meta"):
+        model = pf.PatchDiT(pf.preset("B/2"))
+    assert operations(model.config, 1) == 46005485568
+    assert operations(model.config, 16) == 47338487808
