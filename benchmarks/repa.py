@@ -231,6 +231,7 @@ def run_all(
         outcome = train(training.folder, recipe, run, device=options.device, progress=False)
         if outcome.steps_before == 0 and outcome.seconds:
             about["seconds"][training.folder] = round(outcome.seconds, 1)
+            put()
         if network is None:
             network = load_model(ema_folder(checkpoint_path(run, options.steps)), options.device)
             if options.device != "cpu":

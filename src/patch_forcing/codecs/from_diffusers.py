@@ -47,6 +47,9 @@ class DiffusersAutoencoder:
             ) from None
         self.space = LatentSpace(place, kind, _hash(config, folder / WEIGHTS), **numbers._asdict())
         self._network.to(device)
+        if torch.device(device).type == "cpu":
+            # convolutions are faster so, on GPUs slower (benchmarks/channels_last.py)
+            self._network.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:

@@ -87,11 +87,12 @@ class _Watchdog:
         ranks.wait()  # or one would ask for what another has not written yet
         self._asked = math.inf
         """When the table was asked for what it has not answered yet."""
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread, self._second = (
+            threading.Thread(target=target, name="watchdog", daemon=True)
+            for target in (self._watch, self._watch_table)
+        )
         self._thread.start()
-        threading.Thread(
-            target=self._watch_table, name="watchdog of the table", daemon=True
-        ).start()
+        self._second.start()
 
     def lost(self) -> str:
         """Which rank is gone, and where it was; takes up to three beats."""
@@ -107,6 +108,7 @@ class _Watchdog:
         """No thread is left behind."""
         self._ended.set()
         self._thread.join(self._limit)
+        self._second.join()
 
     def _watch(self) -> None:
         count, verdict, told, beaten = 0, "", 0.0, time.monotonic()

@@ -13,6 +13,7 @@ from patch_forcing.generation.decoder import find_decoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
 from patch_forcing.io.atomic import atomic_file
+from patch_forcing.io.run_layout import step_folder
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
 from patch_forcing.views.film import film_frames, save_film
@@ -92,7 +93,7 @@ def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
 
 
 def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
-    """samples/step-XXXXXXXX.png of a run: one image of each of the first classes, by the default
+    """samples/step-00002000.png of a run: one image of each of the first classes, by the default
     sampler and the same seeds each time, with its difficulty. No random state is touched.
     Raises UserError if a model's latents cannot be decoded here.
     """
@@ -102,7 +103,7 @@ def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
     count = min(model.config.num_classes, COLUMNS)
     labels = range(count) if count else None
     result = pipe(labels, range(count or COLUMNS), trace=True)
-    path = run / "samples" / f"step-{step:08d}.png"
+    path = step_folder(run / "samples", step).with_suffix(".png")
     path.parent.mkdir(exist_ok=True)
     write_maps(result, pipe, path)
     return path

@@ -210,6 +210,7 @@ def aligned(
     """The same recipe with alignment to `encoder` (REPA), for a name that ends in -repa.
 
     needs, reaches: what the encoder adds to what the recipe needs, and what it makes of it.
+    weight: of the alignment, which is to be held against the recipe's velocity loss.
     """
     recipe = replace(named.recipe, alignment=AlignmentConfig(encoder, weight))
     return NamedRecipe(recipe, f"{named.needs}; {needs}", reaches)
