@@ -1,6 +1,7 @@
 """Errors that a user can cause, and the nearest right spelling for the mend."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -9,6 +10,39 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+def check_range(
+    name: str,
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    whole: bool = False,
+    mend: str = "",
+) -> None:
+    """Raises UserError, naming the value and the range, unless the value is finite and within it.
+
+    name: as the user wrote it; an option of the command line begins with "--". low, high: the range
+    with its ends. above, below: the range without them. whole: only int will do. mend: what follows
+    the range in the message, such as "; 0 is none".
+    """
+    fits = isinstance(value, int | float) and math.isfinite(value)
+    fits = fits and not (whole and (isinstance(value, bool) or not isinstance(value, int)))
+    fits = fits and (low is None or value >= low) and (high is None or value <= high)
+    fits = fits and (above is None or value > above) and (below is None or value < below)
+    if fits:
+        return
+    if low is not None and high is not None:
+        wanted = f"{low} to {high}"
+    else:
+        ends = (("{} or more", low), ("up to {}", high), ("above {}", above), ("below {}", below))
+        wanted = ", ".join(text.format(end) for text, end in ends if end is not None)
+    wanted = "a whole number, " * whole + wanted
+    given = f"{name} {value}" if name.startswith("--") else f"{name}={value}"
+    raise UserError(f"{given} is out of range: choose {wanted}{mend}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,0 +1,33 @@
+"""The one sentence about a number that is out of range."""
+
+import math
+
+import pytest
+
+from patch_forcing.core.errors import UserError, check_range
+
+
+@pytest.mark.parametrize(
+    ("options", "inside", "outside", "sentence"),
+    [
+        ({"low": 1}, [1, 2.5], [0, math.nan, math.inf], "choose 1 or more"),
+        ({"low": 0, "high": 1}, [0, 1, 0.5], [-1e-9, 1.1], "choose 0 to 1"),
+        ({"above": 0}, [1e-9], [0, -1], "choose above 0"),
+        ({"low": 0, "below": 1}, [0, 0.999], [1, -1], "choose 0 or more, below 1"),
+        ({"high": 3}, [-5, 3], [4], "choose up to 3"),
+        ({"low": 1, "whole": True}, [1, 7], [0, 1.0, True], "choose a whole number, 1 or more"),
+        ({"low": 0, "mend": "; 0 is none"}, [0], [-1], "choose 0 or more; 0 is none"),
+    ],
+)
+def test_a_number_is_within_its_range_or_named_with_it(options, inside, outside, sentence):
+    for value in inside:
+        check_range("steps", value, **options)
+    for value in outside:
+        with pytest.raises(UserError) as caught:
+            check_range("steps", value, **options)
+        assert str(caught.value) == f"steps={value} is out of range: {sentence}"
+
+
+def test_an_option_of_the_command_line_is_named_as_it_is_written():
+    with pytest.raises(UserError, match=r"^--images 1 is out of range: choose 2 to 9$"):
+        check_range("--images", 1, 2, 9)
