@@ -11,16 +11,16 @@ from safetensors.torch import load_file
 import patch_forcing as pf
 from emoji_font import write_atlas
 from image_files import photos
-from patch_forcing.codecs.vision_encoders import ModuleEncoder
 from patch_forcing.data.batch import Pictured, TensorData
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.distributed.ranks import Ranks
-from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.features.emoji import load_emoji_features
+from patch_forcing.features.find import find_encoder
+from patch_forcing.features.module_encoder import ModuleEncoder
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.alignment import cache_features, open_alignment, unit_features
-from patch_forcing.runs.encoders import find_encoder
 from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.recipes import RECIPES, aligned
 from patch_forcing.runs.state import initial_state
@@ -50,6 +50,18 @@ def encoder_of(seed=0):
     torch.manual_seed(seed)
     module = torch.nn.Conv2d(3, 6, 2, stride=2)
     return ModuleEncoder(module, f"conv {seed}", patch=2)
+
+
+class Flat:
+    """A network of one vector an image: its mean colour."""
+
+    name, size = "flat", None
+
+    def features(self, images):
+        return images.mean((2, 3))
+
+    def to(self, device):
+        return self
 
 
 @pytest.mark.parametrize(
@@ -292,6 +304,8 @@ def test_what_cannot_be_is_refused(plain, repa, tmp_path):
         open_alignment(cached, data, "cpu", Ranks(0, 2))
     with pytest.raises(pf.UserError, match=r"depth=3: the network has 2 blocks"):
         changed(repa, depth=3)
+    with pytest.raises(pf.UserError, match=r"flat gives one vector an image"):
+        open_alignment(repa, data, "cpu", Ranks(), Flat())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -362,7 +376,7 @@ def test_recipes_with_alignment_are_those_without_and_an_encoder():
 def test_the_bundled_encoder_sees_a_map_whose_mean_is_the_feature():
     encoder = find_encoder("emoji")
     images = torch.rand(2, 3, 64, 64) * 2 - 1
-    values, grid = encoder(images, (8, 8))
+    values, grid = encoder.feature_map(images, (8, 8))
     assert grid == (4, 4)
     features = load_emoji_features()
     pooled = features.network(images) - features.reference.mean.float()

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
 from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.distributed.watchdog import watched
+from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_path, checkpoints, newest_sound
 from patch_forcing.models.dit import PatchDiT
@@ -69,7 +69,7 @@ def train(
     on_open: Callable[[TrainingData], None] | None = None,
     track: Sequence[str] = (),
     init_from: str | None = None,
-    encoder: FrozenEncoder | None = None,
+    encoder: FeatureNetwork | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
