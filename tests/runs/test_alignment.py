@@ -12,6 +12,7 @@ import patch_forcing as pf
 from emoji_font import write_atlas
 from image_files import photos
 from patch_forcing.data.batch import Pictured, TensorData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.distributed.ranks import Ranks
@@ -114,7 +115,7 @@ def test_the_first_weights_and_draws_are_those_of_the_run_without(plain, repa):
     ours, theirs = initial_state(repa, data, "cpu", alignment), initial_state(plain, data, "cpu")
     for one, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
         assert one.equal(other)
-    batch = data.batch(0, 8, 0)
+    batch = data.batch(BatchSpec(0, 8, 0))
     inputs = TrainStep(ours, repa, "cpu", features=alignment.features).inputs(batch, 0)
     without = TrainStep(theirs, plain, "cpu").inputs(batch, 0)
     assert inputs.x_0.equal(without.x_0)
@@ -156,7 +157,7 @@ def test_features_are_of_the_encoder_on_the_grid_of_length_one(repa):
     data = repa.data.open()
     encoder = encoder_of()
     alignment = open_alignment(repa, data, "cpu", Ranks(), encoder)
-    batch = data.batch(0, 8, 0)
+    batch = data.batch(BatchSpec(0, 8, 0))
     found = alignment.features(batch, 0)
     with torch.no_grad():  # 8×8 digits in patches of 4: a grid of 2×2, where it sees 4×4 pixels
         seen = torch.nn.functional.interpolate(batch.x_1, (4, 4), mode="bicubic", antialias=True)
@@ -197,14 +198,16 @@ def test_mirrored_and_replaced_images_find_their_own_features(repa, pets, tmp_pa
     cached = open_alignment(recipe, data, "cpu", Ranks(), encoder)
     assert np.load(tmp_path / "cache/features.npy").shape == (23 * (1 + flip), 16, 6)
     for step in (0, 1, 4, 7):
-        batch = data.batch(step, 8, 0)
+        batch = data.batch(BatchSpec(step, 8, 0))
         expected = unit_features(encoder, batch.x_1, (4, 4))
         torch.testing.assert_close(cached.features(batch, step), expected, atol=1e-3, rtol=0)
         # whatever was read before, and of a rank's share
         other = source.open()
-        assert other.picture_numbers(step, 8, 0).equal(data.picture_numbers(step, 8, 0))
-        half = other.picture_numbers(step, 8, 0, range(4, 8))
-        assert half.equal(data.picture_numbers(step, 8, 0)[4:])
+        assert other.picture_numbers(BatchSpec(step, 8, 0)).equal(
+            data.picture_numbers(BatchSpec(step, 8, 0))
+        )
+        half = other.picture_numbers(BatchSpec(step, 8, 0, range(4, 8)))
+        assert half.equal(data.picture_numbers(BatchSpec(step, 8, 0))[4:])
     rows = np.load(tmp_path / "cache/features.npy")
     bad = data.layout.names.index("cat/003.png")
     lost = [bad, 23 + bad] if flip else [bad]
@@ -282,8 +285,8 @@ def test_latents_are_aligned_with_features_of_their_images(repa, tmp_path):
     cache_features(folder, encoder_of(), (2, 2), digits, identity=data.identity)
     found = open_alignment(changed(recipe, cache=str(folder)), data, "cpu", Ranks(), encoder_of())
     of_images = open_alignment(repa, digits, "cpu", Ranks(), encoder_of())
-    expected = of_images.features(digits.batch(2, 8, 0), 2)
-    assert found.features(data.batch(2, 8, 0), 2).equal(expected)
+    expected = of_images.features(digits.batch(BatchSpec(2, 8, 0)), 2)
+    assert found.features(data.batch(BatchSpec(2, 8, 0)), 2).equal(expected)
 
 
 def test_features_that_are_not_finite_are_not_cached(repa, tmp_path):

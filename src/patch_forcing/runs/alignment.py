@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, Numbered, Pictured, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.feature_cache import FeatureCache, FeatureKey, write_features
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.features.find import find_encoder
@@ -98,8 +99,8 @@ def open_alignment(
     cache, places = FeatureCache(folder, key), ranks.places(recipe.batch_size)
 
     def cached(_: Batch, step: int) -> Tensor:
-        asked = (step, recipe.batch_size, recipe.seed, places)
-        return cache(data.picture_numbers(*asked)).to(device)
+        spec = BatchSpec(step, recipe.batch_size, recipe.seed, places)
+        return cache(data.picture_numbers(spec)).to(device)
 
     return OpenAlignment(encoder.name, width, cached)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.distributed.watchdog import watched
@@ -162,7 +163,8 @@ def _train(
                 reads = f"reading the batch of step {step + 1}"
                 ranks.place.enter(reads)
                 with ranks.together(), enough_memory(recipe, ranks, reads):
-                    batch = data.batch(step, recipe.batch_size, recipe.seed, device, places)
+                    spec = BatchSpec(step, recipe.batch_size, recipe.seed, places)
+                    batch = data.batch(spec, device)
                 bad.record(step + 1)
                 ranks.place.enter(f"in step {step + 1}, until the sum of its gradients")
                 with (
@@ -238,8 +240,8 @@ def _named_samples(
                 "gradient_norm": failed.norm,
             }
             if isinstance(data, NamesSamples):
-                asked = failed.step - 1, recipe.batch_size, recipe.seed
-                row["samples"] = data.sample_names(*asked)
+                spec = BatchSpec(failed.step - 1, recipe.batch_size, recipe.seed)
+                row["samples"] = data.sample_names(spec)
             lines.write(row)
         raise UserError(f"{error}; {lines.file} names the samples of these steps") from None
 
