@@ -6,7 +6,10 @@ import sys
 import pytest
 
 import patch_forcing as pf
-from image_files import (
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData, rank_places
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.hub import HubSource
+from tests.support.image_files import (
     PNG,
     assert_every_bad_file_is_named,
     encoded,
@@ -14,9 +17,6 @@ from image_files import (
     photos,
     with_every_bad_file,
 )
-from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData, rank_places
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.hub import HubSource
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.generation.generate import ahead, generate
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import tiny_dit
 
 
 @dataclass(frozen=True)
