@@ -8,8 +8,9 @@ Letters, which have the same meaning in all shapes, formulas and docstrings:
     D, L        width of a token; blocks of the network
     t           flow time: 0 is noise, 1 is data, and no other scale exists
     U           distinct times that one image holds at one evaluation, 1 ≤ U ≤ N
-    τ, K        a time grid 0 = τ_0 < τ_1 < … < τ_K = 1; its steps
-    p, n        share of easy patches, `easy_fraction`; dual-loop's evaluations a step, `inner_steps`
+    τ, K        a time grid 0 = τ_0 < τ_1 < … < τ_K = 1; the number of its steps
+    p           share of easy patches, `easy_fraction`
+    n           evaluations in a step of dual-loop, `inner_steps`
     x_0, x_1    noise; data
     x_t         the point between, t·x_1 + (1 − t)·x_0
     v           velocity, the derivative of x_t by t
