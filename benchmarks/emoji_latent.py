@@ -85,8 +85,8 @@ class LatentScenes:
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """Codes of these scenes."""
-        x_1, condition = self.of.batch(spec, device)
-        return Batch(self.code.encode(x_1), condition)
+        scenes = self.of.batch(spec, device)
+        return scenes._replace(x_1=self.code.encode(scenes.x_1))
 
     def to_images(self, latents: Float[Tensor, "B K h w"]) -> UInt8[Tensor, "B C H W"]:
         """What samples look like."""
