@@ -13,9 +13,9 @@ from PIL import Image
 import patch_forcing as pf
 from patch_forcing.cli.main import run
 from patch_forcing.data.folders import FolderSource
+from patch_forcing.features.find import find_encoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.runs.alignment import unit_features
-from patch_forcing.runs.encoders import find_encoder
 from patch_forcing.runs.recipes import RECIPES
 from tests.support import published
 from tests.support.autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny

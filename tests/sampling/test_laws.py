@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from patch_forcing.sampling.trajectory import Evaluation
+from patch_forcing.sampling.evaluation import Evaluation
 from tests.support.exact import ConstantField, CorrelatedGaussian, SpyField, tiny_dit
 
 hundredths = st.integers(0, 100)

@@ -22,6 +22,7 @@ from patch_forcing.models.folder import folder_hash, is_model_folder
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.sampling.compat import as_published
+from patch_forcing.sampling.evaluation import Evaluation
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.guidance import (
     Autoguidance,
@@ -29,8 +30,8 @@ from patch_forcing.sampling.guidance import (
     Guidance,
     Interval,
 )
+from patch_forcing.sampling.sampler import Sampler
 from patch_forcing.sampling.samplers import SAMPLERS, preset, steps_within, usual_calls
-from patch_forcing.sampling.trajectory import Evaluation, Sampler
 from patch_forcing.views.images import to_pil
 from patch_forcing.views.progress import progress_bar
 
