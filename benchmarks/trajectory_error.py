@@ -20,9 +20,9 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.io.provenance import origin
 from patch_forcing.models.loading import load_model
+from patch_forcing.sampling.evaluation import SampleResult
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within
-from patch_forcing.sampling.trajectory import SampleResult
 
 BUDGETS = (8, 12, 16)
 SPECS = (AB2, "multirate", "multirate:rank=random", MOST_AT_ONCE, "adaptive", "euler")

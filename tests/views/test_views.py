@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from patch_forcing.sampling.trajectory import Evaluation
+from patch_forcing.sampling.evaluation import Evaluation
 from patch_forcing.views.film import film_frames, save_film
 from patch_forcing.views.images import enlarge, grid_sheet, to_pil
 from patch_forcing.views.maps import DIFFICULTY, TIME, maps_sheet, mean_lead, patch_map

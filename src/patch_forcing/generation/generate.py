@@ -18,8 +18,8 @@ from patch_forcing.generation.conditions import Conditions, NoConditions
 from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.generation.request import Sampling
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.sampling.evaluation import Evaluation, SampleResult
 from patch_forcing.sampling.field import Field, VelocityField
-from patch_forcing.sampling.trajectory import Evaluation, SampleResult
 
 WrapField = Callable[[Field], Field]
 """What stands between a sampler and the model's field, such as an edit that holds patches fast."""

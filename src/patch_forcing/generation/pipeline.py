@@ -29,7 +29,7 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import folder_hash, is_model_folder
 from patch_forcing.models.inference import Precision, cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
-from patch_forcing.sampling.trajectory import Evaluation
+from patch_forcing.sampling.evaluation import Evaluation
 from patch_forcing.views.images import to_pil
 from patch_forcing.views.progress import progress_bar
 

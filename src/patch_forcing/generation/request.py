@@ -18,8 +18,8 @@ from patch_forcing.sampling.guidance import (
     Guidance,
     Interval,
 )
+from patch_forcing.sampling.sampler import Sampler
 from patch_forcing.sampling.samplers import SAMPLERS, preset, steps_within, usual_calls
-from patch_forcing.sampling.trajectory import Sampler
 
 DEFAULT_SAMPLER = "adams-bashforth"
 """The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""

@@ -8,7 +8,8 @@ from torch import Tensor
 from patch_forcing.core.random import Generator
 from patch_forcing.sampling.guidance import reuses
 from patch_forcing.sampling.history import History
-from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
+from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.trajectory import Trajectory
 
 LONGEST = 1 + 2**0.5
 """Of a step, in steps before it, as far as a velocity's change is followed: two-step formulas of

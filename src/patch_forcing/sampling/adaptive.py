@@ -14,7 +14,8 @@ from patch_forcing.core.active import CarriedMemory, packed_tokens
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator
 from patch_forcing.sampling.history import History
-from patch_forcing.sampling.trajectory import Call, Moving, Trajectory, TrajectorySampler
+from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.trajectory import Moving, Trajectory
 
 ALL_TOGETHER = 2
 """Steps that all patches take: before, nobody knows how his velocity changes."""

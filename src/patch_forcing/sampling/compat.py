@@ -7,7 +7,7 @@ from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
 from patch_forcing.sampling.euler import EulerSampler
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance, Guidance
 from patch_forcing.sampling.look_ahead import LookAheadSampler
-from patch_forcing.sampling.trajectory import Sampler
+from patch_forcing.sampling.sampler import Sampler
 
 
 def as_published(sampler: Sampler, guidance: Guidance | None) -> tuple[Sampler, Guidance | None]:

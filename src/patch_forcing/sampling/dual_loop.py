@@ -18,7 +18,8 @@ from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.grids import MOST, substeps
-from patch_forcing.sampling.trajectory import Call, Moving, Trajectory, TrajectorySampler
+from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.trajectory import Moving, Trajectory
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from patch_forcing.core.random import Generator
-from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
+from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.trajectory import Trajectory
 
 
 @dataclass(frozen=True)

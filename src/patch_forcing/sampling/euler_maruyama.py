@@ -16,7 +16,8 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator
-from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
+from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.trajectory import Trajectory
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from itertools import pairwise
 from torch import Tensor
 
 from patch_forcing.core.random import Generator
-from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
+from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.trajectory import Trajectory
 
 
 @dataclass(frozen=True)

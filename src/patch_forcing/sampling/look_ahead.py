@@ -8,7 +8,8 @@ from patch_forcing.core.difficulty import check_fraction, easy_set
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.trajectory import Call, Trajectory, TrajectorySampler
+from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.trajectory import Trajectory
 
 PLAIN_UNTIL = 0.05
 """Up to this time nothing is known yet: plain steps."""

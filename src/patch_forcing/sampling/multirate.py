@@ -20,7 +20,8 @@ from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.grids import MOST, substeps
 from patch_forcing.sampling.history import History
-from patch_forcing.sampling.trajectory import Call, Moving, Trajectory, TrajectorySampler
+from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.trajectory import Moving, Trajectory
 
 
 @dataclass(frozen=True)

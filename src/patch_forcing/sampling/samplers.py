@@ -14,7 +14,7 @@ from patch_forcing.sampling.guidance import Guidance, is_guided, reuses
 from patch_forcing.sampling.heun import HeunSampler
 from patch_forcing.sampling.look_ahead import LookAheadSampler
 from patch_forcing.sampling.multirate import MultirateSampler
-from patch_forcing.sampling.trajectory import Sampler
+from patch_forcing.sampling.sampler import Sampler
 
 SAMPLERS: dict[str, type[Any]] = {
     "euler": EulerSampler,

@@ -1,10 +1,8 @@
-"""The state of a sampling run, shared by all samplers: the image, its per-patch time, the count."""
+"""A run of a sampler: the image, its per-patch time, the count; shared by all samplers."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,116 +14,8 @@ from patch_forcing.core.patches import patch_grid, spread
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import Generator, draw_normal
 from patch_forcing.core.time import PatchTime, check_grid
+from patch_forcing.sampling.evaluation import Callback, Evaluation, SampleResult
 from patch_forcing.sampling.field import Field, FieldOutput
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One call of the field: what a callback sees and a trace keeps.
-
-    step: index of the time step, from 0.
-    t: (B, N), the times of the call; of patches that were not computed, what they would have been.
-    state_t: (B, N), the times the image had reached; t is ahead of it only where a patch was pushed
-    ahead for this call, as context or on trial.
-    difficulty: (B, N), or None if the model predicts none.
-    evaluated: (B, N), the patches that were computed.
-    prediction: (B, C, H, W), the one-step prediction of the data.
-    """
-
-    step: int
-    t: Float[Tensor, "B N"]
-    state_t: Float[Tensor, "B N"]
-    difficulty: Float[Tensor, "B N"] | None
-    evaluated: Bool[Tensor, "B N"]
-    prediction: Float[Tensor, "B C H W"]
-
-    def __getitem__(self, images: slice) -> "Evaluation":
-        """The same call, of some images of the batch."""
-        hard = None if self.difficulty is None else self.difficulty[images]
-        return Evaluation(
-            self.step,
-            self.t[images],
-            self.state_t[images],
-            hard,
-            self.evaluated[images],
-            self.prediction[images],
-        )
-
-    @staticmethod
-    def join(calls: Sequence["Evaluation"]) -> "Evaluation":
-        """The same call of several batches, as one of all their images."""
-        hard = [call.difficulty for call in calls if call.difficulty is not None]
-        return Evaluation(
-            calls[0].step,
-            torch.cat([call.t for call in calls]),
-            torch.cat([call.state_t for call in calls]),
-            torch.cat(hard) if hard else None,
-            torch.cat([call.evaluated for call in calls]),
-            torch.cat([call.prediction for call in calls]),
-        )
-
-
-Callback = Callable[[Evaluation], None]
-
-
-@dataclass(frozen=True)
-class SampleResult:
-    """What a sampler returns.
-
-    x_1: (B, C, H, W), the samples, fp32. nfe: network evaluations per image, guidance counted, all
-    that was computed. trace: one Evaluation per call, if asked for. t: (B, N), the time every patch
-    ended at: 1. image_nfe: (B,), what each image's own patches took; where they choose for
-    themselves, not all the same.
-    """
-
-    x_1: Float[Tensor, "B C H W"]
-    nfe: float
-    trace: list[Evaluation] | None
-    t: Float[Tensor, "B N"]
-    image_nfe: Float[Tensor, " B"]
-
-
-@runtime_checkable
-class Sampler(Protocol):
-    """From noise to samples along a time grid."""
-
-    def __call__(
-        self,
-        field: Field,
-        x_0: Float[Tensor, "B C H W"],
-        time_grid: list[float] | Tensor,
-        *,
-        generator: Generator = None,
-        trace: bool = False,
-        callback: Callback | None = None,
-    ) -> SampleResult:
-        """generator: for samplers that draw; with one stream per image, no image depends on others.
-
-        Raises UserError for a grid that does not rise from 0 to 1, or a field without the
-        difficulty that the sampler needs, or that returns NaN, naming the step.
-        """
-        ...
-
-    def plan(self, time_grid: list[float], num_patches: int) -> list["Call"]:
-        """The evaluations that a run on this grid takes, in order, for images of N patches.
-
-        Where patches choose for themselves, the most that it can take.
-        """
-        ...
-
-
-class Call(NamedTuple):
-    """An evaluation that is to come.
-
-    times: all that patches are at. share: of the patches that are computed; more where guidance
-    sets in or ends since the last whole evaluation. guided: not the bare conditional velocity.
-    reuse: what guidance adds may come from earlier ones.
-    """
-
-    times: tuple[float, ...]
-    share: float = 1.0
-    guided: bool = True
-    reuse: bool = False
 
 
 class Step(NamedTuple):
@@ -313,27 +203,3 @@ class Trajectory:
                 )
         assert not found[-1], "a sampler left patches behind"
         return SampleResult(self.x, self.nfe, self._records, self.t, self._image_nfe)
-
-
-class TrajectorySampler(ABC):
-    """A `Sampler` that says how one trajectory goes; starting and ending it is the same for all."""
-
-    @abstractmethod
-    def follow(
-        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
-    ) -> None:
-        """Take the run from noise to data."""
-
-    def __call__(
-        self,
-        field: Field,
-        x_0: Float[Tensor, "B C H W"],
-        time_grid: list[float] | Tensor,
-        *,
-        generator: Generator = None,
-        trace: bool = False,
-        callback: Callback | None = None,
-    ) -> SampleResult:
-        run = Trajectory(field, x_0, trace=trace, callback=callback)
-        self.follow(run, time_grid, generator)
-        return run.result()

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from patch_forcing.core.patches import patch_grid
-from patch_forcing.sampling.trajectory import Evaluation
+from patch_forcing.sampling.evaluation import Evaluation
 from patch_forcing.views.images import enlarge, grid_sheet
 from patch_forcing.views.maps import DIFFICULTY, TIME, difficulty_bounds, log_difficulty, patch_map
 

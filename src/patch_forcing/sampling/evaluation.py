@@ -1,0 +1,74 @@
+"""What is seen of a sampling run: its evaluations, one by one, and its result."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One call of the field: what a callback sees and a trace keeps.
+
+    step: index of the time step, from 0.
+    t: (B, N), the times of the call; of patches that were not computed, what they would have been.
+    state_t: (B, N), the times the image had reached; t is ahead of it only where a patch was pushed
+    ahead for this call, as context or on trial.
+    difficulty: (B, N), or None if the model predicts none.
+    evaluated: (B, N), the patches that were computed.
+    prediction: (B, C, H, W), the one-step prediction of the data.
+    """
+
+    step: int
+    t: Float[Tensor, "B N"]
+    state_t: Float[Tensor, "B N"]
+    difficulty: Float[Tensor, "B N"] | None
+    evaluated: Bool[Tensor, "B N"]
+    prediction: Float[Tensor, "B C H W"]
+
+    def __getitem__(self, images: slice) -> "Evaluation":
+        """The same call, of some images of the batch."""
+        hard = None if self.difficulty is None else self.difficulty[images]
+        return Evaluation(
+            self.step,
+            self.t[images],
+            self.state_t[images],
+            hard,
+            self.evaluated[images],
+            self.prediction[images],
+        )
+
+    @staticmethod
+    def join(calls: Sequence["Evaluation"]) -> "Evaluation":
+        """The same call of several batches, as one of all their images."""
+        hard = [call.difficulty for call in calls if call.difficulty is not None]
+        return Evaluation(
+            calls[0].step,
+            torch.cat([call.t for call in calls]),
+            torch.cat([call.state_t for call in calls]),
+            torch.cat(hard) if hard else None,
+            torch.cat([call.evaluated for call in calls]),
+            torch.cat([call.prediction for call in calls]),
+        )
+
+
+Callback = Callable[[Evaluation], None]
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """What a sampler returns.
+
+    x_1: (B, C, H, W), the samples, fp32. nfe: network evaluations per image, guidance counted, all
+    that was computed. trace: one Evaluation per call, if asked for. t: (B, N), the time every patch
+    ended at: 1. image_nfe: (B,), what each image's own patches took; where they choose for
+    themselves, not all the same.
+    """
+
+    x_1: Float[Tensor, "B C H W"]
+    nfe: float
+    trace: list[Evaluation] | None
+    t: Float[Tensor, "B N"]
+    image_nfe: Float[Tensor, " B"]
