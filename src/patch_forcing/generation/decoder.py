@@ -85,8 +85,8 @@ def _preview(
     decoder = load_autoencoder(name, device)
     if decoder.space.kind != _TINY:
         raise UserError(
-            f"--preview {name} is an {decoder.space.kind}, not a tiny decoder: give an {_TINY}, such "
-            "as taesd, or the model's own with --autoencoder"
+            f"--preview {name} is an {decoder.space.kind}, not a tiny decoder: give an {_TINY}, "
+            "such as taesd, or the model's own with --autoencoder"
         )
     factor = decoder.space.factor if space is None else space.factor
     if (decoder.space.channels, decoder.space.factor) != (channels, factor):

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.evaluation.emoji import EmojiFeatures
@@ -88,6 +90,6 @@ def conditions_for(pipe: Pipeline, question: Question) -> Conditions:
 def _read(point: Point, result: PipelineResult, features: EmojiFeatures) -> Point:
     """The point with what the features see in its images."""
     seen = features.read(result.pixels)
-    right = seen.classes == result.conditions.tensor(seen.classes.device)
+    right = seen.classes == torch.tensor(result.labels, device=seen.classes.device)
     fd = frechet_distance(FeatureStatistics.of(seen.features), features.reference)
     return replace(point, fd=fd, accuracy=float(right.float().mean()))

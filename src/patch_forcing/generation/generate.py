@@ -23,7 +23,7 @@ from patch_forcing.sampling.field import Field, VelocityField
 
 WrapField = Callable[[Field], Field]
 """What stands between a sampler and the model's field, such as an edit that holds patches fast."""
-BatchCallback = Callable[[Evaluation, tuple[int, ...]], object]
+BatchCallback = Callable[[Evaluation, tuple[int, ...]], None]
 """What is called with every evaluation of a batch and the seeds of the batch's images."""
 
 
