@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from patch_forcing.data.batch import Batch
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
 from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.models.config import DataInfo
@@ -82,17 +83,10 @@ class LatentScenes:
         scenes = [self.of.scenes(FITTED_ON, ids)[0] for ids in torch.arange(4000).split(500)]
         return LinearCode(torch.cat(scenes), self.components)
 
-    def batch(
-        self,
-        step: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        places: range | None = None,
-    ) -> Batch:
-        """The next batch_size scenes."""
-        x_1, condition = self.of.batch(step, batch_size, seed, device, places)
-        return Batch(self.code.encode(x_1), condition)
+    def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
+        """Codes of these scenes."""
+        scenes = self.of.batch(spec, device)
+        return scenes._replace(x_1=self.code.encode(scenes.x_1))
 
     def to_images(self, latents: Float[Tensor, "B K h w"]) -> UInt8[Tensor, "B C H W"]:
         """What samples look like."""

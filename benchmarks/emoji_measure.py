@@ -16,12 +16,9 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import PatchTime
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.emoji import EmojiFeatures
-from patch_forcing.evaluation.metrics import (
-    FeatureStatistics,
-    frechet_distance,
-    precision_recall,
-)
+from patch_forcing.evaluation.metrics import frechet_distance, precision_recall
+from patch_forcing.features.emoji import EmojiFeatures
+from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.generation.generate import generate
 from patch_forcing.generation.pixels import to_uint8

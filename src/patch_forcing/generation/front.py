@@ -7,8 +7,9 @@ import torch
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.evaluation.emoji import EmojiFeatures
-from patch_forcing.evaluation.metrics import FeatureStatistics, frechet_distance
+from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.features.emoji import EmojiFeatures
+from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
 from patch_forcing.generation.request import SampleRequest
