@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import ConstantField, SpyField, tiny_dit
 from patch_forcing.core.output import Model
 from patch_forcing.sampling.field import Field, FieldOutput
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import ConstantField, SpyField, tiny_dit
 
 Euler, RandomOrder = pf.samplers.EulerSampler, pf.samplers.RandomOrderSampler
 DualLoop, LookAhead = pf.samplers.DualLoopSampler, pf.samplers.LookAheadSampler
@@ -131,9 +131,10 @@ def test_dual_loop_with_none_easy_is_euler_on_the_finer_grid(field, x_0):
 
 def evaluate(model: Model, x: Tensor, label: int, t: list[float]) -> tuple[Tensor, list[float]]:
     """Velocity (C, H, W) and difficulty of one image, 4 x 4 patches of side 2."""
-    velocity, logvar = model(x[None], torch.tensor([t]), torch.tensor([label]))
-    hard = [logvar[0, 0, rows, cols].exp().mean().item() for rows, cols in map(cell, range(16))]
-    return velocity[0], hard
+    output = model(x[None], torch.tensor([t]), torch.tensor([label]))
+    variance = output.logvar[0, 0].exp()
+    levels = [variance[rows, cols].mean().item() for rows, cols in map(cell, range(16))]
+    return output.velocity[0], levels
 
 
 def cell(patch: int) -> tuple[slice, slice]:

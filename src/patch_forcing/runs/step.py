@@ -141,7 +141,6 @@ class TrainStep:
         terms: False leaves out those of the objective's terms, for who looks at velocities only.
         """
         recipe = self._recipe
-        assert not isinstance(batch.condition, tuple)  # captions: Network.config refuses them
         places = torch.arange(len(batch.x_1), device=self._device) + self._first_place
         generator = CountedGenerator(recipe.seed, places, step, self._device)
         drawn = self._draw(batch.x_1, generator)

@@ -177,9 +177,9 @@ class ClassifierFreeGuidance:
         both = torch.cat([condition, model.drop_condition(condition, everything)])
         if active is not None:
             active = active.tile(2, len(x_t) * t.num_patches)
-        velocity, logvar = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both, **asked(active))
-        logvars = (None, None) if logvar is None else logvar.chunk(2)
-        good, bad = map(ModelOutput, velocity.chunk(2), logvars)
+        output = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both, **asked(active))
+        logvars = (None, None) if output.logvar is None else output.logvar.chunk(2)
+        good, bad = map(ModelOutput, output.velocity.chunk(2), logvars)
         return Pair(good, bad)
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.losses import LossTerms, gaussian_nll, velocity_error
-from patch_forcing.core.output import Model, ModelOutput, TokensModel, TokensOutput
+from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.patches import patch_grid
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator, Generator, draw_normal
@@ -70,7 +69,8 @@ class PatchForcingObjective:
         if not self.terms:
             return self._plain(model(x_t, time, condition), target)
         after = self.terms[0].block
-        output = cast(TokensModel, model)(x_t, time, condition, tokens_after=after)
+        output = model(x_t, time, condition, tokens_after=after)
+        assert output.tokens is not None
         loss = self._plain(output, target)
         total, others = loss.total, dict[str, Tensor]()
         for term, given in zip(self.terms, inputs, strict=True):
@@ -78,7 +78,7 @@ class PatchForcingObjective:
             total = total + term.weight * others[term.name]
         return LossTerms(total, loss.velocity, loss.nll, others)
 
-    def _plain(self, output: ModelOutput | TokensOutput, target: Tensor) -> LossTerms:
+    def _plain(self, output: ModelOutput, target: Tensor) -> LossTerms:
         """Velocity and likelihood alone."""
         velocity = velocity_error(output.velocity, target)
         if output.logvar is None:
