@@ -72,7 +72,8 @@ class PatchForcingObjective:
         output = model(x_t, time, condition, tokens_after=after)
         assert output.tokens is not None
         loss = self._plain(output, target)
-        total, others = loss.total, dict[str, Tensor]()
+        others: dict[str, Tensor] = {}
+        total = loss.total
         for term, given in zip(self.terms, inputs, strict=True):
             others[term.name] = term(output.tokens, given)
             total = total + term.weight * others[term.name]
