@@ -2,129 +2,27 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
 
-from benchmarks.emoji.claims import (
+from benchmarks.common.record import Row
+from benchmarks.common.tables import spread, table
+from benchmarks.emoji.claims import best_of
+from benchmarks.emoji.rows import NAMES, Rows, described, paired_change
+from benchmarks.emoji.samplings import (
     BUDGETS,
     FRONT,
     FRONT_BUDGETS,
     FRONT_LONG,
     GRID,
-    GROUPED,
     GUIDED_INTERVAL,
     GUIDED_SCALE,
-    HALF_RATE,
-    LONG,
-    LTG,
     MOVING,
     PAPER,
     RATIOS,
     SECOND_ORDER,
-    SIT,
-    best_of,
     cost,
     front_of_seeds,
-    main_timesteps,
 )
-from benchmarks.emoji.measure import Row
-
-AS_SIT = f"{LTG}, half the learning rate"
-NAMES = {
-    SIT: "shared uniform (SiT)",
-    "shared-logit-normal": "shared logit-normal",
-    "independent-uniform": "independent uniform",
-    "mean-controlled:sharpness=1": "mean-controlled, sharpness 1",
-    "mean-controlled:sharpness=4": "mean-controlled, sharpness 4",
-    "mean-controlled:sharpness=10": "mean-controlled, sharpness 10",
-    "tg": "TG",
-    LTG: "LTG",
-    AS_SIT: "LTG, half the learning rate (as SiT)",
-    "ltg:levels=4": "LTG, K = 4",
-    GROUPED: "LTG, K = 8",
-    "ltg:levels=16": "LTG, K = 16",
-    "ltg:levels=32": "LTG, K = 32",
-    "ltg:loc=1.6": "LTG, loc 1.6",
-    "ltg:loc=0.3,std=0.1": "LTG, loc 0.3, std 0.1",
-}
-GEOMETRY = {
-    "p8": "patch 8, 64 tokens",
-    "p4": "patch 4, 256 tokens",
-    "latent": "latents: whitened components of 8×8 patches, 64 tokens",
-    LONG: "the model emoji-64, trained longest (patch 8)",
-}
-
-
-def spread(values: Iterable[float], digits: int = 1) -> str:
-    """Mean, ± standard deviation if there is more than one."""
-    found = list(values)
-    mean = f"{statistics.mean(found):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else mean
-
-
-def table(header: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    rule = ["---"] * len(header)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *lines]) + "\n"
-
-
-def kind(sampler: str) -> str:
-    """Its name without options."""
-    return sampler.partition(":")[0]
-
-
-def paired_change(found: list[Row], base: list[Row]) -> str:
-    """Mean change of the distance against `base` on the same seeds, which share their weights."""
-    before = {row["model"]["seed"]: row["fd"] for row in base}
-    both = [(row["fd"], before.get(row["model"]["seed"])) for row in found]
-    ratios = [fd / base for fd, base in both if base]
-    return f" ({100 * (statistics.mean(ratios) - 1):+.1f}%)" if ratios else ""
-
-
-DIVERGED = 1000
-"""A distance above it is of noise: it counts as a seed that failed, and in no mean."""
-
-
-class Rows:
-    """The results, by what they are of."""
-
-    def __init__(self, rows: list[Row]):
-        failed = [row["model"] for row in rows if row.get("fd", 0) > DIVERGED]
-        self.rows = [_beside_sit(row) for row in rows if row["model"] not in failed]
-        self._failed = failed
-
-    def failed(self, size: str, timesteps: str) -> int:
-        """How many seeds diverged in training."""
-        return sum((m["size"], m["timesteps"]) == (size, timesteps) for m in self._failed)
-
-    def sampled(self, size: str, timesteps: str, sampler: str, nfe: int, **more: Any) -> list[Row]:
-        """One row a seed: samples without guidance, unless `more` says otherwise."""
-        wanted = {"sampler": sampler, "nfe": nfe, "guidance": 1.0, "interval": None}
-        wanted |= {"grid": "uniform", **more}
-        return [row for row in self.of("samples", size, timesteps) if row["sampling"] == wanted]
-
-    def of(self, what: str, size: str, timesteps: str) -> list[Row]:
-        """Rows of a kind, of models of that size and distribution, by seed."""
-        found = [
-            row
-            for row in self.rows
-            if row["kind"] == what
-            and row["model"]["size"] == size
-            and row["model"]["timesteps"] == timesteps
-        ]
-        return sorted(found, key=lambda row: row["model"]["seed"])
-
-    def sizes(self) -> list[str]:
-        """Those that have samples."""
-        return [size for size in GEOMETRY if any(r["model"]["size"] == size for r in self.rows)]
-
-
-def _beside_sit(row: Row) -> Row:
-    """What was trained at the rate of patch 4's SiT belongs into its table."""
-    model = row["model"]
-    if model["size"] != HALF_RATE:
-        return row
-    return {**row, "model": {**model, "size": "p4", "timesteps": AS_SIT}}
+from benchmarks.emoji.sizes import GROUPED, LTG, SIT, main_timesteps
 
 
 def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
@@ -214,13 +112,6 @@ def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         return "", []
     header = ["sampler", "grid", "guidance", *(f"FD, {n} NFE" for n in budgets)]
     return table(header, lines), record
-
-
-def described(spec: str) -> str:
-    """A sampler for readers."""
-    setting = spec.partition(":")[2].replace(",", ", ").replace("=true", "").replace("=", " ")
-    setting = setting.replace("_", " ")
-    return kind(spec) + (f" ({setting})" if setting else "")
 
 
 _MEASURED = ("nfe", "fd", "accuracy", "precision", "recall", "seconds")
