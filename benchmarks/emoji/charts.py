@@ -73,28 +73,28 @@ def chart_samplers(rows: Rows, axes: plt.Axes, size: str) -> None:
 
 def chart_difficulty(rows: Rows, axes: list[plt.Axes], size: str) -> None:
     """Calibration, rank correlation, and what context does, mean over seeds."""
-    found = rows.of("difficulty", size, main_timesteps(size))
-    if not found:
+    matches = rows.of("difficulty", size, main_timesteps(size))
+    if not matches:
         return
     colours = plt.get_cmap("viridis")
-    for k, entry in enumerate(found[0]["by_time"]):
+    for k, entry in enumerate(matches[0]["by_time"]):
         if k % 2 == 0:
             axes[0].plot(entry["predicted"], entry["true"], ".-", color=colours(entry["t"]))
-    ends = [value for entry in found[0]["by_time"] for value in entry["predicted"]]
+    ends = [value for entry in matches[0]["by_time"] for value in entry["predicted"]]
     low, high = min(ends), max(ends)
     axes[0].axline((low, low), (high, high), color="k", linestyle=":", linewidth=1)
     axes[0].set(xscale="log", yscale="log", xlabel="predicted variance", ylabel="squared error")
     axes[0].set_title("calibration, deciles (bright: late)")
-    times = [entry["t"] for entry in found[0]["by_time"]]
+    times = [entry["t"] for entry in matches[0]["by_time"]]
     for key, label in (("rank_correlation", "all patches"), ("within_images", "within images")):
         means = [
-            statistics.mean(row["by_time"][k][key] for row in found) for k in range(len(times))
+            statistics.mean(row["by_time"][k][key] for row in matches) for k in range(len(times))
         ]
         axes[1].plot(times, means, "o-", label=label)
     axes[1].set(xlabel="t", ylabel="rank correlation", ylim=(0, 1))
     axes[1].legend()
     for t in (0.1, 0.2, 0.3, 0.4, 0.5):
-        entries = [entry for entry in found[0]["by_context"] if entry["t"] == t]
+        entries = [entry for entry in matches[0]["by_context"] if entry["t"] == t]
         start = entries[0]
         for key, style in (("true", "-"), ("predicted", "--")):
             axes[2].plot(
@@ -144,8 +144,8 @@ def chart_front(rows: Rows, axes: list[plt.Axes], size: str) -> None:
             budgets = sorted({entry["budget"] for entry in entries})
             same = [[e for e in entries if e["budget"] == budget] for budget in budgets]
             place.plot(  # means over training seeds
-                [statistics.mean(e["nfe"] for e in found) for found in same],
-                [statistics.mean(e["fd"] for e in found) for found in same],
+                [statistics.mean(e["nfe"] for e in group) for group in same],
+                [statistics.mean(e["fd"] for e in group) for group in same],
                 color=COLOURS[kind(sampler)],
                 linestyle="--" if "0.8" in sampler or "reuse" in sampler else "-",
                 marker={"uniform": "o", "fitted": "*"}.get(grid, "s"),
@@ -162,9 +162,9 @@ def chart_front(rows: Rows, axes: list[plt.Axes], size: str) -> None:
 
 def chart_guidance(rows: Rows, axes: plt.Axes, size: str) -> None:
     """Distance against scale; dashed inside the interval only."""
-    _, found = guidance_table(rows, size)
+    _, matches = guidance_table(rows, size)
     curves: dict[tuple[str, str, bool], list[tuple[float, float]]] = defaultdict(list)
-    for row in found:
+    for row in matches:
         sampling, timesteps = row["sampling"], row["model"]["timesteps"]
         for inside in (True, False):
             if sampling["guidance"] == 1 or bool(sampling["interval"]) == inside:

@@ -56,14 +56,14 @@ class Rows:
 
     def of(self, what: str, size: str, timesteps: str) -> list[Row]:
         """Rows of a kind, of models of that size and distribution, by seed."""
-        found = [
+        matches = [
             row
             for row in self.rows
             if row["kind"] == what
             and row["model"]["size"] == size
             and row["model"]["timesteps"] == timesteps
         ]
-        return sorted(found, key=lambda row: row["model"]["seed"])
+        return sorted(matches, key=lambda row: row["model"]["seed"])
 
     def sizes(self) -> list[str]:
         """Those that have samples."""
@@ -90,9 +90,9 @@ def described(spec: str) -> str:
     return kind(spec) + (f" ({setting})" if setting else "")
 
 
-def paired_change(found: list[Row], base: list[Row]) -> str:
+def paired_change(matches: list[Row], base: list[Row]) -> str:
     """Mean change of the distance against `base` on the same seeds, which share their weights."""
     before = {row["model"]["seed"]: row["fd"] for row in base}
-    both = [(row["fd"], before.get(row["model"]["seed"])) for row in found]
+    both = [(row["fd"], before.get(row["model"]["seed"])) for row in matches]
     ratios = [fd / base for fd, base in both if base]
     return f" ({100 * (statistics.mean(ratios) - 1):+.1f}%)" if ratios else ""

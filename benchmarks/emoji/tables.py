@@ -30,11 +30,11 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     base = rows.sampled(size, SIT, "euler", 50)
     for timesteps, name in NAMES.items():
-        found = rows.sampled(size, timesteps, "euler", 50)
-        if not found:
+        matches = rows.sampled(size, timesteps, "euler", 50)
+        if not matches:
             continue
-        columns = {key: [row[key] for row in found] for key in ("fd", "precision", "recall")}
-        accuracy = [100 * row["accuracy"] for row in found]
+        columns = {key: [row[key] for row in matches] for key in ("fd", "precision", "recall")}
+        accuracy = [100 * row["accuracy"] for row in matches]
         change, failed = "", rows.failed(size, timesteps)
         if base and timesteps != SIT:
             ratio = statistics.mean(columns["fd"]) / statistics.mean(r["fd"] for r in base)
@@ -47,10 +47,10 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                 spread(accuracy) + "%",
                 spread(columns["precision"], 2),
                 spread(columns["recall"], 2),
-                str(len(found)) + (f", {failed} more diverged" if failed else ""),
+                str(len(matches)) + (f", {failed} more diverged" if failed else ""),
             ]
         )
-        seeds = {"seeds": [row["model"]["seed"] for row in found], "diverged": failed}
+        seeds = {"seeds": [row["model"]["seed"] for row in matches], "diverged": failed}
         what = {"size": size, "timesteps": timesteps, **seeds}
         record.append({**what, **columns, "accuracy": accuracy})
     if len(record) < 2:
@@ -68,17 +68,17 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         for spec in specs:
             cells = []
             for nfe in BUDGETS:
-                found = rows.sampled(size, timesteps, spec, nfe)
+                matches = rows.sampled(size, timesteps, spec, nfe)
                 if spec in best and spec not in PAPER:  # chosen on seed 0, so not reported on it
-                    found = [row for row in found if row["model"]["seed"] != 0]
+                    matches = [row for row in matches if row["model"]["seed"] != 0]
                 plain = rows.sampled(size, timesteps, "euler", nfe)
-                change = "" if spec == "euler" else paired_change(found, plain)
-                cells.append(spread(row["fd"] for row in found) + change if found else "")
-                if found:
-                    values = [row["fd"] for row in found]
+                change = "" if spec == "euler" else paired_change(matches, plain)
+                cells.append(spread(row["fd"] for row in matches) + change if matches else "")
+                if matches:
+                    values = [row["fd"] for row in matches]
                     what = {"size": size, "timesteps": timesteps, "sampler": spec, "budget": nfe}
-                    seeds = [row["model"]["seed"] for row in found]
-                    record.append({**what, "seeds": seeds, "nfe": found[0]["nfe"], "fd": values})
+                    seeds = [row["model"]["seed"] for row in matches]
+                    record.append({**what, "seeds": seeds, "nfe": matches[0]["nfe"], "fd": values})
             if any(cells):
                 note = ", chosen" if spec in best else ""
                 lines.append([NAMES[timesteps], described(spec) + note, *cells])
@@ -98,10 +98,10 @@ def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
             cells = []
             for nfe in budgets:
                 how = {"guidance": guidance, "interval": interval, "grid": grid}
-                found = rows.sampled(size, GROUPED, spec, nfe, **how)
-                cells.append(spread(row["fd"] for row in found) if found else "")
+                matches = rows.sampled(size, GROUPED, spec, nfe, **how)
+                cells.append(spread(row["fd"] for row in matches) if matches else "")
                 what = {"size": size, "sampler": spec, **how, "budget": nfe}
-                record += [{**what, **{k: row[k] for k in _MEASURED}} for row in found]
+                record += [{**what, **{k: row[k] for k in _MEASURED}} for row in matches]
             if any(cells):
                 where = grid.replace("shifted:shift=", "shift ")
                 how_guided = (
@@ -122,15 +122,15 @@ def moving_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     plain: list[Row] = []
     for spec in MOVING:
-        found = rows.sampled(size, main_timesteps(size), spec, cost(spec, size))
-        if not found:
+        matches = rows.sampled(size, main_timesteps(size), spec, cost(spec, size))
+        if not matches:
             continue
-        plain = plain if "moving" in spec else found
-        change = paired_change(found, plain) if "moving" in spec else ""
+        plain = plain if "moving" in spec else matches
+        change = paired_change(matches, plain) if "moving" in spec else ""
         setting = spec.partition(":")[2].replace(",", ", ").replace("=", " ").replace("_", " ")
-        fd = [row["fd"] for row in found]
-        lines.append([setting, f"{found[0]['nfe']:.1f}", spread(fd) + change])
-        what = {"size": size, "sampler": spec, "nfe": found[0]["nfe"]}
+        fd = [row["fd"] for row in matches]
+        lines.append([setting, f"{matches[0]['nfe']:.1f}", spread(fd) + change])
+        what = {"size": size, "sampler": spec, "nfe": matches[0]["nfe"]}
         record.append({**what, "fd": fd})
     if not any("moving" in entry["sampler"] for entry in record):
         return "", []  # nothing was left out yet
@@ -142,23 +142,23 @@ def difficulty_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     header = ["trained with", "rank correlation"]
     for timesteps in (LTG, GROUPED):
-        found = rows.of("difficulty", size, timesteps)
-        if not found:
+        matches = rows.of("difficulty", size, timesteps)
+        if not matches:
             continue
-        times = [entry["t"] for entry in found[0]["by_time"]]
+        times = [entry["t"] for entry in matches[0]["by_time"]]
         header = ["trained with", "rank correlation", *(f"t {t}" for t in times)]
         for key, what in (("rank_correlation", "all patches"), ("within_images", "within images")):
             cells = [
-                spread((row["by_time"][k][key] for row in found), 2) for k in range(len(times))
+                spread((row["by_time"][k][key] for row in matches), 2) for k in range(len(times))
             ]
             lines.append([NAMES[timesteps], what, *cells])
-        record += [{"size": size, "timesteps": timesteps, **row} for row in found]
+        record += [{"size": size, "timesteps": timesteps, **row} for row in matches]
     return table(header, lines), record
 
 
 def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     """Claim 4: guidance scale, with and without interval, at 50 evaluations."""
-    found = [
+    matches = [
         row
         for row in rows.rows
         if row["kind"] == "samples"
@@ -168,14 +168,14 @@ def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         and row["sampling"]["grid"] == "uniform"
         and row["sampling"]["sampler"] in ("euler", *PAPER)
     ]
-    guided = {(r["model"]["timesteps"], r["sampling"]["sampler"]) for r in found}
+    guided = {(r["model"]["timesteps"], r["sampling"]["sampler"]) for r in matches}
     guided &= {
         (r["model"]["timesteps"], r["sampling"]["sampler"])
-        for r in found
+        for r in matches
         if r["sampling"]["guidance"] != 1
     }
     grouped: dict[tuple[str, str, str], dict[float, Row]] = defaultdict(dict)
-    for row in found:
+    for row in matches:
         pair = (row["model"]["timesteps"], row["sampling"]["sampler"])
         interval = row["sampling"]["interval"]
         where = f"t {interval[0]} … {interval[1]}" if interval else "everywhere"
@@ -197,5 +197,5 @@ def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         for (timesteps, sampler, where), by_scale in sorted(grouped.items())
     ]
     header = ["trained with", "sampler", "guided", *(f"scale {scale:g}" for scale in scales)]
-    record = [r for r in found if (r["model"]["timesteps"], r["sampling"]["sampler"]) in guided]
+    record = [r for r in matches if (r["model"]["timesteps"], r["sampling"]["sampler"]) in guided]
     return table(header, lines), record
