@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.faults import hostile_files
-from benchmarks.faults.hostile_files import cases, command
+from benchmarks.faults.harm import watch
+from benchmarks.faults.hostile_files import TRAIN, cases
 from benchmarks.faults.rows import Row, whole_run
 from benchmarks.faults.system_calls import run_child
+from patch_forcing.cli.main import run as command
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.run_layout import newest_sound
 from patch_forcing.runs.recipes import RECIPES, Network
@@ -96,10 +97,8 @@ def _load_hostile(work: Path, log: Path) -> None:
     canary = outside / "canary"
     executed: list[str] = []
     all_cases = cases(here, canary)
-    hostile_files.command(
-        ["train", "digits", *hostile_files.TRAIN, "--steps", "1", "--out", str(here / "warm")]
-    )
-    hostile_files.watch(canary, executed)
+    command(["train", "digits", *TRAIN, "--steps", "1", "--out", str(here / "warm")])
+    watch(canary, executed)
     os.chdir(here)
     with log.open("w") as stream:
         for name, load in all_cases.items():

@@ -2,20 +2,16 @@
 
 import hashlib
 import json
-import os
-import pickle
 import shutil
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.faults.harm import Cases, Evil, Harm, expect
 from patch_forcing.cli.main import run as command
-from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import write_manifest
 from patch_forcing.models.config import DataInfo, PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
@@ -24,37 +20,6 @@ from tests.support.image_files import encoded, jpeg_of_size, noise, png
 DEEP = "[" * 100_000
 TRAIN = ["--network.patch-size", "4", "--network.hidden-size", "16", "--network.depth", "1"]
 TRAIN += ["--network.num-heads", "2", "--batch-size", "8", "--device", "cpu"]
-
-
-class Evil:
-    """Unpickled, it makes the canary."""
-
-    def __init__(self, canary: Path):
-        self.canary = canary
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch {self.canary}",)
-
-
-@dataclass(frozen=True)
-class Harm:
-    """Makes its files below `here`; whatever executes any of them makes the canary."""
-
-    here: Path
-    canary: Path
-
-    @property
-    def evil(self) -> bytes:
-        """A pickle."""
-        return pickle.dumps({"state_dict": Evil(self.canary)})
-
-    @property
-    def target(self) -> dict[str, object]:
-        """A configuration that names what to call."""
-        return {"target": "os.system", "params": {"command": f"touch {self.canary}"}}
-
-
-Cases = dict[str, Callable[[], bool]]
 
 
 def cases(here: Path, canary: Path) -> Cases:
@@ -115,7 +80,7 @@ class HarmfulModels(Harm):
     def sample(self, folder: Path, refused: str | None) -> bool:
         """Samples from it by the command."""
         line = ["sample", str(folder), "--labels", "0", "--steps", "1", "--out", f"{folder}-out"]
-        return _expect(line, refused)
+        return expect(line, refused)
 
     def weights(self, name: str, data: bytes, refused: str = "truncated or damaged") -> bool:
         """A model whose weights are these bytes."""
@@ -194,7 +159,7 @@ class HarmfulRuns(Harm):
                 command([*line[:-1], str(base), "--steps", steps])
         shutil.copytree(base, folder)
         damage(folder)
-        return _expect([*line, "--steps", "3"], refused)
+        return expect([*line, "--steps", "3"], refused)
 
     def traversal(self, folder: Path) -> None:
         """A manifest that lists files elsewhere."""
@@ -248,7 +213,7 @@ class HarmfulData(Harm):
         whole = {"format": 2, "identity": "0", "atlas": about, "emoji": rows, **self.target}
         (folder / "manifest.json").write_text(text or json.dumps(whole))
         line = ["train", "emoji-64-smoke", "--data.path", str(folder), "--out", f"{folder}-out"]
-        return _expect(line, "is damaged or of another version")
+        return expect(line, "is damaged or of another version")
 
     def images(self) -> bool:
         """A folder of images, with what is none among them."""
@@ -262,7 +227,7 @@ class HarmfulData(Harm):
         np.savez(self.here / "array.npz", Evil(self.canary), allow_pickle=True)
         (self.here / "array.npz").rename(folder / "array.png")
         line = ["train", "folder", "--data.path", str(folder), *TRAIN, "--data.size", "16"]
-        return _expect([*line, "--steps", "5", "--out", f"{folder}-out"], None)
+        return expect([*line, "--steps", "5", "--out", f"{folder}-out"], None)
 
 
 def header(text: str, length: int | None = None) -> bytes:
@@ -288,27 +253,3 @@ def changed_recipe(**more: object) -> Callable[[Path], None]:
 
 def _write(file: Path, data: bytes) -> None:
     file.write_bytes(data)
-
-
-def _expect(line: list[str], refused: str | None) -> bool:
-    try:
-        command(line)
-    except UserError as error:
-        assert refused is not None, f"refused: {error}"
-        assert refused in str(error), f"{refused!r} is not in {error}"
-        assert len(str(error).splitlines()) == 1, f"{error} is not one line"
-        return True
-    assert refused is None, "not refused"
-    return False
-
-
-def watch(canary: Path, out: list[str]) -> None:
-    """From now on, note in `out` what would execute something."""
-    forbidden = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class"}
-    forbidden |= {"os.fork", "os.forkpty", "ctypes.dlopen", "code.__new__"}
-
-    def note(event: str, arguments: tuple[object, ...]) -> None:
-        if event in forbidden or (event in ("open", "import") and str(canary) in repr(arguments)):
-            out.append(f"{event} {arguments!r}"[:200])
-
-    sys.addaudithook(note)
