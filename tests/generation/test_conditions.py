@@ -3,11 +3,11 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
+from exact import tiny_dit
 from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.generation.class_conditions import Classes, ClassLabels, Unconditional
 from patch_forcing.generation.condition_kinds import (
     choose_conditions,

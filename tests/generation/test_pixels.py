@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from autoencoders import small_flux2, small_kl
+from exact import tiny_dit
 from PIL import Image
 
 import patch_forcing as pf
-from autoencoders import small_flux2, small_kl
-from exact import tiny_dit
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.generation.pipeline import MAX_CODED, Pipeline
 from patch_forcing.generation.pixels import from_pil, from_uint8, to_uint8
@@ -80,9 +80,7 @@ def test_pil_images_are_drawn_over_white_in_the_channels_of_the_model():
 
 def test_images_that_do_not_fit_are_named():
     pipe = pf.load("digits")
-    with pytest.raises(
-        pf.UserError, match=r"images \(2, 1, 9, 8\) .*: give \(B, 1, 8, 8\)"
-    ):
+    with pytest.raises(pf.UserError, match=r"images \(2, 1, 9, 8\) .*: give \(B, 1, 8, 8\)"):
         pipe.encode([Image.new("L", (8, 9))] * 2)
     with pytest.raises(pf.UserError, match=r"images of 2 sizes \[\(8, 8\), \(9, 9\)\]"):
         pipe.encode([Image.new("L", (8, 8)), Image.new("L", (9, 9))])

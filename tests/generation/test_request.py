@@ -6,11 +6,11 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import torch
+from exact import tiny_dit
 from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.cli.sampling_options import SamplingOptions
 from patch_forcing.generation.condition_kinds import choose_conditions
 from patch_forcing.generation.gallery import sample_rows

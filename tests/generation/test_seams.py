@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from exact import tiny_dit
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.generation.generate import generate
