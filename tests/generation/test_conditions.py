@@ -3,7 +3,6 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
-from exact import tiny_dit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from patch_forcing.generation.condition_kinds import (
 )
 from patch_forcing.generation.conditions import ConditionKind, Conditions, NoConditions
 from patch_forcing.generation.numbers import write_numbers
+from tests.support.exact import tiny_dit
 
 NAMES = ("cat", "dog, wild", "7", "owl", "1-2")
 KIND = Classes(len(NAMES), NAMES)

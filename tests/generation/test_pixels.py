@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from autoencoders import small_flux2, small_kl
-from exact import tiny_dit
 from PIL import Image
 
 import patch_forcing as pf
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.generation.pipeline import MAX_CODED, Pipeline
 from patch_forcing.generation.pixels import from_pil, from_uint8, to_uint8
+from tests.support.autoencoders import small_flux2, small_kl
+from tests.support.exact import tiny_dit
 
 EVERY_BYTE = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
 

@@ -6,7 +6,6 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import torch
-from exact import tiny_dit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from patch_forcing.generation.gallery import sample_rows
 from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.generation.sample_shards import SampleTask
+from tests.support.exact import tiny_dit
 
 GUIDED = {"guidance_scale": 2.0, "sampler": "euler", "num_steps": 2}
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from exact import tiny_dit
 
 import patch_forcing as pf
 from patch_forcing.core.random import CountedGenerator
@@ -13,6 +12,7 @@ from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.generation.generate import generate
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.sampling.field import Field, VelocityField
+from tests.support.exact import tiny_dit
 
 PUSH = torch.tensor([0.5, -0.25, 0.0])[:, None, None]
 
