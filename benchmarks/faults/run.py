@@ -64,9 +64,10 @@ FULL: Rows = {
 }
 PAGE = """# Reliability
 
-What a training run survives, each row tried on purpose: `python -m benchmarks.faults.run` makes
-the faults again and writes this page; the default tests try the same in smaller numbers. Faults are
-real: the kernel kills the process or fails its call, the disk is full, the bytes are altered.
+The table shows what a training run survives. Each fault is made on purpose.
+`python -m benchmarks.faults.run` makes the faults again and writes this page. The default tests try
+the same in smaller numbers. Faults are real: the kernel kills the process or fails its call, the
+disk is full, the bytes are altered.
 
 """
 
@@ -87,22 +88,20 @@ def run_rows(rows: Rows) -> dict[str, faults.Row]:
 
 def page(report: dict[str, object], rows: dict[str, faults.Row]) -> str:
     """docs/reliability.md."""
-    lines = ["| fault | what must hold | tried | held |", "|---|---|---|---|"]
+    lines = ["| fault | what has to hold | tried | held |", "|---|---|---|---|"]
     for row in rows.values():
         skipped = row.notes.get("skipped")
         counts = (
             f"skipped: {skipped} | " if skipped else f"{row.tried} | {row.tried - len(row.broken)}"
         )
         lines.append(f"| {row.fault} | {row.holds} | {counts} |")
-    notes = [
-        f"- {row.fault}: "
-        + "; ".join(f"{what}: {value}" for what, value in row.notes.items())
-        + "."
-        for row in rows.values()
-    ]
+    details = ["| fault | in detail |", "|---|---|"]
+    for row in rows.values():
+        notes = "; ".join(f"{what}: {value}" for what, value in row.notes.items())
+        details.append(f"| {row.fault} | {notes} |")
     found = ", ".join(f"{name} {version}" for name, version in dict(report["versions"]).items())
     where = f"{report['date']}, commit {report['commit']}, {report['hardware']}, {found}"
-    return PAGE + "\n".join([*lines, "", "In detail:", "", *notes, "", f"Measured {where}."]) + "\n"
+    return PAGE + "\n".join([*lines, "", *details, "", f"Measured {where}."]) + "\n"
 
 
 def main() -> None:
