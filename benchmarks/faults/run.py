@@ -63,16 +63,16 @@ FULL: Rows = {
 }
 PAGE = """# Reliability
 
-What a training run survives, each row tried on purpose: `python -m benchmarks.faults.run` makes
-the faults again and writes this page; the default tests try the same in smaller numbers. Faults are
-real: the kernel kills the process or fails its call, the disk is full, the bytes are altered.
+The table shows what a training run survives. Each fault is made on purpose.
+`python -m benchmarks.faults.run` makes the faults again and writes this page. The default tests try
+the same in smaller numbers. Faults are real: the kernel kills the process or fails its call, the
+disk is full, the bytes are altered.
 
 """
 
 
 def run_rows(rows: Rows) -> dict[str, faults.Row]:
     """Each in a folder of its own."""
-    faults.prepare()
     done = {}
     for name, make in rows.items():
         started = time.perf_counter()
@@ -86,22 +86,20 @@ def run_rows(rows: Rows) -> dict[str, faults.Row]:
 
 def page(report: dict[str, Any], rows: dict[str, faults.Row]) -> str:
     """docs/reliability.md."""
-    lines = ["| fault | what must hold | tried | held |", "|---|---|---|---|"]
+    lines = ["| fault | what has to hold | tried | held |", "|---|---|---|---|"]
     for row in rows.values():
         skipped = row.notes.get("skipped")
         counts = (
             f"skipped: {skipped} | " if skipped else f"{row.tried} | {row.tried - len(row.broken)}"
         )
         lines.append(f"| {row.fault} | {row.holds} | {counts} |")
-    notes = [
-        f"- {row.fault}: "
-        + "; ".join(f"{what}: {value}" for what, value in row.notes.items())
-        + "."
-        for row in rows.values()
-    ]
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    where = f"{report['date']}, commit {report['commit']}, {report['hardware']}, {versions}"
-    return PAGE + "\n".join([*lines, "", "In detail:", "", *notes, "", f"Measured {where}."]) + "\n"
+    details = ["| fault | in detail |", "|---|---|"]
+    for row in rows.values():
+        notes = "; ".join(f"{what}: {value}" for what, value in row.notes.items())
+        details.append(f"| {row.fault} | {notes} |")
+    found = ", ".join(f"{name} {version}" for name, version in dict(report["versions"]).items())
+    where = f"{report['date']}, commit {report['commit']}, {report['hardware']}, {found}"
+    return PAGE + "\n".join([*lines, "", *details, "", f"Measured {where}."]) + "\n"
 
 
 def main() -> None:
@@ -112,6 +110,7 @@ def main() -> None:
     parser.add_argument("--record-golden", action="store_true")
     parser.add_argument("--rows", help="names, separated by commas; default: all")
     options = parser.parse_args()
+    faults.prepare()
     origins = origin("cpu")
     report = {key: origins[key] for key in ("date", "commit", "versions", "hardware")}
     rows = QUICK if options.quick else FULL

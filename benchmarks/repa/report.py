@@ -21,28 +21,29 @@ from patch_forcing.core.errors import UserError
 
 PAGE = """# Representation alignment on emoji scenes
 
-Trainings that differ in nothing but times (SiT: one for all patches; PF: `{times}`), alignment and
-seed, {steps:,} steps of {batch}. The network has {depth} blocks of width {width}, patch {patch};
-alignment is after block {block} unless said, its projector {projector} wide, its frozen encoder the
-benchmark's own feature network. FD: {samples:,} samples of the averaged weights, {sampler},
-{nfe:g} evaluations, no guidance; real against real: {floor:.1f}.
+Trainings of {steps:,} steps of {batch} differ only in times (SiT: one for all patches; PF:
+`{times}`), alignment and seed. The network has {depth} blocks of width {width}, patch {patch}.
+Alignment is after block {block} unless noted. Its projector is {projector} wide, and its frozen
+encoder is the benchmark's own feature network. FD is that of {samples:,} samples of the averaged
+weights, {sampler}, {nfe:g} evaluations, no guidance; real against real is {floor:.1f}.
 
-Change of FD by alignment, mean of the seeds, each against the same seed without:
+Change of FD by alignment, as the mean of seeds, compared with the same seed without:
 
 {sentences}
 
 ![FD against steps, with alignment and without](repa/repa.png)
 
-Mean ± standard deviation of the seeds; the last three columns at the end:
+Mean ± standard deviation of the seeds. The last three columns are those at the end of training:
 
 {distances}
-Change by alignment in percent, one number a seed; of FD after so many steps, and of the velocity
-loss at the end:
+Change by alignment in percent, one number a seed. It is that of FD after so many steps, and of the
+velocity loss at the end:
 
 {changes}
-FD, accuracy and similarity are seen by the same network that tokens were aligned with, so they may
-flatter alignment; velocity loss (mean over the {every:,} steps before, of scenes that were never
-seen) knows no encoder. Between SiT and PF it does not compare: they see other times. {left_out}
+FD, accuracy and similarity are measured by the same network that tokens were aligned with, so they
+may flatter alignment. The velocity loss knows no encoder: it is the mean over the {every:,} steps
+before, of scenes that were never seen. SiT and PF see other times, so it does not compare them.
+{left_out}
 
 `{command}`, {hardware}, torch {torch}, {date}, commit {commit}.
 All numbers: {sources}.

@@ -2,7 +2,7 @@
 
 from benchmarks.common.record import Row
 
-RATIOS = {  # rows of the published design and of ours; what is required, and the goal
+RATIOS = {  # rows of the published design and of ours; two targets
     "forward, one time": ("forward, one time, published", "forward, one time, ours", 1.5, 1.8),
     "forward, two times": ("forward, two times, published", "forward, two times, ours", 1.5, 1.8),
     "dual-loop, whole run": ("dual-loop, published", "dual-loop, moving, ours", 2.8, 3.5),
@@ -12,7 +12,7 @@ RATIOS = {  # rows of the published design and of ours; what is required, and th
 
 
 def ratios(rows: list[Row]) -> list[Row]:
-    """How many times faster, beside what is required and the goal; of an evaluation, its cost."""
+    """How many times faster, beside two targets; or what an evaluation costs."""
     by_name = {(row["size"], row["what"]): row for row in rows}
     result = []
     for size in dict.fromkeys(row["size"] for row in rows):

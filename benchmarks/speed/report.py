@@ -22,16 +22,16 @@ def milliseconds(row: Row) -> str:
 
 
 def met(ratio: Row, hardware: str) -> list[str]:
-    """A line of the table of goals: for an evaluation's cost less is better."""
-    times, required, goal = (ratio[key] for key in ("times", "must", "aim"))
-    less = goal < required
-    reached = [times <= bound if less else times >= bound for bound in (required, goal)]
+    """A line of the table of targets. For the cost of an evaluation, less is better."""
+    times, first, second = (ratio[key] for key in ("times", "must", "aim"))
+    less = second < first
+    reached = [times <= target if less else times >= target for target in (first, second)]
     return [
         ratio["size"],
         ratio["what"],
         f"{times:.3f}" if less else f"{times:.2f}×",
-        f"≤ {required}, {goal}" if less else f"{required}×, {goal}×",
-        "goal" if reached[1] else "required" if reached[0] else "**no**",
+        f"≤ {first}, {second}" if less else f"{first}×, {second}×",
+        "both" if reached[1] else "first" if reached[0] else "**none**",
         hardware,
     ]
 
@@ -49,8 +49,8 @@ def detail(row: Row, hardware: str) -> list[str]:
 
 def tables(runs: list[Row]) -> str:
     """All, and where each run was made."""
-    goals = table(
-        ["size", "figure", "measured", "required, goal", "reached", "hardware"],
+    targets = table(
+        ["size", "figure", "measured", "targets", "reached", "hardware"],
         [met(ratio, run["hardware"]) for run in runs for ratio in run["ratios"]],
     )
     head = ["size", "what", "batch", "ms", "images/s", "evaluations", "ms each", "share", "GiB"]
@@ -72,7 +72,7 @@ def tables(runs: list[Row]) -> str:
             for run in runs
         ],
     )
-    return "\n".join((goals, rows, made))
+    return "\n".join((targets, rows, made))
 
 
 def main() -> None:
