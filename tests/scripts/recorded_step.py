@@ -16,7 +16,7 @@ from patch_forcing.data.batch import Batch
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 from patch_forcing.distributed.ranks import Ranks, join_ranks
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.terms import open_terms

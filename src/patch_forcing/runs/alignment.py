@@ -17,7 +17,7 @@ from patch_forcing.data.feature_cache import FeatureCache, FeatureKey, write_fea
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.features.find import find_encoder
 from patch_forcing.features.network import FeatureNetwork, MapNetwork
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.training.alignment import Alignment, AlignmentConfig, Projector, on_grid
 from patch_forcing.views.progress import progress_bar
 

@@ -9,7 +9,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import NamesSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.distributed.ranks import Ranks
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run_folder import FAILED_STEPS, StepLines
 from patch_forcing.training.finite import NotFiniteError
 

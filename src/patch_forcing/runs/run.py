@@ -28,7 +28,7 @@ from patch_forcing.runs.checkpoint import load_checkpoint
 from patch_forcing.runs.failed_steps import named_samples
 from patch_forcing.runs.init import init_weights
 from patch_forcing.runs.memory import enough_memory
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run_folder import METRICS, StepLines, open_run
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.state import TrainingState, initial_state

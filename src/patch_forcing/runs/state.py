@@ -19,7 +19,7 @@ from patch_forcing.distributed.shards import (
     whole_is_small,
 )
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.terms import RunTerm
 from patch_forcing.training.muon import Muon
 from patch_forcing.training.posthoc_ema import WIDTHS

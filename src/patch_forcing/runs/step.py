@@ -19,7 +19,7 @@ from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.shards import is_sharded, own_part, take_gradients
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.inputs import Inputs
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.state import TrainingState
 from patch_forcing.runs.terms import RunTerm
 from patch_forcing.training.ema import ema_share, update_ema

@@ -13,7 +13,7 @@ from patch_forcing.data.batch import Batch, TrainingData
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.runs.alignment import open_alignment
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.training.terms import Term
 
 

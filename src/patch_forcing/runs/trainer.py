@@ -9,7 +9,7 @@ import torch
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.distributed.ranks import join_ranks
 from patch_forcing.features.network import FeatureNetwork
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run import Outcome, TrainingRun
 from patch_forcing.runs.terms import open_terms
 from patch_forcing.runs.trackers import check_trackers

@@ -27,7 +27,7 @@ from patch_forcing.models.cost import matrix_rate, operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import ModelDescription
 from patch_forcing.runs.inputs import Inputs
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.trackers import Trackers
 
 LOG = logging.getLogger("patch_forcing")
