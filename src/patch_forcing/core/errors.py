@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 
 
 class UserError(ValueError):
@@ -25,12 +26,12 @@ def check_range(
 ) -> None:
     """Raises UserError, naming the value and the range, unless the value is finite and within it.
 
-    name: as the user wrote it; an option of the command line begins with "--". low, high: the range
-    with its ends. above, below: the range without them. whole: only int will do. mend: what follows
-    the range in the message, such as "; 0 is none".
+    name: as the user wrote it, with "--" if it is an option of the command line; or what the value
+    is, in words. low, high: the range with its ends. above, below: the range without them. whole:
+    only an integer will do. mend: what follows the range in the message, such as "; 0 is none".
     """
-    fits = isinstance(value, int | float) and math.isfinite(value)
-    fits = fits and not (whole and (isinstance(value, bool) or not isinstance(value, int)))
+    fits = isinstance(value, Real) and math.isfinite(value)  # numbers of NumPy are of these, too
+    fits = fits and not (whole and (isinstance(value, bool) or not isinstance(value, Integral)))
     fits = fits and (low is None or value >= low) and (high is None or value <= high)
     fits = fits and (above is None or value > above) and (below is None or value < below)
     if fits:
@@ -41,7 +42,7 @@ def check_range(
         ends = (("{} or more", low), ("up to {}", high), ("above {}", above), ("below {}", below))
         wanted = ", ".join(text.format(end) for text, end in ends if end is not None)
     wanted = "a whole number, " * whole + wanted
-    given = f"{name} {value}" if name.startswith("--") else f"{name}={value}"
+    given = f"{name} {value}" if name.startswith("--") or " " in name else f"{name}={value}"
     raise UserError(f"{given} is out of range: choose {wanted}{mend}")
 
 
