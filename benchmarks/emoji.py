@@ -22,8 +22,8 @@ from emoji_claims import LONG, MEASURED, SIZES, Model, claims, is_long
 from emoji_latent import LatentScenes
 from emoji_measure import Row, Sampling, measure, measure_difficulty, real_scenes
 from patch_forcing.data.atlas import load_atlas
-from patch_forcing.evaluation.emoji import load_emoji_features
 from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.fit import fit_time_grid
 from patch_forcing.io.provenance import origin

@@ -17,7 +17,7 @@ import patch_forcing as pf
 from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from emoji_measure import Real, Row, Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
+from patch_forcing.features.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.io.provenance import origin
 from patch_forcing.models.inference import Precision, cast_weights, quantize_to_fp8
 from patch_forcing.models.loading import load_model

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.emoji import EmojiFeatures, EmojiNet
-from patch_forcing.evaluation.metrics import FeatureStatistics, frechet_distance
+from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.features.emoji import EmojiFeatures, EmojiNet
+from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.generate import to_uint8
 from patch_forcing.io.provenance import commit, hardware, versions
 

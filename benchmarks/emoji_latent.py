@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from patch_forcing.data.batch import Batch
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
 from patch_forcing.generation.generate import to_uint8
 from patch_forcing.models.config import DataInfo
@@ -82,16 +83,9 @@ class LatentScenes:
         scenes = [self.of.scenes(FITTED_ON, ids)[0] for ids in torch.arange(4000).split(500)]
         return LinearCode(torch.cat(scenes), self.components)
 
-    def batch(
-        self,
-        step: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        places: range | None = None,
-    ) -> Batch:
-        """The next batch_size scenes."""
-        x_1, condition = self.of.batch(step, batch_size, seed, device, places)
+    def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
+        """Codes of these scenes."""
+        x_1, condition = self.of.batch(spec, device)
         return Batch(self.code.encode(x_1), condition)
 
     def to_images(self, latents: Float[Tensor, "B K h w"]) -> UInt8[Tensor, "B C H W"]:

@@ -16,12 +16,9 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import PatchTime
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.emoji import EmojiFeatures
-from patch_forcing.evaluation.metrics import (
-    FeatureStatistics,
-    frechet_distance,
-    precision_recall,
-)
+from patch_forcing.evaluation.metrics import frechet_distance, precision_recall
+from patch_forcing.features.emoji import EmojiFeatures
+from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.generate import generate, to_uint8
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.io.provenance import commit, hardware, versions
 
@@ -25,14 +26,14 @@ def scenes_per_second(size: int, atlas: str, device: str) -> list[float]:
     """Of batches of 512 on a GPU and of 64 on a CPU, for at least a second each time."""
     data = EmojiSource(path=atlas, size=size).open()
     batch_size, rates = 64 if device == "cpu" else 512, []
-    data.batch(0, batch_size, 0, device)
+    data.batch(BatchSpec(0, batch_size, 0), device)
     for _ in range(REPEATS):
         if device != "cpu":
             torch.cuda.synchronize()
         batches, started = 0, time.perf_counter()
         while time.perf_counter() - started < 1:
             for _ in range(1 if device == "cpu" else 20):
-                data.batch(batches, batch_size, 0, device)
+                data.batch(BatchSpec(batches, batch_size, 0), device)
                 batches += 1
             if device != "cpu":
                 torch.cuda.synchronize()

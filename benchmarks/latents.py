@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from patch_forcing.codecs.autoencoders import load_autoencoder
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import (
     FORMAT_VERSION,
@@ -190,10 +191,10 @@ def reading(folder: Path, repeats: int) -> Row:
         return round(statistics.median(rates))
 
     def rows(data, step):
-        data._read_batch(step, READ_BATCH, 0, None)
+        data._read_batch(BatchSpec(step, READ_BATCH, 0))
 
     def batch(data, step):
-        data.batch(step, READ_BATCH, 0)
+        data.batch(BatchSpec(step, READ_BATCH, 0))
 
     sampled = LatentsSource(str(folder)).open()
     means = LatentsSource(str(folder), sample_posterior=False).open()

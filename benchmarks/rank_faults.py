@@ -16,6 +16,7 @@ from faults import TINY, Row, before, training
 from image_files import photos
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, TensorData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.io.run_layout import checkpoints
@@ -94,18 +95,11 @@ class Trouble:
         saver.save_checkpoint = first("save", saver.save_checkpoint)
 
         class Data(TensorData):
-            def batch(
-                self,
-                step: int,
-                batch_size: int,
-                seed: int,
-                device: torch.device | str = "cpu",
-                places: range | None = None,
-            ) -> Batch:
-                batch = super().batch(step, batch_size, seed, device, places)
-                if not trouble.what or step != trouble.step:
+            def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
+                batch = super().batch(spec, device)
+                if not trouble.what or spec.step != trouble.step:
                     return batch
-                if places is not None and (places.start > 0) != trouble.rank:
+                if spec.places is not None and (spec.places.start > 0) != trouble.rank:
                     return batch
                 armed.append(True)
                 if happens("data wait") and bad is not None:
@@ -217,7 +211,7 @@ def not_finite(work: Path, steps: tuple[int, ...] = (1, 3)) -> Row:
             ended = train_on(2, recipe, run)
             assert {status for status, _ in ended} == {2}, ended
             named = [json.loads(x) for x in (run / "failed-steps.jsonl").read_text().splitlines()]
-            samples = Digits().open().sample_names(3, recipe.batch_size, recipe.seed)
+            samples = Digits().open().sample_names(BatchSpec(3, recipe.batch_size, recipe.seed))
             assert [(one["step"], one["samples"]) for one in named] == [(4, samples)]
     for extreme in (-1e4, 1e4):
         with row.attempt(f"logvar {extreme:g}"):
@@ -233,7 +227,7 @@ def _extreme_logvar(extreme: float) -> None:
     with torch.no_grad():
         end.bias.view(state.model.patch_size**2, -1)[:, -1] = extreme
     start = [weight.clone() for weight in state.model.parameters()]
-    terms, norm = TrainStep(state, TINY, "cpu")(data.batch(0, TINY.batch_size, 0), 0)
+    terms, norm = TrainStep(state, TINY, "cpu")(data.batch(BatchSpec(0, TINY.batch_size, 0)), 0)
     weights = [*state.model.parameters()]
     assert all(weight.isfinite().all() for weight in weights)
     finite = bool(terms.total.isfinite() and norm.isfinite())

@@ -25,8 +25,8 @@ from emoji_tables import table
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.registry import build
 from patch_forcing.data.atlas import load_atlas
-from patch_forcing.evaluation.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.features.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.provenance import origin
 from patch_forcing.io.run_layout import checkpoint_path, ema_folder

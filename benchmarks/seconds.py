@@ -23,7 +23,7 @@ import patch_forcing as pf
 from emoji_claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from emoji_measure import Real, Row, Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.io.provenance import origin
 from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.models.loading import load_model

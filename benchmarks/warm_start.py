@@ -15,7 +15,7 @@ import torch
 
 from emoji_measure import Row, Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
-from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
 from patch_forcing.io.provenance import origin
 from patch_forcing.models.loading import load_model

@@ -33,6 +33,12 @@ def to_image(patches: Tensor, size: Sequence[int], patch_size: int) -> Tensor:
     return grid.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
+def all_channels(output: ModelOutput) -> Tensor:
+    """Velocity and, where there is one, log-variance: (B, C + 1, H, W)."""
+    parts = [output.velocity] if output.logvar is None else [output.velocity, output.logvar]
+    return torch.cat(parts, dim=1)
+
+
 class Unconditional:
     """What a model without labels answers about conditions."""
 

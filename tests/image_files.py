@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from patch_forcing.data import images
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.image_data import ImageData
 
 
@@ -150,7 +151,7 @@ def assert_every_bad_file_is_named(
     steps = 3
     named = []
     for step in range(steps):
-        batch = data.batch(step, -(-data.num_samples // steps), seed=0)
+        batch = data.batch(BatchSpec(step, -(-data.num_samples // steps), 0))
         assert batch.x_1.isfinite().all()
         named += data.bad_samples()
     found = {name_of(bad.path): bad.reason for bad in named}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from patch_forcing.data.batch import TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.state import initial_state
@@ -31,7 +32,7 @@ def kept_by_a_step(recipe: Recipe, data: TrainingData) -> int:
             kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes(), x
         return x
 
-    batch = data.batch(0, recipe.batch_size, recipe.seed)
+    batch = data.batch(BatchSpec(0, recipe.batch_size, recipe.seed))
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         TrainStep(state, recipe, "cpu")(batch, 0)
     return sum(size for size, _ in kept.values())

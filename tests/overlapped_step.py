@@ -10,6 +10,7 @@ import sys
 import torch
 from torch import Tensor
 
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipes import Network, Recipe
@@ -30,7 +31,10 @@ def run(recipe: Recipe, device: str, ranks: Ranks, overlap: bool) -> tuple[list[
     places = ranks.places(recipe.batch_size)
     with side_stream(device):
         for number in range(STEPS):
-            step(data.batch(number, recipe.batch_size, recipe.seed, device, places), number)
+            step(
+                data.batch(BatchSpec(number, recipe.batch_size, recipe.seed, places), device),
+                number,
+            )
     step.close()
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     return [weight.detach().clone() for weight in state.model.parameters()], graphs

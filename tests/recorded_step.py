@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from patch_forcing.data.batch import Batch
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.runs.alignment import open_alignment
@@ -34,7 +35,10 @@ def weights(recipe: Recipe, device: str, ranks: Ranks) -> list[Tensor]:
     features = None if alignment is None else alignment.features
     step = TrainStep(state, recipe, device, ranks, features)
     share = ranks.places(recipe.batch_size)
-    batches = [data.batch(k, recipe.batch_size, recipe.seed, device, share) for k in range(STEPS)]
+    batches = [
+        data.batch(BatchSpec(k, recipe.batch_size, recipe.seed, share), device)
+        for k in range(STEPS)
+    ]
     with side_stream(device):
         for number, batch in enumerate(batches):
             if device == "cuda":

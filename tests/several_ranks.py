@@ -40,18 +40,18 @@ class Troubled:
         trouble, digits = self, Digits().open()
 
         class Data(TensorData):
-            def batch(self, step, batch_size, seed, device="cpu", places=None):
-                batch = super().batch(step, batch_size, seed, device, places)
-                if trouble.place not in places:
+            def batch(self, spec, device="cpu"):
+                batch = super().batch(spec, device)
+                if trouble.place not in spec.places:
                     return batch
-                if step == trouble.refused:
+                if spec.step == trouble.refused:
                     raise UserError("the label is gone")
-                if step == trouble.signalled:
+                if spec.step == trouble.signalled:
                     signal.raise_signal(trouble.number)
-                if step == trouble.dies:
+                if spec.step == trouble.dies:
                     batch.x_1.requires_grad_().register_hook(lambda _: os._exit(9))
-                if step in trouble.spoilt:
-                    batch.x_1[trouble.place - places.start] = math.nan
+                if spec.step in trouble.spoilt:
+                    batch.x_1[trouble.place - spec.places.start] = math.nan
                 return batch
 
         return Data(digits.images, digits.labels, digits.num_classes, digits.info)

@@ -16,9 +16,9 @@ from autoencoders import small_deep_compression, small_flux2, small_kl, small_ti
 from image_files import photos, smooth
 from patch_forcing.cli.main import run
 from patch_forcing.data.folders import FolderSource
+from patch_forcing.features.find import find_encoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.runs.alignment import unit_features
-from patch_forcing.runs.encoders import find_encoder
 from patch_forcing.runs.recipes import RECIPES
 
 TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 
 
@@ -18,7 +19,7 @@ def test_all_scans_with_their_labels_between_minus_one_and_one():
 
 def test_a_batch_pairs_images_with_labels():
     data = Digits().open()
-    batch = data.batch(step=5, batch_size=32, seed=0)
+    batch = data.batch(BatchSpec(5, 32, 0))
     for image, label in zip(batch.x_1, batch.condition, strict=True):
         same = (data.images == image).flatten(1).all(dim=1)
         assert label in data.labels[same]

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from emoji_font import tiny_atlas, write_atlas
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.batch import DataSource, TrainingData, rank_places
+from patch_forcing.data.batch import DataSource, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource, _gradient, coverage
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -43,16 +44,16 @@ def test_a_scene_does_not_depend_on_the_batch_around_it(seed, ids, data):
 def test_batches_of_any_size_show_the_same_scenes_in_turn():
     expected, emoji = SHAPES.scenes(5, torch.arange(24))
     for size in (1, 3, 8, 24):
-        batches = [SHAPES.batch(step, size, seed=5) for step in range(24 // size)]
+        batches = [SHAPES.batch(BatchSpec(step, size, 5)) for step in range(24 // size)]
         images = torch.cat([batch.x_1 for batch in batches])
         torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
         assert torch.cat([b.condition for b in batches]).equal(SHAPES.atlas.labels[emoji])
 
 
 def test_ranks_share_the_scenes_of_a_batch():
-    whole = SHAPES.batch(3, 8, seed=5)
-    parts = [SHAPES.batch(3, 8, seed=5, places=rank_places(8, rank, 3)) for rank in range(3)]
-    assert SHAPES.sample_names(3, 8, seed=5) == [str(number) for number in range(24, 32)]
+    whole = SHAPES.batch(BatchSpec(3, 8, 5))
+    parts = [SHAPES.batch(BatchSpec(3, 8, 5).share(rank, 3)) for rank in range(3)]
+    assert SHAPES.sample_names(BatchSpec(3, 8, 5)) == [str(number) for number in range(24, 32)]
     assert torch.cat([part.condition for part in parts]).equal(whole.condition)
     images = torch.cat([part.x_1 for part in parts])
     torch.testing.assert_close(images, whole.x_1, rtol=0, atol=1e-6)
@@ -67,7 +68,7 @@ def test_other_seeds_and_ids_are_other_scenes():
 def test_the_label_is_the_subgroup_of_the_emoji_that_is_shown():
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
     source = EmojiScenes(tiny_atlas(*[(*colour, 255) for colour in colours.tolist()]), 16)
-    images, condition = source.batch(0, 100, seed=2)
+    images, condition = source.batch(BatchSpec(0, 100, 2))
     wanted = colours.float() / 127.5 - 1
     away = (images[:, None] - wanted[:, :, None, None]).abs().amax(2)  # (B, 5, H, W)
     shown = (away < 1e-4).sum((2, 3))  # pixels of each emoji's colour
@@ -334,7 +335,7 @@ def test_an_atlas_on_disk_opens_as_training_data(tmp_path):
     assert data.shape == (3, 24, 24)
     assert data.num_classes == 3
     assert data.info.class_names == ("face-smiling", "heart", "country-flag")
-    images, labels = data.batch(step=3, batch_size=8, seed=1)
+    images, labels = data.batch(BatchSpec(3, 8, 1))
     assert images.shape == (8, 3, 24, 24)
     assert set(labels.tolist()) <= {0, 1, 2}
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import patch_forcing as pf
 from image_files import encoded, fail, noise, photos
 from patch_forcing.data import image_data, reader
-from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData, sample_ids
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.images import read_image
@@ -63,7 +64,7 @@ def test_a_folder_is_training_data_that_was_looked_at(animals):
 
 def test_an_epoch_shows_each_image_once_with_its_class(animals):
     data = opened(animals, flip=False)
-    batches = [data.batch(step, 4, seed=3) for step in range(3)]
+    batches = [data.batch(BatchSpec(step, 4, 3)) for step in range(3)]
     images = torch.cat([batch.x_1 for batch in batches])
     labels = torch.cat([batch.condition for batch in batches])
     assert images.min() >= -1
@@ -73,26 +74,29 @@ def test_an_epoch_shows_each_image_once_with_its_class(animals):
         assert len(places) == 1
         assert labels[places[0]] == label
         step, place = divmod(int(places[0]), 4)
-        assert data.sample_names(step, 4, seed=3)[place] == str(animals / name)
+        assert data.sample_names(BatchSpec(step, 4, 3))[place] == str(animals / name)
 
 
 def test_without_classes_there_is_no_condition(tmp_path):
     data = opened(photos(tmp_path, {"": 3}))
     assert data.num_classes == 0
     assert data.info.class_names == ()
-    assert data.batch(0, 4, seed=0).condition is None
+    assert data.batch(BatchSpec(0, 4, 0)).condition is None
 
 
 def test_half_of_the_images_are_mirrored_anew_each_epoch(animals):
     plain, flipping = opened(animals, flip=False), opened(animals)
     mirrored = []
     for step in range(40):
-        straight, maybe = plain.batch(step, 12, seed=5), flipping.batch(step, 12, seed=5)
+        straight, maybe = (
+            plain.batch(BatchSpec(step, 12, 5)),
+            flipping.batch(BatchSpec(step, 12, 5)),
+        )
         assert straight.condition.equal(maybe.condition)
         turned = (maybe.x_1 == straight.x_1.flip(-1)).flatten(1).all(1)
         assert (turned | (maybe.x_1 == straight.x_1).flatten(1).all(1)).all()
         in_order = torch.empty(12, dtype=torch.bool)
-        in_order[sample_ids(step, 12, 12, 5)] = turned
+        in_order[BatchSpec(step, 12, 5).sample_ids(12)] = turned
         mirrored.append(in_order)
     share = torch.stack(mirrored).float()
     assert abs(share.mean() - 0.5) < 0.1
@@ -103,16 +107,16 @@ def test_half_of_the_images_are_mirrored_anew_each_epoch(animals):
 @given(st.lists(st.integers(0, 30), max_size=4), st.integers(0, 30), st.integers(1, 17),
        st.booleans(), st.booleans(), st.integers(0, 2**62))  # fmt: skip
 def test_a_batch_does_not_depend_on_what_ran_before(spoilt, before, step, batch, kept, ahead, seed):
-    fresh = opened(spoilt).batch(step, batch, seed)
+    fresh = opened(spoilt).batch(BatchSpec(step, batch, seed))
     worn = opened(spoilt, memory=None if kept else 0)
     for earlier in [*before, *([step - 1] if ahead and step else [])]:
-        worn.batch(earlier, batch, seed)
-    assert same(fresh, worn.batch(step, batch, seed))
+        worn.batch(BatchSpec(earlier, batch, seed))
+    assert same(fresh, worn.batch(BatchSpec(step, batch, seed)))
 
 
 def test_nor_on_the_batch_size(spoilt):
-    whole = opened(spoilt).batch(0, 60, 1)
-    parts = [opened(spoilt, memory=0).batch(step, 12, 1) for step in range(5)]
+    whole = opened(spoilt).batch(BatchSpec(0, 60, 1))
+    parts = [opened(spoilt, memory=0).batch(BatchSpec(step, 12, 1)) for step in range(5)]
     assert whole.x_1.equal(torch.cat([part.x_1 for part in parts]))
     assert whole.condition.equal(torch.cat([part.condition for part in parts]))
 
@@ -122,9 +126,9 @@ def test_bad_samples_are_replaced_by_good_ones_and_named_once(spoilt):
     good = {name: as_numbers(spoilt / name) for name in data.layout.names if name not in SPOILT}
     named, stood_in = [], Counter()
     for step in range(12):  # three epochs
-        batch = data.batch(step, 10, seed=0)
+        batch = data.batch(BatchSpec(step, 10, 0))
         named += data.bad_samples()
-        places = zip(sample_ids(step, 10, 40, 0), batch.x_1, batch.condition, strict=True)
+        places = zip(BatchSpec(step, 10, 0).sample_ids(40), batch.x_1, batch.condition, strict=True)
         for number, image, label in places:
             shown = next(name for name, pixels in good.items() if pixels.equal(image))
             assert data.layout.class_names[label] == shown.split("/")[0]
@@ -143,7 +147,7 @@ def test_each_good_image_stands_in_as_often_as_another(tmp_path):
     for file in (root / "bad").iterdir():
         file.write_bytes(b"")
     data = opened(root, flip=False)
-    shown = torch.cat([data.batch(epoch, 40, seed=0).x_1 for epoch in range(20)])
+    shown = torch.cat([data.batch(BatchSpec(epoch, 40, 0)).x_1 for epoch in range(20)])
     good = torch.stack([as_numbers(file) for file in sorted((root / "good").iterdir())])
     times = (shown[:, None] == good).flatten(2).all(2).sum(0)
     assert times.sum() == 20 * 40
@@ -155,8 +159,8 @@ def test_what_is_read_ahead_is_named_with_its_own_step(spoilt):
     data, seen = opened(spoilt), set()
     spoilt_paths = {str(spoilt / name) for name in SPOILT}
     for step in range(4):
-        data.batch(step, 10, seed=0)
-        numbers = sample_ids(step, 10, 40, 0).tolist()
+        data.batch(BatchSpec(step, 10, 0))
+        numbers = BatchSpec(step, 10, 0).sample_ids(40).tolist()
         here = spoilt_paths & {str(data.layout.file(number)) for number in numbers}
         named = {bad.path for bad in data.bad_samples()}
         assert named == here - seen
@@ -168,10 +172,10 @@ def test_what_is_read_ahead_is_named_with_its_own_step(spoilt):
 @pytest.mark.parametrize("memory", [None, 0])
 def test_an_error_that_passes_changes_nothing_and_names_nothing(spoilt, monkeypatch, memory):
     untroubled = opened(spoilt)
-    expected = [untroubled.batch(step, 10, seed=0) for step in range(5)]
+    expected = [untroubled.batch(BatchSpec(step, 10, 0)) for step in range(5)]
     troubled = opened(spoilt, memory)
     fails = fail(monkeypatch, errno.EIO, times=2)
-    assert all(same(troubled.batch(step, 10, seed=0), expected[step]) for step in range(5))
+    assert all(same(troubled.batch(BatchSpec(step, 10, 0)), expected[step]) for step in range(5))
     assert set(Counter(fails).values()) == {2}
     assert troubled.bad_samples() == untroubled.bad_samples()
 
@@ -181,7 +185,7 @@ def test_a_disk_that_fails_altogether_ends_in_an_error(spoilt, monkeypatch):
     with monkeypatch.context() as patch:
         fails = fail(patch, errno.EIO, times=4)
         with pytest.raises(pf.UserError, match=r"\.png: Input/output error, as with 9 others"):
-            data.batch(0, 1, seed=0)
+            data.batch(BatchSpec(0, 1, 0))
     assert len(set(fails)) == 10
 
 
@@ -190,7 +194,7 @@ def test_of_one_good_image_a_whole_batch_is_made(tmp_path):
     for file in sorted(root.iterdir())[1:]:
         file.write_bytes(b"")
     data = opened(root, flip=False)
-    assert (data.batch(0, 8, seed=0).x_1 == as_numbers(root / "000.png")).all()
+    assert (data.batch(BatchSpec(0, 8, 0)).x_1 == as_numbers(root / "000.png")).all()
     assert all(bad.reason == "empty file" for bad in data.bad_samples())
 
 
@@ -199,7 +203,7 @@ def test_images_that_all_went_bad_since_end_in_an_error(tmp_path):
     for file in tmp_path.iterdir():
         file.unlink()
     with pytest.raises(pf.UserError, match=r"5 images in a row cannot be read, such as .*No such"):
-        data.batch(0, 8, seed=0)
+        data.batch(BatchSpec(0, 8, 0))
 
 
 def test_a_folder_without_one_readable_image_is_no_data(tmp_path):
@@ -219,7 +223,7 @@ def test_images_are_read_once_if_memory_holds_them_all(animals, monkeypatch, fit
     monkeypatch.setattr(reader, "read_image", counted)
     data = opened(animals, memory=12 * 3 * 20 * 20 - (not fits))
     for step in range(12):
-        data.batch(step, 4, seed=0)
+        data.batch(BatchSpec(step, 4, 0))
     assert len(count) == 12
     assert (set(count.values()) == {1}) == fits
     assert len(data._reader._kept) == (12 if fits else 0)
@@ -242,7 +246,7 @@ def test_grey_is_inferred_if_all_are_and_may_be_chosen(tmp_path):
     for i in range(3):
         (tmp_path / f"{i}.png").write_bytes(encoded(noise(channels=1, seed=i)))
     assert FolderSource(str(tmp_path)).open().shape == (1, 20, 20)
-    assert FolderSource(str(tmp_path)).open().batch(0, 2, 0).x_1.shape == (2, 1, 20, 20)
+    assert FolderSource(str(tmp_path)).open().batch(BatchSpec(0, 2, 0)).x_1.shape == (2, 1, 20, 20)
     assert FolderSource(str(tmp_path), channels=3).open().shape == (3, 20, 20)
     (tmp_path / "colour.png").write_bytes(encoded(noise()))
     assert FolderSource(str(tmp_path)).open().shape == (3, 20, 20)
@@ -265,7 +269,7 @@ def test_of_a_large_folder_some_headers_are_looked_at_evenly(tmp_path, monkeypat
 
 def test_padding_shows_the_whole_image(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded(np.zeros((10, 40, 3), np.uint8)))
-    batch = opened(tmp_path, size=40, fit="pad").batch(0, 1, 0)
+    batch = opened(tmp_path, size=40, fit="pad").batch(BatchSpec(0, 1, 0))
     assert (batch.x_1[:, :, 15:25] == -1).all()
     assert batch.x_1.mean() == pytest.approx(0.5, abs=1e-6)
 

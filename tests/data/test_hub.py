@@ -14,7 +14,8 @@ from image_files import (
     photos,
     with_every_bad_file,
 )
-from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData, rank_places
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.hub import HubSource
 
@@ -80,12 +81,12 @@ def test_what_datasets_wrote_is_training_data_that_was_looked_at(path):
 
 def test_images_and_labels_are_those_that_were_written(path):
     data = HubSource(path, flip=False).open()
-    batch = data.batch(0, 11, seed=0)
+    batch = data.batch(BatchSpec(0, 11, 0))
     for image, label in zip(batch.x_1, batch.condition, strict=True):
         square = ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
         seed = next(i for i in range(11) if (noise(seed=i)[:, 2:22] == square).all())
         assert label == 2 * (seed % 2)
-    parts = [data.batch(0, 11, seed=0, places=rank_places(11, rank, 3)) for rank in range(3)]
+    parts = [data.batch(BatchSpec(0, 11, 0).share(rank, 3)) for rank in range(3)]
     assert [label for part in parts for label in part.condition] == list(batch.condition)
 
 
@@ -94,12 +95,12 @@ def test_a_folder_of_images_is_read_as_folder_reads_it(tmp_path):
     root = photos(tmp_path / "mine", {"cat": 3, "owl": 4})
     ours, theirs = HubSource(str(root)).open(), FolderSource(str(root)).open()
     assert ours.layout.class_sizes == theirs.layout.class_sizes
-    one, other = ours.batch(2, 7, seed=5), theirs.batch(2, 7, seed=5)
+    one, other = ours.batch(BatchSpec(2, 7, 5)), theirs.batch(BatchSpec(2, 7, 5))
     assert one.x_1.equal(other.x_1)
     assert one.condition.equal(other.condition)
     (root / "owl" / "002.png").unlink()
     again = HubSource(str(root)).open()  # as remembered by datasets, or looked at anew
-    again.batch(0, again.num_samples, seed=0)
+    again.batch(BatchSpec(0, again.num_samples, 0))
     assert len(again.bad_samples()) == again.num_samples - 6
 
 
@@ -146,7 +147,7 @@ def test_paths_that_a_stranger_chose_lead_to_files_alone(datasets, tmp_path, mon
     data = made(datasets, {"image": images})
     monkeypatch.setattr(HubSource, "_load", lambda _: data)  # saving it here would read them
     opened = HubSource("stranger/images").open()
-    opened.batch(0, 8, seed=0)
+    opened.batch(BatchSpec(0, 8, 0))
     named = {int(bad.path[:-1].split("[")[1]): bad.reason for bad in opened.bad_samples()}
     assert named == {
         0: "not a regular file", 1: "not a regular file", 2: "a folder",
@@ -163,7 +164,7 @@ def test_rows_without_an_image_or_a_class_are_bad(datasets, tmp_path):
         label=datasets.ClassLabel(names=["cat", "owl"]),
     )
     opened = HubSource(saved(data, tmp_path)).open()
-    opened.batch(0, 8, seed=0)
+    opened.batch(BatchSpec(0, 8, 0))
     named = {int(bad.path[:-1].split("[")[1]): bad.reason for bad in opened.bad_samples()}
     assert named == {
         1: "no image", 2: "empty file", 4: "no label",
@@ -186,11 +187,11 @@ def test_captions_are_taken_where_there_are_no_classes(datasets, tmp_path):
     path = saved(data, tmp_path)
     opened = HubSource(path).open()
     assert opened.captioned
-    assert set(opened.batch(0, 6, seed=0).condition) <= {"a", "b", "c", "d"}
+    assert set(opened.batch(BatchSpec(0, 6, 0)).condition) <= {"a", "b", "c", "d"}
     assert sorted(bad.reason for bad in opened.bad_samples()) == ["empty caption", "no caption"]
     other = HubSource(path, caption_column="alt").open()
-    assert set(other.batch(0, 6, seed=0).condition) == {*"uvwxyz"}
-    assert HubSource(path, condition="none").open().batch(0, 6, seed=0).condition is None
+    assert set(other.batch(BatchSpec(0, 6, 0)).condition) == {*"uvwxyz"}
+    assert HubSource(path, condition="none").open().batch(BatchSpec(0, 6, 0)).condition is None
 
 
 def test_a_caption_column_that_is_named_counts_more_than_classes(datasets, tmp_path):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import patch_forcing as pf
 from image_files import photos
-from patch_forcing.data.batch import Numbered, rank_places
+from patch_forcing.data.batch import Numbered
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import (
     FORMAT_VERSION,
@@ -85,7 +86,7 @@ def test_an_epoch_shows_every_latent_once_with_its_label_half_of_them_mirrored(f
     assert (data.info.autoencoder, data.info.latent_scale) == (SPACE, 0.5)
     seen, mirrors = [], 0
     for step in range(40):
-        batch = data.batch(step, 3, seed=4)
+        batch = data.batch(BatchSpec(step, 3, 4))
         numbers, mirrored = numbers_of(batch)
         assert torch.equal(batch.condition, numbers % 3)
         seen += numbers.tolist()
@@ -103,13 +104,11 @@ def test_a_batch_is_a_function_of_its_step_and_shared_by_ranks(
 ):
     size = max(size, world)
     data = LatentsSource(str(folder_of_spread)).open()
-    whole = data.batch(step, size, seed)
-    data.batch(step + 7, size, seed)
-    again = LatentsSource(str(folder_of_spread)).open().batch(step, size, seed)
+    whole = data.batch(BatchSpec(step, size, seed))
+    data.batch(BatchSpec(step + 7, size, seed))
+    again = LatentsSource(str(folder_of_spread)).open().batch(BatchSpec(step, size, seed))
     assert torch.equal(whole.x_1, again.x_1)
-    parts = [
-        data.batch(step, size, seed, places=rank_places(size, rank, world)) for rank in range(world)
-    ]
+    parts = [data.batch(BatchSpec(step, size, seed).share(rank, world)) for rank in range(world)]
     torch.testing.assert_close(torch.cat([part.x_1 for part in parts]), whole.x_1)
     assert torch.equal(torch.cat([part.condition for part in parts]), whole.condition)
 
@@ -122,7 +121,12 @@ def folder_of_spread(tmp_path_factory):
 def test_latents_are_drawn_from_their_posterior_anew_each_epoch(folder_of_spread):
     data = LatentsSource(str(folder_of_spread)).open()
     mean = LatentsSource(str(folder_of_spread), sample_posterior=False).open()
-    noise = torch.cat([data.batch(s, 12, 0).x_1 - mean.batch(s, 12, 0).x_1 for s in range(50)])
+    noise = torch.cat(
+        [
+            data.batch(BatchSpec(s, 12, 0)).x_1 - mean.batch(BatchSpec(s, 12, 0)).x_1
+            for s in range(50)
+        ]
+    )
     noise = noise / (0.5 * 3)  # scale · exp(logvar / 2)
     count = noise.numel()  # 7200
     assert abs(float(noise.mean())) < 4 / count**0.5
@@ -135,7 +139,7 @@ def test_without_log_variances_mirrors_or_classes(tmp_path):
     with pytest.raises(pf.UserError, match=r"no mirrored images: add --data.no-flip"):
         LatentsSource(str(folder)).open()
     data = LatentsSource(str(folder), flip=False).open()
-    batch = data.batch(0, 12, 0)
+    batch = data.batch(BatchSpec(0, 12, 0))
     assert batch.condition is None
     assert sorted(numbers_of(batch)[0].tolist()) == list(range(12))
 
@@ -146,7 +150,7 @@ def test_latents_that_are_not_finite_are_replaced_named_once_and_counted(copy, v
     data = LatentsSource(str(copy)).open()
     replaced = []
     for step in range(8):
-        numbers, _ = numbers_of(data.batch(step, 12, 0))
+        numbers, _ = numbers_of(data.batch(BatchSpec(step, 12, 0)))
         assert 9 not in numbers
         replaced.append(sorted(numbers.tolist()))
     (bad,) = data.bad_samples()
@@ -154,14 +158,14 @@ def test_latents_that_are_not_finite_are_replaced_named_once_and_counted(copy, v
     assert "not finite" in bad.reason
     assert len(set(map(tuple, replaced))) > 1  # not always the same one in its place
     assert data.bad_samples() == []
-    assert f"{shard_path(copy, 2)}[3]" in data.sample_names(0, 12, 0)
+    assert f"{shard_path(copy, 2)}[3]" in data.sample_names(BatchSpec(0, 12, 0))
 
 
 def test_latents_none_of_which_is_finite_are_no_data(copy):
     for shard, size in enumerate(SIZES):
         poison(copy, shard, slice(size))
     with pytest.raises(pf.UserError, match=r"in a row cannot be read, .* encode .* again"):
-        LatentsSource(str(copy)).open().batch(0, 2, 0)
+        LatentsSource(str(copy)).open().batch(BatchSpec(0, 2, 0))
 
 
 def cut(file):
@@ -233,10 +237,10 @@ def test_numbers_of_pictures_are_those_that_stand_in_the_batch(copy, flip):
     assert isinstance(data, Numbered)
     assert data.num_pictures == total * (1 + flip)
     for step in range(5):
-        seen = SPACE.raw(data.batch(step, 7, 0).x_1)[:, 0, 0, 0].round().long()
-        numbers = data.picture_numbers(step, 7, 0)
+        seen = SPACE.raw(data.batch(BatchSpec(step, 7, 0)).x_1)[:, 0, 0, 0].round().long()
+        numbers = data.picture_numbers(BatchSpec(step, 7, 0))
         assert seen.equal(numbers % total + 100 * (numbers // total))
         assert 9 not in numbers % total
-        assert source.open().picture_numbers(step, 7, 0).equal(numbers)
-        part = source.open().picture_numbers(step, 7, 0, range(3, 7))
+        assert source.open().picture_numbers(BatchSpec(step, 7, 0)).equal(numbers)
+        part = source.open().picture_numbers(BatchSpec(step, 7, 0, range(3, 7)))
         assert part.equal(numbers[3:])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import patch_forcing as pf
 from image_files import encoded, noise, photos
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.layout import find_images
 
@@ -43,7 +44,7 @@ def test_labels_of_metadata_are_classes_wherever_the_images_lie(tmp_path):
     assert (layout.faults, layout.captions) == ({}, ())
     data = FolderSource(str(root)).open()
     assert data.info.class_names == ("ant", "cat", "owl")
-    assert sorted(data.batch(0, 4, seed=0).condition.tolist()) == [0, 1, 1, 2]
+    assert sorted(data.batch(BatchSpec(0, 4, 0)).condition.tolist()) == [0, 1, 1, 2]
 
 
 def test_numbers_are_classes_in_their_order(tmp_path):
@@ -66,11 +67,11 @@ def test_captions_go_with_their_images(tmp_path, beside):
     assert data.summary == "6 images, with captions, read as 20×20 in colour"
     plain = FolderSource(str(root), flip=False, condition="none").open()
     assert "captions" not in plain.found
-    batch = data.batch(3, 4, seed=0)
-    assert plain.batch(3, 4, seed=0).condition is None
-    assert plain.batch(3, 4, seed=0).x_1.equal(batch.x_1)
+    batch = data.batch(BatchSpec(3, 4, 0))
+    assert plain.batch(BatchSpec(3, 4, 0)).condition is None
+    assert plain.batch(BatchSpec(3, 4, 0)).x_1.equal(batch.x_1)
     again = dict(zip(batch.condition, batch.x_1, strict=True))
-    whole = data.batch(0, 6, seed=9)
+    whole = data.batch(BatchSpec(0, 6, 9))
     for caption, image in zip(whole.condition, whole.x_1, strict=True):
         assert caption.startswith("é of 00")
         assert caption not in again or again[caption].equal(image)
@@ -205,7 +206,7 @@ def test_also_if_captions_lie_beside_images(tmp_path, text, reason):
 
 
 def named_in_an_epoch(data):
-    batch = data.batch(0, data.num_samples, seed=0)
+    batch = data.batch(BatchSpec(0, data.num_samples, 0))
     assert all(batch.condition)
     return {bad.path: bad.reason for bad in data.bad_samples()}
 
@@ -215,7 +216,7 @@ def test_two_rows_for_an_image_and_a_row_for_none_are_bad(tmp_path):
     rows = [{"file_name": f"{i:03d}.png", "label": i % 2} for i in range(7)]
     described(root, *rows, {"file_name": "./000.png", "label": 1})
     data = FolderSource(str(root)).open()
-    data.batch(0, 7, seed=0)
+    data.batch(BatchSpec(0, 7, 0))
     assert {bad.path: bad.reason for bad in data.bad_samples()} == {
         str(root / "000.png"): "more than one row of metadata.jsonl names it",
         str(root / "006.png"): "No such file or directory",

@@ -23,7 +23,8 @@ from image_files import (
     with_every_bad_file,
 )
 from patch_forcing.data import shards, tar_index
-from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData, rank_places
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.shards import ShardsSource, list_shards
 
@@ -55,8 +56,8 @@ def test_they_give_what_a_folder_of_the_same_images_gives(three, tmp_path):
         file = tmp_path / "folder" / f"{i % 3}" / f"{i:04d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encoded(noise(seed=i)))
-    ours = ShardsSource(str(three), flip=False).open().batch(0, 14, seed=1)
-    theirs = FolderSource(str(tmp_path / "folder"), flip=False).open().batch(0, 14, seed=1)
+    ours = ShardsSource(str(three), flip=False).open().batch(BatchSpec(0, 14, 1))
+    theirs = FolderSource(str(tmp_path / "folder"), flip=False).open().batch(BatchSpec(0, 14, 1))
     order, their_order = (batch.x_1.flatten(1).sum(1).argsort() for batch in (ours, theirs))
     assert ours.x_1[order].equal(theirs.x_1[their_order])
     assert ours.condition[order].equal(theirs.condition[their_order])
@@ -65,10 +66,10 @@ def test_they_give_what_a_folder_of_the_same_images_gives(three, tmp_path):
 def test_every_way_to_name_them_means_the_same(three, monkeypatch):
     monkeypatch.chdir(three)
     monkeypatch.setenv("HOME", str(three.parent))
-    expected = ShardsSource(str(three)).open().batch(0, 14, seed=0)
+    expected = ShardsSource(str(three)).open().batch(BatchSpec(0, 14, 0))
     for path in (".", "x-{00..02}.tar", "*.tar", "{x-00,x-01,x-02}.tar", "~/three/x-0?.tar",
                  "x-{00..01}.{tar,tar}", "../three"):  # fmt: skip
-        found = ShardsSource(path).open().batch(0, 14, seed=0)
+        found = ShardsSource(path).open().batch(BatchSpec(0, 14, 0))
         assert same(found, expected) == ("01}" not in path), path
 
 
@@ -78,10 +79,9 @@ def test_ranks_read_each_sample_once_and_the_same_whatever_their_number(three, w
     parts = [ShardsSource(str(three)).open() for _ in range(world)]
     for step in range(3):
         batches = [
-            part.batch(step, 14, seed=4, places=rank_places(14, rank, world))
-            for rank, part in enumerate(parts)
+            part.batch(BatchSpec(step, 14, 4).share(rank, world)) for rank, part in enumerate(parts)
         ]
-        expected = whole.batch(step, 14, seed=4)
+        expected = whole.batch(BatchSpec(step, 14, 4))
         assert torch.cat([batch.x_1 for batch in batches]).equal(expected.x_1)
         assert torch.cat([batch.condition for batch in batches]).equal(expected.condition)
         # an epoch is a batch: each sample once
@@ -91,9 +91,9 @@ def test_ranks_read_each_sample_once_and_the_same_whatever_their_number(three, w
 def test_bad_samples_of_all_ranks_are_those_of_one(three):
     file = shard(three / "x-03.tar", samples(6, 3, 14) | {"0016.png": b"", "0018.cls": b"?"})
     whole = ShardsSource(str(three)).open()
-    expected = whole.batch(0, 20, seed=0)
+    expected = whole.batch(BatchSpec(0, 20, 0))
     parts = [ShardsSource(str(three)).open() for _ in range(4)]
-    batches = [p.batch(0, 20, seed=0, places=rank_places(20, r, 4)) for r, p in enumerate(parts)]
+    batches = [p.batch(BatchSpec(0, 20, 0).share(r, 4)) for r, p in enumerate(parts)]
     assert torch.cat([batch.x_1 for batch in batches]).equal(expected.x_1)
     named = sorted(bad for part in parts for bad in part.bad_samples())
     assert named == sorted(whole.bad_samples())
@@ -125,7 +125,7 @@ def test_captions_of_shards_go_with_their_images(tmp_path):
     file = shard(tmp_path / "x.tar", rows | {"3.txt": b""})
     data = ShardsSource(str(file)).open()
     assert (data.captioned, data.num_classes) == (True, 0)
-    assert set(data.batch(0, 6, seed=0).condition) == {f"number {i}" for i in (0, 1, 2, 4, 5)}
+    assert set(data.batch(BatchSpec(0, 6, 0)).condition) == {f"number {i}" for i in (0, 1, 2, 4, 5)}
     assert data.bad_samples() == [(f"{file}/3.png", "empty caption")]
 
 
@@ -135,7 +135,7 @@ def test_names_that_lead_elsewhere_lead_nowhere(tmp_path, monkeypatch):
     shard(tmp_path / "in" / "x.tar", dict.fromkeys(names, PNG))
     before = sorted(tmp_path.rglob("*"))
     data = ShardsSource("in/x.tar").open()
-    data.batch(0, 5, seed=0)
+    data.batch(BatchSpec(0, 5, 0))
     assert data.num_samples == 5
     assert data.bad_samples() == []
     assert sorted(tmp_path.rglob("*")) == before
@@ -149,7 +149,7 @@ def test_shards_that_are_damaged_or_none_are_named_and_the_rest_is_read(three):
         end = tar.getmember("0008.png").offset_data + 100
     (three / "x-01.tar").write_bytes((three / "x-01.tar").read_bytes()[:end])
     data = ShardsSource(str(three)).open()
-    data.batch(0, data.num_samples, seed=0)
+    data.batch(BatchSpec(0, data.num_samples, 0))
     named = {Path(bad.path).name: bad.reason for bad in data.bad_samples()}
     assert named["x-03.tar"] == "empty file"
     assert named["x-04.tar"] == "no tar file"
@@ -157,7 +157,7 @@ def test_shards_that_are_damaged_or_none_are_named_and_the_rest_is_read(three):
     assert named["0008.png"] == "no label"
     assert len(named) == 4
     free = ShardsSource(str(three), condition="none").open()
-    free.batch(0, free.num_samples, seed=0)
+    free.batch(BatchSpec(0, free.num_samples, 0))
     named = {Path(bad.path).name: bad.reason for bad in free.bad_samples()}
     assert named["0008.png"] == "truncated: its shard ends before it does"
 
@@ -188,7 +188,7 @@ def test_a_shard_is_looked_through_once_until_it_changes(three, tmp_path, monkey
     assert sorted(looked) == ["x-00.tar", "x-01.tar", "x-02.tar"]
     again = ShardsSource(str(three)).open()
     assert len(looked) == 3
-    assert same(first.batch(0, 14, seed=0), again.batch(0, 14, seed=0))
+    assert same(first.batch(BatchSpec(0, 14, 0)), again.batch(BatchSpec(0, 14, 0)))
     shard(three / "x-01.tar", samples(3, 3, 5))
     assert ShardsSource(str(three)).open().num_samples == 10
     assert looked[3:] == ["x-01.tar"]
@@ -291,7 +291,7 @@ def test_urls_of_any_kind_give_what_files_give(three, in_memory, names):
     ours = ShardsSource(f"{in_memory}/{names}").open()
     theirs = ShardsSource(str(three)).open()
     for step in range(3):
-        assert same(ours.batch(step, 9, seed=2), theirs.batch(step, 9, seed=2))
+        assert same(ours.batch(BatchSpec(step, 9, 2)), theirs.batch(BatchSpec(step, 9, 2)))
 
 
 class Server(ThreadingHTTPServer):
@@ -359,12 +359,12 @@ def test_of_a_server_only_the_bytes_of_a_step_are_asked_for(three, serve, monkey
     ours = ShardsSource(f"{url}/x-{{00..02}}.tar").open()
     server.asked.clear()
     theirs = ShardsSource(str(three)).open()
-    expected = theirs.batch(0, 4, seed=2)
-    assert same(ours.batch(0, 4, seed=2), expected)
+    expected = theirs.batch(BatchSpec(0, 4, 2))
+    assert same(ours.batch(BatchSpec(0, 4, 2)), expected)
     assert max(server.asked) <= len(PNG) + 50
     monkeypatch.setattr("patch_forcing.data.images.WAITS", (0.001,) * 3)
     server.failing = 2
-    assert same(ours.batch(1, 10, seed=2), theirs.batch(1, 10, seed=2))
+    assert same(ours.batch(BatchSpec(1, 10, 2)), theirs.batch(BatchSpec(1, 10, 2)))
     assert server.failing == 0
     assert ours.bad_samples() == []  # what passes is no fault of a sample
 

@@ -16,6 +16,7 @@ import torch
 import patch_forcing as pf
 from image_files import photos
 from patch_forcing.core.timesteps import TIMESTEPS
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints
@@ -64,7 +65,7 @@ def test_inputs_are_bitwise_those_of_one_rank(recipe, timesteps):
 
     def inputs(ranks, step):
         places = ranks.places(recipe.batch_size)
-        batch = data.batch(step, recipe.batch_size, recipe.seed, "cpu", places)
+        batch = data.batch(BatchSpec(step, recipe.batch_size, recipe.seed, places))
         return TrainStep(state, recipe, "cpu", ranks).inputs(batch, step)
 
     for step in (0, 5):
@@ -134,7 +135,7 @@ def test_too_many_failed_steps_stop_all_ranks_and_their_samples_are_named(recipe
     data = recipe.data.open()
     assert [(row["step"], row["loss"]) for row in rows] == [(5, None), (6, None)]
     assert [row["samples"] for row in rows] == [
-        data.sample_names(step, recipe.batch_size, recipe.seed) for step in (4, 5)
+        data.sample_names(BatchSpec(step, recipe.batch_size, recipe.seed)) for step in (4, 5)
     ]
     assert [checkpoint_step(path) for path in checkpoints(tmp_path / "run")] == [2, 4]
 

@@ -65,13 +65,13 @@ from patch_forcing.runs import recipes
 how, rank = sys.argv.pop(), int(sys.argv.pop())
 
 class Data(TensorData):
-    def batch(self, step, batch_size, seed, device="cpu", places=None):
-        if step == 3 and (places.start > 0) == rank:
+    def batch(self, spec, device="cpu"):
+        if spec.step == 3 and (spec.places.start > 0) == rank:
             time.sleep(1000 if how == "sleep" else 1)  # others hear of the place twice a second
             if how == "freeze":
                 signal.raise_signal(signal.SIGSTOP)
             signal.raise_signal(signal.SIGKILL)
-        return super().batch(step, batch_size, seed, device, places)
+        return super().batch(spec, device)
 
 @dataclasses.dataclass(frozen=True)
 class Hanging:

@@ -12,12 +12,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.evaluation import metrics
-from patch_forcing.evaluation.metrics import (
-    FeatureStatistics,
-    PrecisionRecall,
-    frechet_distance,
-    precision_recall,
-)
+from patch_forcing.evaluation.metrics import PrecisionRecall, frechet_distance, precision_recall
+from patch_forcing.features.statistics import FeatureStatistics
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.front import Question, front, labels_for
 from patch_forcing.generation.pipeline import load
 

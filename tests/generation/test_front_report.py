@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.front import Point, Question
 from patch_forcing.generation.front_report import draw_report, table_head, table_row, write_report
 from patch_forcing.generation.pipeline import load

@@ -8,7 +8,7 @@ import torch
 from huggingface_hub import constants
 
 import patch_forcing as pf
-from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import bundled_names, find_model
 from patch_forcing.generation.generate import to_uint8
 from patch_forcing.generation.pipeline import Pipeline, load

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import patch_forcing as pf
-from exact import tiny_dit
+from exact import all_channels, tiny_dit
 from patch_forcing.models.dit import PatchEmbedder, strided_product
 from patch_forcing.models.layers import _is_itself
 
@@ -28,10 +28,6 @@ def inputs(model: pf.PatchDiT, batch: int = 3) -> tuple[Tensor, Tensor]:
     config = model.config
     x = torch.randn(batch, config.in_channels, *config.image_size)
     return x, torch.arange(batch) % (config.num_classes + 1)
-
-
-def whole(output) -> Tensor:
-    return output.velocity if output.logvar is None else torch.cat(list(output), dim=1)
 
 
 def sit(model: pf.PatchDiT, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
@@ -84,7 +80,7 @@ def test_with_one_time_for_all_patches_the_network_is_sit_bit_for_bit(sizes):
     expected = sit(model, x, t, labels)
     assert expected.std() > 0.1
     for time in (t, pf.PatchTime.shared(t, model.config.num_patches)):
-        assert whole(model(x, time, labels)).equal(expected)
+        assert all_channels(model(x, time, labels)).equal(expected)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -94,7 +90,7 @@ def test_with_equal_dense_times_the_network_is_sit(sizes):
     expected = sit(model, x, t, labels)
     dense = t[:, None].repeat(1, model.config.num_patches)
     for time in (dense, pf.PatchTime.dense(dense)):
-        error = (whole(model(x, time, labels)) - expected).abs().max()
+        error = (all_channels(model(x, time, labels)) - expected).abs().max()
         assert error <= 1e-6 * expected.abs().max()
 
 
@@ -110,8 +106,8 @@ def test_shared_times_are_exact(levels, dtype, tolerance, seed):
         torch.rand(2, levels, generator=random),
         torch.randint(levels, (2, 16), generator=random),
     )
-    expected = whole(model(x, time.to_dense(), labels))
-    error = (whole(model(x, time, labels)) - expected).abs().max()
+    expected = all_channels(model(x, time.to_dense(), labels))
+    error = (all_channels(model(x, time, labels)) - expected).abs().max()
     assert error <= tolerance * expected.abs().max()
 
 
@@ -123,7 +119,9 @@ def test_a_patch_time_moves_other_patches_only_through_attention():
     t = torch.rand(3, 16)
     moved = t.clone()
     moved[:, 5] += 0.1  # row 1, column 1 of the grid
-    changed = (whole(model(x, t, labels)) != whole(model(x, moved, labels))).any(dim=1)
+    changed = (all_channels(model(x, t, labels)) != all_channels(model(x, moved, labels))).any(
+        dim=1
+    )
     assert changed[:, 2:4, 2:4].all()
     assert changed.sum() == 3 * 4
 
@@ -131,9 +129,9 @@ def test_a_patch_time_moves_other_patches_only_through_attention():
 def test_a_new_network_gives_exactly_zero():
     model = pf.PatchDiT(pf.PatchDiTConfig(8, hidden_size=32, depth=2, num_heads=4, num_classes=5))
     x = torch.randn(2, 4, 8, 8)
-    velocity, logvar = model(x, torch.rand(2, 16), torch.tensor([0, 4]))
-    assert velocity.equal(torch.zeros(2, 4, 8, 8))
-    assert logvar.equal(torch.zeros(2, 1, 8, 8))
+    output = model(x, torch.rand(2, 16), torch.tensor([0, 4]))
+    assert output.velocity.equal(torch.zeros(2, 4, 8, 8))
+    assert output.logvar.equal(torch.zeros(2, 1, 8, 8))
 
 
 def test_initial_weights_have_their_distributions():
@@ -185,7 +183,7 @@ def test_last_layer_rows_are_ordered_patch_row_patch_column_channel(patch_size):
     torch.nn.init.zeros_(model.final_layer.linear.weight)
     rows = torch.arange(patch_size**2 * 3, dtype=torch.float32)
     model.final_layer.linear.bias.data.copy_(rows)
-    output = whole(model(torch.randn(1, 2, 8, 4), torch.rand(1), None))
+    output = all_channels(model(torch.randn(1, 2, 8, 4), torch.rand(1), None))
     for channel in range(3):
         for y in range(8):
             for x in range(4):
@@ -197,9 +195,9 @@ def test_no_condition_is_the_null_label():
     model = tiny_dit(num_classes=5)
     x, _ = inputs(model)
     t = torch.rand(3, 16)
-    null = whole(model(x, t, None))
-    assert null.equal(whole(model(x, t, torch.full((3,), 5))))
-    assert not null.equal(whole(model(x, t, torch.zeros(3, dtype=torch.int64))))
+    null = all_channels(model(x, t, None))
+    assert null.equal(all_channels(model(x, t, torch.full((3,), 5))))
+    assert not null.equal(all_channels(model(x, t, torch.zeros(3, dtype=torch.int64))))
 
 
 def test_dropped_conditions_are_null_and_the_others_stay():
@@ -234,15 +232,15 @@ def test_conditions_that_suit_are_accepted():
 def test_an_unconditional_model_takes_no_labels():
     model = tiny_dit(num_classes=0)
     x = torch.randn(2, 3, 8, 8)
-    assert whole(model(x, torch.rand(2), None)).std() > 0.1
+    assert all_channels(model(x, torch.rand(2), None)).std() > 0.1
     with pytest.raises(pf.UserError, match="label 0: this model is unconditional"):
         model.check_condition(torch.tensor([0, 1]), 2)
 
 
 def test_without_difficulty_there_is_no_logvar_and_one_channel_less():
     model = tiny_dit(predict_difficulty=False)
-    velocity, logvar = model(torch.randn(2, 3, 8, 8), torch.rand(2, 16), None)
-    assert (velocity.shape, logvar) == ((2, 3, 8, 8), None)
+    output = model(torch.randn(2, 3, 8, 8), torch.rand(2, 16), None)
+    assert (output.velocity.shape, output.logvar) == ((2, 3, 8, 8), None)
     assert model.final_layer.linear.out_features == 2**2 * 3
 
 
@@ -250,10 +248,10 @@ def test_without_difficulty_there_is_no_logvar_and_one_channel_less():
 def test_weights_in_bf16_take_and_give_fp32(time):
     model = tiny_dit()
     x = torch.randn(2, 3, 8, 8)
-    exact = whole(model(x, time, None))
+    exact = all_channels(model(x, time, None))
     output = model.bfloat16()(x, time, None)
     assert (output.velocity.dtype, output.logvar.dtype) == (torch.float32, torch.float32)
-    error = (whole(output) - exact).square().mean() / exact.square().mean()
+    error = (all_channels(output) - exact).square().mean() / exact.square().mean()
     assert 0 < error.sqrt() < 0.05
 
 
@@ -300,7 +298,7 @@ def test_activations_computed_again_give_the_same_gradients_out_of_less_memory(w
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = whole(model(x, time, labels)).square().mean()
+            loss = all_channels(model(x, time, labels)).square().mean()
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
         kept.append(count)
     assert all(one.equal(other) for one, other in zip(*gradients, strict=True))

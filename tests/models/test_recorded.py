@@ -31,11 +31,12 @@ class OnCPU(Recorded):
         class Graph:
             @staticmethod
             def replay():
-                seen = [] if everything else memory
-                again = None if active is None else ActiveTokens(shape.inputs[4], seen)
+                again_memory = [] if everything else memory
+                again = None if active is None else ActiveTokens(shape.inputs[4], again_memory)
                 with torch.autocast("cpu", torch.bfloat16, enabled=casts):
                     new = self._run(shape.inputs, again)
-                torch._foreach_copy_([*shape.output, *memory], [*new, *seen])
+                ours = [shape.output.velocity, shape.output.logvar, *memory]
+                torch._foreach_copy_(ours, [new.velocity, new.logvar, *again_memory])
 
         shape.graph = Graph()
 

@@ -11,16 +11,17 @@ from safetensors.torch import load_file
 import patch_forcing as pf
 from emoji_font import write_atlas
 from image_files import photos
-from patch_forcing.codecs.vision_encoders import ModuleEncoder
 from patch_forcing.data.batch import Pictured, TensorData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.distributed.ranks import Ranks
-from patch_forcing.evaluation.emoji import load_emoji_features
+from patch_forcing.features.emoji import load_emoji_features
+from patch_forcing.features.find import find_encoder
+from patch_forcing.features.module_encoder import ModuleEncoder
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.alignment import cache_features, open_alignment, unit_features
-from patch_forcing.runs.encoders import find_encoder
 from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.recipes import RECIPES, aligned
 from patch_forcing.runs.state import initial_state
@@ -50,6 +51,18 @@ def encoder_of(seed=0):
     torch.manual_seed(seed)
     module = torch.nn.Conv2d(3, 6, 2, stride=2)
     return ModuleEncoder(module, f"conv {seed}", patch=2)
+
+
+class Flat:
+    """A network of one vector an image: its mean colour."""
+
+    name, size = "flat", None
+
+    def features(self, images):
+        return images.mean((2, 3))
+
+    def to(self, device):
+        return self
 
 
 @pytest.mark.parametrize(
@@ -102,7 +115,7 @@ def test_the_first_weights_and_draws_are_those_of_the_run_without(plain, repa):
     ours, theirs = initial_state(repa, data, "cpu", alignment), initial_state(plain, data, "cpu")
     for one, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
         assert one.equal(other)
-    batch = data.batch(0, 8, 0)
+    batch = data.batch(BatchSpec(0, 8, 0))
     inputs = TrainStep(ours, repa, "cpu", features=alignment.features).inputs(batch, 0)
     without = TrainStep(theirs, plain, "cpu").inputs(batch, 0)
     assert inputs.x_0.equal(without.x_0)
@@ -144,7 +157,7 @@ def test_features_are_of_the_encoder_on_the_grid_of_length_one(repa):
     data = repa.data.open()
     encoder = encoder_of()
     alignment = open_alignment(repa, data, "cpu", Ranks(), encoder)
-    batch = data.batch(0, 8, 0)
+    batch = data.batch(BatchSpec(0, 8, 0))
     found = alignment.features(batch, 0)
     with torch.no_grad():  # 8×8 digits in patches of 4: a grid of 2×2, where it sees 4×4 pixels
         seen = torch.nn.functional.interpolate(batch.x_1, (4, 4), mode="bicubic", antialias=True)
@@ -185,14 +198,16 @@ def test_mirrored_and_replaced_images_find_their_own_features(repa, pets, tmp_pa
     cached = open_alignment(recipe, data, "cpu", Ranks(), encoder)
     assert np.load(tmp_path / "cache/features.npy").shape == (23 * (1 + flip), 16, 6)
     for step in (0, 1, 4, 7):
-        batch = data.batch(step, 8, 0)
+        batch = data.batch(BatchSpec(step, 8, 0))
         expected = unit_features(encoder, batch.x_1, (4, 4))
         torch.testing.assert_close(cached.features(batch, step), expected, atol=1e-3, rtol=0)
         # whatever was read before, and of a rank's share
         other = source.open()
-        assert other.picture_numbers(step, 8, 0).equal(data.picture_numbers(step, 8, 0))
-        half = other.picture_numbers(step, 8, 0, range(4, 8))
-        assert half.equal(data.picture_numbers(step, 8, 0)[4:])
+        assert other.picture_numbers(BatchSpec(step, 8, 0)).equal(
+            data.picture_numbers(BatchSpec(step, 8, 0))
+        )
+        half = other.picture_numbers(BatchSpec(step, 8, 0, range(4, 8)))
+        assert half.equal(data.picture_numbers(BatchSpec(step, 8, 0))[4:])
     rows = np.load(tmp_path / "cache/features.npy")
     bad = data.layout.names.index("cat/003.png")
     lost = [bad, 23 + bad] if flip else [bad]
@@ -270,8 +285,8 @@ def test_latents_are_aligned_with_features_of_their_images(repa, tmp_path):
     cache_features(folder, encoder_of(), (2, 2), digits, identity=data.identity)
     found = open_alignment(changed(recipe, cache=str(folder)), data, "cpu", Ranks(), encoder_of())
     of_images = open_alignment(repa, digits, "cpu", Ranks(), encoder_of())
-    expected = of_images.features(digits.batch(2, 8, 0), 2)
-    assert found.features(data.batch(2, 8, 0), 2).equal(expected)
+    expected = of_images.features(digits.batch(BatchSpec(2, 8, 0)), 2)
+    assert found.features(data.batch(BatchSpec(2, 8, 0)), 2).equal(expected)
 
 
 def test_features_that_are_not_finite_are_not_cached(repa, tmp_path):
@@ -292,6 +307,8 @@ def test_what_cannot_be_is_refused(plain, repa, tmp_path):
         open_alignment(cached, data, "cpu", Ranks(0, 2))
     with pytest.raises(pf.UserError, match=r"depth=3: the network has 2 blocks"):
         changed(repa, depth=3)
+    with pytest.raises(pf.UserError, match=r"flat gives one vector an image"):
+        open_alignment(repa, data, "cpu", Ranks(), Flat())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -362,7 +379,7 @@ def test_recipes_with_alignment_are_those_without_and_an_encoder():
 def test_the_bundled_encoder_sees_a_map_whose_mean_is_the_feature():
     encoder = find_encoder("emoji")
     images = torch.rand(2, 3, 64, 64) * 2 - 1
-    values, grid = encoder(images, (8, 8))
+    values, grid = encoder.feature_map(images, (8, 8))
     assert grid == (4, 4)
     features = load_emoji_features()
     pooled = features.network(images) - features.reference.mean.float()

@@ -12,6 +12,7 @@ from autoencoders import small_kl
 from image_files import photos
 from patch_forcing.codecs.autoencoder import Pixels, Posterior
 from patch_forcing.codecs.autoencoders import load_autoencoder
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.images import read_image
 from patch_forcing.data.latent_shards import INDEX, open_shard, read_index
@@ -151,7 +152,7 @@ def test_without_mirrors_or_posterior_less_is_stored(images, tmp_path):
     pictures = FolderSource(str(images), size=16, flip=False).open()
     seen, wanted = (
         {tuple(x.flatten().add(1).mul(127.5).round().tolist()) for x in batch.x_1}
-        for batch in (data.batch(0, 11, 0), pictures.batch(0, 12, 0))
+        for batch in (data.batch(BatchSpec(0, 11, 0)), pictures.batch(BatchSpec(0, 12, 0)))
     )
     assert seen == wanted  # the bad one's place was taken by one of the others
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 import patch_forcing as pf
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, step_folders
 from patch_forcing.runs import saver
@@ -59,7 +60,7 @@ def trained(tmp_path_factory):
     step = TrainStep(state, recipe, "cpu")
     seen = []
     for number in range(recipe.steps):
-        step(data.batch(number, recipe.batch_size, recipe.seed), number)
+        step(data.batch(BatchSpec(number, recipe.batch_size, recipe.seed)), number)
         seen.append(flat(state.model.state_dict()))
     return run, torch.stack(seen)
 

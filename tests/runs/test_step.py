@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from patch_forcing.data.batch import Batch
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
@@ -41,7 +42,7 @@ def test_a_step_that_is_not_finite_changes_nothing(recipe, bad, optimizer):
     step = TrainStep(state, recipe, "cpu")
     for number in range(5):
         before = everything(state)
-        x_1, labels = data.batch(number, recipe.batch_size, recipe.seed)
+        x_1, labels = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
         if number % 2:
             x_1 = x_1.clone()
             x_1[0, 0, 0, 0] = bad
@@ -61,7 +62,7 @@ def test_a_step_waits_for_nothing(recipe, optimizer, timesteps):
     recipe = dataclasses.replace(with_optimizer(recipe, optimizer), timesteps=timesteps)
     data = recipe.data.open()
     step = TrainStep(initial_state(recipe, data, "cpu"), recipe, "cpu")
-    batches = [data.batch(number, recipe.batch_size, recipe.seed) for number in range(2)]
+    batches = [data.batch(BatchSpec(number, recipe.batch_size, recipe.seed)) for number in range(2)]
     assert [waits(lambda k=k: step(batches[k], k)) for k in range(2)] == [0, 0]
 
 
@@ -72,13 +73,13 @@ def test_what_moves_all_at_once_is_what_moves_one_after_the_other(recipe):
     steps = [TrainStep(state, recipe, "cpu") for state in states]
     steps[1]._at_once = True
     for number in range(4):
-        x_1, labels = data.batch(number, recipe.batch_size, recipe.seed)
+        x_1, labels = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
         batch = Batch(x_1 * math.nan if number == 2 else x_1, labels)
         norms = [step(batch, number)[1] for step in steps]
         torch.testing.assert_close(*norms, equal_nan=True)
         for one, other in zip(*map(everything, states), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-    x_1, labels = data.batch(4, recipe.batch_size, recipe.seed)
+    x_1, labels = data.batch(BatchSpec(4, recipe.batch_size, recipe.seed))
     assert waits(lambda: steps[1](Batch(x_1, labels), 4)) == 0
 
 
@@ -92,9 +93,9 @@ class Spoilt:
         at_step, digits = self.at_step, Digits().open()
 
         class Data(type(digits)):
-            def batch(self, step, batch_size, seed, device="cpu", places=None):
-                batch = super().batch(step, batch_size, seed, device, places)
-                return batch._replace(x_1=batch.x_1 * math.nan) if step == at_step else batch
+            def batch(self, spec, device="cpu"):
+                batch = super().batch(spec, device)
+                return batch._replace(x_1=batch.x_1 * math.nan) if spec.step == at_step else batch
 
         return Data(digits.images, digits.labels, digits.num_classes, digits.info)
 

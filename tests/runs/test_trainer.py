@@ -149,11 +149,11 @@ class Interrupting:
         digits, at_step, times, number = Digits().open(), self.at_step, self.times, self.number
 
         class Data(TensorData):
-            def batch(self, step, batch_size, seed, device="cpu", places=None) -> Batch:
-                if step == at_step:
+            def batch(self, spec, device="cpu") -> Batch:
+                if spec.step == at_step:
                     for _ in range(times):
                         signal.raise_signal(number)
-                return super().batch(step, batch_size, seed, device, places)
+                return super().batch(spec, device)
 
         return Data(digits.images, digits.labels, digits.num_classes, digits.info)
 

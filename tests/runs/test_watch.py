@@ -9,6 +9,7 @@ from PIL import Image
 
 import patch_forcing as pf
 from patch_forcing.core.calibration import Calibration, calibration
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.generation.gallery import write_maps
 from patch_forcing.generation.pipeline import load
 from patch_forcing.io.run_layout import checkpoints
@@ -83,7 +84,7 @@ def test_errors_are_those_of_the_step_itself_with_the_weights_as_they_are(recipe
     for weight in state.model.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     step = TrainStep(state, recipe, "cpu")
-    batch = data.batch(3, 32, recipe.seed)
+    batch = data.batch(BatchSpec(3, 32, recipe.seed))
     loss, _ = step(batch, 3)
     found = look(state.model, recipe, step.inputs(batch, 3))
     assert found.error.mean() == pytest.approx(float(loss.velocity), rel=1e-5)

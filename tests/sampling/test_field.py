@@ -35,10 +35,10 @@ def difficulty_of(logvar: Tensor) -> Tensor:
 
 def test_without_guidance_a_field_is_the_model(model, x):
     output = pf.VelocityField(model, LABELS)(x, mixed_time())
-    velocity, logvar = model(x, mixed_time(), LABELS)
-    assert output.velocity.equal(velocity)
-    assert output.unguided.equal(velocity)
-    torch.testing.assert_close(output.difficulty, difficulty_of(logvar))
+    predicted = model(x, mixed_time(), LABELS)
+    assert output.velocity.equal(predicted.velocity)
+    assert output.unguided.equal(predicted.velocity)
+    torch.testing.assert_close(output.difficulty, difficulty_of(predicted.logvar))
     assert output.evaluations == 1
 
 

@@ -131,9 +131,10 @@ def test_dual_loop_with_none_easy_is_euler_on_the_finer_grid(field, x_0):
 
 def evaluate(model: Model, x: Tensor, label: int, t: list[float]) -> tuple[Tensor, list[float]]:
     """Velocity (C, H, W) and difficulty of one image, 4 x 4 patches of side 2."""
-    velocity, logvar = model(x[None], torch.tensor([t]), torch.tensor([label]))
-    hard = [logvar[0, 0, rows, cols].exp().mean().item() for rows, cols in map(cell, range(16))]
-    return velocity[0], hard
+    output = model(x[None], torch.tensor([t]), torch.tensor([label]))
+    variance = output.logvar[0, 0].exp()
+    levels = [variance[rows, cols].mean().item() for rows, cols in map(cell, range(16))]
+    return output.velocity[0], levels
 
 
 def cell(patch: int) -> tuple[slice, slice]:

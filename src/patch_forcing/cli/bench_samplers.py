@@ -51,7 +51,7 @@ def samplers(args: Sequence[str]) -> None:
     if not 2 <= options.images <= 1_000_000:
         raise UserError(f"--images {options.images} is out of range: choose 2 to 1000000")
     from patch_forcing.core.registry import build
-    from patch_forcing.evaluation.emoji import load_emoji_features
+    from patch_forcing.features.emoji import load_emoji_features
     from patch_forcing.generation.front import Point, Question, front
     from patch_forcing.generation.front_report import (
         draw_report,

@@ -145,7 +145,7 @@ def _features(kind: str, path: str, args: Sequence[str], prog: str) -> None:
     out = _check_places(kind, path, options.out)
     if out.exists():
         raise UserError(f"--out {out} is there: name another folder, or remove it")
-    from patch_forcing.runs.encoders import find_encoder
+    from patch_forcing.features.find import find_encoder
     from patch_forcing.runs.latent_features import LatentImages
     from patch_forcing.runs.recipes import RECIPES
 

@@ -1,1 +1,1 @@
-"""Networks of others, frozen: autoencoders (images ↔ latents), and encoders of images."""
+"""Autoencoders of others, frozen: images ↔ latents."""

@@ -148,6 +148,6 @@ def packed_tokens(where: Bool[Tensor, "B N"], count: int) -> Int64[Tensor, " T"]
     return order[torch.where(places < count, places, 0)]
 
 
-def asked(active: ActiveTokens | None) -> dict[str, ActiveTokens]:
+def asked(active: ActiveTokens | None) -> dict[str, Any]:
     """The keyword of a call; none, if nothing is asked for, since not every model knows it."""
     return {} if active is None else {"active": active}

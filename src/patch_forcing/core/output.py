@@ -1,6 +1,6 @@
 """What a network takes and gives: the border between networks and everything that calls them."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -10,26 +10,25 @@ from patch_forcing.core.time import PatchTime
 
 
 class ModelOutput(NamedTuple):
-    """Velocity (B, C, H, W), and its log-variance (B, 1, H, W) where the network predicts it."""
+    """What a network predicts at x_t.
+
+    velocity: (B, C, H, W). logvar: (B, 1, H, W), the velocity's log-variance, where the network
+    predicts it. tokens: (B, N, D), those after a block, where `tokens_after` named one.
+    """
 
     velocity: Float[Tensor, "B C H W"]
     logvar: Float[Tensor, "B 1 H W"] | None = None
-
-
-class TokensOutput(NamedTuple):
-    """A ModelOutput with the tokens (B, N, D) after a block that was asked for."""
-
-    velocity: Float[Tensor, "B C H W"]
-    logvar: Float[Tensor, "B 1 H W"] | None
-    tokens: Float[Tensor, "B N D"]
+    tokens: Float[Tensor, "B N D"] | None = None
 
 
 @runtime_checkable
 class Model(Protocol):
-    """A network that predicts a velocity from per-patch times, under a droppable condition.
+    """A network that predicts a velocity from per-patch times, under a condition.
 
-    A call with `active` computes those tokens alone; the others' pixels of the output mean nothing.
-    Samplers that evaluate everything never ask for it.
+    A condition is one tensor whose first axis is the image, such as labels (B,); None is the null
+    condition. With `active`, a call computes those tokens alone, and the others' pixels of the
+    output mean nothing. With `tokens_after`, it also gives the tokens after that block, 1 … L.
+    Neither is passed by those who do not need it, so that a model may do without.
     """
 
     @property
@@ -42,6 +41,7 @@ class Model(Protocol):
         condition: Tensor | None,
         *,
         active: ActiveTokens | None = None,
+        tokens_after: int | None = None,
     ) -> ModelOutput: ...
 
     def check_condition(self, condition: Tensor | None, batch: int) -> None:
@@ -49,17 +49,3 @@ class Model(Protocol):
 
     def drop_condition(self, condition: Tensor, dropped: Bool[Tensor, " B"]) -> Tensor:
         """The condition, with the null condition in the dropped rows."""
-
-
-class TokensModel(Model, Protocol):
-    """A network of blocks of tokens, which shows those after one of them when asked."""
-
-    def __call__(
-        self,
-        x_t: Tensor,
-        t: PatchTime,
-        condition: Tensor | None,
-        *,
-        active: ActiveTokens | None = None,
-        tokens_after: int | None = None,
-    ) -> Any: ...

@@ -1,16 +1,14 @@
-"""Batches: what the trainer asks of any data, and which samples a step sees."""
+"""Batches: what the trainer asks of any data."""
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
-from patch_forcing.core.random import CountedGenerator
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.models.config import DataInfo
 
 
@@ -44,18 +42,10 @@ class TrainingData(Protocol):
     def info(self) -> DataInfo:
         """What goes with a model trained on it."""
 
-    def batch(
-        self,
-        step: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        places: range | None = None,
-    ) -> Batch:
-        """The batch of a step, on the device: a function of its arguments alone.
+    def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
+        """These samples, on the device: a function of the arguments alone.
 
-        places: those of the batch's batch_size samples that are wanted, as a rank wants its own
-        (rank_places); None: all. Asked for a part, data give what stands there in the whole.
+        A part of a batch is what stands at its places in the whole batch.
         """
 
 
@@ -79,8 +69,8 @@ class ReplacesBadSamples(Protocol):
 class NamesSamples(Protocol):
     """Data that can tell which samples a step sees."""
 
-    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
-        """What stands at each place of a batch, for people; bad ones are not yet replaced."""
+    def sample_names(self, spec: BatchSpec) -> list[str]:
+        """What stands at each place, for people; bad ones are not yet replaced."""
 
 
 @runtime_checkable
@@ -98,10 +88,8 @@ class Numbered(Protocol):
     def identity(self) -> str:
         """Tells apart data whose pictures differ."""
 
-    def picture_numbers(
-        self, step: int, batch_size: int, seed: int, places: range | None = None
-    ) -> Int64[Tensor, " B"]:
-        """What stands at the places of a batch, bad samples replaced."""
+    def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
+        """What stands at each place, bad samples replaced."""
 
 
 @runtime_checkable
@@ -161,16 +149,9 @@ class TensorData:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
-    def batch(
-        self,
-        step: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        places: range | None = None,
-    ) -> Batch:
+    def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """The next batch_size samples of a new order each epoch; epochs follow without a gap."""
-        chosen = sample_ids(step, batch_size, len(self.images), seed, places)
+        chosen = spec.sample_ids(len(self.images))
         return Batch(self.images[chosen].to(device), self.labels[chosen].to(device))
 
     @property
@@ -183,66 +164,14 @@ class TensorData:
         """Of the images' bytes."""
         return hashlib.sha256(self.images.contiguous().numpy().tobytes()).hexdigest()[:16]
 
-    def picture_numbers(
-        self, step: int, batch_size: int, seed: int, places: range | None = None
-    ) -> Int64[Tensor, " B"]:
+    def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
         """Which of the images."""
-        return sample_ids(step, batch_size, len(self.images), seed, places)
+        return spec.sample_ids(len(self.images))
 
     def picture(self, number: int) -> Float[Tensor, "C H W"]:
         """An image."""
         return self.images[number]
 
-    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
+    def sample_names(self, spec: BatchSpec) -> list[str]:
         """Their numbers."""
-        return [str(i) for i in sample_ids(step, batch_size, len(self.images), seed).tolist()]
-
-
-def rank_places(batch_size: int, rank: int, world: int) -> range:
-    """The places of every batch that rank `rank` of `world` reads.
-
-    Those of all ranks are the whole batch in order, without overlap, in shares that differ by one
-    at most; which sample stands at a place does not depend on `world`.
-    Raises UserError if there is no such rank, or nothing for some.
-    """
-    if not 0 <= rank < world:
-        raise UserError(f"rank {rank} of {world} does not exist: ranks are 0 to {world - 1}")
-    if batch_size < world:
-        raise UserError(
-            f"batch_size={batch_size} is less than {world} ranks: choose {world} or more"
-        )
-    return range(rank * batch_size // world, (rank + 1) * batch_size // world)
-
-
-def positions(step: int, batch_size: int, places: range | None = None) -> range:
-    """Where a step's samples stand in the endless row of all epochs; places: as TrainingData's."""
-    first, last = (places.start, places.stop) if places is not None else (0, batch_size)
-    return range(step * batch_size + first, step * batch_size + last)
-
-
-def sample_ids(
-    step: int, batch_size: int, size: int, seed: int, places: range | None = None
-) -> Int64[Tensor, " B"]:
-    """Which of `size` samples a step sees: position is arithmetic, so a resume needs no state."""
-    where = positions(step, batch_size, places)
-    position = torch.arange(where.start, where.stop)
-    epochs, turns = position // size, position % size
-    ids = torch.empty_like(position)
-    for epoch in epochs.unique().tolist():
-        here = epochs == epoch
-        ids[here] = _epoch_order(size, seed, epoch)[turns[here]]
-    return ids
-
-
-def sample_epochs(
-    step: int, batch_size: int, size: int, places: range | None = None
-) -> Int64[Tensor, " B"]:
-    """In which pass over `size` samples a step sees each of its samples."""
-    where = positions(step, batch_size, places)
-    return torch.arange(where.start, where.stop) // size
-
-
-@lru_cache(maxsize=4)
-def _epoch_order(size: int, seed: int, epoch: int) -> Int64[Tensor, " {size}"]:
-    keys = CountedGenerator(seed, torch.arange(size), step=epoch).fork("order").uniform()
-    return keys.argsort(stable=True)
+        return [str(i) for i in spec.sample_ids(len(self.images)).tolist()]

@@ -14,7 +14,8 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.atlas import TILE, Atlas, load_atlas
-from patch_forcing.data.batch import Batch, positions
+from patch_forcing.data.batch import Batch
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.models.config import DataInfo
 
 SCALES = (0.45, 0.9)
@@ -52,23 +53,15 @@ class EmojiScenes:
         self.info = DataInfo(class_names=atlas.subgroups)
         self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
-    def batch(
-        self,
-        step: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        places: range | None = None,
-    ) -> Batch:
+    def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """The next batch_size scenes."""
-        where = positions(step, batch_size, places)
-        ids = torch.arange(where.start, where.stop, device=device)
-        x_1, emoji = self.scenes(seed, ids, device)
+        ids = torch.arange(spec.positions.start, spec.positions.stop, device=device)
+        x_1, emoji = self.scenes(spec.seed, ids, device)
         return Batch(x_1, self._atlas_on(emoji.device)[1][emoji])
 
-    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
+    def sample_names(self, spec: BatchSpec) -> list[str]:
         """The scenes' ids."""
-        return [str(number) for number in positions(step, batch_size)]
+        return [str(number) for number in spec.positions]
 
     def scenes(
         self, seed: int, ids: Int64[Tensor, " B"], device: torch.device | str = "cpu"

@@ -15,7 +15,8 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.annotations import Condition
-from patch_forcing.data.batch import BadSample, Batch, sample_epochs, sample_ids
+from patch_forcing.data.batch import BadSample, Batch
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.images import BadImageError, Fit, read_header
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import ImageReader, threads
@@ -121,7 +122,7 @@ class ImageData:
         self._reader = ImageReader(layout, size, channels, options.fit, memory)
         self._labels = torch.tensor(layout.labels)
         self._fit = options.fit
-        self._used: tuple[Any, tuple[int, ...]] = (None, ())
+        self._used: tuple[BatchSpec | None, tuple[int, ...]] = (None, ())
         check = f"check {self.place} with patch-forcing data"
         self._readable = Replacer(self._reader, layout.place, self.num_samples, check)
 
@@ -154,26 +155,19 @@ class ImageData:
         shape = f"{self.shape[1]}×{self.shape[2]} {colour}"
         return f"{self.num_samples} images, {self.layout.summary}, read as {shape}"
 
-    def batch(
-        self,
-        step: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        places: range | None = None,
-    ) -> Batch:
+    def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """The next batch_size images; those of the step after are read meanwhile."""
-        ids = sample_ids(step, batch_size, self.num_samples, seed, places)
-        epochs = sample_epochs(step, batch_size, self.num_samples, places)
+        ids = spec.sample_ids(self.num_samples)
+        epochs = spec.epochs(self.num_samples)
         self._reader.read_ahead(ids.tolist())
         turns = zip(ids.tolist(), epochs.tolist(), strict=True)
-        used, pixels = zip(*(self._readable(seed, *turn) for turn in turns), strict=True)
-        self._used = (step, batch_size, seed, places), used
-        soon = sample_ids(step + 1, batch_size, self.num_samples, seed, places)
+        used, pixels = zip(*(self._readable(spec.seed, *turn) for turn in turns), strict=True)
+        self._used = spec, used
+        soon = spec.next.sample_ids(self.num_samples)
         self._reader.read_ahead(soon.tolist())
         x_1 = torch.stack(pixels).to(device).float() / 127.5 - 1
         if self._flip:
-            mirrored = self._mirrored(seed, ids, epochs)
+            mirrored = self._mirrored(spec.seed, ids, epochs)
             x_1 = torch.where(mirrored.to(device)[:, None, None, None], x_1.flip(-1), x_1)
         if self.captioned:
             return Batch(x_1, tuple(self.layout.captions[number] for number in used))
@@ -192,18 +186,17 @@ class ImageData:
         channels, size, _ = self.shape
         return f"{self.layout.identity} {channels}×{size}×{size} {self._fit}, {mirrored}"
 
-    def picture_numbers(
-        self, step: int, batch_size: int, seed: int, places: range | None = None
-    ) -> Int64[Tensor, " B"]:
+    def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
         """Which images; mirrored ones follow behind all others. Of the batch read last, at once."""
-        asked = (step, batch_size, seed, places)
-        ids = sample_ids(step, batch_size, self.num_samples, seed, places)
-        epochs = sample_epochs(step, batch_size, self.num_samples, places)
-        if self._used[0] != asked:
+        ids = spec.sample_ids(self.num_samples)
+        epochs = spec.epochs(self.num_samples)
+        if self._used[0] != spec:
             turns = zip(ids.tolist(), epochs.tolist(), strict=True)
-            self._used = asked, tuple(self._readable(seed, *turn)[0] for turn in turns)
+            self._used = spec, tuple(self._readable(spec.seed, *turn)[0] for turn in turns)
         used = torch.tensor(self._used[1])
-        return used + self.num_samples * self._mirrored(seed, ids, epochs) if self._flip else used
+        if not self._flip:
+            return used
+        return used + self.num_samples * self._mirrored(spec.seed, ids, epochs)
 
     def picture(self, number: int) -> Float[Tensor, "C S S"] | None:
         """In [−1, 1]; None if it cannot be read."""
@@ -219,9 +212,9 @@ class ImageData:
     ) -> Bool[Tensor, " B"]:
         return CountedGenerator(seed, ids, epochs).fork("flip").uniform() < 0.5
 
-    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
+    def sample_names(self, spec: BatchSpec) -> list[str]:
         """Where they lie; bad ones are not yet replaced."""
-        ids = sample_ids(step, batch_size, self.num_samples, seed)
+        ids = spec.sample_ids(self.num_samples)
         return [self.layout.place(number) for number in ids.tolist()]
 
     def bad_samples(self) -> list[BadSample]:

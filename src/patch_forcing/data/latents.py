@@ -13,7 +13,8 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.data.batch import BadSample, Batch, sample_epochs, sample_ids
+from patch_forcing.data.batch import BadSample, Batch
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.image_data import local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.latent_shards import LatentIndex, open_shard, read_index
@@ -99,8 +100,8 @@ class LatentData:
             self._sound, self._place, self.num_samples, f"encode {folder} again"
         )
         self._pool = ThreadPoolExecutor(READERS)
-        self._ahead: tuple[Any, list[Future[np.ndarray]]] | None = None
-        self._seen: tuple[Any, np.ndarray] = (None, np.zeros(0, np.int64))
+        self._ahead: tuple[BatchSpec, list[Future[np.ndarray]]] | None = None
+        self._seen: tuple[BatchSpec | None, np.ndarray] = (None, np.zeros(0, np.int64))
 
     def _check(
         self,
@@ -155,24 +156,17 @@ class LatentData:
             f"({self._index.space.name})"
         )
 
-    def batch(
-        self,
-        step: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        places: range | None = None,
-    ) -> Batch:
+    def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """The next batch_size latents; those of the step after are read meanwhile."""
-        ids, epochs, rows, mirrored = self._read_batch(step, batch_size, seed, places)
+        ids, epochs, rows, mirrored = self._read_batch(spec)
         used = ids.numpy().copy()
         for i in _not_finite(rows):
             turn = int(ids[i]), int(epochs[i])
-            used[i], _ = self._readable(seed, *turn)
+            used[i], _ = self._readable(spec.seed, *turn)
             rows[i] = self._row(int(used[i]), bool(mirrored[i]))
-        self._seen = (step, batch_size, seed, places), used + self.num_samples * mirrored
+        self._seen = spec, used + self.num_samples * mirrored
         moments = torch.from_numpy(rows).to(device).float()
-        generator = CountedGenerator(seed, ids.to(device), epochs.to(device), device)
+        generator = CountedGenerator(spec.seed, ids.to(device), epochs.to(device), device)
         x_1 = self._index.space.normalised(self._draw(moments, generator))
         if not self.num_classes:
             return Batch(x_1, None)
@@ -193,13 +187,10 @@ class LatentData:
         """Of the latents, and of whether mirrored ones are shown."""
         return f"{self._index.hash}, {'mirrored too' if self._flip else 'never mirrored'}"
 
-    def picture_numbers(
-        self, step: int, batch_size: int, seed: int, places: range | None = None
-    ) -> Int64[Tensor, " B"]:
+    def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
         """Which latents; of mirrored images behind all others. Of the batch read last, at once."""
-        asked = (step, batch_size, seed, places)
-        if self._seen[0] != asked:
-            self.batch(step, batch_size, seed, places=places)
+        if self._seen[0] != spec:
+            self.batch(spec)
         return torch.from_numpy(self._seen[1])
 
     def _draw(
@@ -212,28 +203,22 @@ class LatentData:
         spread = (moments[:, self.shape[0] :] / 2).exp()
         return mean + spread * generator.fork("posterior").normal(*self.shape)
 
-    def _read_batch(
-        self, step: int, batch_size: int, seed: int, places: range | None
-    ) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+    def _read_batch(self, spec: BatchSpec) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
         """Sample ids, epochs, rows as stored, and which ones are mirrored."""
-        asked = (step, batch_size, seed, places)
-        ids, epochs, mirrored = self._turns(*asked)
-        if self._ahead is None or self._ahead[0] != asked:
-            self._ahead = asked, self._start(ids.numpy(), mirrored)
+        ids, epochs, mirrored = self._turns(spec)
+        if self._ahead is None or self._ahead[0] != spec:
+            self._ahead = spec, self._start(ids.numpy(), mirrored)
         rows = np.concatenate([part.result() for part in self._ahead[1]])
-        soon = (step + 1, batch_size, seed, places)
-        ids_soon, _, mirrored_soon = self._turns(*soon)
-        self._ahead = soon, self._start(ids_soon.numpy(), mirrored_soon)
+        ids_soon, _, mirrored_soon = self._turns(spec.next)
+        self._ahead = spec.next, self._start(ids_soon.numpy(), mirrored_soon)
         return ids, epochs, rows, mirrored
 
-    def _turns(
-        self, step: int, batch_size: int, seed: int, places: range | None
-    ) -> tuple[Tensor, Tensor, np.ndarray]:
-        ids = sample_ids(step, batch_size, self.num_samples, seed, places)
-        epochs = sample_epochs(step, batch_size, self.num_samples, places)
+    def _turns(self, spec: BatchSpec) -> tuple[Tensor, Tensor, np.ndarray]:
+        ids = spec.sample_ids(self.num_samples)
+        epochs = spec.epochs(self.num_samples)
         if not self._flip:
             return ids, epochs, np.zeros(len(ids), dtype=bool)
-        mirrored = CountedGenerator(seed, ids, epochs).fork("flip").uniform() < 0.5
+        mirrored = CountedGenerator(spec.seed, ids, epochs).fork("flip").uniform() < 0.5
         return ids, epochs, mirrored.numpy()
 
     def _start(self, ids: np.ndarray, mirrored: np.ndarray) -> list[Future[np.ndarray]]:
@@ -263,9 +248,9 @@ class LatentData:
         shard = int(np.searchsorted(self._firsts, number, side="right")) - 1
         return f"{shard_path(self._folder, shard)}[{number - self._firsts[shard]}]"
 
-    def sample_names(self, step: int, batch_size: int, seed: int) -> list[str]:
+    def sample_names(self, spec: BatchSpec) -> list[str]:
         """In which row of which shard they lie; bad ones are not yet replaced."""
-        ids = sample_ids(step, batch_size, self.num_samples, seed)
+        ids = spec.sample_ids(self.num_samples)
         return [self._place(number) for number in ids.tolist()]
 
     def bad_samples(self) -> list[BadSample]:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.batch import rank_places
+from patch_forcing.data.batch_spec import rank_places
 
 T = TypeVar("T")
 

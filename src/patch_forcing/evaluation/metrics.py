@@ -1,6 +1,5 @@
 """Distances between sets of images, in the space of some network's features."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -8,25 +7,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-
-
-@dataclass(frozen=True)
-class FeatureStatistics:
-    """Mean (F,) and covariance (F, F) of features, fp64, and how many images they are of."""
-
-    mean: Float[Tensor, " F"]
-    covariance: Float[Tensor, "F F"]
-    count: int
-
-    @classmethod
-    def of(cls, features: Float[Tensor, "M F"]) -> "FeatureStatistics":
-        """Of features, one row an image. Raises UserError if they are too few or not finite."""
-        if len(features) < 2:
-            raise UserError(f"{len(features)} images have no covariance: give at least 2")
-        if not features.isfinite().all():
-            raise UserError("features are not all finite: the images hold NaN or infinite values")
-        wide = features.double()
-        return cls(wide.mean(0), torch.cov(wide.T).reshape(2 * wide.shape[1:]), len(wide))
+from patch_forcing.features.statistics import FeatureStatistics
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
@@ -91,11 +72,11 @@ def _covered(
     radii = torch.cat(
         [
             # the nearest is the member itself
-            _distances(some, manifold).kthvalue(neighbours + 1, dim=1).values
-            for some in manifold.split(_ROWS)
+            _distances(part, manifold).kthvalue(neighbours + 1, dim=1).values
+            for part in manifold.split(_ROWS)
         ]
     )
-    near = [(_distances(some, manifold) <= radii).any(dim=1) for some in points.split(_ROWS)]
+    near = [(_distances(part, manifold) <= radii).any(dim=1) for part in points.split(_ROWS)]
     return torch.cat(near)
 
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.evaluation.emoji import EmojiFeatures
-from patch_forcing.evaluation.metrics import FeatureStatistics, frechet_distance
+from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.features.emoji import EmojiFeatures
+from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
 from patch_forcing.sampling.guidance import Interval
 from patch_forcing.sampling.samplers import BudgetError

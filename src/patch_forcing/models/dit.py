@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from patch_forcing.core.active import ActiveTokens, Tokens
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.output import ModelOutput, TokensOutput
+from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.patches import unpatchify
 from patch_forcing.core.time import PatchTime, as_patch_time
 from patch_forcing.core.time_nodes import interpolated
@@ -121,7 +121,7 @@ class PatchDiT(nn.Module):
         *,
         active: ActiveTokens | None = None,
         tokens_after: int | None = None,
-    ) -> ModelOutput | TokensOutput:
+    ) -> ModelOutput:
         """Velocity and log-variance at x_t.
 
         t: in [0, 1], 1 is data. condition: labels; None is the null condition. The output has the
@@ -177,8 +177,7 @@ class PatchDiT(nn.Module):
         velocity, logvar = image.split(
             [self.config.in_channels, int(self.config.predict_difficulty)], dim=1
         )
-        output = ModelOutput(velocity, logvar if self.config.predict_difficulty else None)
-        return output if seen is None else TokensOutput(*output, seen)
+        return ModelOutput(velocity, logvar if self.config.predict_difficulty else None, seen)
 
     def run_blocks(
         self,

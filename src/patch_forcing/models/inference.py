@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ def compile_whole(model: PatchDiT) -> None:
     On a GPU, forward passes are recorded too, and replayed (models/recorded.py).
     """
     # without tokens_after, which only training asks for
-    forward = in_graphs(cast(Forward, model.forward), compiled)
+    forward = in_graphs(model.forward, compiled)
     if model.pos_embed.device.type == "cuda":
         forward = Recorded(forward)
     model.forward = forward  # type: ignore[method-assign]

@@ -90,7 +90,7 @@ class Recorded:
         shape.graph.replay()
         if active is not None and not some:
             active.memory.extend(shape.memory)
-        velocity, logvar = shape.output
+        velocity, logvar = shape.output.velocity, shape.output.logvar
         return ModelOutput(velocity.clone(), None if logvar is None else logvar.clone())
 
     def _record(self, shape: _Shape, active: ActiveTokens | None) -> None:

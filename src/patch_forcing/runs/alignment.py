@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, Numbered, Pictured, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.feature_cache import FeatureCache, FeatureKey, write_features
 from patch_forcing.distributed.ranks import Ranks
-from patch_forcing.runs.encoders import find_encoder
+from patch_forcing.features.find import find_encoder
+from patch_forcing.features.network import FeatureNetwork, MapNetwork
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.training.alignment import Alignment, Projector, on_grid
 from patch_forcing.views.progress import progress_bar
@@ -57,12 +58,13 @@ def open_alignment(
     data: TrainingData,
     device: torch.device | str,
     ranks: Ranks,
-    encoder: FrozenEncoder | None = None,
+    encoder: FeatureNetwork | None = None,
 ) -> OpenAlignment | None:
     """Find the encoder, and the cache of its features, which is made if it is not there.
 
     encoder: in place of the one that the recipe names.
-    Raises UserError if there is none, the data has no images for it, or the cache is another's.
+    Raises UserError if there is none, it gives no map, the data has no images for it, or the cache
+    is another's.
     """
     config = recipe.alignment
     if config.encoder is None:
@@ -76,12 +78,14 @@ def open_alignment(
             f"alignment.cache={config.cache}: these data have no end, and no cache: leave it out"
         )
     encoder = (find_encoder(config.encoder) if encoder is None else encoder).to(device)
+    if not isinstance(encoder, MapNetwork):
+        raise UserError(f"{encoder.name} gives one vector an image: choose an encoder of patches")
     grid = recipe.network.config(data).grid
     bf16 = recipe.precision == "bf16"
     width = feature_width(encoder, grid, device)
     if config.cache is None:
         return OpenAlignment(
-            encoder.identity,
+            encoder.name,
             width,
             lambda batch, _: unit_features(encoder, batch.x_1, grid, bf16=bf16),
         )
@@ -91,19 +95,19 @@ def open_alignment(
         _check_makes(folder, data, ranks)
         assert isinstance(data, Pictured)
         cache_features(folder, encoder, grid, data, device=device, bf16=bf16)
-    key = FeatureKey(data.identity, encoder.identity, data.num_pictures, *grid, width)
+    key = FeatureKey(data.identity, encoder.name, data.num_pictures, *grid, width)
     cache, places = FeatureCache(folder, key), ranks.places(recipe.batch_size)
 
     def cached(_: Batch, step: int) -> Tensor:
-        asked = (step, recipe.batch_size, recipe.seed, places)
-        return cache(data.picture_numbers(*asked)).to(device)
+        spec = BatchSpec(step, recipe.batch_size, recipe.seed, places)
+        return cache(data.picture_numbers(spec)).to(device)
 
-    return OpenAlignment(encoder.identity, width, cached)
+    return OpenAlignment(encoder.name, width, cached)
 
 
 @torch.no_grad()
 def unit_features(
-    encoder: FrozenEncoder,
+    encoder: MapNetwork,
     images: Float[Tensor, "B C H W"],
     grid: tuple[int, int],
     *,
@@ -114,12 +118,12 @@ def unit_features(
     bf16: what the encoder computes in.
     """
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        values, theirs = encoder(images.expand(-1, 3, -1, -1), grid)
+        values, theirs = encoder.feature_map(images.expand(-1, 3, -1, -1), grid)
     return F.normalize(on_grid(values.float(), theirs, grid), dim=-1).half()
 
 
 def feature_width(
-    encoder: FrozenEncoder, grid: tuple[int, int], device: torch.device | str = "cpu"
+    encoder: MapNetwork, grid: tuple[int, int], device: torch.device | str = "cpu"
 ) -> int:
     """F, seen by looking at a black image. Raises UserError if it gives no features."""
     black = torch.full((1, 3, 16 * grid[0], 16 * grid[1]), -1.0, device=device)
@@ -151,7 +155,7 @@ def _check_makes(folder: Path, data: Numbered, ranks: Ranks) -> None:
 
 def cache_features(
     folder: Path,
-    encoder: FrozenEncoder,
+    encoder: MapNetwork,
     grid: tuple[int, int],
     images: Pictured,
     numbers: Sequence[int] | None = None,
@@ -170,7 +174,7 @@ def cache_features(
     numbers = range(images.num_pictures) if numbers is None else numbers
     width = feature_width(encoder.to(device), grid, device)
     of = images.identity if identity is None else identity
-    key = FeatureKey(of, encoder.identity, len(numbers), *grid, width)
+    key = FeatureKey(of, encoder.name, len(numbers), *grid, width)
 
     def parts() -> Iterator[np.ndarray]:
         with progress_bar(progress, total=len(numbers), unit="image", desc="features") as bar:
@@ -183,7 +187,7 @@ def cache_features(
                     features = unit_features(encoder, x_1, grid, bf16=bf16)
                     if not features.isfinite().all():
                         raise UserError(
-                            f"{encoder.identity} gives features that are not finite, of pictures "
+                            f"{encoder.name} gives features that are not finite, of pictures "
                             f"{first} to {first + len(found) - 1}: choose another encoder"
                         )
                     part[[x is not None for x in found]] = features.cpu().numpy()

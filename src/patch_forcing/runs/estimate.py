@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 
 from patch_forcing.data.batch import TrainingData
+from patch_forcing.features.find import find_encoder, known_width
 from patch_forcing.models.cost import operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.alignment import feature_width
 from patch_forcing.runs.checkpoint import KEEP
-from patch_forcing.runs.encoders import find_encoder, known_width
 from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.snapshots import DTYPE
 from patch_forcing.training.alignment import Projector

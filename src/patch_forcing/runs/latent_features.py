@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.latent_shards import PLAN, read_index
 from patch_forcing.data.latents import LatentData, LatentsSource
+from patch_forcing.features.network import MapNetwork
 from patch_forcing.runs.alignment import cache_features
 
 
@@ -40,7 +40,7 @@ class LatentImages:
     def cache(
         self,
         out: Path,
-        encoder: FrozenEncoder,
+        encoder: MapNetwork,
         patch_size: int,
         device: torch.device | str = "cpu",
         bf16: bool = False,

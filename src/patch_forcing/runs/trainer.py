@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patch_forcing.codecs.vision_encoders import FrozenEncoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, NamesSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.distributed.watchdog import watched
+from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_path, checkpoints, newest_sound
 from patch_forcing.models.dit import PatchDiT
@@ -69,7 +70,7 @@ def train(
     on_open: Callable[[TrainingData], None] | None = None,
     track: Sequence[str] = (),
     init_from: str | None = None,
-    encoder: FrozenEncoder | None = None,
+    encoder: FeatureNetwork | None = None,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
@@ -162,7 +163,8 @@ def _train(
                 reads = f"reading the batch of step {step + 1}"
                 ranks.place.enter(reads)
                 with ranks.together(), enough_memory(recipe, ranks, reads):
-                    batch = data.batch(step, recipe.batch_size, recipe.seed, device, places)
+                    spec = BatchSpec(step, recipe.batch_size, recipe.seed, places)
+                    batch = data.batch(spec, device)
                 bad.record(step + 1)
                 ranks.place.enter(f"in step {step + 1}, until the sum of its gradients")
                 with (
@@ -238,8 +240,8 @@ def _named_samples(
                 "gradient_norm": failed.norm,
             }
             if isinstance(data, NamesSamples):
-                asked = failed.step - 1, recipe.batch_size, recipe.seed
-                row["samples"] = data.sample_names(*asked)
+                spec = BatchSpec(failed.step - 1, recipe.batch_size, recipe.seed)
+                row["samples"] = data.sample_names(spec)
             lines.write(row)
         raise UserError(f"{error}; {lines.file} names the samples of these steps") from None
 

@@ -1,14 +1,13 @@
 """The training objective of Patch Forcing."""
 
 from dataclasses import dataclass
-from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import AlignedLossTerms, LossTerms, gaussian_nll, velocity_error
-from patch_forcing.core.output import Model, ModelOutput, TokensModel, TokensOutput
+from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.patches import patch_grid
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator, Generator, draw_normal
@@ -66,12 +65,13 @@ class PatchForcingObjective:
         if self.alignment is None or features is None:
             return self._terms(model(x_t, time, condition), target)
         after = self.alignment.block
-        output = cast(TokensModel, model)(x_t, time, condition, tokens_after=after)
+        output = model(x_t, time, condition, tokens_after=after)
+        assert output.tokens is not None
         total, velocity, nll = self._terms(output, target)
         aligned = self.alignment(output.tokens, features)
         return AlignedLossTerms(total + self.alignment.weight * aligned, velocity, nll, aligned)
 
-    def _terms(self, output: ModelOutput | TokensOutput, target: Tensor) -> LossTerms:
+    def _terms(self, output: ModelOutput, target: Tensor) -> LossTerms:
         velocity = velocity_error(output.velocity, target)
         if output.logvar is None:
             return LossTerms(velocity, velocity, velocity.new_zeros(()))

@@ -11,13 +11,14 @@ from safetensors.torch import load_file, save_file
 from emoji_font import tiny_atlas
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.emoji import (
+from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.features.emoji import (
     _FOLDER,
     EmojiFeatures,
     EmojiNet,
     load_emoji_features,
 )
-from patch_forcing.evaluation.metrics import FeatureStatistics, frechet_distance
+from patch_forcing.features.statistics import FeatureStatistics
 
 CONFIG, WEIGHTS = "config.json", "features.safetensors"
 

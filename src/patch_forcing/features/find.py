@@ -1,20 +1,17 @@
-"""A frozen encoder as users name it: a bundled one, a folder, the Hub's, or timm's."""
+"""A feature network as users name it: a bundled one, a folder, the Hub's, or timm's."""
 
-import hashlib
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from patch_forcing.codecs.encoder_folders import (
+from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.features.emoji import NAME as EMOJI
+from patch_forcing.features.emoji import load_emoji_features
+from patch_forcing.features.encoder_folders import (
     FILES,
     timm_encoder,
     timm_hub_id,
     transformers_encoder,
 )
-from patch_forcing.codecs.vision_encoders import ModuleEncoder
-from patch_forcing.core.errors import UserError, unknown_name
-from patch_forcing.evaluation.emoji import SIZE, EmojiFeatures, load_emoji_features
+from patch_forcing.features.network import MapNetwork
 from patch_forcing.io.hub import download, looks_like_hub_id
 
 DINOV2 = {
@@ -24,18 +21,18 @@ DINOV2 = {
     "dinov2-g": ("facebook/dinov2-giant", 1536),
 }
 """Where they lie on the Hub, and how wide their features are."""
-EMOJI, TIMM = "emoji", "timm:"
+TIMM = "timm:"
 _WIDTHS = {EMOJI: 144, **{name: width for name, (_, width) in DINOV2.items()}}
 _MISSING = "no such encoder"
 
 
-def find_encoder(name: str) -> ModuleEncoder:
+def find_encoder(name: str) -> MapNetwork:
     """The encoder of that name, downloaded first if it is the Hub's.
 
     Raises UserError if there is none, a package is missing, or it is not one; the nearest is named.
     """
     if name == EMOJI:
-        return emoji_encoder(load_emoji_features())
+        return load_emoji_features()
     if name in DINOV2:
         return transformers_encoder(name, download(DINOV2[name][0], FILES, _MISSING))
     if name.startswith(TIMM):
@@ -58,29 +55,3 @@ def find_encoder(name: str) -> ModuleEncoder:
 def known_width(name: str) -> int | None:
     """How wide the features of a named encoder are, without looking for it; None: not known."""
     return _WIDTHS.get(name)
-
-
-def emoji_encoder(features: EmojiFeatures) -> ModuleEncoder:
-    """The benchmark's network up to its last map, 4×4 of 64 pixels.
-
-    Its features are less their mean over real scenes: behind a ReLU they would all point one way.
-    """
-    digest = hashlib.sha256()
-    for weights in features.network.state_dict().values():
-        digest.update(weights.cpu().contiguous().numpy().tobytes())
-    module = _Map(features)
-    return ModuleEncoder(module, f"{EMOJI} {digest.hexdigest()[:16]}", size=(SIZE, SIZE))
-
-
-class _Map(torch.nn.Module):
-    """The network without its mean over the map, which comes last."""
-
-    def __init__(self, features: EmojiFeatures):
-        super().__init__()
-        self.layers = features.network.body[:-2]
-        self.mean: Tensor
-        self.register_buffer("mean", features.reference.mean.float()[:, None, None])
-
-    def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.layers(images) - self.mean
-        return found

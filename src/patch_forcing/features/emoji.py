@@ -1,12 +1,13 @@
-"""The emoji feature network: names the emoji of a scene, and its last layer measures scenes.
+"""The emoji feature network: names the emoji of a scene, and its last layers measure scenes.
 
 It comes with the package, trained by benchmarks/emoji_features.py, with the statistics of real
 scenes: so samples can be measured without the atlas.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -17,10 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.evaluation.metrics import FeatureStatistics
+from patch_forcing.features.module_encoder import ModuleEncoder
+from patch_forcing.features.network import Grid, PatchFeatures
+from patch_forcing.features.statistics import FeatureStatistics
 
 SIZE = 64
 """Height and width of the images that the network sees; others are resized."""
+NAME = "emoji"
 _WIDTHS = (48, 96, 128, 144)
 _BLOCKS = (1, 2, 2, 2)
 _FOLDER = Path(__file__).parent.parent / "bundled" / "features" / "emoji"
@@ -79,7 +83,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class EmojiFeatures:
-    """The network with what its numbers mean.
+    """The network with what its numbers mean; a feature network of vectors and of a map, 4×4.
 
     classes: (drawings,) the class of each drawing. class_names: the emoji's subgroups.
     reference: of real scenes. atlas: which atlas all this belongs to.
@@ -101,19 +105,49 @@ class EmojiFeatures:
             self.atlas,
         )
 
+    @property
+    def size(self) -> Grid:
+        """Height and width of the images that the network sees."""
+        return SIZE, SIZE
+
+    @cached_property
+    def name(self) -> str:
+        """emoji, and a hash of the weights."""
+        digest = hashlib.sha256()
+        for weights in self.network.state_dict().values():
+            digest.update(weights.cpu().contiguous().numpy().tobytes())
+        return f"{NAME} {digest.hexdigest()[:16]}"
+
+    @torch.no_grad()
+    def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
+        """Of images in [−1, 1]. Sizes other than 64 × 64 are resized."""
+        if images.shape[-2:] != self.size:
+            images = F.interpolate(images, self.size, mode="bilinear", antialias=True)
+        vectors: Tensor = self.network(images)
+        return vectors
+
+    def feature_map(self, images: Float[Tensor, "B 3 H W"], grid: Grid) -> PatchFeatures:
+        """The network's last map less its mean over real scenes, on a grid of its own.
+
+        Behind a ReLU all its features would point one way.
+        """
+        return self._encoder.feature_map(images, grid)
+
+    @cached_property
+    def _encoder(self) -> ModuleEncoder:
+        encoder = ModuleEncoder(_CentredMap(self), self.name, size=self.size)
+        return encoder.to(self.classes.device)
+
     @torch.no_grad()
     def read(self, images: UInt8[Tensor, "M 3 H W"], batch_size: int = 1000) -> Reading:
         """Features and names of images, on the CPU. Sizes other than 64 × 64 are resized."""
         features, drawings = [], []
-        for some in images.split(batch_size):
-            x = some.to(self.classes.device).float() / 127.5 - 1
-            if x.shape[-2:] != (SIZE, SIZE):
-                x = F.interpolate(x, (SIZE, SIZE), mode="bilinear", antialias=True)
-            seen = self.network(x)
-            features.append(seen.cpu())
-            drawings.append(self.network.head(seen).argmax(dim=1).cpu())
-        named = torch.cat(drawings)
-        return Reading(torch.cat(features), named, self.classes.cpu()[named])
+        for part in images.split(batch_size):
+            vectors = self.features(part.to(self.classes.device).float() / 127.5 - 1)
+            features.append(vectors.cpu())
+            drawings.append(self.network.head(vectors).argmax(dim=1).cpu())
+        drawn = torch.cat(drawings)
+        return Reading(torch.cat(features), drawn, self.classes.cpu()[drawn])
 
     def save(self, folder: Path) -> None:
         """Write the folder that `load_emoji_features` reads; weights in fp16."""
@@ -136,6 +170,20 @@ class EmojiFeatures:
         }
         text = json.dumps(config, ensure_ascii=False, indent=1)
         (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+class _CentredMap(nn.Module):
+    """The network up to the mean over its last map, less that map's mean over real scenes."""
+
+    def __init__(self, features: EmojiFeatures):
+        super().__init__()
+        self.layers = features.network.body[:-2]
+        self.mean: Tensor
+        self.register_buffer("mean", features.reference.mean.float()[:, None, None])
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F h w"]:
+        centred: Tensor = self.layers(images) - self.mean
+        return centred
 
 
 def load_emoji_features(

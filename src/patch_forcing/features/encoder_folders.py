@@ -13,8 +13,8 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from patch_forcing.codecs.vision_encoders import IMAGENET_MEAN, IMAGENET_STD, ModuleEncoder
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.features.module_encoder import IMAGENET_MEAN, IMAGENET_STD, ModuleEncoder
 
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 FILES = (CONFIG, WEIGHTS, PREPROCESSOR)
@@ -39,7 +39,7 @@ def transformers_encoder(place: str, folder: Path) -> ModuleEncoder:
         raise _lacking(place, "transformers") from None
     with _quiet("transformers"):
         try:
-            network, told = transformers.AutoModel.from_pretrained(
+            network, loading = transformers.AutoModel.from_pretrained(
                 str(folder),
                 local_files_only=True,
                 use_safetensors=True,
@@ -49,7 +49,7 @@ def transformers_encoder(place: str, folder: Path) -> ModuleEncoder:
         except Exception as error:  # each part of it has errors of its own
             raise _unloaded(place, error) from None
     network = getattr(network, "vision_model", network)  # of CLIP and the like
-    if lost := sorted(told["missing_keys"]):
+    if lost := sorted(loading["missing_keys"]):
         raise UserError(f"{folder / WEIGHTS} lacks the tensor {lost[0]!r}: copy it again")
     patch, side = (getattr(network.config, name, None) for name in ("patch_size", "image_size"))
     takes = inspect.signature(network.forward).parameters
@@ -59,23 +59,30 @@ def transformers_encoder(place: str, folder: Path) -> ModuleEncoder:
     any_size = bool(more) or network.config.model_type in _ANY_SIZE
     seen = _pair(side) if side is not None and not (any_size and isinstance(patch, int)) else None
 
-    def read(images: Tensor) -> Tensor:
-        found: Tensor = network(pixel_values=images, **more).last_hidden_state
-        return found
+    def call(images: Tensor) -> Any:
+        return network(pixel_values=images, **more)
 
-    colours: tuple[Any, Any] = (IMAGENET_MEAN, IMAGENET_STD)
-    if (folder / PREPROCESSOR).is_file():
-        told = _config(place, folder, PREPROCESSOR)
-        colours = told.get("image_mean", IMAGENET_MEAN), told.get("image_std", IMAGENET_STD)
+    has_file = (folder / PREPROCESSOR).is_file()
+    preprocessor = _config(place, folder, PREPROCESSOR) if has_file else {}
     return ModuleEncoder(
         network,
         _identity(place, folder),
         patch=patch if isinstance(patch, int) else None,
         size=seen,
-        mean=_colours(folder, colours[0]),
-        std=_colours(folder, colours[1]),
-        read=read,
+        mean=_colours(folder, preprocessor.get("image_mean", IMAGENET_MEAN)),
+        std=_colours(folder, preprocessor.get("image_std", IMAGENET_STD)),
+        read=lambda images: call(images).last_hidden_state,
+        pool=lambda images: _pooled(call(images)),
     )
+
+
+def _pooled(output: Any) -> Tensor:
+    """One vector for each image: the model's own where it makes one, else its tokens' mean."""
+    vectors: Tensor | None = getattr(output, "pooler_output", None)
+    if vectors is None:
+        tokens: Tensor = output.last_hidden_state
+        return tokens.mean(dim=1) if tokens.ndim == 3 else tokens.mean(dim=(2, 3))
+    return vectors.flatten(1)
 
 
 def timm_encoder(place: str, folder: Path) -> ModuleEncoder:
@@ -85,8 +92,8 @@ def timm_encoder(place: str, folder: Path) -> ModuleEncoder:
     """
     timm = _import_timm(place)
     config = _config(place, folder)
-    name, told = config.get("architecture"), config.get("pretrained_cfg", {})
-    if not isinstance(name, str) or not isinstance(told, dict):
+    name, trained = config.get("architecture"), config.get("pretrained_cfg", {})
+    if not isinstance(name, str) or not isinstance(trained, dict):
         raise UserError(f"{folder / CONFIG} names no architecture of timm: name another")
     if not timm.is_model(name):
         raise unknown_name(f"timm architecture in {folder / CONFIG}", name, timm.list_models())
@@ -104,23 +111,24 @@ def timm_encoder(place: str, folder: Path) -> ModuleEncoder:
         raise _unloaded(place, error) from None
     embed = getattr(network, "patch_embed", None)
     patch = getattr(embed, "patch_size", None)
-    side = sizes.get("img_size") or told.get("input_size", (3, 224, 224))[1:]
+    side = sizes.get("img_size") or trained.get("input_size", (3, 224, 224))[1:]
     square = isinstance(patch, tuple) and patch[0] == patch[1] and any_size
     width = network.num_features
 
     def read(images: Tensor) -> Tensor:
-        found: Tensor = network.forward_features(images)
-        last = found.ndim == 4 and found.shape[1] != width and found.shape[3] == width
-        return found.movedim(3, 1) if last else found
+        output: Tensor = network.forward_features(images)
+        last = output.ndim == 4 and output.shape[1] != width and output.shape[3] == width
+        return output.movedim(3, 1) if last else output
 
     return ModuleEncoder(
         network,
         _identity(place, folder),
         patch=patch[0] if square and patch is not None else None,
         size=None if square else _pair(side),
-        mean=_colours(folder, told.get("mean", IMAGENET_MEAN)),
-        std=_colours(folder, told.get("std", IMAGENET_STD)),
+        mean=_colours(folder, trained.get("mean", IMAGENET_MEAN)),
+        std=_colours(folder, trained.get("std", IMAGENET_STD)),
         read=read,
+        pool=network,  # of no classes
     )
 
 
@@ -188,12 +196,12 @@ def _pair(side: Any) -> tuple[int, int]:
     return (side, side) if isinstance(side, int) else (int(side[0]), int(side[1]))
 
 
-def _colours(folder: Path, told: Any) -> tuple[float, ...]:
+def _colours(folder: Path, value: Any) -> tuple[float, ...]:
     """Mean or deviation of three channels."""
-    good = isinstance(told, list | tuple) and len(told) == 3
-    if not (good and all(isinstance(c, int | float) and 0 <= c < math.inf for c in told)):
-        raise UserError(f"{folder}: {told!r} is no mean or deviation of three colours: mend it")
-    return tuple(map(float, told))
+    good = isinstance(value, list | tuple) and len(value) == 3
+    if not (good and all(isinstance(c, int | float) and 0 <= c < math.inf for c in value)):
+        raise UserError(f"{folder}: {value!r} is no mean or deviation of three colours: mend it")
+    return tuple(map(float, value))
 
 
 def _is_plain(value: object) -> bool:
