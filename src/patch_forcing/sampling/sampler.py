@@ -1,7 +1,7 @@
 """What a sampler is: it takes noise to samples along a time grid, and plans its evaluations."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -92,7 +92,7 @@ class TrajectorySampler(ABC):
         """One evaluation a step, of all patches, at its start."""
         return [Call((now,)) for now in time_grid[:-1]]
 
-    def as_published(self) -> Self:
+    def as_published(self) -> "TrajectorySampler":
         """What the published code does under guidance, where it differs from ours."""
         return self
 
