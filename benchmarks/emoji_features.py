@@ -19,7 +19,7 @@ from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures, EmojiNet
 from patch_forcing.features.statistics import FeatureStatistics
-from patch_forcing.generation.generate import to_uint8
+from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.io.provenance import commit, hardware, versions
 
 LEARN, HELD_OUT, REFERENCE = 1001, 1002, 1003

@@ -15,7 +15,7 @@ from torch import Tensor
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
-from patch_forcing.generation.generate import to_uint8
+from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.models.config import DataInfo
 
 SIDE = 8
@@ -85,8 +85,8 @@ class LatentScenes:
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """Codes of these scenes."""
-        x_1, condition = self.of.batch(spec, device)
-        return Batch(self.code.encode(x_1), condition)
+        scenes = self.of.batch(spec, device)
+        return scenes._replace(x_1=self.code.encode(scenes.x_1))
 
     def to_images(self, latents: Float[Tensor, "B K h w"]) -> UInt8[Tensor, "B C H W"]:
         """What samples look like."""

@@ -19,11 +19,13 @@ from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.metrics import frechet_distance, precision_recall
 from patch_forcing.features.emoji import EmojiFeatures
 from patch_forcing.features.statistics import FeatureStatistics
-from patch_forcing.generation.generate import generate, to_uint8
+from patch_forcing.generation.condition_kinds import condition_kind
+from patch_forcing.generation.generate import generate
+from patch_forcing.generation.pixels import to_uint8
+from patch_forcing.generation.request import SampleRequest
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
-from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Interval
-from patch_forcing.sampling.samplers import SAMPLERS, steps_within
+from patch_forcing.sampling.guidance import Interval
+from patch_forcing.sampling.samplers import SAMPLERS
 
 HELD_OUT = 1004
 """Seed of the real scenes that samples are compared with; no model or network learnt from it."""
@@ -77,16 +79,15 @@ def measure(
 
     decode: samples → images, for a model of latents.
     """
-    sampler = build("sampler", SAMPLERS, sampling.sampler)
-    guidance = None
-    if sampling.guidance != 1:
-        guidance = ClassifierFreeGuidance(sampling.guidance, sampling.interval)
-    if sampling.grid == "fitted":
-        placing: Grid = QuantileGrid(model.sampling_info.time_quantiles)
-    else:
-        placing = build("time grid", GRIDS, sampling.grid)
-    patches = model.config.num_patches
-    grid = placing(steps_within(sampler, sampling.nfe, patches, guidance, placing))
+    request = SampleRequest(
+        sampler=build("sampler", SAMPLERS, sampling.sampler),  # its own settings at every budget
+        nfe=sampling.nfe,
+        time_grid=sampling.grid,
+        guidance_scale=sampling.guidance,
+        guidance_interval=None if sampling.guidance == 1 else sampling.interval,
+    )
+    resolved = request.resolve(model)
+    conditions = condition_kind(model).choose(real.labels.tolist())
     count = len(real.labels)
     started = time.perf_counter()
     casts = device != "cpu" and next(model.parameters()).dtype == torch.float32
@@ -94,11 +95,9 @@ def measure(
         batches = list(
             generate(
                 model,
-                sampler,
-                grid,
+                resolved,
                 range(count),
-                real.labels.tolist(),
-                guidance=guidance,
+                conditions,
                 batch_size=min(64 if device == "cpu" else 2500, count),
                 decode=decode,
             )

@@ -187,11 +187,12 @@ def test_captions_are_taken_where_there_are_no_classes(datasets, tmp_path):
     path = saved(data, tmp_path)
     opened = HubSource(path).open()
     assert opened.captioned
-    assert set(opened.batch(BatchSpec(0, 6, 0)).condition) <= {"a", "b", "c", "d"}
+    assert set(opened.batch(BatchSpec(0, 6, 0)).captions) <= {"a", "b", "c", "d"}
     assert sorted(bad.reason for bad in opened.bad_samples()) == ["empty caption", "no caption"]
     other = HubSource(path, caption_column="alt").open()
-    assert set(other.batch(BatchSpec(0, 6, 0)).condition) == {*"uvwxyz"}
-    assert HubSource(path, condition="none").open().batch(BatchSpec(0, 6, 0)).condition is None
+    assert set(other.batch(BatchSpec(0, 6, 0)).captions) == {*"uvwxyz"}
+    without = HubSource(path, condition="none").open().batch(BatchSpec(0, 6, 0))
+    assert (without.condition, without.captions) == (None, None)
 
 
 def test_a_caption_column_that_is_named_counts_more_than_classes(datasets, tmp_path):

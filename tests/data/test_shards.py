@@ -125,7 +125,7 @@ def test_captions_of_shards_go_with_their_images(tmp_path):
     file = shard(tmp_path / "x.tar", rows | {"3.txt": b""})
     data = ShardsSource(str(file)).open()
     assert (data.captioned, data.num_classes) == (True, 0)
-    assert set(data.batch(BatchSpec(0, 6, 0)).condition) == {f"number {i}" for i in (0, 1, 2, 4, 5)}
+    assert set(data.batch(BatchSpec(0, 6, 0)).captions) == {f"number {i}" for i in (0, 1, 2, 4, 5)}
     assert data.bad_samples() == [(f"{file}/3.png", "empty caption")]
 
 

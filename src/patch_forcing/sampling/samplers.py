@@ -39,12 +39,14 @@ def listed(names: Iterable[str], word: str = "or") -> str:
 
 
 def check_difficulty(sampler: Sampler, predicted: bool) -> None:
-    """Raises UserError if the sampler orders patches by a difficulty that no model predicts."""
+    """Raises UserError if the sampler needs a difficulty that the model does not predict."""
     if sampler.needs_difficulty and not predicted:
-        able = (name for name, kind in SAMPLERS.items() if not kind().needs_difficulty)
+        kind = type(sampler)
+        name = next((name for name, known in SAMPLERS.items() if known is kind), kind.__name__)
+        able = (name for name, known in SAMPLERS.items() if not known().needs_difficulty)
         raise UserError(
-            f"this model predicts no difficulty, which {type(sampler).__name__} orders patches by: "
-            f"sample with {listed(able)}"
+            f"this model predicts no difficulty, which {name} orders patches by: sample with "
+            f"{listed(able)}"
         )
 
 
