@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.generation.generate import ahead, generate
 from patch_forcing.generation.request import SampleRequest
+from tests.support.exact import tiny_dit
 
 
 @dataclass(frozen=True)

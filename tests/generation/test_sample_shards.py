@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.cli.main import run
 from patch_forcing.generation.condition_kinds import choose_conditions
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.io.npz import read_about
+from tests.support.exact import tiny_dit
 
 SEEDS = [*range(3, 12), 40, 20]
 LABELS = [seed % 5 for seed in SEEDS]

@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import CorrelatedGaussian, IndependentGaussian, SpyField, tiny_dit, to_patches
 from patch_forcing.core.patches import spread
 from patch_forcing.core.registry import build
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import (
+    CorrelatedGaussian,
+    IndependentGaussian,
+    SpyField,
+    tiny_dit,
+    to_patches,
+)
 
 LABELS = torch.tensor([0, 3])
 NULL = torch.tensor([5, 5])

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.core.registry import build
 from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.sampler import Sampler
 from patch_forcing.sampling.samplers import SAMPLERS, check_difficulty, listed, usual_calls
+from tests.support.exact import tiny_dit
 
 NEEDY = {"dual-loop", "look-ahead", "multirate"}
 PUBLISHED = "euler, random-order, dual-loop or look-ahead"
