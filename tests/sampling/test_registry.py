@@ -22,10 +22,7 @@ def test_every_sampler_is_one_without_options(name):
     assert isinstance(SAMPLERS[name](), Sampler)
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [*SAMPLERS, "multirate:rates=1,shares=1", "multirate:rank=random", "dual-loop:inner_steps=1"],
-)
+@pytest.mark.parametrize("spec", [*SAMPLERS, "multirate:rates=1,shares=1", "multirate:rank=random"])
 def test_samplers_that_order_patches_by_difficulty_need_it(spec):
     sampler = build("sampler", SAMPLERS, spec)
     field = pf.VelocityField(tiny_dit(predict_difficulty=False))
