@@ -14,18 +14,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from benchmarks.common.record import ROOT
 from benchmarks.faults import disk as disk_faults
 from benchmarks.faults import files as file_faults
 from benchmarks.faults import ranks as rank_faults
 from benchmarks.faults import repeated_runs
 from benchmarks.faults import rows as faults
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.runs.recipes import RECIPES
-
-ROOT = Path(__file__).parents[2]
 
 Rows = dict[str, Callable[[Path], faults.Row]]
 QUICK: Rows = {
@@ -64,45 +63,43 @@ FULL: Rows = {
 }
 PAGE = """# Reliability
 
-What a training run survives, each row tried on purpose: `python -m benchmarks.faults.run` makes
-the faults again and writes this page; the default tests try the same in smaller numbers. Faults are
-real: the kernel kills the process or fails its call, the disk is full, the bytes are altered.
+The table shows what a training run survives. Each fault is made on purpose.
+`python -m benchmarks.faults.run` makes the faults again and writes this page. The default tests try
+the same in smaller numbers. Faults are real: the kernel kills the process or fails its call, the
+disk is full, the bytes are altered.
 
 """
 
 
 def run_rows(rows: Rows) -> dict[str, faults.Row]:
     """Each in a folder of its own."""
-    faults.prepare()
-    found = {}
+    done = {}
     for name, make in rows.items():
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as work:
             row = make(Path(work))
         row.notes["seconds"] = round(time.perf_counter() - started, 1)
         print(f"{name}: {row.tried} tried, {len(row.broken)} broken", row.notes, file=sys.stderr)
-        found[name] = row
-    return found
+        done[name] = row
+    return done
 
 
-def page(report: dict[str, object], rows: dict[str, faults.Row]) -> str:
+def page(report: dict[str, Any], rows: dict[str, faults.Row]) -> str:
     """docs/reliability.md."""
-    lines = ["| fault | what must hold | tried | held |", "|---|---|---|---|"]
+    lines = ["| fault | what has to hold | tried | held |", "|---|---|---|---|"]
     for row in rows.values():
         skipped = row.notes.get("skipped")
         counts = (
             f"skipped: {skipped} | " if skipped else f"{row.tried} | {row.tried - len(row.broken)}"
         )
         lines.append(f"| {row.fault} | {row.holds} | {counts} |")
-    notes = [
-        f"- {row.fault}: "
-        + "; ".join(f"{what}: {value}" for what, value in row.notes.items())
-        + "."
-        for row in rows.values()
-    ]
+    details = ["| fault | in detail |", "|---|---|"]
+    for row in rows.values():
+        notes = "; ".join(f"{what}: {value}" for what, value in row.notes.items())
+        details.append(f"| {row.fault} | {notes} |")
     found = ", ".join(f"{name} {version}" for name, version in dict(report["versions"]).items())
     where = f"{report['date']}, commit {report['commit']}, {report['hardware']}, {found}"
-    return PAGE + "\n".join([*lines, "", "In detail:", "", *notes, "", f"Measured {where}."]) + "\n"
+    return PAGE + "\n".join([*lines, "", *details, "", f"Measured {where}."]) + "\n"
 
 
 def main() -> None:
@@ -113,22 +110,23 @@ def main() -> None:
     parser.add_argument("--record-golden", action="store_true")
     parser.add_argument("--rows", help="names, separated by commas; default: all")
     options = parser.parse_args()
-    report = {"date": datetime.now(UTC).date().isoformat(), "commit": commit()}
+    faults.prepare()
+    origins = origin("cpu")
+    report = {key: origins[key] for key in ("date", "commit", "versions", "hardware")}
     rows = QUICK if options.quick else FULL
     if options.record_golden:
         rows = {"golden": lambda work: repeated_runs.golden(work, record=True)}
     if options.rows:
         rows = {name: rows[name] for name in options.rows.split(",")}
-    found = run_rows(rows)
-    report |= {"versions": versions(), "hardware": hardware("cpu")}
-    written = {**report, "rows": {name: asdict(row) for name, row in found.items()}}
+    done = run_rows(rows)
+    written = {**report, "rows": {name: asdict(row) for name, row in done.items()}}
     if options.print or options.quick or options.record_golden or options.rows:
         print(json.dumps(written))
     else:
         text = json.dumps(written, indent=1, ensure_ascii=False)
         (ROOT / "docs/results/reliability.json").write_text(text + "\n", encoding="utf-8")
-        (ROOT / "docs/reliability.md").write_text(page(report, found), encoding="utf-8")
-    sys.exit(any(row.broken for row in found.values()))
+        (ROOT / "docs/reliability.md").write_text(page(report, done), encoding="utf-8")
+    sys.exit(any(row.broken for row in done.values()))
 
 
 if __name__ == "__main__":
