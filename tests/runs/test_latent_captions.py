@@ -41,7 +41,7 @@ def captioned(folder, captions):
     return folder
 
 
-CAPTIONS = [
+TEXTS = [
     "a cat",
     "zwei\nZeilen",
     "é “quoted” \u2028 end",
@@ -54,7 +54,7 @@ CAPTIONS = [
 
 def test_captions_come_back_for_the_same_images(kl, tmp_path):
     source = captioned(tmp_path / "images", TEXTS)
-    done = encoding(source, kl, tmp_path / "out").run(progress=False)
+    done = encode(source, kl, tmp_path / "out")
     assert done == (2, 2, 0, 6, 1, True)
     layout = FolderSource(str(source)).open().layout
     for shard in range(2):
@@ -91,7 +91,7 @@ def test_captions_beside_classes_are_kept_and_either_can_be_chosen(kl, tmp_path)
     ]
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
     (tmp_path / "images" / "metadata.jsonl").write_text(lines)
-    encoding(tmp_path / "images", kl, tmp_path / "out").run(progress=False)
+    encode(tmp_path / "images", kl, tmp_path / "out")
     spec = BatchSpec(0, 12, 0)
     classes = LatentsSource(str(tmp_path / "out")).open()
     assert (classes.num_classes, classes.captioned, classes.info.class_names) == (
