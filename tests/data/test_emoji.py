@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.nn import functional as F
 
-from emoji_font import tiny_atlas, write_atlas
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import DataSource, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource, _gradient, coverage
+from tests.support.emoji_font import tiny_atlas, write_atlas
 
 SEEDS = st.integers(0, 2**63 - 1)
 CLEAR, WHITE, BLACK = (255, 255, 255, 0), (255, 255, 255, 255), (0, 0, 0, 255)

@@ -6,7 +6,11 @@ import sys
 import pytest
 
 import patch_forcing as pf
-from image_files import (
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.hub import HubSource
+from tests.support.image_files import (
     PNG,
     assert_every_bad_file_is_named,
     encoded,
@@ -14,10 +18,6 @@ from image_files import (
     photos,
     with_every_bad_file,
 )
-from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
-from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.hub import HubSource
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from image_files import encoded, noise, photos
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.layout import find_images
+from tests.support.image_files import encoded, noise, photos
 
 
 def described(root, *rows):

@@ -12,7 +12,12 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from image_files import (
+from patch_forcing.data import shards, tar_index
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.shards import ShardsSource, list_shards
+from tests.support.image_files import (
     PNG,
     assert_every_bad_file_is_named,
     encoded,
@@ -22,11 +27,6 @@ from image_files import (
     shard,
     with_every_bad_file,
 )
-from patch_forcing.data import shards, tar_index
-from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
-from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.shards import ShardsSource, list_shards
 
 
 @pytest.fixture

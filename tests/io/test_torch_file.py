@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-import published
 from patch_forcing.cli.main import main
 from patch_forcing.io.safe_pickle import read_pickle
 from patch_forcing.io.torch_file import _call, read_torch_file
+from tests.support import published
 
 
 class Calls:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import patch_forcing as pf
-from exact import all_channels, tiny_dit
 from patch_forcing.models.dit import PatchEmbedder, strided_product
 from patch_forcing.models.layers import _is_itself
+from tests.support.exact import all_channels, tiny_dit
 
 SIZES = [
     {"input_size": 8, "patch_size": 2, "in_channels": 3},

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
-from patch_forcing.cli.options import check_out, parse, parse_device
-from patch_forcing.core.errors import UserError
+from patch_forcing.cli.options import DeviceName, ModelName, check_out, parse, parse_device
+from patch_forcing.core.errors import check_range
+from patch_forcing.generation.fit import fit_time_grid
+from patch_forcing.generation.pipeline import load
+from patch_forcing.models.config import SamplingInfo
+from patch_forcing.models.folder import check_target, read_folder, save_folder
 
 
 @dataclass(frozen=True)
 class Options:
     """What `bench grid` takes."""
 
-    model: Positional[Annotated[str, arg(metavar="MODEL")]]
-    """A bundled name, a run folder, a model folder or a Hub id."""
+    model: ModelName
     images: int = 32
     """Images whose flow is followed."""
     steps: int = 48
@@ -25,8 +25,7 @@ class Options:
     """Seed of the first image; the others count on."""
     out: Path | None = None
     """Model folder to write, weights as stored and grid; may be MODEL itself. None: print only."""
-    device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+    device: DeviceName = None
 
 
 def grid(args: Sequence[str]) -> None:
@@ -37,19 +36,10 @@ def grid(args: Sequence[str]) -> None:
         prog="patch-forcing bench grid",
         description="Fit a time grid: steps are short where their errors matter at the end.",
     )
-    for name, most in (("images", 256), ("steps", 1000)):
-        least = 1 if name == "images" else 8
-        if not least <= getattr(options, name) <= most:
-            value = getattr(options, name)
-            raise UserError(f"--{name} {value} is out of range: choose {least} to {most}")
+    check_range("--images", options.images, 1, 256)
+    check_range("--steps", options.steps, 8, 1000)
     if options.out is not None:
         check_out("--out", options.out)
-    from patch_forcing.generation.fit import fit_time_grid
-    from patch_forcing.generation.pipeline import load
-    from patch_forcing.models.config import SamplingInfo
-    from patch_forcing.models.folder import check_target, read_folder, save_folder
-
-    if options.out is not None:
         check_target(options.out)
     pipe = load(options.model, parse_device(options.device))
     seeds = range(options.seed, options.seed + options.images)
