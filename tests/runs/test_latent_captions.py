@@ -6,8 +6,6 @@ from collections import Counter
 import pytest
 
 import patch_forcing as pf
-from autoencoders import small_kl
-from image_files import photos
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.data.batch import Captioned
 from patch_forcing.data.batch_spec import BatchSpec
@@ -19,6 +17,8 @@ from patch_forcing.io.ledger import shard_path
 from patch_forcing.runs.encode import Encoding
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.shard_encoder import EncodeOptions
+from tests.support.autoencoders import small_kl
+from tests.support.image_files import photos
 
 OPTIONS = EncodeOptions(size=16, batch_size=3, shard_size=5)
 
