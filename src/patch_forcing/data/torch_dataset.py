@@ -80,7 +80,7 @@ class DatasetData:
         self._ahead: tuple[BatchSpec, list[Future[Item]]] | None = None
 
     @property
-    def found(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """How many items, their shape, the classes, and a hash of those looked at, if they last."""
         return {
             "items": self.num_samples,
@@ -123,7 +123,7 @@ class DatasetData:
     @property
     def identity(self) -> str:
         """Of what is known of the data set."""
-        return hashlib.sha256(repr(self.found).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr(self.facts).encode()).hexdigest()[:16]
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
         """Which items. Raises UserError if they change: nothing can be kept for them."""

@@ -116,7 +116,7 @@ class TrainingRun:
 
     def _record(self) -> dict[str, Any]:
         """What run.json keeps of data and terms; a resumed run must have the same."""
-        record = dict(self.data.found) if isinstance(self.data, Inferred) else {}
+        record = dict(self.data.facts) if isinstance(self.data, Inferred) else {}
         for term in self.terms:
             record |= term.record
         return record
