@@ -30,7 +30,7 @@ from patch_forcing.models.config import DataInfo
 from patch_forcing.models.cost import Timing, matrix_rate, operations, timed
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
-from patch_forcing.models.layers import plain_linear_gelu
+from patch_forcing.models.linear_gelu import plain_linear_gelu
 from patch_forcing.runs.recipes import Network, Recipe
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream

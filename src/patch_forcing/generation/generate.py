@@ -14,8 +14,9 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError, is_out_of_memory
 from patch_forcing.core.random import CountedGenerator
+from patch_forcing.models.conditions import label_error
 from patch_forcing.models.config import DataInfo
-from patch_forcing.models.dit import PatchDiT, label_error
+from patch_forcing.models.dit import PatchDiT
 from patch_forcing.sampling.evaluation import Evaluation, SampleResult
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.guidance import Guidance
