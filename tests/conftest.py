@@ -6,12 +6,14 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-install_import_hook("patch_forcing", "typecheck.check")  # for all that tests import
+from tests.support import typecheck
+
+install_import_hook("patch_forcing", f"{typecheck.__name__}.check")  # for all that tests import
 
 import torch  # noqa: E402
 
-from faults import TINY  # noqa: E402
 from patch_forcing.runs.recipes import Recipe  # noqa: E402
+from tests.support.tiny import TINY  # noqa: E402
 
 # Tensors here are tiny: threads would only wait for each other, most of all on a busy machine.
 torch.set_num_threads(1)

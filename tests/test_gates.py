@@ -1,16 +1,14 @@
 """What no noise can move: reads that make a GPU wait, graphs compiled, breaks in graphs."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from compiled_sampling import GRAPHS, GUIDANCE, sample
-from exact import tiny_dit
-from waits import waits
+from tests.scripts.compiled_sampling import GRAPHS, GUIDANCE, sample
+from tests.support.exact import tiny_dit
+from tests.support.scripts import run_script
+from tests.support.waits import waits
 
 
 def test_waits_are_counted():
@@ -52,10 +50,7 @@ def test_where_patches_choose_a_run_waits_once_a_step_besides():
 
 def test_sampling_compiles_one_graph_a_shape_and_never_again_and_a_step_of_training_compiles():
     # in a process of its own: the type checks of the tests cannot be compiled
-    script = Path(__file__).with_name("compiled_sampling.py")
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    found = json.loads(run_script("compiled_sampling"))
     assert found["training"]
     assert found["sampling"] == {
         case: {"same": True, "graphs": graphs, "more_for_more_steps": 0}

@@ -1,6 +1,21 @@
 """Patch Forcing: image generation in which every patch of the image has its own clock.
 
-The public names live in `patch_forcing.api` and are imported when first asked for, so that the
+Letters, which have the same meaning in all shapes, formulas and docstrings:
+
+    B           images in a batch
+    C, H, W     channels, height and width of what the network sees: pixels, or latents
+    P, N        side of a patch in pixels; patches of an image, N = (H/P)·(W/P), row by row
+    D, L        width of a token; blocks of the network
+    t           flow time: 0 is noise, 1 is data, and no other scale exists
+    U           distinct times that one image holds at one evaluation, 1 ≤ U ≤ N
+    τ, K        a time grid 0 = τ_0 < τ_1 < … < τ_K = 1; the number of its steps
+    p           share of easy patches, `easy_fraction`
+    n           evaluations in a step of dual-loop, `inner_steps`
+    x_0, x_1    noise; data
+    x_t         the point between, t·x_1 + (1 − t)·x_0
+    v           velocity, the derivative of x_t by t
+
+The public names live in `patch_forcing.api` and are imported at their first use, so that the
 command line answers before torch is loaded.
 """
 

@@ -8,8 +8,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.cli.main import run
+from tests.support.exact import tiny_dit
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ WRONG = {
     "sample digits --guidance 2": "guidance without a condition",
     "sample digits --labels 1 --guidance 2 --guidance-interval 0.9 0.1": "0 <= low < high <= 1",
     "sample digits --out file.txt": "is a file: name a folder",
-    "sample digits --batch-size 0": "batch size 0",
+    "sample digits --batch-size 0": "--batch-size 0 is out of range: choose 1 or more",
     "sample digits --labels 1 --guidance-interval 0.2 0.9": "without guidance",
     "sample digits --seeds 4,4": "4 is there twice",
     "sample digits --npz file.txt": "ends in .npz",

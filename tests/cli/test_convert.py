@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import patch_forcing as pf
-import published
-from exact import tiny_dit
 from patch_forcing.cli.main import run
+from tests.support import published
+from tests.support.exact import tiny_dit
 
 SAMPLE = ["--sampler", "euler", "--steps", "2"]
 

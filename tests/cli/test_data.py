@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from emoji_font import font_and_list
 from patch_forcing.cli.main import run
 from patch_forcing.data import atlas
 from patch_forcing.data.atlas import load_atlas
+from tests.support.emoji_font import font_and_list
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 import patch_forcing as pf
-import published
-from autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny
-from image_files import photos, smooth
 from patch_forcing.cli.main import run
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.features.find import find_encoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.runs.alignment import unit_features
 from patch_forcing.runs.recipes import RECIPES
+from tests.support import published
+from tests.support.autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny
+from tests.support.image_files import photos, smooth
 
 TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
 TINY += ["--batch-size", "4", "--log-every", "5", "--no-compile", "--device", "cpu"]

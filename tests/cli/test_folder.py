@@ -6,10 +6,10 @@ import shlex
 import pytest
 from PIL import Image
 
-from image_files import photos
 from patch_forcing.cli.main import run
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.runs.recipes import Network, fitting_patch
+from tests.support.image_files import photos
 
 TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
 TINY += ["--batch-size", "4", "--log-every", "1", "--device", "cpu"]

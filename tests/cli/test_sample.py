@@ -5,8 +5,8 @@ import json
 import pytest
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.cli.main import run
+from tests.support.exact import tiny_dit
 
 NAMES = ("tench, Tinca tinca", "cat", " owl ", "cat,owl", "7,8", "1-2", "10", " cat")
 

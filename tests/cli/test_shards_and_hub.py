@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from image_files import encoded, noise, photos, samples, shard
 from patch_forcing.cli.main import run
+from tests.support.image_files import encoded, noise, photos, samples, shard
 
 TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
 TINY += ["--batch-size", "4", "--log-every", "1", "--device", "cpu"]

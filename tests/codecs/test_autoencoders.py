@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import patch_forcing as pf
-from autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.codecs.from_diffusers import CONFIG, WEIGHTS
+from tests.support.autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny
 
 MAKERS = {
     "kl": (small_kl, 4, 8),

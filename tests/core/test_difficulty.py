@@ -81,5 +81,5 @@ def test_fractions_from_0_to_1_pass(value):
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf, -math.inf])
 def test_other_fractions_are_refused_by_name(value):
-    with pytest.raises(pf.UserError, match=rf"easy_fraction={value} .*from 0 to 1"):
+    with pytest.raises(pf.UserError, match=rf"easy_fraction={value} .*choose 0 to 1"):
         check_fraction("easy_fraction", value)

@@ -15,6 +15,7 @@ from patch_forcing.core.errors import UserError, check_range
         ({"above": 0}, [1e-9], [0, -1], "choose above 0"),
         ({"low": 0, "below": 1}, [0, 0.999], [1, -1], "choose 0 or more, below 1"),
         ({"high": 3}, [-5, 3], [4], "choose up to 3"),
+        ({}, [-5, 0.5], [math.nan, math.inf], "choose a finite number"),
         ({"low": 1, "whole": True}, [1, 7], [0, 1.0, True], "choose a whole number, 1 or more"),
         ({"low": 0, "mend": "; 0 is none"}, [0], [-1], "choose 0 or more; 0 is none"),
     ],

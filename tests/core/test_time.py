@@ -37,18 +37,18 @@ def test_gradients_of_gather_add_up_over_the_patches_that_share_a_row(levels, pa
     rows = torch.randn(2, levels, 3, generator=random, dtype=torch.float64, requires_grad=True)
     time = pf.PatchTime(torch.zeros(2, levels), index)
     gradient = torch.randn(2, patches, 3, generator=random, dtype=torch.float64)
-    (found,) = torch.autograd.grad(time.gather(rows), rows, gradient)
+    (summed,) = torch.autograd.grad(time.gather(rows), rows, gradient)
     expected = torch.zeros(2, levels, 3, dtype=torch.float64)
     for b in range(2):
         for n in range(patches):
             expected[b, index[b, n]] += gradient[b, n]
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(summed, expected)
 
 
 def test_gather_works_under_vmap():
     time = pf.PatchTime(torch.zeros(2, 3), torch.randint(3, (2, 5)))
     many = torch.randn(6, 2, 3, 4)
-    expected = torch.stack([time.gather(each) for each in many])
+    expected = torch.stack([time.gather(rows) for rows in many])
     assert torch.func.vmap(time.gather)(many).equal(expected)
 
 

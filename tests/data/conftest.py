@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emoji_font import font_and_list, write_atlas
+from tests.support.emoji_font import font_and_list, write_atlas
 
 
 @pytest.fixture

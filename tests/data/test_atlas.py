@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from emoji_font import LIST, contents, tiny_atlas
 from patch_forcing.core.errors import UserError
 from patch_forcing.data import atlas
 from patch_forcing.data.atlas import Atlas, build_atlas, load_atlas, read_emoji_test
+from tests.support.emoji_font import LIST, contents, tiny_atlas
 
 NAMES = [
     "grinning face",

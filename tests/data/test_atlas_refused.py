@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import features
 
-from emoji_font import LIST, contents, emoji_font, font_and_list
 from patch_forcing.core.errors import UserError
 from patch_forcing.data import atlas
 from patch_forcing.data.atlas import build_atlas, load_atlas
+from tests.support.emoji_font import LIST, contents, emoji_font, font_and_list
 
 PACKAGES = {
     "font": ("fonts-noto-color-emoji", "google-noto-color-emoji-fonts", "font-noto-color-emoji"),

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.nn import functional as F
 
-from emoji_font import tiny_atlas, write_atlas
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import DataSource, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource, _gradient, coverage
+from tests.support.emoji_font import tiny_atlas, write_atlas
 
 SEEDS = st.integers(0, 2**63 - 1)
 CLEAR, WHITE, BLACK = (255, 255, 255, 0), (255, 255, 255, 255), (0, 0, 0, 255)
@@ -68,7 +68,7 @@ def test_other_seeds_and_ids_are_other_scenes():
 def test_the_label_is_the_subgroup_of_the_emoji_that_is_shown():
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
     source = EmojiScenes(tiny_atlas(*[(*colour, 255) for colour in colours.tolist()]), 16)
-    images, condition = source.batch(BatchSpec(0, 100, 2))
+    images, condition, _ = source.batch(BatchSpec(0, 100, 2))
     wanted = colours.float() / 127.5 - 1
     away = (images[:, None] - wanted[:, :, None, None]).abs().amax(2)  # (B, 5, H, W)
     shown = (away < 1e-4).sum((2, 3))  # pixels of each emoji's colour
@@ -335,7 +335,7 @@ def test_an_atlas_on_disk_opens_as_training_data(tmp_path):
     assert data.shape == (3, 24, 24)
     assert data.num_classes == 3
     assert data.info.class_names == ("face-smiling", "heart", "country-flag")
-    images, labels = data.batch(BatchSpec(3, 8, 1))
+    images, labels, _ = data.batch(BatchSpec(3, 8, 1))
     assert images.shape == (8, 3, 24, 24)
     assert set(labels.tolist()) <= {0, 1, 2}
 

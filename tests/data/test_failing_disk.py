@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from image_files import encoded, fail, noise
 from patch_forcing.data.images import BadImageError, read_header, read_image, read_whole
+from tests.support.image_files import encoded, fail, noise
 
 PNG = encoded(noise())
 KINDS = {"PROGRESSIVE": encoded(noise(), "JPEG", progressive=True)}

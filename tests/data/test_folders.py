@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from image_files import encoded, fail, noise, photos
 from patch_forcing.data import image_data, reader
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.images import read_image
+from tests.support.image_files import encoded, fail, noise, photos
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,11 @@ import sys
 import pytest
 
 import patch_forcing as pf
-from image_files import (
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.hub import HubSource
+from tests.support.image_files import (
     PNG,
     assert_every_bad_file_is_named,
     encoded,
@@ -14,10 +18,6 @@ from image_files import (
     photos,
     with_every_bad_file,
 )
-from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
-from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.hub import HubSource
 
 
 @pytest.fixture(scope="session")
@@ -187,11 +187,12 @@ def test_captions_are_taken_where_there_are_no_classes(datasets, tmp_path):
     path = saved(data, tmp_path)
     opened = HubSource(path).open()
     assert opened.captioned
-    assert set(opened.batch(BatchSpec(0, 6, 0)).condition) <= {"a", "b", "c", "d"}
+    assert set(opened.batch(BatchSpec(0, 6, 0)).captions) <= {"a", "b", "c", "d"}
     assert sorted(bad.reason for bad in opened.bad_samples()) == ["empty caption", "no caption"]
     other = HubSource(path, caption_column="alt").open()
-    assert set(other.batch(BatchSpec(0, 6, 0)).condition) == {*"uvwxyz"}
-    assert HubSource(path, condition="none").open().batch(BatchSpec(0, 6, 0)).condition is None
+    assert set(other.batch(BatchSpec(0, 6, 0)).captions) == {*"uvwxyz"}
+    without = HubSource(path, condition="none").open().batch(BatchSpec(0, 6, 0))
+    assert (without.condition, without.captions) == (None, None)
 
 
 def test_a_caption_column_that_is_named_counts_more_than_classes(datasets, tmp_path):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from image_files import (
+from patch_forcing.data.images import BadImageError, drawn, fitted, read_header, read_image, reading
+from tests.support.image_files import (
     BAD,
     BMP,
     COLOURS,
@@ -27,7 +28,6 @@ from image_files import (
     encoded,
     noise,
 )
-from patch_forcing.data.images import BadImageError, drawn, fitted, read_header, read_image, reading
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from image_files import photos
 from patch_forcing.data.batch import Numbered
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
@@ -24,6 +23,7 @@ from patch_forcing.data.latent_shards import (
 from patch_forcing.data.latents import LatentsSource
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.latent_space import LatentSpace
+from tests.support.image_files import photos
 
 SPACE = LatentSpace("x", "X", "abc", 2, 8, (0.5,), (1.0,))
 SIZES = (5, 1, 6)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from image_files import photos
 from patch_forcing.data.layout import _listed, find_images
+from tests.support.image_files import photos
 
 
 def touch(root, *names):

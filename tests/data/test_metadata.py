@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from image_files import encoded, noise, photos
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.layout import find_images
+from tests.support.image_files import encoded, noise, photos
 
 
 def described(root, *rows):
@@ -68,11 +68,11 @@ def test_captions_go_with_their_images(tmp_path, beside):
     plain = FolderSource(str(root), flip=False, condition="none").open()
     assert "captions" not in plain.found
     batch = data.batch(BatchSpec(3, 4, 0))
-    assert plain.batch(BatchSpec(3, 4, 0)).condition is None
+    assert plain.batch(BatchSpec(3, 4, 0))[1:] == (None, None)
     assert plain.batch(BatchSpec(3, 4, 0)).x_1.equal(batch.x_1)
-    again = dict(zip(batch.condition, batch.x_1, strict=True))
+    again = dict(zip(batch.captions, batch.x_1, strict=True))
     whole = data.batch(BatchSpec(0, 6, 9))
-    for caption, image in zip(whole.condition, whole.x_1, strict=True):
+    for caption, image in zip(whole.captions, whole.x_1, strict=True):
         assert caption.startswith("é of 00")
         assert caption not in again or again[caption].equal(image)
 
@@ -207,7 +207,7 @@ def test_also_if_captions_lie_beside_images(tmp_path, text, reason):
 
 def named_in_an_epoch(data):
     batch = data.batch(BatchSpec(0, data.num_samples, 0))
-    assert all(batch.condition)
+    assert all(batch.captions)
     return {bad.path: bad.reason for bad in data.bad_samples()}
 
 

@@ -12,7 +12,12 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from image_files import (
+from patch_forcing.data import shards, tar_index
+from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.shards import ShardsSource, list_shards
+from tests.support.image_files import (
     PNG,
     assert_every_bad_file_is_named,
     encoded,
@@ -22,11 +27,6 @@ from image_files import (
     shard,
     with_every_bad_file,
 )
-from patch_forcing.data import shards, tar_index
-from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
-from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.shards import ShardsSource, list_shards
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_captions_of_shards_go_with_their_images(tmp_path):
     file = shard(tmp_path / "x.tar", rows | {"3.txt": b""})
     data = ShardsSource(str(file)).open()
     assert (data.captioned, data.num_classes) == (True, 0)
-    assert set(data.batch(BatchSpec(0, 6, 0)).condition) == {f"number {i}" for i in (0, 1, 2, 4, 5)}
+    assert set(data.batch(BatchSpec(0, 6, 0)).captions) == {f"number {i}" for i in (0, 1, 2, 4, 5)}
     assert data.bad_samples() == [(f"{file}/3.png", "empty caption")]
 
 

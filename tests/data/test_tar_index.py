@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_files import encoded, noise, samples, shard
 from patch_forcing.data import tar_index
 from patch_forcing.data.tar_index import index_tar
+from tests.support.image_files import encoded, noise, samples, shard
 
 PNG = encoded(noise())
 

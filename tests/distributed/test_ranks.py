@@ -14,7 +14,6 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from image_files import photos
 from patch_forcing.core.timesteps import TIMESTEPS
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
@@ -23,8 +22,9 @@ from patch_forcing.io.run_layout import checkpoint_step, checkpoints
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
-from same_runs import assert_close, assert_same, losses, tensors
-from several_ranks import Troubled, train_on
+from tests.support.image_files import photos
+from tests.support.same_runs import assert_close, assert_same, losses, tensors
+from tests.support.several_ranks import Troubled, train_on
 
 LOSSES = {"adamw": 1e-5, "muon": 1e-3}
 WEIGHTS = {"adamw": 1e-3, "muon": 0.05}

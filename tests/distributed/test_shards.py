@@ -11,8 +11,8 @@ import patch_forcing as pf
 from patch_forcing.distributed.sharded_checkpoint import read_shards, stored_sizes
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, ema_folder
-from same_runs import assert_close, losses, tensors
-from several_ranks import Troubled, train_on
+from tests.support.same_runs import assert_close, losses, tensors
+from tests.support.several_ranks import Troubled, train_on
 
 
 @pytest.fixture(autouse=True)

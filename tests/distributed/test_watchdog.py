@@ -6,13 +6,13 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 import patch_forcing as pf
 from patch_forcing.distributed.ranks import Place, Ranks
 from patch_forcing.distributed.watchdog import Seen, blamed, watched
+from tests.support.scripts import ROOT
 
 WAITS, WORKS = True, False
 
@@ -56,7 +56,7 @@ def test_limits_that_torch_would_not_wait_for_are_refused(recipe, seconds):
 
 HANG = """
 import dataclasses, signal, sys, time
-from faults import TINY
+from tests.support.tiny import TINY
 from patch_forcing.cli.main import main
 from patch_forcing.data.batch import TensorData
 from patch_forcing.data.digits import Digits
@@ -104,8 +104,7 @@ def test_a_rank_that_dies_or_hangs_ends_all_and_is_named(tmp_path, rank, how, ex
     """The others wait in code that no exception reaches, and end all the same, with status 2."""
     script = tmp_path / "hang.py"
     script.write_text(HANG)
-    tests = Path(__file__).parents[1]
-    paths = [tests, tests.parent / "benchmarks", tests.parent / "src"]
+    paths = [ROOT, ROOT / "src"]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from emoji_font import tiny_atlas
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.metrics import frechet_distance
@@ -19,6 +18,7 @@ from patch_forcing.features.emoji import (
     load_emoji_features,
 )
 from patch_forcing.features.statistics import FeatureStatistics
+from tests.support.emoji_font import tiny_atlas
 
 CONFIG, WEIGHTS = "config.json", "features.safetensors"
 

@@ -3,8 +3,9 @@
 import pytest
 
 from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.generation.front import Question, front, labels_for
+from patch_forcing.generation.front import Question, conditions_for, front
 from patch_forcing.generation.pipeline import load
+from patch_forcing.generation.request import SampleRequest
 
 
 def test_errors_fall_with_the_budget_and_second_order_has_the_smaller_ones():
@@ -20,7 +21,8 @@ def test_errors_fall_with_the_budget_and_second_order_has_the_smaller_ones():
 
 def test_emoji_models_are_measured_in_their_features():
     features = load_emoji_features()
-    question = Question((6,), 8, features=features, time_grid="shifted:shift=2.5")
+    request = SampleRequest(time_grid="shifted:shift=2.5")
+    question = Question((6,), 8, request, features=features)
     (point,) = front(load("emoji-64"), ["adams-bashforth"], question)
     assert point.accuracy >= 0.25
     assert 0 < point.fd < 2000
@@ -28,8 +30,8 @@ def test_emoji_models_are_measured_in_their_features():
 
 def test_labels_come_as_often_as_in_real_scenes():
     features = load_emoji_features()
-    labels = labels_for(load("emoji-64"), Question((1,), 20_000, features=features))
+    labels = conditions_for(load("emoji-64"), Question((1,), 20_000, features=features)).labels
     flags = features.class_names.index("country-flag")
     expected = (features.classes == flags).float().mean()
     assert labels.count(flags) / len(labels) == pytest.approx(float(expected), rel=0.1)
-    assert labels_for(load("digits"), Question((1,), 12)) == [*range(10), 0, 1]
+    assert conditions_for(load("digits"), Question((1,), 12)).labels == (*range(10), 0, 1)

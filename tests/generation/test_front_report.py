@@ -9,6 +9,7 @@ from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.front import Point, Question
 from patch_forcing.generation.front_report import draw_report, table_head, table_row, write_report
 from patch_forcing.generation.pipeline import load
+from patch_forcing.generation.request import SampleRequest
 
 DUAL_LOOP = "dual-loop:easy_fraction=0.5,inner_steps=2"
 POINTS = [
@@ -16,7 +17,10 @@ POINTS = [
     Point("euler", 16, 16, 3.0, 6.25, "euler"),
     Point(DUAL_LOOP, 8, 7.5, 1.4, 3.5, DUAL_LOOP),
 ]
-QUESTION = Question((8, 16), 10, "shifted:shift=2", 1.5, (0.2, 0.8))
+REQUEST = SampleRequest(
+    time_grid="shifted:shift=2", guidance_scale=1.5, guidance_interval=(0.2, 0.8)
+)
+QUESTION = Question((8, 16), 10, REQUEST)
 
 
 def test_a_row_stands_below_its_head():

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from exact import tiny_dit
+from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.generation.generate import ahead, generate
-from patch_forcing.sampling.grids import uniform_grid
+from patch_forcing.generation.request import SampleRequest
+from tests.support.exact import tiny_dit
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class Hungry(pf.samplers.EulerSampler):
 
 def images(sampler, batch_size, seeds=range(11)):
     labels = [seed % 5 for seed in seeds]
-    model, grid = tiny_dit(), uniform_grid(2)
-    batches = list(generate(model, sampler, grid, seeds, labels, batch_size=batch_size))
+    model = tiny_dit()
+    sampling = SampleRequest(sampler=sampler, num_steps=2).resolve(model)
+    conditions = condition_kind(model).choose(labels)
+    batches = list(generate(model, sampling, seeds, conditions, batch_size=batch_size))
     assert [seed for batch in batches for seed in batch.seeds] == list(seeds)
     assert [label for batch in batches for label in batch.labels] == labels
     return [len(batch.seeds) for batch in batches], torch.cat([batch.images for batch in batches])
@@ -57,7 +60,8 @@ def test_other_errors_are_not_taken_for_it():
 
 
 def test_what_does_not_fit_into_a_decoder_goes_through_in_halves():
-    model, grid = tiny_dit(), uniform_grid(2)
+    model = tiny_dit()
+    sampling = SampleRequest(sampler="euler", num_steps=2).resolve(model)
     tried = []
 
     def decode(x_1):
@@ -67,7 +71,7 @@ def test_what_does_not_fit_into_a_decoder_goes_through_in_halves():
         return (x_1.clamp(-1, 1) * 100 + 100).to(torch.uint8)
 
     def run(**options):
-        batches = generate(model, pf.samplers.EulerSampler(), grid, range(5), **options)
+        batches = generate(model, sampling, range(5), **options)
         return torch.cat([batch.images for batch in batches])
 
     pixels = run(decode=decode)
@@ -128,8 +132,8 @@ def wait_until(condition):
 
 @pytest.mark.gpu
 def test_a_gpu_samples_ahead_and_gives_the_same_images():
-    model, grid = tiny_dit(), uniform_grid(3)
-    sampler, seeds = pf.samplers.EulerSampler(), range(7)
-    there = [batch.images for batch in generate(model.cuda(), sampler, grid, seeds, batch_size=2)]
-    here = [batch.images for batch in generate(model.cpu(), sampler, grid, seeds, batch_size=7)]
+    model, seeds = tiny_dit(), range(7)
+    sampling = SampleRequest(sampler="euler", num_steps=3).resolve(model)
+    there = [batch.images for batch in generate(model.cuda(), sampling, seeds, batch_size=2)]
+    here = [batch.images for batch in generate(model.cpu(), sampling, seeds, batch_size=7)]
     assert (torch.cat(there).int() - torch.cat(here).int()).abs().max() <= 1

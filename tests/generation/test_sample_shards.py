@@ -12,17 +12,16 @@ from itertools import count
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.cli.main import run
-from patch_forcing.cli.options import parse_numbers
-from patch_forcing.generation.sample_shards import SampleJob, ShardOptions, _ranges
+from patch_forcing.generation.condition_kinds import choose_conditions
+from patch_forcing.generation.request import SampleRequest
+from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.io.npz import read_about
+from tests.support.exact import tiny_dit
 
 SEEDS = [*range(3, 12), 40, 20]
 LABELS = [seed % 5 for seed in SEEDS]
@@ -38,8 +37,9 @@ def pipe(tmp_path_factory):
 
 
 def job(pipe, folder, labels=LABELS, seeds=SEEDS, options=OPTIONS, **how):
-    sampling = pipe.sampling(**{**HOW, **how})
-    return SampleJob(pipe, sampling, labels, seeds, folder / "a.npz", folder / "out", options)
+    sampling = pipe.resolve(SampleRequest(**{**HOW, **how}))
+    conditions = choose_conditions(pipe.condition_kind, {"labels": labels})
+    return SampleJob(pipe, sampling, conditions, seeds, folder / "a.npz", folder / "out", options)
 
 
 def files(folder):
@@ -78,17 +78,12 @@ def test_the_array_is_what_a_call_gives_in_seed_order(pipe, whole):
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (2, 0, 1), (0, 1, 2, 3, 4, 5)])
 def test_any_number_of_processes_leave_the_same_bytes(pipe, whole, tmp_path, order):
-    told = [job(pipe, tmp_path).run(rank, len(order), progress=False) for rank in order]
+    parts = [job(pipe, tmp_path).run(rank, len(order), progress=False) for rank in order]
     # whoever makes the last of the four shards writes the array; who has none finds it, or does not
     last = max(place for place, rank in enumerate(order) if rank < 4)
-    assert [one.nfe is not None for one in told] == [place >= last for place in range(len(order))]
-    assert sum(one.made for one in told) == 4
+    assert [one.nfe is not None for one in parts] == [place >= last for place in range(len(order))]
+    assert sum(one.made for one in parts) == 4
     assert files(tmp_path) == files(whole)
-
-
-@given(st.lists(st.integers(0, 30), min_size=1))
-def test_seeds_are_told_as_on_the_command_line(seeds):
-    assert parse_numbers("--seeds", _ranges(seeds)) == seeds
 
 
 class Stop(BaseException):
@@ -116,7 +111,7 @@ def test_stopped_anywhere_it_goes_on(pipe, whole, tmp_path, monkeypatch, after):
                 job(pipe, tmp_path).run(progress=False)
             assert not (tmp_path / "a.npz").exists()
         else:  # in the end of it all
-            patch.setattr("patch_forcing.generation.sample_shards.write_npz", stop)
+            patch.setattr("patch_forcing.generation.shard_files.write_npz", stop)
             with pytest.raises(Stop):
                 job(pipe, tmp_path).run(progress=False)
     made = [job(pipe, tmp_path).run(rank, 2, progress=False).made for rank in (1, 0)]
@@ -157,7 +152,7 @@ def test_a_damaged_shard_is_made_again_and_a_lost_picture_written(pipe, whole, t
         job(pipe, tmp_path).run(1, 2, progress=False)
     assert not (tmp_path / "a.npz").exists()
     done = job(pipe, tmp_path).run(progress=False)
-    assert (done.made, done.found) == (1, 3)
+    assert (done.made, done.kept) == (1, 3)
     assert files(tmp_path) == files(whole)
 
 
@@ -173,14 +168,14 @@ def test_processes_that_find_all_shards_at_once_do_not_disturb_each_other(
     pipe, whole, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("patch_forcing.generation.sample_shards.write_npz", stop)
+        patch.setattr("patch_forcing.generation.shard_files.write_npz", stop)
         with pytest.raises(Stop):
             job(pipe, tmp_path).run(progress=False)
     jobs = [job(pipe, tmp_path) for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
-        told = list(threads.map(lambda rank: jobs[rank].run(rank, 4, progress=False), range(4)))
-    assert [one.made for one in told] == [0, 0, 0, 0]
-    assert {one.nfe for one in told} == {4.0}
+        parts = list(threads.map(lambda rank: jobs[rank].run(rank, 4, progress=False), range(4)))
+    assert [one.made for one in parts] == [0, 0, 0, 0]
+    assert {one.nfe for one in parts} == {4.0}
     assert files(tmp_path) == files(whole)
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.generation.speed import (
     SAMPLED,
     forward_times,
@@ -13,6 +12,7 @@ from patch_forcing.generation.speed import (
     time_sampler,
 )
 from patch_forcing.models.cost import operations
+from tests.support.exact import tiny_dit
 
 
 def test_nothing_in_a_random_model_is_zero():

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-import published
 from patch_forcing.cli.main import main
 from patch_forcing.io.safe_pickle import read_pickle
 from patch_forcing.io.torch_file import _call, read_torch_file
+from tests.support import published
 
 
 class Calls:
@@ -164,7 +164,7 @@ NAMES = sorted(hostile(Path("canary")))
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_file_ends_in_one_line_and_nothing_else(tmp_path, monkeypatch, capsys, name):
     canary = tmp_path / "canary"
-    data, said = hostile(canary)[name]
+    data, reasons = hostile(canary)[name]
     (tmp_path / "evil.pt").write_bytes(data)
     ran: list[str] = []
     watched = {"os.system", "subprocess.Popen", "exec", "compile", "pickle.find_class", "os.exec"}
@@ -190,7 +190,7 @@ def test_a_hostile_file_ends_in_one_line_and_nothing_else(tmp_path, monkeypatch,
     error = capsys.readouterr().err
     assert end.value.code == 2
     assert len(error.splitlines()) == 1
-    assert any(part in error for part in said.split("|")), error
+    assert any(part in error for part in reasons.split("|")), error
     assert "evil.pt" in error
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pt"]
     assert "pickle.find_class" not in ran

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import all_channels, tiny_dit
 from patch_forcing.core.active import ActiveTokens, token_index
 from patch_forcing.core.patches import spread
+from tests.support.exact import all_channels, tiny_dit
 
 LABELS = torch.tensor([0, 3, 5])  # the last is the null label
 

@@ -1,18 +1,15 @@
 """Attention of training: torch's on a CPU; kernels of our own are as exact as torch's."""
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from attention_registers import unwritten
 from patch_forcing.models.attention import attention
+from tests.scripts.attention_registers import unwritten
+from tests.support.scripts import run_script
 
 
 def test_on_a_cpu_it_is_torchs():
@@ -28,17 +25,9 @@ def test_on_a_cpu_it_is_torchs():
 @pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
 def test_the_kernels_are_as_exact_as_torchs_attention(device):
     # in a process of its own: the interpreter is chosen when the kernels are imported
-    script = Path(__file__).parents[1] / "attention_parity.py"
     interpreted = {"TRITON_INTERPRET": "1"} if device == "cpu" else {}
-    run = subprocess.run(
-        [sys.executable, script, device],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **interpreted},
-    )
-    assert run.returncode == 0, run.stderr
-    for shape in json.loads(run.stdout):
+    printed = run_script("attention_parity", device, **interpreted)
+    for shape in json.loads(printed):
         for own, its in shape:  # out, then gradients of queries, keys, values
             assert own <= 1.5 * its, shape
 
@@ -46,12 +35,7 @@ def test_the_kernels_are_as_exact_as_torchs_attention(device):
 @pytest.mark.gpu
 @pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
 def test_a_whole_network_learns_by_the_kernels_as_by_torchs_attention():
-    script = Path(__file__).parents[1] / "attention_parity.py"
-    run = subprocess.run(
-        [sys.executable, script, "network"], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    errors = json.loads(run.stdout)
+    errors = json.loads(run_script("attention_parity", "network"))
     assert any(own != its for own, its in errors)  # it did run by them
     for own, its in errors:
         assert own <= 1.5 * its + 1e-9
@@ -74,7 +58,5 @@ def test_a_register_that_nothing_wrote_is_found():
 @pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
 def test_the_assembler_loses_no_register_of_the_kernels():
     # in a process of its own: Triton may have been imported to interpret
-    script = Path(__file__).parents[1] / "attention_registers.py"
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert all(not registers for shape in json.loads(run.stdout) for registers in shape.values())
+    shapes = json.loads(run_script("attention_registers"))
+    assert all(not registers for shape in shapes for registers in shape.values())

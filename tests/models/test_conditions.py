@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import patch_forcing as pf
-from exact import all_channels, tiny_dit
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.models.conditions import CONDITIONS, Embedded, LabelEmbedder
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import all_channels, tiny_dit
 
 
 @dataclass(frozen=True)

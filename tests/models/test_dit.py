@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import patch_forcing as pf
-from exact import all_channels, tiny_dit
 from patch_forcing.models.embeddings import PatchEmbedder, strided_product
 from patch_forcing.models.linear_gelu import is_plain
+from tests.support.exact import all_channels, tiny_dit
 
 SIZES = [
     {"input_size": 8, "patch_size": 2, "in_channels": 3},

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.models.config import SamplingInfo
+from tests.support.exact import tiny_dit
 
 INFO = pf.DataInfo(data_range=(0.0, 16.0), latent_scale=0.18215, class_names=("zero", "ünï", ""))
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.models.inference import cast_weights, takes_fp8
+from tests.support.exact import tiny_dit
 
 
 def answer(model, device="cpu"):

@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-import published
-from exact import tiny_dit
 from patch_forcing.core.registry import build
 from patch_forcing.io.safe_pickle import read_pickle
 from patch_forcing.io.torch_file import _call
@@ -23,6 +21,8 @@ from patch_forcing.models.published import from_published, to_published
 from patch_forcing.runs.convert import export_checkpoint, import_checkpoint
 from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support import published
+from tests.support.exact import tiny_dit
 
 HEADS = 4
 CONFIG = {"target": "os.system", "params": {"num_heads": HEADS}}

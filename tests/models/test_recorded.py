@@ -1,9 +1,5 @@
 """Recorded forward passes give what the passes give."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -13,6 +9,7 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.models.recorded import Recorded, _shapes
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.scripts import run_script
 
 
 class OnCPU(Recorded):
@@ -85,6 +82,4 @@ def test_a_graph_holds_for_the_autocast_that_it_was_recorded_under():
 @pytest.mark.gpu
 def test_samples_are_the_same_and_memory_is_given_back_where_it_runs_out():
     # in a process of its own: the type checks of the tests cannot be compiled
-    script = Path(__file__).parents[1] / "recorded_sampling.py"
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_script("recorded_sampling")

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
-import published
-from exact import tiny_dit
 from patch_forcing.models.folder import DIT, ModelDescription
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.models.published import from_published
 from patch_forcing.models.warm_start import warm_start
+from tests.support import published
+from tests.support.exact import tiny_dit
 
 TABLE = "y_embedder.embedding_table.weight"
 

@@ -9,8 +9,6 @@ import torch
 from safetensors.torch import load_file
 
 import patch_forcing as pf
-from emoji_font import write_atlas
-from image_files import photos
 from patch_forcing.data.batch import Pictured, TensorData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiSource
@@ -28,8 +26,10 @@ from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.alignment import AlignmentConfig
-from same_runs import assert_same, losses, tensors
-from several_ranks import train_on
+from tests.support.emoji_font import write_atlas
+from tests.support.image_files import photos
+from tests.support.same_runs import assert_same, losses, tensors
+from tests.support.several_ranks import train_on
 
 
 @pytest.fixture

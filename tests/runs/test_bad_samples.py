@@ -7,11 +7,11 @@ import re
 import pytest
 
 import patch_forcing as pf
-from image_files import photos, samples, shard
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.runs.trainer import train
-from same_runs import assert_same, losses
+from tests.support.image_files import photos, samples, shard
+from tests.support.same_runs import assert_same, losses
 
 
 def lines(run, name="bad-samples.jsonl"):

@@ -8,8 +8,6 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from autoencoders import small_kl
-from image_files import photos
 from patch_forcing.codecs.autoencoder import Pixels, Posterior
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.data.batch_spec import BatchSpec
@@ -21,6 +19,8 @@ from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.encode import Encoding
 from patch_forcing.runs.shard_encoder import EncodeOptions
+from tests.support.autoencoders import small_kl
+from tests.support.image_files import photos
 
 OPTIONS = EncodeOptions(size=16, batch_size=3, shard_size=5)
 

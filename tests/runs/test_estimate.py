@@ -2,17 +2,15 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from kept_activations import WIDER, kept_by_a_step
 from patch_forcing.io.run_layout import checkpoint_path
 from patch_forcing.runs.estimate import _KEPT, estimate
 from patch_forcing.runs.snapshots import SNAPSHOTS
 from patch_forcing.runs.trainer import train
+from tests.scripts.kept_activations import WIDER, kept_by_a_step
+from tests.support.scripts import run_script
 
 
 @pytest.fixture
@@ -42,9 +40,7 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
 
 
 def kept_compiled(changes):
-    script = Path(__file__).parents[1] / "kept_activations.py"
-    command = [sys.executable, script, json.dumps(changes)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return int(run_script("kept_activations", json.dumps(changes)))
 
 
 @pytest.mark.slow

@@ -24,9 +24,8 @@ ROOT = Path(__file__).parents[2]
 )
 def test_the_rows_of_the_reliability_page_hold(size, count):
     """In a process of its own, which forks others and measures their memory."""
-    script = ROOT / "benchmarks" / "reliability.py"
-    command = [sys.executable, script, "--print", *size]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.faults.run", "--print", *size]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.stdout, run.stderr
     rows = json.loads(run.stdout)["rows"]
     assert len(rows) == count

@@ -13,7 +13,7 @@ from patch_forcing.io.run_layout import ema_folder
 from patch_forcing.models.folder import folder_hash
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.trainer import train
-from same_runs import assert_same
+from tests.support.same_runs import assert_same
 
 
 @pytest.fixture

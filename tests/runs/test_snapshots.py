@@ -20,7 +20,7 @@ from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.posthoc_ema import WIDTHS, power_share
-from same_runs import assert_same, tensors
+from tests.support.same_runs import assert_same, tensors
 
 MADE = {0.03: 0.04, 0.05: 0.005, 0.08: 0.01, 0.15: 0.03, 0.2: 0.08}
 """Widths, and how far each may be, as a share of the distance between the two kept; profiles are
@@ -50,7 +50,7 @@ def flat(weights):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of 96 steps, 16 snapshots; and averages by brute force, over the weights of all."""
-    from faults import TINY
+    from tests.support.tiny import TINY
 
     recipe = dataclasses.replace(TINY, steps=96, snapshot_every=None, checkpoint_every=100)
     run = tmp_path_factory.mktemp("averages") / "run"

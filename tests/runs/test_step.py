@@ -3,10 +3,6 @@
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +13,8 @@ from patch_forcing.data.digits import Digits
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
-from waits import waits
+from tests.support.scripts import run_script
+from tests.support.waits import waits
 
 
 def everything(state):
@@ -42,7 +39,7 @@ def test_a_step_that_is_not_finite_changes_nothing(recipe, bad, optimizer):
     step = TrainStep(state, recipe, "cpu")
     for number in range(5):
         before = everything(state)
-        x_1, labels = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
+        x_1, labels, _ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
         if number % 2:
             x_1 = x_1.clone()
             x_1[0, 0, 0, 0] = bad
@@ -73,13 +70,13 @@ def test_what_moves_all_at_once_is_what_moves_one_after_the_other(recipe):
     steps = [TrainStep(state, recipe, "cpu") for state in states]
     steps[1]._at_once = True
     for number in range(4):
-        x_1, labels = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
+        x_1, labels, _ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
         batch = Batch(x_1 * math.nan if number == 2 else x_1, labels)
         norms = [step(batch, number)[1] for step in steps]
         torch.testing.assert_close(*norms, equal_nan=True)
         for one, other in zip(*map(everything, states), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-    x_1, labels = data.batch(BatchSpec(4, recipe.batch_size, recipe.seed))
+    x_1, labels, _ = data.batch(BatchSpec(4, recipe.batch_size, recipe.seed))
     assert waits(lambda: steps[1](Batch(x_1, labels), 4)) == 0
 
 
@@ -118,12 +115,7 @@ def test_a_run_survives_a_failed_step_and_counts_it(recipe, tmp_path):
 )
 def test_the_compiled_and_recorded_step_is_the_step_and_waits_for_nothing(device):
     # in a process of its own: the type checks of the tests cannot be compiled
-    script = Path(__file__).parents[1] / "recorded_step.py"
-    run = subprocess.run(
-        [sys.executable, script, device], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    differences = json.loads(run.stdout)
+    differences = json.loads(run_script("recorded_step", device))
     assert len(differences) == 8
     # Muon makes orthogonal in bf16; a learning rate kept from the recording gives .3
     assert max(differences.values()) < 0.02, differences
@@ -136,21 +128,9 @@ def test_the_compiled_and_recorded_step_is_the_step_and_waits_for_nothing(device
 def test_sums_during_the_backward_pass_are_those_after_it(device):
     if device == "cuda" and torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
-    script = Path(__file__).parents[1] / "overlapped_step.py"
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-    ]
-    threads = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [*launch, script, device], capture_output=True, text=True, check=False, env=threads
-    )
-    assert run.returncode == 0, run.stderr
-    plain, in_parts, compiled = json.loads(run.stdout)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    printed = run_script("overlapped_step", device, launcher=launcher, OMP_NUM_THREADS="1")
+    plain, in_parts, compiled = json.loads(printed)
     assert all(case["ranks"] for case in (plain, in_parts, compiled))
     if device == "cpu":  # of two numbers there is one sum
         assert plain["bitwise"] and in_parts["bitwise"]

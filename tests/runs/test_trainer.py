@@ -15,7 +15,7 @@ from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints
 from patch_forcing.runs.stops import Interrupted
 from patch_forcing.runs.trainer import train
-from same_runs import assert_same, losses, tensors
+from tests.support.same_runs import assert_same, losses, tensors
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])

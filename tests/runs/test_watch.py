@@ -17,8 +17,8 @@ from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
 from patch_forcing.runs.watch import HeadCheck, error_row, look
-from same_runs import assert_same, losses
-from several_ranks import train_on
+from tests.support.same_runs import assert_same, losses
+from tests.support.several_ranks import train_on
 
 
 def rows(run):

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import SpyField, tiny_dit
 from patch_forcing.core.active import Memory, token_index
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import SpyField, tiny_dit
 
 TWO_LOOPS = [pf.samplers.DualLoopSampler, pf.samplers.RandomOrderSampler]
 X_0 = CountedGenerator(range(3)).fork("noise").normal(3, 8, 8)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 import patch_forcing as pf
-from exact import CorrelatedGaussian, SpyField, tiny_dit
 from patch_forcing.core.patches import spread
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.sampling.field import FieldOutput
 from patch_forcing.sampling.grids import ShiftedGrid, uniform_grid
+from tests.support.exact import CorrelatedGaussian, SpyField, tiny_dit
 
 
 class Given(NamedTuple):

@@ -8,14 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from compiled_sampling import GUIDANCE
-from exact import ConstantField, CorrelatedGaussian, IndependentGaussian, SpyField, tiny_dit
 from patch_forcing.core.active import ActiveTokens, Memory, packed_tokens, token_index
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.samplers import count_evaluations, steps_within, usual_calls
-from waits import waits
+from tests.scripts.compiled_sampling import GUIDANCE
+from tests.support.exact import (
+    ConstantField,
+    CorrelatedGaussian,
+    IndependentGaussian,
+    SpyField,
+    tiny_dit,
+)
+from tests.support.waits import waits
 
 Adaptive = pf.samplers.AdaptiveSampler
 X_0 = CountedGenerator(range(3)).fork("noise").normal(3, 8, 8)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import CorrelatedGaussian, IndependentGaussian
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import CorrelatedGaussian, IndependentGaussian
 
 STEPS = [8, 16, 32, 64]
 

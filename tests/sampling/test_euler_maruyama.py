@@ -15,9 +15,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import CorrelatedGaussian, IndependentGaussian, SpyField, tiny_dit, to_image, to_patches
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import (
+    CorrelatedGaussian,
+    IndependentGaussian,
+    SpyField,
+    tiny_dit,
+    to_image,
+    to_patches,
+)
 
 EulerMaruyama = pf.samplers.EulerMaruyamaSampler
 STRENGTHS = [0.3, 1.0, 2.0]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import CorrelatedGaussian, IndependentGaussian, tiny_dit, to_patches
 from patch_forcing.core.patches import spread
+from tests.support.exact import CorrelatedGaussian, IndependentGaussian, tiny_dit, to_patches
 
 LABELS = torch.tensor([0, 3])
 NULL = torch.tensor([5, 5])

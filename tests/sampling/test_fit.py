@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import ConstantField, IndependentGaussian
 from patch_forcing.sampling.fit import (
     LEAST_DENSITY,
     MOST_DENSITY,
@@ -16,6 +15,7 @@ from patch_forcing.sampling.fit import (
     local_error,
 )
 from patch_forcing.sampling.grids import QuantileGrid, uniform_grid
+from tests.support.exact import ConstantField, IndependentGaussian
 
 ADAMS_BASHFORTH = pf.samplers.MultirateSampler(rates=(1,), shares=(1.0,))
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import SpyField, tiny_dit
 from patch_forcing.core.patches import spread
 from patch_forcing.core.registry import build
 from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.guidance import SCHEDULES
 from patch_forcing.sampling.samplers import count_evaluations
+from tests.support.exact import SpyField, tiny_dit
 
 LABELS = torch.tensor([0, 3])
 MODEL = tiny_dit(num_classes=5).requires_grad_(False)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import CorrelatedGaussian, IndependentGaussian, SpyField, tiny_dit
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import CorrelatedGaussian, IndependentGaussian, SpyField, tiny_dit
 
 Heun = pf.samplers.HeunSampler
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import ConstantField, CorrelatedGaussian, SpyField, tiny_dit
 from patch_forcing.sampling.evaluation import Evaluation
+from tests.support.exact import ConstantField, CorrelatedGaussian, SpyField, tiny_dit
 
 hundredths = st.integers(0, 100)
 two_loops = st.sampled_from([pf.samplers.DualLoopSampler, pf.samplers.RandomOrderSampler])

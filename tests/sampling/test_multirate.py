@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import ConstantField, CorrelatedGaussian, IndependentGaussian, SpyField, tiny_dit
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import (
+    ConstantField,
+    CorrelatedGaussian,
+    IndependentGaussian,
+    SpyField,
+    tiny_dit,
+)
 
 Multirate = pf.samplers.MultirateSampler
 GRID = [0.0, 0.2, 0.3, 0.7, 1.0]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import SpyField, tiny_dit
 from patch_forcing.core.random import CountedGenerator
+from tests.support.exact import SpyField, tiny_dit
 
 MODEL = tiny_dit()
 X_0 = CountedGenerator(range(2)).fork("noise").normal(3, 8, 8)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
-from exact import ConstantField, SpyField, tiny_dit
 from patch_forcing.core.output import Model
 from patch_forcing.sampling.field import Field, FieldOutput
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import ConstantField, SpyField, tiny_dit
 
 Euler, RandomOrder = pf.samplers.EulerSampler, pf.samplers.RandomOrderSampler
 DualLoop, LookAhead = pf.samplers.DualLoopSampler, pf.samplers.LookAheadSampler

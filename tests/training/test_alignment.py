@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from exact import tiny_dit
 from patch_forcing.core.losses import misalignment
 from patch_forcing.training.alignment import Alignment, AlignmentConfig, Projector, on_grid
+from tests.support.exact import tiny_dit
 
 PATCHES, WIDTH, F = 16, 32, 5
 LABELS = torch.tensor([0, 2, 4])

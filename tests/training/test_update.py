@@ -2,16 +2,14 @@
 
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import one_pass
 from patch_forcing.training.optim import OptimizerConfig
+from tests.scripts import one_pass
+from tests.support.scripts import run_script
 
 betas = st.sampled_from([0.0, 0.5, 0.9, 0.999])
 
@@ -39,11 +37,7 @@ def test_at_once_is_one_after_the_other(betas, weight_decay, clip_norm, averages
 
 def test_it_is_compiled_once_for_groups_alike():
     # in a process of its own: the type checks of the tests cannot be compiled
-    run = subprocess.run(
-        [sys.executable, Path(one_pass.__file__)], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    found = json.loads(run_script("one_pass"))
     assert found["apart"] < 1e-6
     assert found["graphs"] == 2
     assert found["kernels"] <= 4  # one for each tensor of the two: nothing is read twice

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import Positional, arg
-
-from patch_forcing.cli.options import check_out, parse, parse_device
+from patch_forcing.cli.options import DeviceName, ModelName, check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
 
 
@@ -15,8 +12,7 @@ from patch_forcing.core.errors import UserError
 class Options:
     """What `bench grid` takes."""
 
-    model: Positional[Annotated[str, arg(metavar="MODEL")]]
-    """A bundled name, a run folder, a model folder or a Hub id."""
+    model: ModelName
     images: int = 32
     """Images whose flow is followed."""
     steps: int = 48
@@ -25,8 +21,7 @@ class Options:
     """Seed of the first image; the others count on."""
     out: Path | None = None
     """Model folder to write, weights as stored and grid; may be MODEL itself. None: print only."""
-    device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+    device: DeviceName = None
 
 
 def grid(args: Sequence[str]) -> None:

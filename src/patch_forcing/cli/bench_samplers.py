@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import Positional, arg
-
-from patch_forcing.cli.options import check_file, parse, parse_device
+from patch_forcing.cli.options import DeviceName, ModelName, check_file, parse, parse_device
 from patch_forcing.core.errors import UserError
 
 
@@ -15,8 +13,7 @@ from patch_forcing.core.errors import UserError
 class Options:
     """What `bench samplers` takes."""
 
-    model: Positional[Annotated[str, arg(metavar="MODEL")]]
-    """A bundled name, a run folder, a model folder or a Hub id."""
+    model: ModelName
     samplers: str = "euler;dual-loop;look-ahead;adams-bashforth;multirate"
     """Separated by semicolons, with their options; without, the best known for each budget."""
     nfe: str = "8,12,16,25,50,100"
@@ -35,8 +32,7 @@ class Options:
     """Images sampled at once."""
     out: Path = Path("samplers.json")
     """All numbers; beside it, with the ending .png, the chart."""
-    device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+    device: DeviceName = None
 
 
 def samplers(args: Sequence[str]) -> None:
@@ -60,6 +56,7 @@ def samplers(args: Sequence[str]) -> None:
         write_report,
     )
     from patch_forcing.generation.pipeline import load
+    from patch_forcing.generation.request import SampleRequest
     from patch_forcing.sampling.samplers import SAMPLERS
     from patch_forcing.views.charts import can_draw
 
@@ -81,9 +78,11 @@ def samplers(args: Sequence[str]) -> None:
     question = Question(
         _budgets(options.nfe),
         options.images,
-        options.grid,
-        options.guidance,
-        options.guidance_interval,
+        SampleRequest(
+            time_grid=options.grid,
+            guidance_scale=options.guidance,
+            guidance_interval=options.guidance_interval,
+        ),
         options.batch_size,
         features if wanted else None,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from patch_forcing.cli.options import check_file, parse, parse_device
+from patch_forcing.cli.options import DeviceName, check_file, parse, parse_device
 from patch_forcing.core.errors import UserError
 
 
@@ -30,8 +30,7 @@ class Options:
     GPU, fp32 on a CPU."""
     compile: bool | None = None
     """Compile the network. Default: on a GPU."""
-    device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+    device: DeviceName = None
     out: Path | None = None
     """Also write the table as JSON, with hardware, versions and commit."""
 

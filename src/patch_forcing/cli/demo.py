@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from patch_forcing.cli.options import check_out, parse, parse_device
+from patch_forcing.cli.options import DeviceName, check_out, parse, parse_device
 from patch_forcing.core.errors import unknown_name
 from patch_forcing.generation.find import find_bundled
 from patch_forcing.generation.gallery import write_film, write_maps, write_sheet
@@ -15,17 +15,20 @@ from patch_forcing.generation.pipeline import load
 
 @dataclass(frozen=True)
 class Show:
-    """How a bundled model shows itself: labels, the first `shown` of which get maps and a film."""
+    """How a bundled model shows itself.
+
+    labels: of its images, the first `num_maps` of which get maps and a film. next_steps: commands
+    to go on with. guidance: arguments of the pipeline's call.
+    """
 
     labels: tuple[str, ...]
-    shown: int
+    num_maps: int
     next_steps: str
     guidance: dict[str, Any] = field(default_factory=dict)
 
 
-SEEN_AT_WORK, STEPS = "dual-loop:inner_steps=5", 10
+AT_WORK: dict[str, Any] = {"sampler": "dual-loop:inner_steps=5", "num_steps": 10}
 """What maps and film show: few long steps, in which easy patches are visibly ahead."""
-
 
 _DIGITS = tuple("0123456789")
 _EMOJI = (
@@ -37,7 +40,7 @@ _EMOJI = (
 SHOWS = {
     "emoji-64": Show(
         labels=_EMOJI,
-        shown=8,
+        num_maps=8,
         guidance={"guidance_scale": 3.0, "guidance_interval": (0.1, 0.8)},
         next_steps='  patch-forcing sample emoji-64 --labels "cat-face,drink" --sampler dual-loop '
         "--maps --guidance 3 --guidance-interval 0.1 0.8\n"
@@ -45,7 +48,7 @@ SHOWS = {
     ),
     "digits": Show(
         labels=_DIGITS * 4,
-        shown=10,
+        num_maps=10,
         next_steps="  patch-forcing sample digits --labels 3,7 --sampler look-ahead --maps\n"
         "  patch-forcing train digits        # 2 minutes on two cores",
     ),
@@ -62,8 +65,7 @@ class Options:
     """Folder for sheet.png, maps.png and film.gif."""
     seed: int = 0
     """Seed of the first image; the others count on."""
-    device: str | None = None
-    """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+    device: DeviceName = None
 
 
 def demo(args: Sequence[str]) -> None:
@@ -80,28 +82,21 @@ def demo(args: Sequence[str]) -> None:
     check_out("--out", out)
     started = time.perf_counter()
     pipe = load(find_bundled(options.model), parse_device(options.device))
-    seeds = range(options.seed, options.seed + len(show.labels))
+    seeds, first = range(options.seed, options.seed + len(show.labels)), slice(show.num_maps)
     result = pipe(show.labels, seeds, progress=None, **show.guidance)
-    seen = pipe(
-        show.labels[: show.shown],
-        seeds[: show.shown],
-        sampler=SEEN_AT_WORK,
-        num_steps=STEPS,
-        trace=True,
-        progress=None,
-        **show.guidance,
-    )
+    how = AT_WORK | show.guidance
+    traced = pipe(show.labels[first], seeds[first], trace=True, progress=None, **how)
     out.mkdir(parents=True, exist_ok=True)
-    write_sheet(result, pipe, out / "sheet.png")
-    write_maps(seen, pipe, out / "maps.png")
-    write_film(seen, pipe, out / "film.gif")
+    write_sheet(result, out / "sheet.png")
+    write_maps(traced, pipe, out / "maps.png")
+    write_film(traced, pipe, out / "film.gif")
     guided = f" (guidance {result.guidance_scale:g})" if show.guidance else ""
     print(
         f"{len(seeds)} images of the bundled model {options.model!r} by {result.sampler}, "
         f"{result.nfe:g} evaluations each{guided}, in {time.perf_counter() - started:.1f} s:\n"
         f"  {out / 'sheet.png'}  the images\n"
-        f"  {out / 'maps.png'}   the first {show.shown} by a dual loop: where they are hard, and "
-        "which patches go ahead\n"
+        f"  {out / 'maps.png'}   the first {show.num_maps} by a dual loop: where they are hard, "
+        "and which patches go ahead\n"
         f"  {out / 'film.gif'}   that dual loop at work\n"
         f"Next:\n{show.next_steps}"
     )

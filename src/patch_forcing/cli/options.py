@@ -6,14 +6,27 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import tyro
 from tyro import MISSING_NONPROP
+from tyro.conf import Positional, arg
 
 from patch_forcing.core.errors import UserError, unknown_name
 
 T = TypeVar("T")
+
+ModelName = Positional[
+    Annotated[
+        str,
+        arg(metavar="MODEL", help="A bundled name, a run folder, a model folder or a Hub id."),
+    ]
+]
+"""The model that a command is about."""
+DeviceName = Annotated[
+    str | None, arg(help="cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one.")
+]
+"""Where a command computes."""
 
 
 def parse(
@@ -39,21 +52,21 @@ def parse(
             default=MISSING_NONPROP if default is None else default,
         )
 
-    said = io.StringIO()
+    page = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(page):
             parsed, unknown = read(args)
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        raise UserError(f"{_message(said.getvalue())}: see {prog} --help") from None
+        raise UserError(f"{_message(page.getvalue())}: see {prog} --help") from None
     if unknown:
         raise _unknown_argument(unknown[0], prog, lambda: read(["--help"]))
     return parsed
 
 
 def _message(page: str) -> str:
-    """What tyro's error page says between its title and the next rule, as one line."""
+    """The text of tyro's error page between its title and the next rule, as one line."""
     lines = [line.strip(" │|") for line in page.strip().splitlines()[1:]]  # the first is the title
     paragraphs = " ".join(line or "─" for line in (line.strip("╭╮╰╯─-") for line in lines))
     message = next(part.strip() for part in [*paragraphs.split("─"), "wrong usage"] if part.strip())
@@ -69,24 +82,6 @@ def _unknown_argument(argument: str, prog: str, show_help: Callable[[], object])
         show_help()
     known = re.findall(r"(?<=\s)--[a-z][\w.-]*", page.getvalue())
     return unknown_name("option", argument.replace("_", "-"), known)
-
-
-def parse_numbers(option: str, text: str) -> list[int]:
-    """Numbers and ranges: "0-2,7" → 0, 1, 2, 7. Raises UserError naming the option."""
-    numbers: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d{1,19})(?:-(\d{1,19}))?", part.strip())
-        if not match:
-            raise UserError(
-                f"{option} {text!r}: {part!r} is no number: write for example 3,7 or 0-15"
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise UserError(f"{option} {text!r}: {part!r} runs backwards: write {last}-{first}")
-        if last - first >= 10_000_000:
-            raise UserError(f"{option} {text!r}: more than ten million: ask for fewer at once")
-        numbers.extend(range(first, last + 1))
-    return numbers
 
 
 def check_out(option: str, folder: Path) -> None:

@@ -48,7 +48,7 @@ class DiffusersAutoencoder:
         self.space = LatentSpace(place, kind, _hash(config, folder / WEIGHTS), **numbers._asdict())
         self._network.to(device)
         if torch.device(device).type == "cpu":
-            # faster by 1.1 to 1.4 (benchmarks/channels_last.py); on an H200 it was slower
+            # faster by 1.1 to 1.4 (benchmarks/speed/channels_last.py); on an H200 it was slower
             self._network.to(memory_format=torch.channels_last)
 
     @torch.no_grad()

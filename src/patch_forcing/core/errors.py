@@ -1,4 +1,4 @@
-"""Errors that a user can cause, and the nearest right spelling for the mend."""
+"""Errors that a user can cause. Each names the value, the place and the mend."""
 
 import difflib
 import math
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: one line naming the value, the place and the mend.
+    """A mistake that the user can mend. Its one line names the value, the place and the mend.
 
-    The command line prints it without a traceback and exits with status 2.
+    The command line prints this line without a traceback and exits with status 2.
     """
 
 
@@ -23,11 +23,13 @@ def check_range(
     whole: bool = False,
     mend: str = "",
 ) -> None:
-    """Raises UserError, naming the value and the range, unless the value is finite and within it.
+    """Raises UserError that names the value and the range, unless a finite value lies within it.
 
-    name: as the user wrote it; an option of the command line begins with "--". low, high: the range
-    with its ends. above, below: the range without them. whole: only int will do. mend: what follows
-    the range in the message, such as "; 0 is none".
+    name: as the user wrote it. An option of the command line begins with "--".
+    low, high: the ends of the range, if they belong to it.
+    above, below: the ends of the range, if they do not.
+    whole: whether the value has to be an int.
+    mend: what follows the range in the message, such as "; 0 is none".
     """
     fits = isinstance(value, int | float) and math.isfinite(value)
     fits = fits and not (whole and (isinstance(value, bool) or not isinstance(value, int)))
@@ -35,38 +37,39 @@ def check_range(
     fits = fits and (above is None or value > above) and (below is None or value < below)
     if fits:
         return
+    wanted = ["a whole number"] * whole
     if low is not None and high is not None:
-        wanted = f"{low} to {high}"
+        wanted.append(f"{low} to {high}")
     else:
         ends = (("{} or more", low), ("up to {}", high), ("above {}", above), ("below {}", below))
-        wanted = ", ".join(text.format(end) for text, end in ends if end is not None)
-    wanted = "a whole number, " * whole + wanted
+        wanted += [text.format(end) for text, end in ends if end is not None]
     given = f"{name} {value}" if name.startswith("--") else f"{name}={value}"
-    raise UserError(f"{given} is out of range: choose {wanted}{mend}")
+    choices = ", ".join(wanted) or "a finite number"
+    raise UserError(f"{given} is out of range: choose {choices}{mend}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on any device."""
+    """Whether the error says that a device or the host ran out of memory."""
     # torch has a class for it on GPUs, but only a text on CPUs
     text = str(error)
     return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
 
 
-_MANY = 100
-"""Names that a line has no room for."""
+_MAX_LISTED_NAMES = 100
+"""A message lists all known names only up to this number."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a registry, with the nearest name that is."""
+    """The error for a name that is in no registry. It proposes the nearest name that is."""
     known = sorted(known)
     by_case = {option.lower(): option for option in known}
     nearest = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.5)
     mend = f"known: {', '.join(known)}"
     if nearest:
         mend = f"did you mean {by_case[nearest[0]]!r}?"
-    elif len(known) > _MANY:
+    elif len(known) > _MAX_LISTED_NAMES:
         near = difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0)
-        mend = f"{len(known)} are known, the nearest {', '.join(by_case[one] for one in near)}"
+        mend = f"{len(known)} are known, the nearest {', '.join(by_case[key] for key in near)}"
     if not known:
         mend = "there are none, leave it out"
     return UserError(f"unknown {kind} {name!r}: {mend}")

@@ -1,6 +1,7 @@
-"""The patch grid: the only place where images become patches and patches images.
+"""The patch grid. Only here do images become patches, and patches images.
 
-Patches are square with side P, counted row-major: N = (H/P)·(W/P).
+Patches are squares of side P. They are counted row by row: N = (H/P)·(W/P).
+The letters of shapes stand in the docstring of `patch_forcing`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from patch_forcing.core.errors import UserError
 
 
 def patch_grid(size: Sequence[int], patch_size: int) -> tuple[int, int]:
-    """Rows and columns of patches in an image of size (height, width).
+    """The numbers of rows and columns of patches in an image of size (height, width).
 
     Raises UserError if the patch side does not divide both.
     """
@@ -29,7 +30,7 @@ def patch_grid(size: Sequence[int], patch_size: int) -> tuple[int, int]:
 def unpatchify(
     tokens: Float[Tensor, "B N F"], size: Sequence[int], patch_size: int
 ) -> Float[Tensor, "B C H W"]:
-    """Tokens → image of `size` (height, width).
+    """Puts tokens together to an image of `size` (height, width).
 
     A token holds its patch in the order (patch row, patch column, channel).
     """
@@ -42,12 +43,12 @@ def unpatchify(
 def spread(
     values: Shaped[Tensor, "B N"], size: Sequence[int], patch_size: int
 ) -> Shaped[Tensor, "B 1 H W"]:
-    """One value per patch → one value per pixel of that patch."""
+    """Gives every pixel the value of its patch."""
     rows, cols = patch_grid(size, patch_size)
     return repeat(values, "b (r c) -> b 1 (r p) (c q)", r=rows, c=cols, p=patch_size, q=patch_size)
 
 
 def pool(image: Float[Tensor, "B C H W"], patch_size: int) -> Float[Tensor, "B N"]:
-    """Mean over all pixels and channels of each patch."""
+    """Takes the mean over all pixels and channels of each patch."""
     patch_grid(image.shape[-2:], patch_size)
     return reduce(image, "b k (r p) (c q) -> b (r c)", "mean", p=patch_size, q=patch_size)

@@ -18,22 +18,22 @@ class LinearPath:
     patch_size: int
 
     def spread(self, t: PatchTime, like: Image) -> Float[Tensor, "B 1 H W"]:
-        """The time of every pixel of an image shaped as `like`."""
+        """Gives every pixel of an image shaped as `like` the time of its patch."""
         return spread(t.to_dense(), like.shape[-2:], self.patch_size)
 
     def interpolate(self, x_0: Image, x_1: Image, t: PatchTime) -> Image:
-        """x_t, the point on the path."""
+        """The point on the path: x_t = t·x_1 + (1 − t)·x_0."""
         t_pixel = self.spread(t, x_1)
         return t_pixel * x_1 + (1 - t_pixel) * x_0
 
     def velocity(self, x_0: Image, x_1: Image) -> Image:
-        """v* = x_1 − x_0, the training target."""
+        """The training target: v* = x_1 − x_0."""
         return x_1 - x_0
 
     def predict_data(self, x_t: Image, velocity: Image, t: PatchTime) -> Image:
-        """x̂_1 = x_t + (1 − t)·v."""
+        """One-step prediction of the data: x̂_1 = x_t + (1 − t)·v."""
         return x_t + (1 - self.spread(t, x_t)) * velocity
 
     def predict_noise(self, x_t: Image, velocity: Image, t: PatchTime) -> Image:
-        """x̂_0 = x_t − t·v."""
+        """One-step prediction of the noise: x̂_0 = x_t − t·v."""
         return x_t - self.spread(t, x_t) * velocity

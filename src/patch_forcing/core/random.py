@@ -1,13 +1,12 @@
 """Counted randomness: every number is a function of (seed, step, sample), never of history.
 
-So resuming, resharding and changing the batch size cannot change what a sample sees, and no
-generator state is ever saved. The bits are Philox-4x32-10 (Salmon et al., "Parallel Random
-Numbers: As Easy as 1, 2, 3", SC 2011), computed with integer tensor operations: the same bits on
-every device.
+So what a sample sees does not depend on resuming, resharding or the batch size, and no generator
+state is saved. The bits are those of Philox-4x32-10 (Salmon et al., "Parallel Random Numbers: As
+Easy as 1, 2, 3", SC 2011). Integer tensor operations compute the same bits on every device.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -20,10 +19,10 @@ _ROUNDS = 10
 
 
 def philox(counter: Int64[Tensor, "*n 4"], key: Int64[Tensor, "*n 2"]) -> Int64[Tensor, "*n 4"]:
-    """Philox-4x32-10: four 32-bit words from four counter words and two key words.
+    """Philox-4x32-10 makes four 32-bit words of four counter words and two key words.
 
-    Words are held in int64. The 64-bit product wraps, and its bits are still right: arithmetic
-    modulo 2^64 is the same signed or not, and the mask drops the sign that the shift drags in.
+    Words are held in int64. The 64-bit product may wrap, but its bits are right: arithmetic modulo
+    2^64 does not depend on the sign, and the mask drops the sign bits that the shift brings in.
     """
     c0, c1, c2, c3 = counter.unbind(-1)
     k0, k1 = key.unbind(-1)
@@ -40,13 +39,14 @@ def philox(counter: Int64[Tensor, "*n 4"], key: Int64[Tensor, "*n 2"]) -> Int64[
 
 
 class CountedGenerator:
-    """One independent stream of numbers per sample.
+    """One independent stream of numbers for every row of a batch.
 
-    Row i's numbers depend on seeds[i], ids[i], `step` and how many draws came before, and on
-    nothing else: not on the other rows. Like `torch.Generator`, each draw moves on to new numbers.
+    The numbers of row i depend on seeds[i], ids[i], `step` and the number of draws before, and on
+    no other row. As with `torch.Generator`, each draw moves on to new numbers.
 
-    seeds: one per row, or one for all rows, 0 ≤ seed < 2^63.
-    ids: which sample a row is, where rows share a seed (training); 0 ≤ id < 2^32.
+    seeds: one for each row, or one for all rows, 0 ≤ seed < 2^63.
+    ids: the sample that a row holds, where rows share a seed (training), 0 ≤ id < 2^32.
+    step: the training step, one for all rows or one for each.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class CountedGenerator:
         step: int | Int64[Tensor, "..."] = 0,
         device: torch.device | str | None = None,
     ):
-        # tensors, the step too: a compiled training step is then compiled once
+        # the step is a tensor too, so that a compiled training step is compiled once
         self.seeds, self.ids, self.step = torch.broadcast_tensors(
             *(_words(numbers, device) for numbers in (seeds, ids, step))
         )
@@ -64,16 +64,16 @@ class CountedGenerator:
         self._draws = 0
 
     def fork(self, purpose: str) -> "CountedGenerator":
-        """New streams of the same samples, for `purpose`: neither draws from the other's.
+        """New streams of the same samples for one purpose, independent of these streams.
 
-        A function of the purpose alone: forked again for the same one, they start again.
+        They depend on the purpose alone: a second fork for the same purpose starts again.
         """
         child = CountedGenerator(self.seeds, self.ids, self.step)
         child._purpose = _crc32(purpose, self._purpose)
         return child
 
     def _bits(self, count: int) -> Int64[Tensor, "B {count}"]:
-        """`count` 32-bit words per row."""
+        """The next `count` 32-bit words of each row."""
         blocks = torch.arange((count + 3) // 4, device=self.ids.device)
         rows = self.ids[:, None].expand(-1, len(blocks))
         counter = torch.stack(
@@ -90,12 +90,12 @@ class CountedGenerator:
         return philox(counter, key[:, None].expand(-1, len(blocks), -1)).flatten(1)[:, :count]
 
     def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
-        """fp32 in (0, 1), both ends excluded, shape (B, *shape): (23 bits + ½)·2^−23, exact."""
+        """fp32 numbers (B, *shape) in (0, 1), ends excluded: exactly (23 bits + ½)·2^−23."""
         bits = self._bits(math.prod(shape)) >> 9
         return ((bits.float() + 0.5) * 2.0**-23).view(len(bits), *shape)
 
     def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
-        """fp32 standard normal, shape (B, *shape), by Box and Muller's transform."""
+        """fp32 standard normal numbers (B, *shape), by the transform of Box and Muller."""
         count = math.prod(shape)
         half = (count + 1) // 2
         u, w = widen(self.uniform(2 * half)).split(half, dim=1)
@@ -105,10 +105,10 @@ class CountedGenerator:
 
 
 def widen(x: Tensor) -> Tensor:
-    """fp64 on a CPU, unchanged elsewhere: for logarithms and the like, to be rounded to fp32 after.
+    """Widens to fp64 on a CPU, before logarithms and the like that are rounded to fp32 after.
 
-    A CPU computes them in vectors, and what is left over one by one, with other last bits; so a
-    number would depend on its place in the batch. Rounded from fp64 it as good as never does.
+    A CPU computes most numbers in vectors and the rest one by one, with other last bits. A number
+    would then depend on its place in the batch. Rounded from fp64 it practically never does.
     """
     return x.double() if x.device.type == "cpu" else x
 
@@ -122,7 +122,7 @@ def _words(
 
 
 def _crc32(text: str, start: int) -> int:
-    """zlib.crc32 of a zero byte and `text`, in Python: compiled training steps see through it."""
+    """zlib.crc32 of a zero byte and `text`. It is Python, so that torch.compile can trace it."""
     crc = ~start & _MASK
     for byte in (0, *text.encode()):
         crc ^= byte
@@ -132,32 +132,38 @@ def _crc32(text: str, start: int) -> int:
 
 
 Generator = torch.Generator | CountedGenerator | None
-"""Where random numbers come from: torch's one stream, or counted ones, one for each row."""
+"""Where random numbers come from: one stream of torch, or a counted stream for each row."""
 
 
 def draw_uniform(
     generator: Generator, batch: int, *shape: int, device: torch.device | str | None = None
 ) -> Float[Tensor, "B ..."]:
-    """fp32 uniform in [0, 1), shape (batch, *shape)."""
-    if isinstance(generator, CountedGenerator):
-        return _rows(generator.uniform(*shape), batch, device)
-    return torch.rand(batch, *shape, generator=generator, device=_home(generator)).to(device)
+    """fp32 uniform numbers (batch, *shape) in [0, 1)."""
+    return _draw(CountedGenerator.uniform, torch.rand, generator, (batch, *shape), device)
 
 
 def draw_normal(
     generator: Generator, batch: int, *shape: int, device: torch.device | str | None = None
 ) -> Float[Tensor, "B ..."]:
-    """fp32 standard normal, shape (batch, *shape)."""
+    """fp32 standard normal numbers (batch, *shape)."""
+    return _draw(CountedGenerator.normal, torch.randn, generator, (batch, *shape), device)
+
+
+def _draw(
+    counted: Callable[..., Tensor],
+    streamed: Callable[..., Tensor],
+    generator: Generator,
+    shape: tuple[int, ...],
+    device: torch.device | str | None,
+) -> Tensor:
+    """Draws on the generator's own device. Raises ValueError if it has another number of rows."""
     if isinstance(generator, CountedGenerator):
-        return _rows(generator.normal(*shape), batch, device)
-    return torch.randn(batch, *shape, generator=generator, device=_home(generator)).to(device)
-
-
-def _home(generator: torch.Generator | None) -> torch.device | None:
-    return None if generator is None else generator.device
-
-
-def _rows(drawn: Tensor, batch: int, device: torch.device | str | None) -> Tensor:
-    if len(drawn) != batch:
-        raise ValueError(f"a generator of {len(drawn)} rows cannot draw for a batch of {batch}")
+        drawn = counted(generator, *shape[1:])
+        if len(drawn) != shape[0]:
+            raise ValueError(
+                f"a generator of {len(drawn)} rows cannot draw for a batch of {shape[0]}"
+            )
+    else:
+        home = None if generator is None else generator.device
+        drawn = streamed(shape, generator=generator, device=home)
     return drawn.to(device)

@@ -1,7 +1,7 @@
 """Named choices with options, written as text: `name` or `name:option=value,option=value`.
 
-One syntax for timestep distributions in recipes and samplers on the command line; readable in
-JSON, and nothing is imported by name.
+Timestep distributions in recipes and samplers on the command line share this syntax. It is
+readable in JSON, and nothing is imported by name.
 """
 
 import dataclasses
@@ -14,9 +14,10 @@ T = TypeVar("T")
 
 
 def build(kind: str, registry: Mapping[str, type[T]], spec: str) -> T:
-    """The registered frozen dataclass that `spec` names, with its options set.
+    """Builds the registered frozen dataclass that `spec` names, with its options set.
 
-    Raises UserError naming the nearest name or option, or the option whose value does not fit.
+    kind: what the registry holds, as messages call it. Raises UserError that names the nearest
+    known name or option, or the option whose value does not fit.
     """
     name, _, options = spec.partition(":")
     if name not in registry:
@@ -38,7 +39,7 @@ def build(kind: str, registry: Mapping[str, type[T]], spec: str) -> T:
 
 
 def _parse(place: str, text: str, kind: Any) -> Any:
-    """Options are numbers, switches, words, several of one kind, or None where allowed."""
+    """Reads a number, a switch, a word, several of one type, or None where allowed."""
     if get_origin(kind) is tuple:  # 1/2/4
         return tuple(_parse(place, part, get_args(kind)[0]) for part in text.split("/"))
     if kind is str:

@@ -1,4 +1,7 @@
-"""Per-patch flow time as a type. t = 0 is noise, t = 1 is data."""
+"""Per-patch flow time as a type. At t = 0 there is noise, at t = 1 data.
+
+The letters of shapes and formulas stand in the docstring of `patch_forcing`.
+"""
 
 import math
 from collections.abc import Iterable
@@ -13,19 +16,19 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 
 LEVELS = (1, 2, 4, 8, 16)
-"""Numbers of distinct times that `PatchTime.padded` leaves as they are, besides one for each."""
+"""`PatchTime.padded` leaves these numbers of distinct times as they are."""
 
 
 @dataclass(frozen=True, eq=False)
 class PatchTime:
-    """The U distinct times that one image holds, and which of them each of its N patches has.
+    """The U distinct times that an image holds, and which of them each of its N patches has.
 
-    A network projects its U conditions and gathers, instead of projecting N (method: exact, and
-    half of the modulation cost less). No sampler of the paper holds more than U = 2.
+    A network projects the U conditions and gathers, instead of projecting N of them. The result is
+    the same. No sampler of the paper (arXiv 2604.19141) holds more than U = 2.
 
     values: (B, U) in [0, 1].
-    index: (B, N) in 0 … U−1, or None: patch i holds `values[:, i]` and U = N.
-    known: all times that occur, as floats, where the caller has them: reading `values` makes a GPU
+    index: (B, N) in 0 … U−1. None means that patch i holds `values[:, i]` and U = N.
+    known: all times that occur, as floats, if the caller has them. Reading `values` makes a GPU
     wait.
     """
 
@@ -46,25 +49,25 @@ class PatchTime:
 
     @classmethod
     def shared(cls, t: Float[Tensor, " B"], num_patches: int) -> "PatchTime":
-        """One time per image for all its patches, U = 1: plain flow matching."""
+        """Every image has one time for all its patches, U = 1, as in plain flow matching."""
         return cls(t[:, None], t.new_zeros(1, 1, dtype=torch.int64).expand(len(t), num_patches))
 
     @classmethod
     def everywhere(cls, t: float, like: Tensor, num_patches: int) -> "PatchTime":
-        """One time for all patches of all images of the batch `like`, on its device, U = 1."""
+        """All images of the batch `like` have the time t, U = 1, on its device."""
         shared = cls.shared(torch.full((len(like),), t, device=like.device), num_patches)
         return cls(shared.values, shared.index, (t,))
 
     @classmethod
     def dense(cls, t: Float[Tensor, "B N"]) -> "PatchTime":
-        """Every patch its own time, U = N."""
+        """Every patch has its own time, U = N."""
         return cls(t)
 
     @classmethod
     def two_level(
         cls, where: Bool[Tensor, "B N"], then: float | Tensor, otherwise: float | Tensor
     ) -> "PatchTime":
-        """U = 2: `then` on the patches of `where`, `otherwise` on the rest; scalars or (B,)."""
+        """Patches of `where` have `then`, the others `otherwise`, U = 2. Both are float or (B,)."""
         numbers = [level for level in (otherwise, then) if isinstance(level, float | int)]
         levels = [
             level.to(where.device, torch.float32).expand(len(where))
@@ -77,16 +80,16 @@ class PatchTime:
 
     @property
     def num_levels(self) -> int:
-        """U."""
+        """The number U of distinct times."""
         return self.values.shape[1]
 
     @property
     def num_patches(self) -> int:
-        """N."""
+        """The number N of patches."""
         return (self.values if self.index is None else self.index).shape[1]
 
     def gather(self, rows: Shaped[Tensor, "B U F"]) -> Shaped[Tensor, "B N F"]:
-        """What was computed for each of the U times → each patch's own."""
+        """Gives every patch the row that was computed for its time."""
         if self.index is None:
             return rows
         if self.num_levels == 1:
@@ -94,13 +97,13 @@ class PatchTime:
         return _TakeRows.apply(rows, self.index)
 
     def to_dense(self) -> Float[Tensor, "B N"]:
-        """(B, N): the time of every patch."""
+        """The time of every patch."""
         return self.gather(self.values[:, :, None])[:, :, 0]
 
     def padded(self) -> "PatchTime":
-        """The same times with U = 1, 2, 4, 8, 16 or N, the last one repeated.
+        """The same times with U = 1, 2, 4, 8, 16 or N. The last time is repeated.
 
-        So that a compiled network meets few shapes, however many times a sampler holds.
+        So a compiled network meets few shapes, however many times a sampler holds.
         """
         if self.index is None or self.num_levels in LEVELS:
             return self
@@ -112,7 +115,7 @@ class PatchTime:
         return type(self)(values, self.index, self.known)
 
     def at(self, tokens: Int64[Tensor, "B M"] | Int64[Tensor, " T"]) -> "PatchTime":
-        """The times of some patches of each image; of packed ones, b·N + n, as of one image."""
+        """The times of M patches of each image, or of T packed ones (b·N + n) as one image."""
         if tokens.ndim == 1:
             batch, levels = self.values.shape
             own = torch.arange(levels, device=tokens.device) if self.index is None else self.index
@@ -124,16 +127,16 @@ class PatchTime:
         return type(self)(self.values, self.index.gather(1, tokens))
 
     def tile(self, times: int) -> "PatchTime":
-        """The batch repeated whole, `times` over: for guidance in one batched call."""
+        """Repeats the whole batch, so that guidance is one batched call."""
         index = None if self.index is None else self.index.repeat(times, 1)
         return type(self)(self.values.repeat(times, 1), index, self.known)
 
 
 class _TakeRows(torch.autograd.Function):
-    """Row `index[b, n]` of rows[b]. The backward pass adds up by a product with a one-hot matrix.
+    """Takes row `index[b, n]` of rows[b]. The backward pass is a product with a one-hot matrix.
 
-    Where hundreds of patches share a few rows, a gather's own backward is as many atomic additions
-    to the same place. No forward mode: with one, torch refuses to compile it.
+    A gather's own backward pass would add hundreds of patches to the same few rows atomically.
+    There is no forward mode, because torch refuses to compile a function that has one.
     """
 
     generate_vmap_rule = True
@@ -157,9 +160,9 @@ class _TakeRows(torch.autograd.Function):
 
 
 def as_patch_time(t: PatchTime | Float[Tensor, "..."], batch: int, num_patches: int) -> PatchTime:
-    """The public border: `PatchTime`, one time per image (B,), or one per patch (B, N).
+    """Accepts time as users give it: a `PatchTime`, (B,) times of images or (B, N) of patches.
 
-    Raises UserError for any other shape, for another batch or number of patches, and for tensors
+    Raises UserError for any other shape, for another batch or number of patches, and for times
     outside [0, 1].
     """
     if not isinstance(t, PatchTime):
@@ -183,7 +186,7 @@ def as_patch_time(t: PatchTime | Float[Tensor, "..."], batch: int, num_patches: 
 
 
 def check_grid(time_grid: Iterable[float] | Tensor) -> list[float]:
-    """The grid as numbers. Raises UserError unless it rises strictly from 0 to 1."""
+    """Returns the grid as floats. Raises UserError unless it rises strictly from 0 to 1."""
     grid = [float(tau) for tau in time_grid]
     if len(grid) < 2 or grid[0] != 0 or grid[-1] != 1:
         ends = f"{grid[0]} to {grid[-1]}" if grid else "nothing"

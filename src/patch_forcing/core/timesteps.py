@@ -1,8 +1,10 @@
 """Training distributions over per-patch time.
 
-All are frozen dataclasses called as `sampler(batch, patches, generator=None, device=None)` and
-return a PatchTime in [0, 1]. Truncated Gaussians: Patch Forcing (arXiv 2604.19141); the
-mean-controlled one: Spatial Reasoning Models (Wewer et al. 2025).
+Each is a frozen dataclass. `sampler(batch, patches, generator=None, device=None)` returns a
+PatchTime in [0, 1]. The truncated Gaussians are those of Patch Forcing (arXiv 2604.19141). The
+mean-controlled distribution is that of Spatial Reasoning Models (Wewer et al. 2025).
+
+The letters of formulas stand in the docstring of `patch_forcing`.
 """
 
 import math
@@ -13,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import check_range
 from patch_forcing.core.random import Generator, draw_normal, draw_uniform, widen
 from patch_forcing.core.time import PatchTime
 
@@ -29,24 +31,10 @@ class TimestepSampler(Protocol):
     ) -> PatchTime: ...
 
 
-def _check_finite(owner: object, **values: float) -> None:
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise UserError(f"{type(owner).__name__}: {name}={value}: choose a finite number")
-
-
-def _check_positive(owner: object, **values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise UserError(
-                f"{type(owner).__name__}: {name}={value} is out of range: choose a number above 0"
-            )
-
-
 def _logit_normal(
     batch: int, loc: float, scale: float, generator: Generator, device: Device
 ) -> Float[Tensor, "B 1"]:
-    """σ(loc + scale·z)."""
+    """One σ(loc + scale·z) for each image, z standard normal."""
     z = widen(draw_normal(generator, batch, 1, device=device))
     return torch.sigmoid(loc + scale * z).float()
 
@@ -54,7 +42,7 @@ def _logit_normal(
 def _below_maximum(
     t_max: Float[Tensor, "B 1"], cells: int, std: float, generator: Generator
 ) -> Float[Tensor, "B {cells}"]:
-    """t_max − |z|·min(t_max/2, std); what falls below 0 is redrawn from U(0, t_max)."""
+    """t_max − |z|·min(t_max/2, std). A value below 0 is redrawn from U(0, t_max)."""
     batch, device = len(t_max), t_max.device
     z = draw_normal(generator, batch, cells, device=device)
     again = t_max * draw_uniform(generator, batch, cells, device=device)
@@ -64,7 +52,7 @@ def _below_maximum(
 
 @dataclass(frozen=True)
 class SharedUniform:
-    """One t ~ U(0, 1) per image: plain flow matching (SiT)."""
+    """All patches of an image share one t ~ U(0, 1): plain flow matching (SiT)."""
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -74,14 +62,14 @@ class SharedUniform:
 
 @dataclass(frozen=True)
 class SharedLogitNormal:
-    """One t = σ(loc + scale·z) per image (Esser et al. 2024)."""
+    """All patches of an image share one t = σ(loc + scale·z) (Esser et al. 2024)."""
 
     loc: float = 0.0
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_finite(self, loc=self.loc)
-        _check_positive(self, scale=self.scale)
+        check_range("SharedLogitNormal: loc", self.loc)
+        check_range("SharedLogitNormal: scale", self.scale, above=0)
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -92,7 +80,7 @@ class SharedLogitNormal:
 
 @dataclass(frozen=True)
 class IndependentUniform:
-    """Every patch its own U(0, 1) (Diffusion Forcing, Chen et al. 2024)."""
+    """Every patch has its own t ~ U(0, 1) (Diffusion Forcing, Chen et al. 2024)."""
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -102,22 +90,19 @@ class IndependentUniform:
 
 @dataclass(frozen=True)
 class MeanControlled:
-    """The image's mean time is U(0, 1); patches share its total out by recursive halving.
+    """The mean time of an image is U(0, 1). Its total is split by recursive halving.
 
     Of n cells that hold the sum S, the first ⌊n/2⌋ get low + (high − low)·Beta(a, a), where
-    low = max(0, S − ⌈n/2⌉), high = min(S, ⌊n/2⌋) and a = sharpness·(n − 1 − n mod 2)^1.05. Last,
-    the cells are shuffled. The larger the sharpness, the closer each share is to its middle.
+    low = max(0, S − ⌈n/2⌉), high = min(S, ⌊n/2⌋) and a = sharpness·(n − 1 − n mod 2)^1.05. At the
+    end the cells are shuffled. The larger the sharpness, the closer each share is to its middle.
 
-    sharpness: at least ½ (below, the closed form of the symmetric Beta draw does not hold).
+    sharpness: at least ½, since the closed form of the symmetric Beta draw holds from there on.
     """
 
     sharpness: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.sharpness >= 0.5:
-            raise UserError(
-                f"MeanControlled: sharpness={self.sharpness} is out of range: choose 0.5 or more"
-            )
+        check_range("MeanControlled: sharpness", self.sharpness, 0.5)
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -129,7 +114,7 @@ class MeanControlled:
         return PatchTime.dense(cells.gather(1, order).clamp(0, 1))
 
     def _split(self, total: Tensor, n: int, draws: Tensor) -> list[Tensor]:
-        """N cells (B,) that sum to `total` (B,); one pair of uniform draws per halving."""
+        """Splits `total` (B,) into n cells (B,). A halving takes one pair of uniform draws."""
         if n == 1:
             return [total]
         few, many = n // 2, n - n // 2
@@ -143,9 +128,9 @@ class MeanControlled:
 
 
 def _symmetric_beta(a: float, uniform: Float[Tensor, "B 2"]) -> Float[Tensor, " B"]:
-    """Beta(a, a) from two uniforms, exact for a ≥ ½ (Ulrich 1984; Devroye 1986, IX.3).
+    """Draws Beta(a, a) from two uniforms, exactly for a ≥ ½ (Ulrich 1984; Devroye 1986, IX.3).
 
-    Two draws always, no rejection: counted randomness needs that.
+    Counted randomness needs a fixed number of draws, so nothing is rejected.
     """
     u, w = widen(uniform).unbind(1)
     exponent = math.inf if a == 0.5 else 2 / (2 * a - 1)
@@ -155,12 +140,12 @@ def _symmetric_beta(a: float, uniform: Float[Tensor, "B 2"]) -> Float[Tensor, " 
 
 @dataclass(frozen=True)
 class TruncatedGaussian:
-    """TG: t_max ~ U(0, 1) per image; its patches lie a truncated half-Gaussian below it."""
+    """TG: the patches of an image lie a truncated half-Gaussian below t_max ~ U(0, 1)."""
 
     std: float = 0.2
 
     def __post_init__(self) -> None:
-        _check_positive(self, std=self.std)
+        check_range("TruncatedGaussian: std", self.std, above=0)
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -171,10 +156,10 @@ class TruncatedGaussian:
 
 @dataclass(frozen=True)
 class LogitNormalTruncatedGaussian:
-    """LTG: as TG, with t_max = σ(loc + scale·z). Controls the most that any patch gives away.
+    """LTG: as TG, with t_max = σ(loc + scale·z), which limits the information in an image.
 
-    levels: draw only that many times per image and let every patch pick one of them (grouped
-    LTG): the same distribution of each patch, and the modulation costs `levels` rows, not N.
+    levels: grouped LTG. An image draws only U = levels times, and every patch picks one of them.
+    The distribution of a patch is the same, and the modulation has U rows instead of N.
     """
 
     loc: float = 0.7
@@ -183,12 +168,12 @@ class LogitNormalTruncatedGaussian:
     levels: int | None = None
 
     def __post_init__(self) -> None:
-        _check_finite(self, loc=self.loc)
-        _check_positive(self, scale=self.scale, std=self.std)
-        if self.levels is not None and not (isinstance(self.levels, int) and self.levels > 0):
-            raise UserError(
-                f"LTG: levels={self.levels} is out of range: choose a whole number above 0, or None"
-            )
+        owner = type(self).__name__
+        check_range(f"{owner}: loc", self.loc)
+        check_range(f"{owner}: scale", self.scale, above=0)
+        check_range(f"{owner}: std", self.std, above=0)
+        if self.levels is not None:
+            check_range(f"{owner}: levels", self.levels, 1, whole=True, mend=", or none")
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -210,4 +195,4 @@ TIMESTEPS: dict[str, type] = {
     "tg": TruncatedGaussian,
     "ltg": LogitNormalTruncatedGaussian,
 }
-"""Names for recipes; see `core.registry.build` for how options are written."""
+"""The names that recipes use. `core.registry.build` says how options are written."""

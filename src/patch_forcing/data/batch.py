@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from patch_forcing.data.batch_spec import BatchSpec
@@ -13,10 +13,16 @@ from patch_forcing.models.config import DataInfo
 
 
 class Batch(NamedTuple):
-    """Images or latents (B, C, H, W) in the data's range, and their labels (B,) or B captions."""
+    """Images or latents in the data's range, and what a network is conditioned on.
+
+    condition: one tensor whose first axis is the image, such as labels (B,); None is unconditional.
+    captions: raw text, one for each image. A network takes them once a text encoder has made the
+    condition of them.
+    """
 
     x_1: Float[Tensor, "B C H W"]
-    condition: Int64[Tensor, " B"] | tuple[str, ...] | None
+    condition: Shaped[Tensor, "B ..."] | None = None
+    captions: tuple[str, ...] | None = None
 
 
 class BadSample(NamedTuple):
@@ -115,7 +121,7 @@ class Inferred(Protocol):
 
 @runtime_checkable
 class Captioned(Protocol):
-    """Data whose condition may be captions."""
+    """Data whose batches may have captions."""
 
     @property
     def place(self) -> str:
@@ -123,7 +129,7 @@ class Captioned(Protocol):
 
     @property
     def captioned(self) -> bool:
-        """Whether the condition of a batch is captions."""
+        """Whether batches have captions, and no condition yet."""
 
 
 @runtime_checkable

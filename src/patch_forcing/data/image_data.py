@@ -133,7 +133,7 @@ class ImageData:
 
     @property
     def captioned(self) -> bool:
-        """Whether the condition of a batch is captions."""
+        """Whether batches have captions, and no condition yet."""
         return bool(self.layout.captions)
 
     @property
@@ -170,7 +170,7 @@ class ImageData:
             mirrored = self._mirrored(spec.seed, ids, epochs)
             x_1 = torch.where(mirrored.to(device)[:, None, None, None], x_1.flip(-1), x_1)
         if self.captioned:
-            return Batch(x_1, tuple(self.layout.captions[number] for number in used))
+            return Batch(x_1, captions=tuple(self.layout.captions[n] for n in used))
         labels = self._labels[torch.tensor(used)].to(device) if self.num_classes else None
         return Batch(x_1, labels)
 

@@ -1,6 +1,6 @@
 """The emoji feature network: names the emoji of a scene, and its last layers measure scenes.
 
-It comes with the package, trained by benchmarks/emoji_features.py, with the statistics of real
+It comes with the package, trained by benchmarks/emoji/features.py, with the statistics of real
 scenes: so samples can be measured without the atlas.
 """
 

@@ -47,7 +47,7 @@ def find_decoder(
         )
     place = autoencoder or (space.name if space else "")
     try:
-        found = load_autoencoder(place, device)
+        decoder = load_autoencoder(place, device)
     except UserError as error:
         if autoencoder is not None:
             raise
@@ -55,20 +55,23 @@ def find_decoder(
             f"the autoencoder of {model} cannot be had: {error}; or give a copy of it with "
             "--autoencoder FOLDER"
         ) from None
-    wrong = _unlike(info, channels, found.space) if space is None else space.mismatch(found.space)
+    if space is None:
+        wrong = _unlike(info, channels, decoder.space)
+    else:
+        wrong = space.mismatch(decoder.space)
     if wrong:
         raise UserError(
             f"{place} is not the autoencoder that {model} was trained with: {wrong}: give "
             f"{space.name if space else 'the right one'} with --autoencoder"
         )
-    return found
+    return decoder
 
 
-def _unlike(info: DataInfo, channels: int, found: LatentSpace) -> str | None:
+def _unlike(info: DataInfo, channels: int, space: LatentSpace) -> str | None:
     """How an autoencoder cannot be that of a model that does not name its own."""
-    if found.channels != channels:
-        return f"channels {found.channels}, not {channels}"
-    scale = DataInfo.of_latents(found).latent_scale
+    if space.channels != channels:
+        return f"channels {space.channels}, not {channels}"
+    scale = DataInfo.of_latents(space).latent_scale
     return None if scale == info.latent_scale else f"scale {scale}, not {info.latent_scale}"
 
 
@@ -79,16 +82,16 @@ def _preview(
     name: str | Path,
     device: torch.device | str,
 ) -> Autoencoder:
-    found = load_autoencoder(name, device)
-    if found.space.kind != _TINY:
+    decoder = load_autoencoder(name, device)
+    if decoder.space.kind != _TINY:
         raise UserError(
-            f"--preview {name} is an {found.space.kind}, not a tiny decoder: give an {_TINY}, such "
-            "as taesd, or the model's own with --autoencoder"
+            f"--preview {name} is an {decoder.space.kind}, not a tiny decoder: give an {_TINY}, "
+            "such as taesd, or the model's own with --autoencoder"
         )
-    factor = found.space.factor if space is None else space.factor
-    if (found.space.channels, found.space.factor) != (channels, factor):
+    factor = decoder.space.factor if space is None else space.factor
+    if (decoder.space.channels, decoder.space.factor) != (channels, factor):
         raise UserError(
-            f"--preview {name} decodes {found.space.channels} channels, {found.space.factor} "
+            f"--preview {name} decodes {decoder.space.channels} channels, {decoder.space.factor} "
             f"pixels a cell, and {model} makes {channels} and {factor}: give another, or none"
         )
-    return found
+    return decoder

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures
 from patch_forcing.features.statistics import FeatureStatistics
+from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
-from patch_forcing.sampling.guidance import Interval
+from patch_forcing.generation.request import SampleRequest
 from patch_forcing.sampling.samplers import BudgetError
 
 REFERENCE = "adams-bashforth"
@@ -22,17 +22,16 @@ FINER = 4
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every sampler.
+    """What every sampler is compared at.
 
-    count: images; image i has seed i. nfe: budgets, guidance counted. time_grid: as a pipeline
-    takes it. features: measure the Fréchet distance and accuracy too, of an emoji model.
+    nfe: budgets, guidance counted. count: images; image i has seed i. request: how to sample,
+    besides the sampler and its budget. features: measure the Fréchet distance and accuracy too, of
+    an emoji model.
     """
 
     nfe: tuple[float, ...]
     count: int
-    time_grid: str | None = None
-    guidance_scale: float = 1.0
-    guidance_interval: Interval | None = None
+    request: SampleRequest = field(default_factory=SampleRequest)
     batch_size: int = 64
     features: EmojiFeatures | None = field(default=None, repr=False)
 
@@ -59,51 +58,39 @@ class Point:
 
 def front(pipe: Pipeline, samplers: Sequence[str], question: Question) -> Iterator[Point]:
     """Every sampler at every budget that buys a step of it."""
-    labels = labels_for(pipe, question)
+    conditions, seeds = conditions_for(pipe, question), range(question.count)
 
     def sample(sampler: str, nfe: float) -> PipelineResult:
-        return pipe(
-            labels,
-            range(question.count),
-            sampler=sampler,
-            nfe=nfe,
-            time_grid=question.time_grid,
-            guidance_scale=question.guidance_scale,
-            guidance_interval=question.guidance_interval,
-            batch_size=question.batch_size,
-        )
+        sampling = pipe.resolve(replace(question.request, sampler=sampler, nfe=nfe))
+        return pipe.sample(sampling, conditions, seeds, batch_size=question.batch_size)
 
     sample("euler", 2)  # what is compiled or allocated once counts for none of them
     reference = sample(REFERENCE, FINER * max(question.nfe)).pixels.float()
     for sampler in samplers:
         for budget in question.nfe:
             try:
-                found = sample(sampler, budget)
+                result = sample(sampler, budget)
             except BudgetError:
                 continue
-            off = float((found.pixels.float() - reference).square().mean().sqrt())
-            point = Point(sampler, budget, found.nfe, found.seconds, off, found.sampler)
-            bare = question.features is None
-            yield point if bare else _read(point, found.pixels, labels, question)
+            error = float((result.pixels.float() - reference).square().mean().sqrt())
+            point = Point(sampler, budget, result.nfe, result.seconds, error, result.sampler)
+            yield point if question.features is None else _read(point, result, question.features)
 
 
-def labels_for(pipe: Pipeline, question: Question) -> list[int] | None:
-    """One for each image: as often as real scenes have them, or all classes in turn."""
-    classes = pipe.model.config.num_classes
+def conditions_for(pipe: Pipeline, question: Question) -> Conditions:
+    """One for each image: classes as often as real scenes have them, or all conditions in turn."""
     if question.features is not None:
         if pipe.model.data_info.class_names != question.features.class_names:
             raise UserError(f"{pipe.name} is no model of emoji scenes: leave --features out")
         real = question.features.classes.cpu()
         draws = CountedGenerator(range(question.count)).fork("label").uniform()
-        return real[(draws * len(real)).long()].tolist()
-    return [i % classes for i in range(question.count)] if classes else None
+        return pipe.condition_kind.choose(real[(draws * len(real)).long()].tolist())
+    return pipe.condition_kind.in_turn(question.count)
 
 
-def _read(point: Point, pixels: Tensor, labels: list[int] | None, question: Question) -> Point:
-    assert question.features is not None
-    seen = question.features.read(pixels)
-    return replace(
-        point,
-        fd=frechet_distance(FeatureStatistics.of(seen.features), question.features.reference),
-        accuracy=float((seen.classes == torch.tensor(labels)).float().mean()),
-    )
+def _read(point: Point, result: PipelineResult, features: EmojiFeatures) -> Point:
+    """The point with what the features see in its images."""
+    seen = features.read(result.pixels)
+    right = seen.classes == torch.tensor(result.labels, device=seen.classes.device)
+    fd = frechet_distance(FeatureStatistics.of(seen.features), features.reference)
+    return replace(point, fd=fd, accuracy=float(right.float().mean()))

@@ -31,14 +31,14 @@ def table_row(point: Point, question: Question) -> str:
 def write_report(
     points: Sequence[Point], question: Question, pipe: Pipeline, device: str, file: Path
 ) -> None:
-    """All numbers with what was asked, and where they come from, as JSON."""
+    """All numbers, what they were measured at and where they come from, as JSON."""
     report = {
         "model": pipe.name,
         "model_hash": pipe.hash,
         "images": question.count,
-        "grid": question.time_grid,
-        "guidance": question.guidance_scale,
-        "guidance_interval": question.guidance_interval,
+        "grid": question.request.time_grid,
+        "guidance": question.request.guidance_scale,
+        "guidance_interval": question.request.guidance_interval,
         "points": [asdict(point) for point in points],
         "hardware": hardware(device),
         "versions": versions(),

@@ -12,6 +12,7 @@ from PIL import Image
 from patch_forcing.generation.decoder import find_decoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
+from patch_forcing.generation.request import SampleRequest
 from patch_forcing.io.atomic import atomic_file
 from patch_forcing.io.run_layout import step_folder
 from patch_forcing.models.dit import PatchDiT
@@ -20,8 +21,8 @@ from patch_forcing.views.film import film_frames, save_film
 from patch_forcing.views.images import enlarge, grid_sheet, to_pil
 from patch_forcing.views.maps import maps_sheet
 
-COLUMNS, MOST, MOST_MAPS = 10, 100, 16
-"""At most: a sheet's columns and images, and a map sheet's images."""
+MAX_COLUMNS, MAX_SHEET_IMAGES, MAX_MAPS = 10, 100, 16
+"""Of a sheet: columns and images; of a sheet of maps: images."""
 TILE = 96
 """About how large a sheet shows an image, in pixels."""
 
@@ -31,7 +32,7 @@ def write_samples(result: PipelineResult, pipe: Pipeline, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for seed, image in zip(result.seeds, result.images, strict=True):
         image.save(out / f"{seed}.png")
-    write_sheet(result, pipe, out / "sheet.png")
+    write_sheet(result, out / "sheet.png")
     if result.trace is not None:
         write_maps(result, pipe, out / "maps.png")
     write_rows(sample_rows(result, pipe), out / "samples.json")
@@ -45,16 +46,16 @@ def write_rows(rows: Iterable[dict[str, object]], path: Path) -> None:
         stream.write("\n]\n")
 
 
-def write_sheet(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
+def write_sheet(result: PipelineResult, path: Path) -> None:
     """The first images side by side, in full rows if their number allows."""
-    save_sheet(result.images, captions(result.seeds, result.labels, pipe), path)
+    save_sheet(result.images, result.conditions.captions(result.seeds), path)
 
 
 def save_sheet(images: Sequence[Image.Image], captions: Sequence[str], path: Path) -> None:
     """The same, of images with what is written below them."""
-    tiles = [enlarge(image, TILE) for image in images[:MOST]]
-    fitting = (n for n in range(COLUMNS, COLUMNS // 2 - 1, -1) if len(tiles) % n == 0)
-    columns = next(fitting, COLUMNS)
+    tiles = [enlarge(image, TILE) for image in images[:MAX_SHEET_IMAGES]]
+    widths = range(MAX_COLUMNS, MAX_COLUMNS // 2 - 1, -1)
+    columns = next((width for width in widths if len(tiles) % width == 0), MAX_COLUMNS)
     cut = range(0, len(tiles), columns)
     grid_sheet(
         [tiles[i : i + columns] for i in cut],
@@ -64,10 +65,10 @@ def save_sheet(images: Sequence[Image.Image], captions: Sequence[str], path: Pat
 
 def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     """The first images with their difficulty and time maps; the result needs a trace."""
-    first = slice(MOST_MAPS)
+    first = slice(MAX_MAPS)
     maps_sheet(
         result.images[first],
-        captions(result.seeds[first], result.labels and result.labels[first], pipe),
+        result.conditions[first].captions(result.seeds[first]),
         result.trace_of(first),
         pipe.pixels_per_patch,
     ).save(path)
@@ -75,7 +76,7 @@ def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
 
 def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     """The sampler at work on the first images; the result needs a trace."""
-    first = slice(COLUMNS)
+    first = slice(MAX_COLUMNS)
     trace = result.trace_of(first)
     predictions = [
         [to_pil(image) for image in pipe.decode(evaluation.prediction)] for evaluation in trace
@@ -93,27 +94,20 @@ def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
 
 
 def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
-    """samples/step-00002000.png of a run: one image of each of the first classes, by the default
+    """samples/step-00002000.png of a run: one image of each of the first conditions, by the default
     sampler and the same seeds each time, with its difficulty. No random state is touched.
     Raises UserError if a model's latents cannot be decoded here.
     """
     info, channels = model.data_info, model.config.in_channels
     decoder = find_decoder(run, info, channels, device=model.pos_embed.device)
     pipe = Pipeline(run.name, run, model, autoencoder=decoder)
-    count = min(model.config.num_classes, COLUMNS)
-    labels = range(count) if count else None
-    result = pipe(labels, range(count or COLUMNS), trace=True)
+    conditions = pipe.condition_kind.first(MAX_COLUMNS)
+    sampling = pipe.resolve(SampleRequest())
+    result = pipe.sample(sampling, conditions, range(len(conditions)), trace=True)
     path = step_folder(run / "samples", step).with_suffix(".png")
     path.parent.mkdir(exist_ok=True)
     write_maps(result, pipe, path)
     return path
-
-
-def captions(seeds: Sequence[int], labels: Sequence[int] | None, pipe: Pipeline) -> list[str]:
-    """The class of each image, or its seed."""
-    if labels is None:
-        return [f"seed {seed}" for seed in seeds]
-    return [pipe.class_name(label) for label in labels]
 
 
 def sample_rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
@@ -122,14 +116,8 @@ def sample_rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object
     return [
         {
             "seed": seed,
-            "label": None if result.labels is None else result.labels[i],
-            "sampler": result.sampler,
-            "grid": result.time_grid,
-            "guidance": result.guidance_scale,
-            "guidance_interval": result.guidance_interval,
-            "guidance_schedule": result.guidance_schedule,
-            "weak_model_hash": result.weak_model,
-            "compat": result.compat,
+            **result.conditions.record(i),
+            **result.sampling.record(),
             "nfe": round(result.image_nfe[i], 6),
             "token_evaluations": round(result.image_nfe[i] * pipe.model.config.num_patches),
             "seconds": round(result.seconds / len(result.seeds), 4),

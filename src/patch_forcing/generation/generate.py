@@ -14,13 +14,17 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError, is_out_of_memory
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.models.conditions import label_error
-from patch_forcing.models.config import DataInfo
+from patch_forcing.generation.conditions import Conditions, NoConditions
+from patch_forcing.generation.pixels import to_uint8
+from patch_forcing.generation.request import Sampling
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.sampling.evaluation import Evaluation, SampleResult
-from patch_forcing.sampling.field import VelocityField
-from patch_forcing.sampling.guidance import Guidance
-from patch_forcing.sampling.sampler import Sampler
+from patch_forcing.sampling.field import Field, VelocityField
+
+WrapField = Callable[[Field], Field]
+"""What stands between a sampler and the model's field, such as an edit that holds patches fast."""
+BatchCallback = Callable[[Evaluation, tuple[int, ...]], None]
+"""What is called with every evaluation of a batch and the seeds of the batch's images."""
 
 
 @dataclass(frozen=True)
@@ -29,108 +33,127 @@ class Generated:
 
     images: (B, C, H, W) uint8, on the CPU. nfe: network evaluations per image, guidance counted.
     image_nfe: those of each image's own patches. seconds: wall-clock that was waited for the batch.
-    trace: one Evaluation per call, if asked for.
+    trace: one Evaluation per call, if it was to be kept.
     """
 
     seeds: tuple[int, ...]
-    labels: tuple[int, ...] | None
+    conditions: Conditions
     images: UInt8[Tensor, "B C H W"]
     nfe: float
     image_nfe: tuple[float, ...]
     seconds: float
     trace: list[Evaluation] | None
 
+    @property
+    def labels(self) -> tuple[int, ...] | None:
+        """The class of each image; None where conditions are no classes."""
+        return self.conditions.labels
+
 
 @torch.no_grad()
 def generate(
     model: PatchDiT,
-    sampler: Sampler,
-    time_grid: list[float],
+    sampling: Sampling,
     seeds: Sequence[int],
-    labels: Sequence[int] | None = None,
+    conditions: Conditions | None = None,
     *,
-    guidance: Guidance | None = None,
     batch_size: int = 64,
     trace: bool = False,
     decode: Callable[[Tensor], UInt8[Tensor, "B C H W"]] | None = None,
+    wrap_field: WrapField | None = None,
+    callback: BatchCallback | None = None,
 ) -> Iterator[Generated]:
     """Sample one image for each seed, in batches and in order, on the model's device.
 
     On a GPU the next batch is sampled while one is decoded, and while the caller is busy with it.
 
-    labels: one for all, or one for each seed; None is unconditional.
+    conditions: one for all, or one for each seed; None is unconditional.
     decode: x_1 → images; by default x_1 are pixels in the model's data range.
     batch_size: at most so many at once; where memory runs out, half as many from then on, which
-    changes images by rounding only.
-    Raises UserError for labels out of range or not as many as seeds, before any work.
+    changes images by rounding only. That batch is then sampled again from its beginning.
+    wrap_field: makes the field that the sampler calls out of the model's, once for each batch. An
+    image still depends on nothing else if the wrapper treats every image for itself.
+    callback: called with every evaluation, in order, and the seeds of its batch; on a GPU by the
+    thread that samples ahead. It may raise to stop: the exception passes through, once the batches
+    that were finished before are yielded, and nothing of the unfinished one is kept.
+    Raises UserError before any work if there are neither one condition nor as many as seeds.
     """
-    chosen = check_labels(labels, len(seeds), model.config.num_classes)
+    shown = (NoConditions() if conditions is None else conditions).for_seeds(seeds)
     check_seeds(seeds)
     device = model.pos_embed.device
     if decode is None:
         decode = partial(to_uint8, info=model.data_info)
-    sampled = _sample(model, sampler, time_grid, seeds, chosen, guidance, batch_size, trace)
+
+    @torch.no_grad()  # here too: it holds for a thread
+    def sample(images: slice) -> SampleResult:
+        batch = tuple(seeds[images])
+        field = VelocityField(model, shown[images].tensor(device), sampling.guidance)
+        return _sample(model, sampling, batch, field, trace, wrap_field, callback)
+
+    sampled = _within_memory(sample, len(seeds), batch_size)
     on_gpu = device.type == "cuda"
     stream = torch.cuda.Stream(device) if on_gpu else None
     started = time.perf_counter()
-    for some, some_labels, result in ahead(sampled, device.type) if on_gpu else sampled:
+    for images, result in ahead(sampled, device.type) if on_gpu else sampled:
         with nullcontext() if stream is None else torch.cuda.stream(stream):
-            images = _decode_within_memory(decode, result.x_1)
-        seconds = time.perf_counter() - started
-        own = tuple(result.image_nfe.tolist())
-        yield Generated(some, some_labels, images, result.nfe, own, seconds, result.trace)
+            pixels = _decode_within_memory(decode, result.x_1)
+        yield Generated(
+            tuple(seeds[images]),
+            shown[images],
+            pixels,
+            result.nfe,
+            tuple(result.image_nfe.tolist()),
+            time.perf_counter() - started,
+            result.trace,
+        )
         started = time.perf_counter()
-
-
-Labels = tuple[int, ...] | None
 
 
 def _sample(
     model: PatchDiT,
-    sampler: Sampler,
-    time_grid: list[float],
-    seeds: Sequence[int],
-    labels: list[int] | None,
-    guidance: Guidance | None,
-    batch_size: int,
+    sampling: Sampling,
+    seeds: tuple[int, ...],
+    field: Field,
     trace: bool,
-) -> Iterator[tuple[tuple[int, ...], Labels, SampleResult]]:
-    """Batch after batch, of half the size from where memory runs out."""
+    wrap_field: WrapField | None,
+    callback: BatchCallback | None,
+) -> SampleResult:
+    """One batch, finished when this returns."""
     device = model.pos_embed.device
-    shape = (model.config.in_channels, *model.config.image_size)
+    generator = CountedGenerator(seeds, device=device)
+    result = sampling.sampler(
+        field if wrap_field is None else wrap_field(field),
+        generator.fork("noise").normal(model.config.in_channels, *model.config.image_size),
+        list(sampling.time_grid),
+        generator=generator.fork("sampler"),
+        trace=trace,
+        callback=None if callback is None else lambda evaluation: callback(evaluation, seeds),
+    )
+    if device.type == "cuda":  # another stream reads it
+        torch.cuda.current_stream(device).synchronize()
+    return result
 
-    @torch.no_grad()  # here too: it holds for a thread
-    def one_batch(some: tuple[int, ...], some_labels: Labels) -> SampleResult:
-        condition = None if some_labels is None else torch.tensor(some_labels, device=device)
-        generator = CountedGenerator(some, device=device)
-        result = sampler(
-            VelocityField(model, condition, guidance),
-            generator.fork("noise").normal(*shape),
-            time_grid,
-            generator=generator.fork("sampler"),
-            trace=trace,
-        )
-        if device.type == "cuda":  # another stream reads it
-            torch.cuda.current_stream(device).synchronize()
-        return result
 
+def _within_memory(
+    sample: Callable[[slice], SampleResult], count: int, batch_size: int
+) -> Iterator[tuple[slice, SampleResult]]:
+    """Batch after batch of `count` images, of half the size from where memory runs out."""
     start = 0
-    while start < len(seeds):
-        some = tuple(seeds[start : start + batch_size])
-        some_labels = None if labels is None else tuple(labels[start : start + batch_size])
-        result = None
+    while start < count:
+        images = slice(start, min(start + batch_size, count))
+        size, result = images.stop - start, None
         try:
-            result = one_batch(some, some_labels)
+            result = sample(images)
         except (MemoryError, RuntimeError) as error:
-            if len(some) == 1 or not is_out_of_memory(error):
+            if size == 1 or not is_out_of_memory(error):
                 raise
         if result is None:  # here nothing holds on to the memory of the attempt any more
-            batch_size = (len(some) + 1) // 2
-            if device.type == "cuda":
+            batch_size = (size + 1) // 2
+            if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
             continue
-        yield some, some_labels, result
-        start += len(some)
+        yield images, result
+        start = images.stop
 
 
 def _decode_within_memory(
@@ -168,22 +191,6 @@ def ahead(items: Iterator[Item], device_type: str) -> Iterator[Item]:
             yield item
 
 
-def check_labels(labels: Sequence[int] | None, count: int, num_classes: int) -> list[int] | None:
-    """One label for each of `count` seeds. Raises UserError if they do not fit."""
-    if labels is None:
-        return None
-    for label in labels:
-        if not 0 <= label < num_classes:
-            raise label_error(label, num_classes)
-    if len(labels) == 1:
-        return list(labels) * count
-    if len(labels) != count:
-        raise UserError(
-            f"{len(labels)} labels for {count} seeds: give one label, or one for each seed"
-        )
-    return list(labels)
-
-
 def check_seeds(seeds: Sequence[int]) -> None:
     """Raises UserError unless there are seeds, all within 0 … 2^63 − 1."""
     if not seeds:
@@ -191,9 +198,3 @@ def check_seeds(seeds: Sequence[int]) -> None:
     for seed in seeds:
         if not 0 <= seed < 2**63:
             raise UserError(f"seed {seed} is out of range: choose 0 to 2^63 - 1")
-
-
-def to_uint8(x: Float[Tensor, "B C H W"], info: DataInfo) -> UInt8[Tensor, "B C H W"]:
-    """Numbers in the model's data range → 0 … 255."""
-    low, high = info.data_range
-    return ((x - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8)

@@ -1,53 +1,33 @@
 """Many images into one array, by any number of processes, stopped and continued.
 
 Seeds are cut into shards of a fixed size, and a shard is sampled in the same batches whoever makes
-it: so files are the same, to the byte, for any number of processes. Whoever finds that all shards
-are there writes the array, and removes them.
+it: so files are the same, to the byte, for any number of processes. Whichever process sees that all
+shards are there writes the array, and removes them.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from PIL import Image
-
-from patch_forcing.core.errors import UserError
-from patch_forcing.generation.gallery import (
-    MOST,
-    MOST_MAPS,
-    captions,
-    sample_rows,
-    save_sheet,
-    write_maps,
-    write_rows,
-)
-from patch_forcing.generation.generate import check_labels, check_seeds
-from patch_forcing.generation.pipeline import Pipeline, PipelineResult, Sampling
-from patch_forcing.io.atomic import (
-    atomic_folder,
-    broken_file,
-    locked,
-    remove_leftovers,
-    remove_shared,
-    write_manifest,
-)
-from patch_forcing.io.ledger import Ledger, difference, shard_path
-from patch_forcing.io.npz import read_about, write_npz
-from patch_forcing.views.images import to_pil
+from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.generation.conditions import Conditions
+from patch_forcing.generation.gallery import MAX_MAPS, write_maps
+from patch_forcing.generation.generate import check_seeds
+from patch_forcing.generation.numbers import abridged, write_numbers
+from patch_forcing.generation.pipeline import Pipeline, PipelineResult
+from patch_forcing.generation.request import Sampling
+from patch_forcing.generation.shard_files import SampleFiles, pixel_rows
+from patch_forcing.io.atomic import locked, remove_shared
+from patch_forcing.io.ledger import Ledger, difference
+from patch_forcing.io.npz import read_about
 from patch_forcing.views.progress import progress_bar
 
 FORMAT_VERSION = 1
-_PLAN, _IMAGES, _SUMMARY = "samples.plan.json", "images.npy", "summary.json"
-_LONG = 1000
-"""Characters of seeds, labels or times that are kept as they are; of more, a hash."""
+_PLAN = "samples.plan.json"
 
 
 @dataclass(frozen=True)
@@ -61,20 +41,68 @@ class ShardOptions:
 
     def __post_init__(self) -> None:
         for name in ("shard_size", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is out of range: choose 1 or more")
+            check_range(name, getattr(self, name), 1)
 
 
 class Sampled(NamedTuple):
-    """How it went: shards in all, those made here and found here; evaluations an image, once done.
+    """How it went.
 
-    nfe: None while other processes have shards to make.
+    shards: in all. made: by this process. kept: its share that was there before. nfe: evaluations
+    an image, or None while other processes have shards to make.
     """
 
     shards: int
     made: int
-    found: int
+    kept: int
     nfe: float | None
+
+
+@dataclass(frozen=True)
+class SampleTask:
+    """All that an array of images depends on, and how it is cut into shards.
+
+    conditions: one for each seed.
+    """
+
+    pipe: Pipeline
+    sampling: Sampling
+    conditions: Conditions
+    seeds: Sequence[int]
+    shard_size: int
+
+    @property
+    def shards(self) -> int:
+        """Their number."""
+        return math.ceil(len(self.seeds) / self.shard_size)
+
+    def shard(self, number: int) -> slice:
+        """The images of a shard."""
+        first = number * self.shard_size
+        return slice(first, min(first + self.shard_size, len(self.seeds)))
+
+    def sample(self, images: slice, **options: Any) -> PipelineResult:
+        """Those images. options: as `Pipeline.sample` takes them."""
+        return self.pipe.sample(
+            self.sampling, self.conditions[images], self.seeds[images], **options
+        )
+
+    def plan(self) -> dict[str, Any]:
+        """All of it as JSON gives it back: two tasks with the same plan make the same files."""
+        space = None if self.pipe.autoencoder is None else self.pipe.autoencoder.space
+        sampling = self.sampling.record()
+        plan = {
+            "format_version": FORMAT_VERSION,
+            "model_hash": self.pipe.hash,
+            "precision": self.pipe.precision,
+            "autoencoder_hash": None if space is None else space.hash,
+            "seeds": abridged(write_numbers(self.seeds)),
+            **self.conditions.plan(),
+            **sampling,
+            "grid": abridged(",".join(map(repr, self.sampling.time_grid))),
+            "shard_size": self.shard_size,
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(plan))
+        return plain
 
 
 class SampleJob:
@@ -84,210 +112,117 @@ class SampleJob:
         self,
         pipe: Pipeline,
         sampling: Sampling,
-        labels: Sequence[int] | None,
+        conditions: Conditions,
         seeds: Sequence[int],
         npz: Path,
         out: Path,
         options: ShardOptions,
     ):
-        """labels: one for all, or one for each seed. out: for SEED.png, sheet and samples.json.
+        """conditions: one for all, or one for each seed. out: for SEED.png, sheet, samples.json.
 
         Raises UserError, before any work, if they do not fit, or another job's results are there.
         """
+        conditions = conditions.for_seeds(seeds)
         check_seeds(seeds)
-        self._labels = check_labels(labels, len(seeds), pipe.model.config.num_classes)
-        self._pipe, self._sampling, self._seeds = pipe, sampling, list(seeds)
-        self._npz, self._out, self._options = npz, out, options
-        self.shards = math.ceil(len(seeds) / options.shard_size)
-        self._parts = npz.with_name(f"{npz.name}.parts")
-        self._plan = self._planned()
-        self._ledger = Ledger(self._parts, _PLAN, self._plan, "samples", "--npz")
+        self._task = SampleTask(pipe, sampling, conditions, list(seeds), options.shard_size)
+        self._files, self._options = SampleFiles(npz, out), options
+        self._plan = self._task.plan()
+        self._ledger = Ledger(self._files.parts, _PLAN, self._plan, "samples", "--npz")
         self._ledger.check()
         self._is_finished()
 
     @property
+    def shards(self) -> int:
+        """How many there are in all."""
+        return self._task.shards
+
+    @property
     def gib(self) -> float:
         """What the array will take on disk; its shards take as much until it is there."""
-        return len(self._seeds) * math.prod(self._pipe.image_shape) / 2**30
+        return len(self._task.seeds) * math.prod(self._task.pipe.image_shape) / 2**30
 
     def run(self, rank: int = 0, world: int = 1, progress: bool | None = None) -> Sampled:
         """Sample shards rank, rank + world, … that are not there yet; sound ones are kept."""
         mine = range(rank, self.shards, world)
         if self._is_finished():
-            return self._found(len(mine))
+            return self._all_kept(len(mine))
         try:
             return self._run(mine, rank == 0, progress)
         except FileNotFoundError:
             if not self._is_finished():  # by others, meanwhile, who then removed all shards
                 raise
-            return self._found(len(mine))
+            return self._all_kept(len(mine))
 
     def _run(self, mine: range, first: bool, progress: bool | None) -> Sampled:
         self._ledger.begin()
         missing = self._ledger.missing(mine)
         if missing and self._is_finished():  # likewise
-            return self._found(len(mine))
+            return self._all_kept(len(mine))
         if self._options.maps and first:
             self._write_maps()
-        for number in sorted(set(mine) - set(missing)):
-            self._write_pngs(number, self._images(number), again=False)
+        if self._options.pngs:
+            for number in sorted(set(mine) - set(missing)):
+                seeds = self._task.seeds[self._task.shard(number)]
+                self._files.write_pngs(seeds, self._files.images(number), again=False)
+        self._make(missing, progress)
+        made, kept = len(missing), len(mine) - len(missing)
+        return Sampled(self.shards, made, kept, self._finish())
+
+    def _make(self, missing: Sequence[int], progress: bool | None) -> None:
+        """These shards. Files are written while the next one is sampled; no more wait in memory."""
+        seeds, size = self._task.seeds, self._options.batch_size
         writes: Future[None] | None = None
-        images = sum(len(self._range(number)) for number in missing)
-        # one writer: files are written while the next shard is sampled, and no more wait in memory
+        images = sum(len(seeds[self._task.shard(number)]) for number in missing)
         with (
             ThreadPoolExecutor(1) as writer,
             progress_bar(progress, total=images, unit="image") as bar,
         ):
             for number in missing:
-                result = self._sample(self._range(number), advance=bar.update)
+                shard = self._task.shard(number)
+                result = self._task.sample(shard, batch_size=size, advance=bar.update)
                 if writes is not None:
                     writes.result()
                 writes = writer.submit(self._write, number, result)
             if writes is not None:
                 writes.result()
-        made, found = len(missing), len(mine) - len(missing)
-        return Sampled(self.shards, made, found, self._finish())
-
-    def _range(self, shard: int) -> range:
-        first = shard * self._options.shard_size
-        return range(first, min(first + self._options.shard_size, len(self._seeds)))
-
-    def _sample(self, places: range, **options: Any) -> PipelineResult:
-        labels = None if self._labels is None else self._labels[places.start : places.stop]
-        seeds = self._seeds[places.start : places.stop]
-        options = {"batch_size": self._options.batch_size, **options}
-        return self._pipe.sample(self._sampling, labels, seeds, **options)
-
-    def _planned(self) -> dict[str, Any]:
-        """What every image depends on, and how they are cut, as JSON gives it back."""
-        pipe, sampling, labels = self._pipe, self._sampling, self._labels
-        one = labels is not None and len(set(labels)) == 1
-        plan = {
-            "format_version": FORMAT_VERSION,
-            "model_hash": pipe.hash,
-            "precision": pipe.precision,
-            "autoencoder_hash": None if pipe.autoencoder is None else pipe.autoencoder.space.hash,
-            "seeds": _short(_ranges(self._seeds)),
-            "labels": None if labels is None else _short(_ranges(labels[:1] if one else labels)),
-            "sampler": sampling.name,
-            "grid": _short(",".join(map(repr, sampling.time_grid))),
-            "guidance": sampling.guidance_scale,
-            "guidance_interval": sampling.guidance_interval,
-            "guidance_schedule": sampling.guidance_schedule,
-            "weak_model_hash": sampling.weak_model,
-            "compat": sampling.compat,
-            "shard_size": self._options.shard_size,
-        }
-        plain: dict[str, Any] = json.loads(json.dumps(plan))
-        return plain
-
-    def _is_finished(self) -> bool:
-        """Whether the array is there. Raises UserError if it is another one."""
-        if not self._npz.exists():
-            return False
-        about = read_about(self._npz)
-        try:
-            told = difference(self._plan, about)
-        except KeyError:
-            told = "another kind"
-        if told:
-            raise UserError(
-                f"{self._npz} holds samples of {told}: name another --npz, or remove it"
-            )
-        return True
-
-    def _found(self, mine: int) -> Sampled:
-        """The array was there."""
-        remove_shared(self._parts)
-        return Sampled(self.shards, 0, mine, float(read_about(self._npz)["nfe"]))
 
     def _write(self, number: int, result: PipelineResult) -> None:
-        pixels = result.pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        self._write_pngs(number, pixels)
-        with atomic_folder(shard_path(self._parts, number), replace=True) as folder:
-            np.save(folder / _IMAGES, pixels, allow_pickle=False)
-            summary = {
-                "nfe": result.nfe,
-                "seconds": result.seconds,
-                "rows": sample_rows(result, self._pipe),
-            }
-            (folder / _SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
-            write_manifest(folder)
-
-    def _write_pngs(self, number: int, pixels: np.ndarray, again: bool = True) -> None:
-        """Those of a shard, or those that are not there."""
-        if not self._options.pngs:
-            return
-        self._out.mkdir(parents=True, exist_ok=True)
-        for place, image in zip(self._range(number), pixels, strict=True):
-            file = self._out / f"{self._seeds[place]}.png"
-            if again or not file.exists():
-                _picture(image).save(file)
+        if self._options.pngs:
+            self._files.write_pngs(result.seeds, pixel_rows(result))
+        self._files.write_shard(number, result, self._task.pipe)
 
     def _write_maps(self) -> None:
         """maps.png, of a few images that are sampled for it alone: shards keep no traces."""
-        result = self._sample(range(min(MOST_MAPS, len(self._seeds))), trace=True)
-        self._out.mkdir(parents=True, exist_ok=True)
-        write_maps(result, self._pipe, self._out / "maps.png")
+        size = self._options.batch_size
+        result = self._task.sample(slice(MAX_MAPS), batch_size=size, trace=True)
+        self._files.out.mkdir(parents=True, exist_ok=True)
+        write_maps(result, self._task.pipe, self._files.out / "maps.png")
 
-    def _images(self, number: int) -> np.ndarray:
-        file = shard_path(self._parts, number) / _IMAGES
-        images: np.ndarray = np.load(file, allow_pickle=False)
-        return images
+    def _is_finished(self) -> bool:
+        """Whether the array is there. Raises UserError if it is another one."""
+        npz = self._files.npz
+        if not npz.exists():
+            return False
+        try:
+            other = difference(self._plan, read_about(npz))
+        except KeyError:
+            other = "another kind"
+        if other:
+            raise UserError(f"{npz} holds samples of {other}: name another --npz, or remove it")
+        return True
 
-    def _summary(self, number: int) -> dict[str, Any]:
-        text = (shard_path(self._parts, number) / _SUMMARY).read_text(encoding="utf-8")
-        summary: dict[str, Any] = json.loads(text)
-        return summary
+    def _all_kept(self, mine: int) -> Sampled:
+        """The array is there, and with it all shards."""
+        remove_shared(self._files.parts)
+        return Sampled(self.shards, 0, mine, float(read_about(self._files.npz)["nfe"]))
 
     def _finish(self) -> float | None:
         """Write what is made of all shards, if they are all there. Evaluations an image."""
         if not self._is_finished():
             if not self._ledger.complete(self.shards):
                 return None
-            with locked(self._parts / "lock"):
+            with locked(self._files.parts / "lock"):
                 if not self._is_finished():
-                    self._assemble()
-        return self._found(0).nfe
-
-    def _assemble(self) -> None:
-        """sheet.png, samples.json, and last the array, which says that all is done."""
-        remove_leftovers(self._npz.parent, f"{self._npz.name}-")
-        for number in range(self.shards):
-            broken = broken_file(shard_path(self._parts, number))
-            if broken:
-                raise UserError(
-                    f"{broken} is damaged: start the same command again, which makes it anew"
-                )
-        self._out.mkdir(parents=True, exist_ok=True)
-        first = list(islice(chain.from_iterable(map(self._images, range(self.shards))), MOST))
-        labels = None if self._labels is None else self._labels[:MOST]
-        written = captions(self._seeds[:MOST], labels, self._pipe)
-        save_sheet(list(map(_picture, first)), written, self._out / "sheet.png")
-        summaries = map(self._summary, range(self.shards))
-        write_rows(chain.from_iterable(s["rows"] for s in summaries), self._out / "samples.json")
-        sizes = [len(self._range(number)) for number in range(self.shards)]
-        each = [self._summary(number)["nfe"] for number in range(self.shards)]
-        nfe = math.fsum(map(math.prod, zip(each, sizes, strict=True))) / len(self._seeds)
-        shape = (len(self._seeds), *first[0].shape)
-        images = map(self._images, range(self.shards))
-        write_npz(self._npz, shape, images, self._plan | {"nfe": nfe})
-
-
-def _picture(image: np.ndarray) -> Image.Image:
-    """(H, W, C) → an image."""
-    return to_pil(torch.from_numpy(image.copy()).permute(2, 0, 1))
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """As on the command line: 0, 1, 2, 7 → "0-2,7"."""
-    starts = [0, *(i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1)]
-    runs = [(numbers[i], numbers[j - 1]) for i, j in pairwise([*starts, len(numbers)])]
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def _short(text: str) -> str:
-    """The text, or what tells it apart if it is long."""
-    if len(text) <= _LONG:
-        return text
-    return f"{text[:20]}… sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+                    task = self._task
+                    self._files.assemble(self.shards, task.seeds, task.conditions, self._plan)
+        return self._all_kept(0).nfe

@@ -10,6 +10,7 @@ from torch import Tensor
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import PatchTime
+from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.cost import Timing, operations, timed
 from patch_forcing.models.dit import PatchDiT
@@ -49,11 +50,11 @@ def forward_times(model: PatchDiT, batch_size: int) -> dict[str, PatchTime]:
     """One time for all patches, two, and one for each: what networks of this kind are given."""
     device, patches = model.pos_embed.device, model.config.num_patches
     half = torch.arange(patches, device=device).expand(batch_size, -1) % 2 == 0
-    each = torch.rand(batch_size, patches, device=device)
+    dense = torch.rand(batch_size, patches, device=device)
     return {
-        "forward, one time": PatchTime.everywhere(0.5, each, patches),
+        "forward, one time": PatchTime.everywhere(0.5, dense, patches),
         "forward, two times": PatchTime.two_level(half, 0.7, 0.5),
-        "forward, a time for each patch": PatchTime.dense(each),
+        "forward, a time for each patch": PatchTime.dense(dense),
     }
 
 
@@ -67,9 +68,7 @@ def speeds(
     """
     device, config = model.pos_embed.device, model.config
     x = torch.randn(batch_size, config.in_channels, *config.image_size, device=device)
-    condition = None
-    if config.num_classes:
-        condition = torch.arange(batch_size, device=device) % config.num_classes
+    condition = condition_kind(model).in_turn(batch_size).tensor(device)
     useful = operations(config, 1) * batch_size
     for what, t in forward_times(model, batch_size).items():
         timing = timed(partial(model, x, t, condition), device, least_seconds)

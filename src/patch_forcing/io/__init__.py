@@ -1,1 +1,1 @@
-"""Files: atomic writes, checksums, provenance, how a run lies on disk, the Hub; no network."""
+"""Files on disk and on the Hub. Nothing here knows a neural network."""

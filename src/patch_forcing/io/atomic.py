@@ -1,4 +1,4 @@
-"""Files and folders that are complete or absent, and a folder's checksums."""
+"""Files and folders are complete or absent. A manifest holds the checksums of a folder."""
 
 import hashlib
 import json
@@ -17,10 +17,11 @@ _ASIDE = ".partial-"
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A folder to write into, which gets its name only once all is on disk.
+    """Gives a folder to write into, which gets its name only when all of it is on disk.
 
-    Written aside, fsynced, renamed; if the block raises, nothing stays. With `replace`, an existing
-    folder gives way (between two renames it is absent, never mixed); without, it is an error.
+    It is written aside, flushed to disk and renamed. If the block raises, nothing stays. With
+    `replace`, an existing folder gives way. It is absent between two renames, but never mixed.
+    Raises UserError if the folder exists and `replace` is false.
     """
     if path.exists() and not replace:
         raise UserError(f"{path} exists: name another folder or remove it")
@@ -51,7 +52,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A file to write, which gets its name, in place of what had it, only once all is on disk."""
+    """Gives a file to write, which takes the place of `path` only when all of it is on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
     try:
@@ -64,13 +65,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """A text file, replaced whole."""
+    """Writes a text file, or replaces it as a whole."""
     with atomic_file(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def write_once(path: Path, text: str) -> None:
-    """A text file, whole, unless it is there: of several that write it, the first one does."""
+    """Writes a text file unless it exists. Of several processes, the first one writes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
     try:
@@ -90,9 +91,9 @@ def write_once(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """One process at a time, of those that share a file system; others wait.
+    """Lets one process at a time run the block, of those that share a file system.
 
-    Ends with the process that holds it. Where files cannot be locked, nobody waits.
+    The lock ends with the process that holds it. Where files cannot be locked, nobody waits.
     """
     with file.open("a") as stream:
         with suppress(OSError, ImportError):
@@ -103,25 +104,25 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def is_aside(path: Path) -> bool:
-    """Whether it is something that is being written, or whose writing was interrupted."""
+    """Whether the path is being written, or its writing was interrupted."""
     return path.name.startswith(_ASIDE)
 
 
 def remove_leftovers(parent: Path, name: str = "") -> None:
-    """Delete what an interrupted write of `name`, or of anything, left aside."""
+    """Deletes what interrupted writes left aside, of `name` or else of everything in `parent`."""
     for leftover in parent.glob(f"{_ASIDE}*"):
         if leftover.name.startswith(f"{_ASIDE}{name}"):
             _remove(leftover)
 
 
 def sha256(file: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """The SHA-256 of a file, in hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path) -> None:
-    """Record size and SHA-256 of every file below `folder`, to be written last."""
+    """Records size and SHA-256 of every file below `folder`. The manifest is written last."""
     manifest = folder / MANIFEST
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != manifest)
     rows = {
@@ -132,7 +133,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def broken_file(folder: Path) -> Path | None:
-    """The first file that the manifest names and that is missing or altered, or None if all hold.
+    """The first file of the manifest that is missing or altered, or None if there is none.
 
     A missing or unreadable manifest is itself the broken file.
     """
@@ -151,14 +152,14 @@ def broken_file(folder: Path) -> Path | None:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder so that its name never stands for a part of it."""
+    """Deletes a folder. At no moment does its name stand for a part of it."""
     aside = path.with_name(f"{_ASIDE}{path.name}-{uuid4().hex[:8]}")
     path.rename(aside)
     _remove(aside)
 
 
 def remove_shared(path: Path) -> None:
-    """Delete a folder, and what is left of an interrupted deletion, while others do so too.
+    """Deletes a folder and the rest of an interrupted deletion, while others may do the same.
 
     What cannot be deleted is left aside.
     """
@@ -171,7 +172,7 @@ def remove_shared(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Of a link, the link alone."""
+    """Deletes a file or folder. Of a link it deletes the link alone."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

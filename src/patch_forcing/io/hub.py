@@ -1,4 +1,4 @@
-"""Folders on the Hugging Face Hub."""
+"""Folders on the Hugging Face Hub are downloaded to this disk."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from patch_forcing.core.errors import UserError
 
 
 def looks_like_hub_id(name: str) -> bool:
-    """Whether `name` is OWNER/NAME."""
+    """Whether `name` has the form OWNER/NAME."""
     owner, slash, rest = name.partition("/")
     return bool(owner and slash and rest) and "/" not in rest and not name.startswith(".")
 
@@ -20,9 +20,9 @@ def download(
     files: Sequence[str] = MODEL_FILES,
     missing: str = "no such folder (train it first?)",
 ) -> Path:
-    """These files of the Hub's folder, on this disk: by default a model's.
+    """Downloads these files of a folder on the Hub and returns where they lie on this disk.
 
-    missing: what is said first if it cannot be had. Raises UserError then.
+    missing: how the message of the UserError begins that is raised if they cannot be had.
     """
     try:
         from huggingface_hub import snapshot_download

@@ -1,7 +1,7 @@
-"""Long jobs cut into shards, which any number of processes make, stop, and go on with.
+"""Long jobs are cut into shards, which any number of processes make.
 
-Processes share no more than a folder: each takes every world-th shard. So they may run on any
-machines, at any time, and stop at any time; the same job again makes what is missing.
+Processes share only a folder, and each takes every world-th shard. So they may run on any
+machines and stop at any time. The same job, started again, makes the shards that are missing.
 """
 
 import json
@@ -23,16 +23,18 @@ SHARDS = "shards"
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """Where shard 0, 1, … lies: a folder, complete with a manifest, or absent."""
+    """The folder of a shard (0, 1, …). It is complete with a manifest, or absent."""
     return folder / SHARDS / f"shard-{number:05d}"
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Which shards of a job are finished, and what job it is.
+    """Knows which job a folder holds and which shards of it are finished.
 
-    name: the file in `folder` that tells the job. plan: all that its shards depend on, as JSON
-    gives it back. what: what lies there, in a word. option: which one named the folder.
+    name: the file in `folder` that holds the plan.
+    plan: everything that the shards depend on, as JSON gives it back.
+    what: what lies in the folder, in a word for messages.
+    option: the option of the command line that named the folder.
     """
 
     folder: Path
@@ -42,7 +44,7 @@ class Ledger:
     option: str
 
     def check(self) -> None:
-        """Raises UserError if another job, or something else, lies there. Writes nothing."""
+        """Raises UserError if the folder holds another job or other files. Writes nothing."""
         file = self.folder / self.name
         if not file.is_file():
             if self.folder.is_dir() and not all(map(is_aside, self.folder.iterdir())):
@@ -53,30 +55,30 @@ class Ledger:
             return
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
-            told = difference(self.plan, before)
+            change = difference(self.plan, before)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise UserError(
                 f"{file} is damaged: restore it, or choose another {self.option}"
             ) from None
-        if told:
+        if change:
             raise UserError(
-                f"{self.folder} holds {self.what} of {told}: use the same to go on, or choose "
+                f"{self.folder} holds {self.what} of {change}: use the same to go on, or choose "
                 f"another {self.option}"
             )
 
     def begin(self) -> None:
-        """Note the plan; of several processes that begin at once, the first one's holds for all."""
+        """Writes the plan. If several processes begin at once, that of the first holds for all."""
         record = self.plan | {"versions": versions(), "commit": commit()}
         write_once(self.folder / self.name, json.dumps(record, indent=2) + "\n")
         self.check()
         (self.folder / SHARDS).mkdir(exist_ok=True)
 
     def missing(self, numbers: range) -> list[int]:
-        """Which shards are not there, or not as they were written: those are removed."""
+        """The shards that are absent or altered. Altered ones are removed."""
         return [number for number in numbers if not self._is_sound(number)]
 
     def complete(self, count: int) -> bool:
-        """Whether shards 0 … count − 1 are all there."""
+        """Whether all shards from 0 to count − 1 exist."""
         return all(shard_path(self.folder, number).is_dir() for number in range(count))
 
     def _is_sound(self, number: int) -> bool:
@@ -91,9 +93,9 @@ class Ledger:
 
 
 def difference(plan: dict[str, Any], before: dict[str, Any]) -> str | None:
-    """The first entry in which another plan differs, in a few words.
+    """The first entry in which another plan differs, in a few words, or None.
 
-    Raises KeyError if it lacks one.
+    Raises KeyError if the other plan lacks an entry.
     """
     for name, now in plan.items():
         if before[name] != now:

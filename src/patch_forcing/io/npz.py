@@ -1,6 +1,6 @@
-"""Images as an .npz in ADM's form (`arr_0`, uint8, NHWC), written part by part.
+"""Images are written part by part as an .npz in ADM's form (`arr_0`, uint8, NHWC).
 
-What they were made of is kept as the archive's comment, which readers of arrays pass over.
+The archive's comment records how they were made. Readers of arrays ignore it.
 """
 
 import json
@@ -14,19 +14,20 @@ import numpy as np
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_file
 
-LONGEST = 65_535
-"""Bytes of a comment."""
+MAX_COMMENT_BYTES = 65_535
+"""The format of zip files has no room for more."""
 
 
 def write_npz(
     path: Path, shape: tuple[int, ...], parts: Iterable[np.ndarray], about: dict[str, Any]
 ) -> None:
-    """An array of uint8 that `parts` make up along its first axis; of them one at a time is held.
+    """Writes the uint8 array that `parts` make up along its first axis. One part is held at a time.
 
-    The same bytes on every machine. Complete, or what was there before.
+    The bytes are the same on every machine. The file is complete, or it is what it was before.
+    about: how the images were made, as JSON.
     """
     comment = json.dumps(about).encode()
-    assert len(comment) <= LONGEST
+    assert len(comment) <= MAX_COMMENT_BYTES
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     rows = 0
     with atomic_file(path) as aside, zipfile.ZipFile(aside, "w") as archive:
@@ -42,7 +43,7 @@ def write_npz(
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What the images were made of. Raises UserError if it is not told."""
+    """The record of how the images were made. Raises UserError if the file has none."""
     try:
         with zipfile.ZipFile(path) as archive:
             about = json.loads(archive.comment)

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, hardware, commit. Recorded with runs and benchmarks."""
+"""Where a result comes from: versions, hardware and commit, for runs and benchmarks."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ import torch
 
 
 def versions() -> dict[str, str]:
-    """What can change a number."""
+    """The versions of the software that can change a number."""
     names = ("patch-forcing", "torch", "numpy", "scikit-learn")
     packages = {name: _version(name) for name in names}
     return {"python": platform.python_version(), **packages}
@@ -26,7 +26,7 @@ def _version(name: str) -> str:
 
 
 def hardware(device: torch.device | str) -> str:
-    """The processor, or the GPU, that computes."""
+    """The name of the processor or GPU that computes."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -39,7 +39,7 @@ def hardware(device: torch.device | str) -> str:
 
 
 def origin(device: torch.device | str) -> dict[str, Any]:
-    """What is recorded beside a measurement: commit, date, hardware and versions."""
+    """The record beside a measurement: commit, date, hardware and versions."""
     return {
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
@@ -49,12 +49,12 @@ def origin(device: torch.device | str) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The git commit of this source tree, "-dirty" if it was changed; None outside a checkout.
+    """The git commit of this source tree, with "-dirty" if it was changed. None if there is none.
 
     PATCH_FORCING_COMMIT in the environment names it where a tree travels without its history.
     """
-    if told := os.environ.get("PATCH_FORCING_COMMIT"):
-        return told
+    if named := os.environ.get("PATCH_FORCING_COMMIT"):
+        return named
     here = Path(__file__)
     try:
         # a package installed inside another project's checkout is not of that project's commit

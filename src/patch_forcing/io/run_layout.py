@@ -1,4 +1,4 @@
-"""Where a training run keeps what it wrote, and which of it is sound."""
+"""The layout of a run folder, and which of its checkpoints are sound."""
 
 import logging
 import re
@@ -13,41 +13,41 @@ _PREFIX = "step-"
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a training run lies there."""
+    """Whether the folder holds a training run."""
     return (path / RUN).is_file()
 
 
 def step_folder(parent: Path, step: int) -> Path:
-    """Where what was written after `step` steps lies."""
+    """The folder of what is written after `step` steps."""
     return parent / f"{_PREFIX}{step:08d}"
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
-    """Where the checkpoint after `step` steps lies."""
+    """The folder of the checkpoint after `step` steps."""
     return step_folder(run / CHECKPOINTS, step)
 
 
 def checkpoint_step(checkpoint: Path) -> int:
-    """How many steps were done; of a snapshot too."""
+    """The number of steps before a checkpoint or snapshot."""
     return int(checkpoint.name.removeprefix(_PREFIX))
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The run's checkpoints, oldest first."""
+    """The checkpoints of a run, oldest first."""
     return step_folders(run / CHECKPOINTS)
 
 
 def step_folders(parent: Path) -> list[Path]:
-    """What is named by its step, oldest first."""
-    found = parent.glob(f"{_PREFIX}*")
-    return sorted(path for path in found if re.fullmatch(rf"{_PREFIX}\d{{8,}}", path.name))
+    """The folders that are named by their step, oldest first."""
+    paths = parent.glob(f"{_PREFIX}*")
+    return sorted(path for path in paths if re.fullmatch(rf"{_PREFIX}\d{{8,}}", path.name))
 
 
 def newest_sound(run: Path) -> Path | None:
-    """The newest checkpoint that is as it was written, or None if there is none of any kind.
+    """The newest checkpoint that is as it was written, or None if the run has no checkpoints.
 
-    Newer ones are passed over, each with a warning that names the file that is missing or altered.
-    Raises UserError naming such a file if no checkpoint is sound: a run never starts over unasked.
+    Each newer one is passed over with a warning, which names the file that is missing or altered.
+    If no checkpoint is sound, UserError is raised: a run never starts over by itself.
     """
     passed_over: list[Path] = []
     for checkpoint in reversed(checkpoints(run)):
@@ -66,5 +66,5 @@ def newest_sound(run: Path) -> Path | None:
 
 
 def ema_folder(checkpoint: Path) -> Path:
-    """The model folder of the averaged weights."""
+    """The model folder with the averaged weights."""
     return checkpoint / "ema"

@@ -1,35 +1,36 @@
-"""Pickles of plain data, read by a machine that can do nothing else.
+"""Pickles of plain data are read by an interpreter that can do nothing else.
 
-A pickle is a program that imports any name and calls it. This is an interpreter of our own for the
-35 instructions that checkpoints consist of: a name stays a name, and what is done where one is
-called is decided here. Nothing is imported, called, or set on anything.
+A pickle is a program that may import any name and call it. This interpreter knows the 35
+instructions that checkpoints consist of. A name stays a pair of words, and the caller decides what
+a call of it amounts to. Nothing is imported or called, and no attribute is set.
 """
 
 import pickletools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-MOST_OBJECTS = 100_000
-"""In what comes out; containers that hold each other many times over are larger than they look."""
-MOST_DEPTH = 100
+MAX_OBJECTS = 100_000
+"""Objects in what comes out. Containers that share contents are larger than they look."""
+MAX_DEPTH = 100
+"""Containers within each other."""
 
 _VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
 class RefusedError(Exception):
-    """What the pickle holds that it may not."""
+    """The pickle holds something that it may not. The message names it."""
 
 
 class Name(NamedTuple):
-    """MODULE.NAME as the pickle has it; never looked up."""
+    """MODULE.NAME as the pickle has it. It is never looked up."""
 
     module: str
     name: str
 
 
 class Stored:
-    """An object as it was stored: its class's name, and its state."""
+    """An object as it was stored: the name of its class and its state."""
 
     def __init__(self, of: Name):
         self.of = of
@@ -42,10 +43,12 @@ def read_pickle(
     call: Callable[[Name, tuple[Any, ...]], Any],
     persistent: Callable[[Any], Any],
 ) -> Any:
-    """What the pickle makes.
+    """Returns the data that the pickle makes.
 
-    call: what a call of that name gives, or raises RefusedError. persistent: what an id stands for.
-    Objects of classes become `Stored`. Raises RefusedError, or ValueError where it is damaged.
+    call: returns what a call of that name amounts to, or raises RefusedError.
+    persistent: returns what an id stands for.
+    Objects of classes become `Stored`. A damaged pickle raises ValueError, a refused one
+    RefusedError.
     """
     stack: list[Any] = []
     marks: list[int] = []
@@ -153,7 +156,7 @@ _OMEGACONF = {
 }  # fmt: skip
 _BUILTINS = ["dict", "list", "int", "long", "float", "str", "unicode", "bool", "tuple"]
 _TYPES = {"typing": ["Any"], "builtins": _BUILTINS, "__builtin__": _BUILTINS}
-"""What OmegaConf's containers say that they may hold."""
+"""The types that containers of OmegaConf say they may hold."""
 
 
 def _new(name: Name, arguments: tuple[Any, ...]) -> Stored:
@@ -163,21 +166,21 @@ def _new(name: Name, arguments: tuple[Any, ...]) -> Stored:
 
 
 def refused(name: Name) -> RefusedError:
-    """The error for a name that is not known."""
+    """The error for a name that the interpreter does not know."""
     return RefusedError(f"{name.module[:60]}.{name.name[:60]}")
 
 
 def plain(value: Any) -> Any:
-    """Numbers, texts and what `call` made, in dicts and lists; OmegaConf's containers become such.
+    """Turns containers of OmegaConf into dicts and lists of numbers, texts and what `call` made.
 
     Raises RefusedError for anything else, and for more than any checkpoint has.
     """
-    return _plain(value, [MOST_OBJECTS], 0)
+    return _plain(value, [MAX_OBJECTS], 0)
 
 
 def _plain(value: Any, left: list[int], depth: int) -> Any:
     left[0] -= 1
-    if left[0] < 0 or depth > MOST_DEPTH:
+    if left[0] < 0 or depth > MAX_DEPTH:
         raise RefusedError("more containers in each other than any checkpoint")
     if type(value) is dict:
         return {key: _plain(entry, left, depth + 1) for key, entry in value.items()}
@@ -195,5 +198,5 @@ def _plain(value: Any, left: list[int], depth: int) -> Any:
 
 
 def is_type(name: Name) -> bool:
-    """Whether it is a type that OmegaConf's containers mention."""
+    """Whether containers of OmegaConf may mention this type."""
     return name.name in _TYPES.get(name.module, ())

@@ -1,4 +1,4 @@
-"""Files of `torch.save`, read without running anything: tensors in dicts and lists, and configs."""
+"""Files of `torch.save` are read without running anything in them."""
 
 import math
 import zipfile
@@ -11,8 +11,8 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.safe_pickle import Name, RefusedError, is_type, read_pickle, refused
 
-MOST_PICKLE = 16 * 2**20
-"""Bytes of the pickle beside the tensors' numbers: an XL/2 with its config takes 40 kB."""
+MAX_PICKLE_BYTES = 16 * 2**20
+"""Size of the pickle beside the numbers of the tensors. An XL/2 with its config takes 40 kB."""
 
 _DTYPES = {
     "DoubleStorage": torch.float64,
@@ -29,10 +29,10 @@ _DTYPES = {
 
 
 def read_torch_file(file: Path) -> Any:
-    """What `torch.save` wrote: tensors, numbers and texts in dicts and lists.
+    """Returns what `torch.save` wrote: tensors, numbers and texts in dicts and lists.
 
-    Raises UserError naming what is damaged, or what the file holds besides. There is no other way
-    to read it: whoever trusts a file can save its state dict as safetensors.
+    Raises UserError that names what is damaged, or what else the file holds. There is no other way
+    to read it here. Whoever trusts a file can save its state dict as safetensors.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -52,8 +52,8 @@ def read_torch_file(file: Path) -> Any:
 
 
 def _printable(error: Exception) -> str:
-    said = str(error).encode("ascii", "backslashreplace").decode()
-    return " ".join(said.split())[:160] or type(error).__name__
+    message = str(error).encode("ascii", "backslashreplace").decode()
+    return " ".join(message.split())[:160] or type(error).__name__
 
 
 def _not_a_zip(file: Path) -> str:
@@ -94,14 +94,12 @@ class _Archive:
         if order in self._entries and self._archive.read(order) != b"little":
             raise RefusedError("numbers whose highest byte comes first")
         program = f"{self._root}data.pkl"
-        if self._entries[program].file_size > MOST_PICKLE:
-            raise RefusedError(f"a pickle of more than {MOST_PICKLE >> 20} MiB")
-        return read_pickle(
-            self._archive.read(program), call=_call, persistent=self._numbers
-        )  # fmt: skip
+        if self._entries[program].file_size > MAX_PICKLE_BYTES:
+            raise RefusedError(f"a pickle of more than {MAX_PICKLE_BYTES >> 20} MiB")
+        return read_pickle(self._archive.read(program), call=_call, persistent=self._numbers)
 
     def _numbers(self, identity: Any) -> Tensor:
-        """The numbers that some tensors are views of, flat; read once."""
+        """The flat numbers that tensors are views of. They are read once."""
         kind, storage, key, _, count = identity
         known = isinstance(storage, Name) and storage.module == "torch"
         known = known and isinstance(key, str) and type(count) is int
@@ -119,14 +117,14 @@ class _Archive:
                 raise RefusedError(f"a tensor of {count} numbers in {len(data)} bytes")
             empty = torch.empty(0, dtype=dtype)
             self._flat[key] = torch.frombuffer(bytearray(data), dtype=dtype) if data else empty
-        found = self._flat[key]
-        if found.dtype != dtype or len(found) != count:
+        numbers = self._flat[key]
+        if numbers.dtype != dtype or len(numbers) != count:
             raise RefusedError("numbers that two tensors read differently")
-        return found
+        return numbers
 
 
 def _call(name: Name, arguments: tuple[Any, ...]) -> Any:
-    """The calls that checkpoints make, as what they amount to."""
+    """Returns what a call that checkpoints make amounts to."""
     match (name.module, name.name):
         case ("torch._utils", "_rebuild_tensor_v2"):
             return _view(*arguments[:4])
@@ -144,7 +142,7 @@ def _is_type(value: Any) -> bool:
 
 
 def _view(flat: Any, offset: Any, size: Any, stride: Any) -> Tensor:
-    """A tensor within its numbers, none of them twice."""
+    """A view of numbers. Raises RefusedError if it reaches beyond them or repeats them."""
     if not (isinstance(flat, Tensor) and isinstance(size, tuple) and isinstance(stride, tuple)):
         raise RefusedError("a tensor that is made in an unusual way")
     numbers = (offset, *size, *stride)

@@ -158,7 +158,6 @@ class TrainStep:
         features: False leaves out those of an encoder, for who looks at velocities only.
         """
         recipe = self._recipe
-        assert not isinstance(batch.condition, tuple)  # captions: Network.config refuses them
         places = torch.arange(len(batch.x_1), device=self._device) + self._first_place
         generator = CountedGenerator(recipe.seed, places, step, self._device)
         return Inputs(

@@ -1,1 +1,1 @@
-"""What people look at: pictures of images, times and difficulties, charts, progress."""
+"""Pictures for people: images, maps of time and difficulty, films, charts and progress bars."""

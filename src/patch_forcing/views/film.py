@@ -1,4 +1,4 @@
-"""An adaptive sampler at work, as an animated GIF."""
+"""A film of a sampler at work, as an animated GIF."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,27 +9,35 @@ from PIL import Image
 from torch import Tensor
 
 from patch_forcing.core.patches import patch_grid
-from patch_forcing.sampling.evaluation import Evaluation
 from patch_forcing.views.images import enlarge, grid_sheet
-from patch_forcing.views.maps import DIFFICULTY, TIME, difficulty_bounds, log_difficulty, patch_map
+from patch_forcing.views.maps import (
+    DIFFICULTY,
+    TIME,
+    MapSource,
+    difficulty_bounds,
+    log_difficulty,
+    patch_map,
+)
 
-FRAME_MS, LAST_MS = 150, 2500
+FRAME_MS, LAST_FRAME_MS = 150, 2500
 _TITLES = ("prediction", "time of each patch", "difficulty")
 
 
 def film_frames(
     predictions: Sequence[Sequence[Image.Image]],
-    trace: list[Evaluation],
+    trace: Sequence[MapSource],
     final: Sequence[Image.Image],
     patch_size: int,
     *,
     title: str = "",
     tile: int = 64,
 ) -> list[Image.Image]:
-    """One frame per evaluation: what the model predicts, every patch's time, its difficulty.
+    """Draws one frame for each evaluation: predictions, times and difficulties of all images.
 
-    predictions: for each evaluation, each image's one-step prediction. final: the finished images,
-    shown in the last frame.
+    predictions: the one-step predictions of all images, for each evaluation.
+    trace: the times and difficulties of each evaluation.
+    final: the finished images, which the last frame shows.
+    title: begins the heading of each frame. tile: the side of an image in pixels.
     """
     width, height = final[0].size
     grid = patch_grid((height, width), patch_size)
@@ -62,6 +70,6 @@ def film_frames(
 
 
 def save_film(frames: Sequence[Image.Image], path: Path) -> None:
-    """Write an animated GIF that pauses on the last frame and starts again."""
-    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
+    """Writes an animated GIF that pauses on the last frame and starts again."""
+    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
     frames[0].save(path, save_all=True, append_images=list(frames[1:]), duration=durations, loop=0)

@@ -1,4 +1,4 @@
-"""Tensors → PIL images, and sheets of tiles with captions."""
+"""Tensors become PIL images, and images become sheets with captions."""
 
 import re
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from torch import Tensor
 PAPER, INK, FAINT = (255, 255, 255), (24, 24, 27), (113, 113, 122)
 GAP = 6
 CAPTION = 16
-"""Height of a line of text, in pixels."""
+"""Height of a line of text in pixels."""
 
 
 def to_pil(pixels: UInt8[Tensor, "C H W"]) -> Image.Image:
-    """One image of 1 (grey) or 3 channels (RGB)."""
+    """Converts one image with 1 channel (grey) or 3 channels (RGB)."""
     array = pixels.cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def enlarge(image: Image.Image, side: int) -> Image.Image:
-    """RGB, its longer side at least about `side` pixels by a whole factor, pixels left sharp."""
+    """Scales an image by a whole factor to about `side` pixels, in RGB, with sharp pixels."""
     factor = max(1, round(side / max(image.size)))
     size = (image.width * factor, image.height * factor)
     return image.convert("RGB").resize(size, Image.Resampling.NEAREST)
@@ -33,7 +33,7 @@ def grid_sheet(
     row_titles: Sequence[str] = (),
     title: str = "",
 ) -> Image.Image:
-    """Tiles of one size in rows, a caption below each, a title before each row and above all."""
+    """Sets tiles of one size in rows, with captions below, titles of rows, and a title above."""
     tile_w, tile_h = rows[0][0].size
     font = ImageFont.load_default(12)
     texts = [[_wrapped(text, font, tile_w) for text in row] for row in captions or ()]
@@ -62,7 +62,7 @@ def grid_sheet(
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text in lines of at most `width` pixels where it has hyphens or spaces to break at."""
+    """Breaks the text at hyphens and spaces into lines of at most `width` pixels."""
     lines = [""]
     for part in re.findall(r"[^\s-]+[\s-]*|[\s-]+", text):
         if lines[-1] and font.getlength(lines[-1] + part.rstrip()) > width:

@@ -1,4 +1,4 @@
-"""The progress bar of what takes a while."""
+"""Progress bars of long work."""
 
 from typing import Any
 
@@ -8,6 +8,6 @@ from tqdm import tqdm
 def progress_bar(
     progress: bool | None, *, total: int, unit: str, initial: int = 0, desc: str | None = None
 ) -> "tqdm[Any]":
-    """A bar on stderr. progress: whether to draw it; None draws it if stderr is a terminal."""
+    """A bar on stderr. progress: whether to draw it. None draws it if stderr is a terminal."""
     hidden = None if progress is None else not progress  # None lets tqdm look for a terminal
     return tqdm(total=total, initial=initial, unit=unit, disable=hidden, desc=desc)

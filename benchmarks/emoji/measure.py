@@ -1,0 +1,185 @@
+"""What benchmarks/emoji/run.py measures of one model: its samples, and its predicted difficulty."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from patch_forcing.core.difficulty import difficulty, easy_set
+from patch_forcing.core.patches import patch_grid, pool
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.registry import build
+from patch_forcing.core.time import PatchTime
+from patch_forcing.data.emoji import EmojiScenes
+from patch_forcing.evaluation.metrics import frechet_distance, precision_recall
+from patch_forcing.features.emoji import EmojiFeatures
+from patch_forcing.features.statistics import FeatureStatistics
+from patch_forcing.generation.condition_kinds import condition_kind
+from patch_forcing.generation.generate import generate
+from patch_forcing.generation.pixels import to_uint8
+from patch_forcing.generation.request import SampleRequest
+from patch_forcing.models.dit import PatchDiT
+from patch_forcing.sampling.guidance import Interval
+from patch_forcing.sampling.samplers import SAMPLERS
+
+HELD_OUT = 1004
+"""Seed of the real scenes that samples are compared with; no model or network learnt from it."""
+TIMES = tuple(round(0.1 * k, 1) for k in range(1, 10))
+RATIOS = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One set of samples: a sampler as the registry writes it, a budget, guidance, a grid."""
+
+    sampler: str
+    nfe: float
+    guidance: float = 1.0
+    interval: Interval | None = None
+    grid: str = "uniform"
+
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Real:
+    """Real scenes that samples are held against, and the labels that are asked for."""
+
+    labels: Tensor
+    features: Tensor
+    statistics: FeatureStatistics
+
+
+def real_scenes(data: EmojiScenes, features: EmojiFeatures, count: int, device: str) -> Real:
+    """Held-out scenes, as many as samples: precision and recall need equal counts."""
+    seen, labels = [], []
+    for start in range(0, count, 1000):
+        x, emoji = data.scenes(HELD_OUT, torch.arange(start, min(start + 1000, count)), device)
+        seen.append(features.read(to_uint8(x, data.info)).features)
+        labels.append(data.atlas.labels[emoji.cpu()])
+    found = torch.cat(seen)
+    return Real(torch.cat(labels), found, FeatureStatistics.of(found))
+
+
+def measure(
+    model: PatchDiT,
+    sampling: Sampling,
+    features: EmojiFeatures,
+    real: Real,
+    device: str,
+    decode: Callable[[Tensor], Tensor] | None = None,
+) -> Row:
+    """Sample as many images as there are real scenes, with their labels, and measure them.
+
+    decode: samples → images, for a model of latents.
+    """
+    request = SampleRequest(
+        sampler=build("sampler", SAMPLERS, sampling.sampler),  # its own settings at every budget
+        nfe=sampling.nfe,
+        time_grid=sampling.grid,
+        guidance_scale=sampling.guidance,
+        guidance_interval=None if sampling.guidance == 1 else sampling.interval,
+    )
+    resolved = request.resolve(model)
+    conditions = condition_kind(model).choose(real.labels.tolist())
+    count = len(real.labels)
+    started = time.perf_counter()
+    casts = device != "cpu" and next(model.parameters()).dtype == torch.float32
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=casts):
+        batches = list(
+            generate(
+                model,
+                resolved,
+                range(count),
+                conditions,
+                batch_size=min(64 if device == "cpu" else 2500, count),
+                decode=decode,
+            )
+        )
+    seconds = time.perf_counter() - started
+    read = features.read(torch.cat([batch.images for batch in batches]))
+    right = (read.classes == real.labels).float()
+    per_class = [float(right[real.labels == label].mean()) for label in real.labels.unique()]
+    near = precision_recall(real.features.to(device), read.features.to(device))
+    return {
+        "kind": "samples",
+        "sampling": asdict(sampling),
+        "nfe": sum(batch.nfe * len(batch.seeds) for batch in batches) / count,
+        "fd": frechet_distance(FeatureStatistics.of(read.features), features.reference),
+        "precision": near.precision,
+        "recall": near.recall,
+        "accuracy": float(right.mean()),
+        "class_accuracy": sum(per_class) / len(per_class),
+        "samples": count,
+        "seconds": round(seconds, 2),
+    }
+
+
+@torch.no_grad()
+def measure_difficulty(model: PatchDiT, data: EmojiScenes, count: int, device: str) -> Row:
+    """Predicted difficulty against the squared error it should be, on held-out scenes.
+
+    Per time: rank correlation over all patches, and within images; predicted and true means in ten
+    bins of equal count. Then hard patches at that time with the easy 40 % ahead, as context.
+    """
+    path = LinearPath(model.patch_size)
+    patches = patch_grid(data.shape[1:], model.patch_size)
+    tokens = patches[0] * patches[1]
+    x_1, emoji = data.scenes(HELD_OUT, torch.arange(count), device)
+    labels = data.atlas.labels.to(device)[emoji]
+    noise = CountedGenerator(HELD_OUT, torch.arange(count), device=device).fork("difficulty")
+    x_0 = noise.normal(*data.shape)
+
+    def look(time: PatchTime) -> tuple[Tensor, Tensor]:
+        """Predicted and true squared error of every patch, (count, N)."""
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+            output = model(path.interpolate(x_0, x_1, time), time, labels)
+        error = (output.velocity.float() - (x_1 - x_0)).square().mean(dim=1, keepdim=True)
+        return difficulty(output.logvar, model.patch_size), pool(error, model.patch_size)
+
+    by_time, by_context = [], []
+    for t in TIMES:
+        times = torch.full((count,), t, device=device)
+        predicted, true = look(PatchTime.shared(times, tokens))
+        order = predicted.flatten().argsort()
+        bins = [part for part in order.chunk(10) if len(part)]
+        by_time.append(
+            {
+                "t": t,
+                "rank_correlation": rank_correlation(predicted.flatten(), true.flatten()),
+                "within_images": float(rank_correlations(predicted, true).nanmean()),
+                "predicted": [float(predicted.flatten()[part].mean()) for part in bins],
+                "true": [float(true.flatten()[part].mean()) for part in bins],
+            }
+        )
+        easy = easy_set(predicted, 0.4)
+        for ratio in RATIOS:
+            ahead = min(1.0, ratio * t)
+            predicted_r, true_r = look(PatchTime.two_level(easy, ahead, t))
+            by_context.append(
+                {
+                    "t": t,
+                    "ratio": ratio,
+                    "predicted": float(predicted_r[~easy].mean()),
+                    "true": float(true_r[~easy].mean()),
+                }
+            )
+    return {"kind": "difficulty", "scenes": count, "by_time": by_time, "by_context": by_context}
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's, of two lists."""
+    return float(rank_correlations(a[None], b[None])[0])
+
+
+def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's, of each row."""
+    ranks = [torch.from_numpy(rankdata(x.cpu().numpy(), axis=1)) for x in (a, b)]
+    first, second = (rank - rank.mean(dim=1, keepdim=True) for rank in ranks)
+    return torch.cosine_similarity(first, second, dim=1)

@@ -1,0 +1,134 @@
+"""What "never lost" means, tried: faults made on purpose, counted.
+
+    python -m benchmarks.faults.run            # docs/results/reliability.json, docs/reliability.md
+    python -m benchmarks.faults.run --quick    # the sizes of the default tests; JSON on stdout
+    python -m benchmarks.faults.run --record-golden    # after a change meant to change losses
+
+Needs pip install -e ".[test]"; two rows need Linux, one of them on x86-64, the other as root.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.faults import disk as disk_faults
+from benchmarks.faults import files as file_faults
+from benchmarks.faults import ranks as rank_faults
+from benchmarks.faults import repeated_runs
+from benchmarks.faults import rows as faults
+from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.runs.recipes import RECIPES
+
+ROOT = Path(__file__).parents[2]
+
+Rows = dict[str, Callable[[Path], faults.Row]]
+QUICK: Rows = {
+    "killed at random": lambda work: disk_faults.killed_at_random(work, 2),
+    "killed at changes": lambda work: disk_faults.killed_at_calls(work, 90),
+    "damaged": lambda work: file_faults.damaged(work, 100),
+    "failing changes": lambda work: disk_faults.failing_calls(work, 90),
+    "failing disks": disk_faults.failing_disks,
+    "resumed": lambda work: repeated_runs.stopped_and_resumed(
+        work, [4], [1], [2], ["digits", "emoji-64", "shards"]
+    ),
+    "not finite": lambda work: rank_faults.not_finite(work, ()),
+    "memory runs out": lambda work: rank_faults.out_of_memory(work, (2**28,)),
+    "data go away": rank_faults.lost_data,
+    "hostile": file_faults.hostile,
+    "keys": lambda work: file_faults.mistaken_keys(work, 64),
+    "memory": lambda work: repeated_runs.memory(work, 60, 10),
+    "golden": lambda work: repeated_runs.golden(work, 15, repeated_runs.QUICK_RECIPES),
+}
+FULL: Rows = {
+    "killed at random": lambda work: disk_faults.killed_at_random(work, 200),
+    "killed at changes": lambda work: disk_faults.killed_at_calls(work, 1),
+    "damaged": lambda work: file_faults.damaged(work, 1000, RECIPES["digits"].recipe.network),
+    "failing changes": lambda work: disk_faults.failing_calls(work, 1),
+    "failing disks": disk_faults.failing_disks,
+    "resumed": lambda work: repeated_runs.stopped_and_resumed(work, [1, 3, 5, 6], [1, 2], [1, 2]),
+    "signals": rank_faults.signals,
+    "killed ranks": rank_faults.killed_ranks,
+    "not finite": rank_faults.not_finite,
+    "memory runs out": rank_faults.out_of_memory,
+    "data go away": rank_faults.lost_data,
+    "hostile": file_faults.hostile,
+    "keys": lambda work: file_faults.mistaken_keys(work, 1),
+    "memory": lambda work: repeated_runs.memory(work, 1000, 200),
+    "golden": repeated_runs.golden,
+}
+PAGE = """# Reliability
+
+The table shows what a training run survives. Each fault is made on purpose.
+`python -m benchmarks.faults.run` makes the faults again and writes this page. The default tests try
+the same in smaller numbers. Faults are real: the kernel kills the process or fails its call, the
+disk is full, the bytes are altered.
+
+"""
+
+
+def run_rows(rows: Rows) -> dict[str, faults.Row]:
+    """Each in a folder of its own."""
+    faults.prepare()
+    found = {}
+    for name, make in rows.items():
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as work:
+            row = make(Path(work))
+        row.notes["seconds"] = round(time.perf_counter() - started, 1)
+        print(f"{name}: {row.tried} tried, {len(row.broken)} broken", row.notes, file=sys.stderr)
+        found[name] = row
+    return found
+
+
+def page(report: dict[str, object], rows: dict[str, faults.Row]) -> str:
+    """docs/reliability.md."""
+    lines = ["| fault | what has to hold | tried | held |", "|---|---|---|---|"]
+    for row in rows.values():
+        skipped = row.notes.get("skipped")
+        counts = (
+            f"skipped: {skipped} | " if skipped else f"{row.tried} | {row.tried - len(row.broken)}"
+        )
+        lines.append(f"| {row.fault} | {row.holds} | {counts} |")
+    details = ["| fault | in detail |", "|---|---|"]
+    for row in rows.values():
+        notes = "; ".join(f"{what}: {value}" for what, value in row.notes.items())
+        details.append(f"| {row.fault} | {notes} |")
+    found = ", ".join(f"{name} {version}" for name, version in dict(report["versions"]).items())
+    where = f"{report['date']}, commit {report['commit']}, {report['hardware']}, {found}"
+    return PAGE + "\n".join([*lines, "", *details, "", f"Measured {where}."]) + "\n"
+
+
+def main() -> None:
+    """Try all, report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--print", action="store_true", help="the JSON, in place of the page")
+    parser.add_argument("--record-golden", action="store_true")
+    parser.add_argument("--rows", help="names, separated by commas; default: all")
+    options = parser.parse_args()
+    report = {"date": datetime.now(UTC).date().isoformat(), "commit": commit()}
+    rows = QUICK if options.quick else FULL
+    if options.record_golden:
+        rows = {"golden": lambda work: repeated_runs.golden(work, record=True)}
+    if options.rows:
+        rows = {name: rows[name] for name in options.rows.split(",")}
+    found = run_rows(rows)
+    report |= {"versions": versions(), "hardware": hardware("cpu")}
+    written = {**report, "rows": {name: asdict(row) for name, row in found.items()}}
+    if options.print or options.quick or options.record_golden or options.rows:
+        print(json.dumps(written))
+    else:
+        text = json.dumps(written, indent=1, ensure_ascii=False)
+        (ROOT / "docs/results/reliability.json").write_text(text + "\n", encoding="utf-8")
+        (ROOT / "docs/reliability.md").write_text(page(report, found), encoding="utf-8")
+    sys.exit(any(row.broken for row in found.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""How to sample, as options of a command: every field of a `SampleRequest`, by its short name."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import arg
+
+from patch_forcing.generation.request import DEFAULT_SAMPLER, NamedModel, SampleRequest
+from patch_forcing.sampling.samplers import SAMPLERS
+
+_SAMPLERS = f"{', '.join(SAMPLERS)}; with options: dual-loop:easy_fraction=0.5"
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How to sample."""
+
+    sampler: Annotated[str, arg(help=_SAMPLERS)] = DEFAULT_SAMPLER
+    num_steps: Annotated[int | None, arg(name="steps")] = None
+    """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided, 24 of
+    samplers of second order."""
+    nfe: float | None = None
+    """Budget of network evaluations per image, guidance counted; in place of --steps. A sampler
+    without options takes the best settings known for it."""
+    time_grid: Annotated[str | None, arg(name="grid")] = None
+    """How time steps are placed: uniform, shifted:shift=1.6, or fitted, the default of models that
+    bring one."""
+    guidance_scale: Annotated[float, arg(name="guidance")] = 1.0
+    """Classifier-free guidance scale; 1 is none, and half the cost."""
+    guidance_interval: tuple[float, float] | None = None
+    """Times between which guidance acts, such as 0.2 0.9."""
+    guidance_schedule: str = "constant"
+    """How the guidance scale depends on a patch's time: constant, or linear or cosine, which rise
+    from none at noise to twice as much at the end."""
+    autoguidance: str | None = None
+    """A weaker model, such as an earlier checkpoint's folder, to be guided away from instead of
+    from the missing label; with --guidance."""
+    compat: str | None = None
+    """published: euler, random-order, dual-loop and look-ahead as the published code has them under
+    guidance."""
+
+    def request(self, weak: NamedModel | None) -> SampleRequest:
+        """The same for a pipeline. weak: the model that `autoguidance` names, loaded."""
+        return SampleRequest(**(vars(self) | {"autoguidance": weak}))

@@ -1,0 +1,44 @@
+"""The kinds of conditions by name, and which one speaks for a model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.generation.class_conditions import Classes
+from patch_forcing.generation.conditions import ConditionKind, Conditions, NoConditions
+from patch_forcing.models.dit import PatchDiT
+
+KINDS: dict[str, type[ConditionKind]] = {"class": Classes}
+"""By what a model's configuration calls them."""
+
+
+def condition_kind(model: PatchDiT, name: str = "this model") -> ConditionKind:
+    """The conditions that a model knows. name: what messages call the model."""
+    return KINDS["class"].of(model, name)
+
+
+def condition_keywords() -> set[str]:
+    """The arguments and options that give conditions, of all kinds."""
+    return {kind.keyword for kind in KINDS.values()}
+
+
+def choose_conditions(kind: ConditionKind, values: Mapping[str, Any]) -> Conditions:
+    """Those that arguments give, by their keywords; without any, no conditions.
+
+    Raises UserError for what the model does not know, or for conditions of another kind.
+    """
+    value = _own(kind, values)
+    return NoConditions() if value is None else kind.choose(value)
+
+
+def parse_conditions(kind: ConditionKind, texts: Mapping[str, str | None]) -> Conditions:
+    """Those that options of a command give, in the same way."""
+    text = _own(kind, texts)
+    return NoConditions() if text is None else kind.parse(text)
+
+
+def _own(kind: ConditionKind, values: Mapping[str, Any]) -> Any:
+    for keyword, value in values.items():
+        if value is not None and keyword != kind.keyword:
+            raise UserError(f"{keyword} {value!r}: this model takes {kind.keyword}: give those")
+    return values.get(kind.keyword)

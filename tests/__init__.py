@@ -1,0 +1,1 @@
+"""The tests; support/ holds what they share, scripts/ what they run in processes of its own."""

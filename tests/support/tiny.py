@@ -1,0 +1,17 @@
+"""A recipe on the real scans, small enough to train in a test."""
+
+from patch_forcing.data.digits import Digits
+from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.training.optim import OptimizerConfig
+
+TINY = Recipe(
+    data=Digits(),
+    network=Network(patch_size=4, hidden_size=16, depth=1, num_heads=2),
+    optimizer=OptimizerConfig(lr=1e-2, warmup_steps=2),
+    steps=6,
+    batch_size=8,
+    ema_decay=0.9,
+    snapshot_every=3,
+    checkpoint_every=2,
+    log_every=1,
+)
