@@ -11,7 +11,6 @@ import patch_forcing as pf
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import bundled_names, find_model
 from patch_forcing.generation.pipeline import Pipeline, load
-from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.folder import is_model_folder
 from patch_forcing.runs.trainer import train
@@ -163,12 +162,6 @@ def test_images_are_the_pixels(digits):
     assert [image.size for image in result.images] == [(8, 8)] * 3
     for image, pixels in zip(result.images, result.pixels, strict=True):
         assert np.array_equal(np.array(image), pixels[0].numpy())
-
-
-def test_the_data_range_maps_onto_black_and_white():
-    info = pf.DataInfo(data_range=(-2.0, 2.0))
-    x = torch.tensor([-9.0, -2.0, 0.0, 2.0, 9.0]).view(1, 1, 1, 5)
-    assert to_uint8(x, info).flatten().tolist() == [0, 0, 128, 255, 255]
 
 
 @pytest.mark.parametrize(

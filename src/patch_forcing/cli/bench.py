@@ -1,6 +1,6 @@
-"""`patch-forcing bench NAME MODEL`: which measurement it is."""
+"""`patch-forcing bench NAME MODEL`: finds the measurement."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 
 from patch_forcing.core.errors import UserError, unknown_name
@@ -23,8 +23,7 @@ def bench(args: Sequence[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
     elif args[0] in _NAMES:
-        module = import_module(f"patch_forcing.cli.bench_{args[0]}")
-        measurement: Callable[[Sequence[str]], None] = getattr(module, args[0])
+        measurement = getattr(import_module(f"patch_forcing.cli.bench_{args[0]}"), args[0])
         measurement(args[1:])
     elif args[0].startswith("-"):
         raise UserError(f"{args[0]!r} is no measurement: write its name first, as in bench speed")

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patch_forcing.cli.options import DeviceName, ModelName, check_out, parse, parse_device
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import check_range
+from patch_forcing.generation.fit import fit_time_grid
+from patch_forcing.generation.pipeline import load
+from patch_forcing.models.config import SamplingInfo
+from patch_forcing.models.folder import check_target, read_folder, save_folder
 
 
 @dataclass(frozen=True)
@@ -32,19 +36,10 @@ def grid(args: Sequence[str]) -> None:
         prog="patch-forcing bench grid",
         description="Fit a time grid: steps are short where their errors matter at the end.",
     )
-    for name, most in (("images", 256), ("steps", 1000)):
-        least = 1 if name == "images" else 8
-        if not least <= getattr(options, name) <= most:
-            value = getattr(options, name)
-            raise UserError(f"--{name} {value} is out of range: choose {least} to {most}")
+    check_range("--images", options.images, 1, 256)
+    check_range("--steps", options.steps, 8, 1000)
     if options.out is not None:
         check_out("--out", options.out)
-    from patch_forcing.generation.fit import fit_time_grid
-    from patch_forcing.generation.pipeline import load
-    from patch_forcing.models.config import SamplingInfo
-    from patch_forcing.models.folder import check_target, read_folder, save_folder
-
-    if options.out is not None:
         check_target(options.out)
     pipe = load(options.model, parse_device(options.device))
     seeds = range(options.seed, options.seed + options.images)

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from patch_forcing.cli.options import DeviceName, ModelName, check_file, parse, parse_device
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.core.registry import build
+from patch_forcing.features.emoji import load_emoji_features
+from patch_forcing.generation.front import Point, Question, front
+from patch_forcing.generation.front_report import draw_report, table_head, table_row, write_report
+from patch_forcing.generation.pipeline import Pipeline, load
+from patch_forcing.generation.request import SampleRequest
+from patch_forcing.sampling.samplers import SAMPLERS
+from patch_forcing.views.charts import can_draw
 
 
 @dataclass(frozen=True)
@@ -44,48 +52,14 @@ def samplers(args: Sequence[str]) -> None:
         description="Quality against evaluations and seconds, on the same seeds.",
     )
     check_file("--out", options.out, ".json")
-    if not 2 <= options.images <= 1_000_000:
-        raise UserError(f"--images {options.images} is out of range: choose 2 to 1000000")
-    from patch_forcing.core.registry import build
-    from patch_forcing.features.emoji import load_emoji_features
-    from patch_forcing.generation.front import Point, Question, front
-    from patch_forcing.generation.front_report import (
-        draw_report,
-        table_head,
-        table_row,
-        write_report,
-    )
-    from patch_forcing.generation.pipeline import load
-    from patch_forcing.generation.request import SampleRequest
-    from patch_forcing.sampling.samplers import SAMPLERS
-    from patch_forcing.views.charts import can_draw
-
-    names = [name.strip() for name in options.samplers.split(";") if name.strip()]
-    for name in names:
-        build("sampler", SAMPLERS, name)
-        if names.count(name) > 1:
-            raise UserError(f"--samplers: {name} is there twice: name it once")
-    if not names:
-        raise UserError(f"--samplers {options.samplers!r}: name at least one, such as euler")
+    check_range("--images", options.images, 2, 1_000_000)
+    check_range("--batch-size", options.batch_size, 1)
     chart = options.out.with_suffix(".png")
     check_file("--out", chart, ".png")
+    names = _names(options.samplers)
     device = parse_device(options.device)
     pipe = load(options.model, device)
-    features = load_emoji_features(device=device)
-    wanted = options.features == "emoji"
-    if options.features is None:
-        wanted = pipe.model.data_info.class_names == features.class_names
-    question = Question(
-        _budgets(options.nfe),
-        options.images,
-        SampleRequest(
-            time_grid=options.grid,
-            guidance_scale=options.guidance,
-            guidance_interval=options.guidance_interval,
-        ),
-        options.batch_size,
-        features if wanted else None,
-    )
+    question = _question(options, pipe, device)
     points: list[Point] = []
     for point in front(pipe, names, question):
         if not points:
@@ -104,7 +78,36 @@ def samplers(args: Sequence[str]) -> None:
     print(f"         {chart}")
 
 
+def _question(options: Options, pipe: Pipeline, device: str) -> Question:
+    """What the samplers are compared at."""
+    request = SampleRequest(
+        time_grid=options.grid,
+        guidance_scale=options.guidance,
+        guidance_interval=options.guidance_interval,
+    )
+    budgets, features = _budgets(options.nfe), load_emoji_features(device=device)
+    measured = options.features == "emoji"
+    if options.features is None:
+        measured = pipe.model.data_info.class_names == features.class_names
+    return Question(
+        budgets, options.images, request, options.batch_size, features if measured else None
+    )
+
+
+def _names(text: str) -> list[str]:
+    """The samplers, with their options."""
+    names = [name.strip() for name in text.split(";") if name.strip()]
+    for name in names:
+        build("sampler", SAMPLERS, name)
+        if names.count(name) > 1:
+            raise UserError(f"--samplers: {name} is there twice: name it once")
+    if not names:
+        raise UserError(f"--samplers {text!r}: name at least one, such as euler")
+    return names
+
+
 def _budgets(text: str) -> tuple[float, ...]:
+    """Network evaluations per image."""
     try:
         budgets = tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -4,74 +4,27 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from patch_forcing.core.errors import UserError, is_out_of_memory, unknown_name
 
-
-def _demo(args: Sequence[str]) -> None:
-    from patch_forcing.cli.demo import demo
-
-    demo(args)
-
-
-def _train(args: Sequence[str]) -> None:
-    from patch_forcing.cli.train import train
-
-    train(args)
-
-
-def _sample(args: Sequence[str]) -> None:
-    from patch_forcing.cli.sample import sample
-
-    sample(args)
-
-
-def _encode(args: Sequence[str]) -> None:
-    from patch_forcing.cli.encode import encode
-
-    encode(args)
-
-
-def _convert(args: Sequence[str]) -> None:
-    from patch_forcing.cli.convert import convert
-
-    convert(args)
-
-
-def _ema(args: Sequence[str]) -> None:
-    from patch_forcing.cli.ema import ema
-
-    ema(args)
-
-
-def _data(args: Sequence[str]) -> None:
-    from patch_forcing.cli.data import data
-
-    data(args)
-
-
-def _bench(args: Sequence[str]) -> None:
-    from patch_forcing.cli.bench import bench
-
-    bench(args)
-
-
-COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
-    "demo": (_demo, "images, difficulty maps and a film from the bundled model"),
-    "train": (_train, "train a named recipe; the same command again resumes"),
-    "sample": (_sample, "images from a bundled, trained or exported model"),
-    "ema": (_ema, "averaged weights of other lengths, after training"),
-    "convert": (_convert, "published checkpoints (PFT, SiT, DiT) to model folders, and back"),
-    "bench": (_bench, "how good and how fast samplers of a model are on this machine"),
-    "encode": (_encode, "images to latents, which imagenet256 recipes train on"),
-    "data": (_data, "build a data set (emoji), or check images: a folder, shards, the Hub"),
+COMMANDS = {
+    "demo": "images, difficulty maps and a film from the bundled model",
+    "train": "train a named recipe; the same command again resumes",
+    "sample": "images from a bundled, trained or exported model",
+    "ema": "averaged weights of other lengths, after training",
+    "convert": "published checkpoints (PFT, SiT, DiT) to model folders, and back",
+    "bench": "how good and how fast samplers of a model are on this machine",
+    "encode": "images to latents, which imagenet256 recipes train on",
+    "data": "build a data set (emoji), or check images: a folder, shards, the Hub",
 }
+"""Each is the function of that name, in the module of that name beside this one."""
 
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items())
+    rows = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
     return (
         "usage: patch-forcing COMMAND [OPTIONS]\n\n"
         "Image generation in which every patch of the image has its own clock.\n\n"
@@ -90,7 +43,9 @@ def run(args: Sequence[str]) -> None:
 
         print(f"patch-forcing {__version__}")
     elif args[0] in COMMANDS:
-        COMMANDS[args[0]][0](args[1:])
+        # imported when it is needed: help and mistakes are answered before torch is loaded
+        command = getattr(import_module(f"patch_forcing.cli.{args[0]}"), args[0])
+        command(args[1:])
     else:
         raise unknown_name("command", args[0], COMMANDS)
 
@@ -103,7 +58,7 @@ def main() -> None:
     # Before torch is loaded: threads that wait (GNU OpenMP) spin for some microseconds, not for
     # milliseconds, which would starve each other as soon as another program is busy.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # what Pillow thinks of a file is said with the file's name, where it matters
+    # Pillow's remarks on a file come with the file's name, where they matter
     warnings.filterwarnings("ignore", module="PIL")
     for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text
         if isinstance(stream, io.TextIOWrapper):
@@ -141,7 +96,7 @@ def _fail(message: str, status: int) -> None:
 def _exit(status: int) -> None:
     if "RANK" in os.environ:
         # one of several that train together: at its end, torch's threads may abort the process
-        # (std::terminate, seen once in ten), and torchrun would be told that instead
+        # (std::terminate, seen once in ten), and torchrun would report that instead
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -35,7 +35,9 @@ def from_pil(images: Sequence[Image.Image], channels: int) -> UInt8[Tensor, "B C
     except BadImageError as error:
         raise UserError(f"image {error}") from None
     sizes = {array.shape[1::-1] for array in arrays}
-    if len(sizes) != 1:
+    if not sizes:
+        raise UserError("no images: give at least one")
+    if len(sizes) > 1:
         raise UserError(f"images of {len(sizes)} sizes {sorted(sizes)}: give images of one size")
     pixels = torch.from_numpy(np.stack(arrays))
     return pixels[:, None] if channels == 1 else pixels.permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,156 @@
+"""What users write and give as conditions, and what is made of it."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patch_forcing as pf
+from patch_forcing.generation.class_conditions import Classes, ClassLabels, Unconditional
+from patch_forcing.generation.condition_kinds import (
+    choose_conditions,
+    condition_kind,
+    parse_conditions,
+)
+from patch_forcing.generation.conditions import ConditionKind, Conditions, NoConditions
+from patch_forcing.generation.numbers import write_numbers
+from tests.support.exact import tiny_dit
+
+NAMES = ("cat", "dog, wild", "7", "owl", "1-2")
+KIND = Classes(len(NAMES), NAMES)
+words = st.text("ab0179- ", max_size=4)
+names_with_commas = st.lists(words | st.builds("{},{}".format, words, words), unique=True)
+
+
+def named(names):
+    return Classes(len(names), tuple(names))
+
+
+@given(names_with_commas.filter(bool))
+def test_every_name_alone_is_its_class(names):
+    kind = named(names)
+    assert [kind.parse(name).labels for name in names] == [(i,) for i in range(len(names))]
+
+
+@given(st.data())
+def test_names_without_commas_are_read_back_from_a_list(data):
+    names = data.draw(st.lists(words, unique=True, min_size=1))
+    chosen = data.draw(st.lists(st.integers(0, len(names) - 1), min_size=1))
+    text = ",".join(names[label] for label in chosen)
+    assert named(names).parse(text).labels == tuple(chosen)
+
+
+@given(st.lists(st.integers(0, 99), min_size=1))
+def test_numbers_and_ranges_are_read_back(labels):
+    assert Classes(100).parse(write_numbers(labels)).labels == tuple(labels)
+
+
+@given(names_with_commas, st.text("ab0179-, ", max_size=8))
+def test_any_text_gives_classes_that_exist_or_an_error(names, text):
+    kind = named(names)
+    try:
+        labels = kind.parse(text).labels
+    except pf.UserError:
+        return
+    assert labels
+    assert all(0 <= label < len(names) for label in labels)
+
+
+def test_numbers_that_are_names_are_those_classes_and_others_are_numbers():
+    assert KIND.parse("7,1-2,0-1,dog, wild").labels == (2, 4, 0, 1, 1)
+    assert KIND.choose(["7", 3, 0]).labels == (2, 3, 0)
+
+
+def test_all_is_each_class_in_turn_by_seed_unless_a_class_is_called_so():
+    every = KIND.parse("all")
+    assert len(every) == 5
+    assert every.for_seeds([0, 4, 5, 13]).labels == (0, 4, 0, 3)
+    assert Classes(2, ("all", "b")).parse("all").labels == (0,)
+
+
+def test_one_condition_serves_all_seeds_and_several_have_to_be_as_many():
+    assert KIND.choose([3]).for_seeds(range(4)).labels == (3, 3, 3, 3)
+    assert KIND.choose([3, 1]).for_seeds([7, 9]).labels == (3, 1)
+    with pytest.raises(pf.UserError, match="2 labels for 3 seeds"):
+        KIND.choose([3, 1]).for_seeds(range(3))
+
+
+@pytest.mark.parametrize("conditions", [KIND.choose([4, 0, 1]), NoConditions(3)])
+def test_conditions_are_immutable_and_are_sliced_as_images_are(conditions):
+    assert isinstance(conditions, Conditions)
+    with pytest.raises(FrozenInstanceError):
+        conditions.count = 7
+    rows, whole = range(3), conditions.tensor("cpu")
+    for first in rows:
+        part = conditions[first : first + 2]
+        assert len(part) == len(rows[first : first + 2])
+        assert (
+            part.captions(rows[first : first + 2]) == conditions.captions(rows)[first : first + 2]
+        )
+        assert part.record(0) == conditions.record(first)
+        tensor = part.tensor("cpu")
+        assert tensor is whole is None or tensor.equal(whole[first : first + 2])
+    assert conditions == conditions[:] == conditions.for_seeds(rows)
+    assert hash(conditions) == hash(conditions[:])
+
+
+def test_classes_are_captioned_by_name_and_recorded_by_number():
+    labels = ClassLabels((1, 3, 3), NAMES)
+    assert labels.captions([5, 6, 7]) == ["dog, wild", "owl", "owl"]
+    assert labels.record(1) == {"label": 3}
+    assert labels.plan() == {"labels": "1,3,3"}
+    assert labels[1:].plan() == {"labels": "3"}
+    assert ClassLabels((1, 3)).captions([5, 6]) == ["1", "3"]
+
+
+def test_no_condition_is_captioned_by_seed_and_recorded_as_none():
+    nothing = NoConditions(2)
+    assert nothing.captions([5, 6]) == ["seed 5", "seed 6"]
+    assert (nothing.record(1), nothing.plan()) == ({"label": None}, {"labels": None})
+    assert (nothing.labels, nothing.tensor("cpu")) == (None, None)
+
+
+def test_what_is_shown_where_nobody_chooses():
+    assert KIND.first(3).labels == (0, 1, 2)
+    assert KIND.first(10).labels == (0, 1, 2, 3, 4)
+    assert KIND.in_turn(7).labels == (0, 1, 2, 3, 4, 0, 1)
+    assert KIND.evenly(2).labels == (0, 2)
+    assert KIND.evenly(7).labels == (0, 0, 1, 2, 2, 3, 4)
+    for conditions in (Unconditional().first(6), Unconditional().in_turn(6)):
+        assert conditions == Unconditional().evenly(6) == NoConditions(6)
+
+
+def test_a_model_has_the_kind_that_its_configuration_says():
+    model = tiny_dit()
+    model.data_info = pf.DataInfo(class_names=("a", "b", "c", "d", "e"))
+    kind = condition_kind(model, "mine")
+    assert kind == Classes(5, ("a", "b", "c", "d", "e"), "mine")
+    assert isinstance(kind, ConditionKind)
+    assert condition_kind(tiny_dit(num_classes=0), "other") == Unconditional(model="other")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (KIND, "seven", "unknown class 'seven'"),
+        (KIND, "5", "label 5 is out of range: this model knows 0 to 4"),
+        (KIND, "cat,,owl", "unknown class ''"),
+        (KIND, "4-3", "runs backwards: write 3-4"),
+        (Unconditional(model="mine"), "all", "--labels all: mine has no classes: leave it out"),
+        (Unconditional(), "3", "label 3: this model is unconditional, give no labels"),
+        (Unconditional(), "cat", "unknown class 'cat': there are none, leave it out"),
+    ],
+)
+def test_what_a_model_does_not_know_is_named(kind, text, message):
+    with pytest.raises(pf.UserError, match=message):
+        kind.parse(text)
+
+
+def test_conditions_come_by_the_keyword_of_their_kind():
+    assert parse_conditions(KIND, {"labels": "owl"}) == KIND.choose([3])
+    assert choose_conditions(KIND, {"labels": range(5)}) == KIND.first(5)
+    for texts in ({"labels": None}, {}):
+        assert parse_conditions(KIND, texts) == choose_conditions(KIND, texts) == NoConditions()
+    with pytest.raises(pf.UserError, match="prompt 'a cat': this model takes labels"):
+        parse_conditions(KIND, {"labels": None, "prompt": "a cat"})
