@@ -85,7 +85,7 @@ def _resolved(
         "out": str(run),
         "track": track,
         "recipe": asdict(recipe),
-        **({"found": data.found} if isinstance(data, Inferred) else {}),
+        **({"found": data.facts} if isinstance(data, Inferred) else {}),
         "model": asdict(recipe.network.config(data)),
         "estimate": {
             **{k: float(f"{x:.3g}") if isinstance(x, float) else x for k, x in figures.items()},
