@@ -9,7 +9,7 @@ from patch_forcing.core.timesteps import TIMESTEPS, TimestepSampler
 from patch_forcing.data.batch import Captioned, DataSource, TrainingData
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.layers import Recompute
+from patch_forcing.models.recompute import Recompute
 from patch_forcing.training.alignment import AlignmentConfig
 from patch_forcing.training.finite import PATIENCE
 from patch_forcing.training.optim import OptimizerConfig
