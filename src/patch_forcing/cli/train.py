@@ -86,7 +86,7 @@ def _resolved(
         "track": track,
         "recipe": asdict(recipe),
         **({"found": data.facts} if isinstance(data, Inferred) else {}),
-        "model": asdict(recipe.network.config(data)),
+        "model": recipe.network.config(data).stored(),
         "estimate": {
             **{k: float(f"{x:.3g}") if isinstance(x, float) else x for k, x in figures.items()},
             "machine": hardware(device),
