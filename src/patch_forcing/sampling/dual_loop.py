@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patch_forcing.core.active import Memory, token_index
-from patch_forcing.core.difficulty import check_fraction, easy_count, easy_set
+from patch_forcing.core.difficulty import easy_count, easy_set
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
@@ -43,7 +43,7 @@ class _TwoLoops(TrajectorySampler):
     of_paper = True
 
     def __post_init__(self) -> None:
-        check_fraction("easy_fraction", self.easy_fraction)
+        check_range("easy_fraction", self.easy_fraction, 0, 1)
         check_range("inner_steps", self.inner_steps, 1, MAX_STEPS, whole=True)
         if self.evaluate not in ("all", "moving"):
             raise UserError(f"evaluate={self.evaluate!r} is unknown: choose all or moving")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from patch_forcing.core.difficulty import check_fraction, easy_set
+from patch_forcing.core.difficulty import easy_set
 from patch_forcing.core.errors import check_range
 from patch_forcing.core.random import Generator
 from patch_forcing.core.time import PatchTime
@@ -34,7 +34,7 @@ class LookAheadSampler(TrajectorySampler):
     needs_difficulty = True
 
     def __post_init__(self) -> None:
-        check_fraction("easy_fraction", self.easy_fraction)
+        check_range("easy_fraction", self.easy_fraction, 0, 1)
         check_range("context_ratio", self.context_ratio, 1)
 
     def follow(
