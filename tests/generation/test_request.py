@@ -90,8 +90,8 @@ def test_a_sampler_that_needs_difficulty_is_refused_to_a_model_that_predicts_non
     model = tiny_dit(predict_difficulty=False)
     message = rf"predicts no difficulty, which {name} orders .*: sample with .*heun.* or adaptive$"
     with pytest.raises(pf.UserError, match=message):
-        SampleRequest(name, nfe=8).resolve(model)
-    SampleRequest("random-order", nfe=8).resolve(model)
+        SampleRequest(name, num_steps=8).resolve(model)
+    SampleRequest("random-order", num_steps=8).resolve(model)
 
 
 CHANGES = {
