@@ -7,17 +7,15 @@ for N/10 and for N from scratch, in the recipe of emoji-64; each sampled alike.
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from benchmarks.emoji.measure import Row, Sampling, measure, real_scenes
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.emoji.measure import Sampling, measure, real_scenes
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
-from patch_forcing.io.provenance import origin
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.recipes import RECIPES, Recipe
 from patch_forcing.runs.trainer import train
@@ -57,18 +55,15 @@ def recipe(options: argparse.Namespace, timesteps: str, steps: int, seed: int) -
 
 def main() -> None:
     """Train, sample, measure, and write all as one list."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("atlas", "work", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser = command_line(__doc__, "atlas", "samples")
+    parser.add_argument("--work", type=Path, default=Path("runs/warm"), help="training runs")
     parser.add_argument("--recipe", default="emoji-64", choices=["emoji-64", "emoji-64-smoke"])
     parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=list(runs(1)), help="a start must be there")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     device, rows = options.device, list[Row]()
-    about = origin(device)
+    about = provenance(__file__, device)
     features = load_emoji_features(device=device)
     for seed in range(options.seeds):
         for name, (timesteps, steps, start) in runs(options.steps).items():
@@ -86,9 +81,8 @@ def main() -> None:
                 row = measure(model, one, features, real, device)
                 rows.append({**about, "run": name, "seed": seed, "steps": steps, **row})
                 rows[-1]["training_seconds"] = trained.seconds
-                said = {k: rows[-1].get(k) for k in ("run", "seed", "steps", "fd")}
-                print(json.dumps(said), flush=True)
-                options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                print({k: rows[-1][k] for k in ("run", "seed", "steps", "fd")}, flush=True)
+                write_json(options.out, rows)
 
 
 if __name__ == "__main__":

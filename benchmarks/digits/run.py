@@ -1,21 +1,18 @@
-"""The digits recipe, measured: does it train in time, and are its samples the digits asked for?
+"""The digits recipe, measured: does it train in time, and do its samples show their labels?
 
     GOMP_SPINCOUNT=10000 python -m benchmarks.digits.run --out docs/results/digits.json
 
 Trains the recipe with the command that users type (or takes --run), then draws 500 samples, 50 a
-class, with every sampler at equal numbers of evaluations, and asks a classifier that has seen only
-real scans.
+class, with every sampler at equal numbers of evaluations, and shows them to a classifier that has
+seen only real scans.
 """
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +20,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
 
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, write_json
 from patch_forcing.generation.pipeline import Pipeline, load
-from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.sampling.samplers import SAMPLERS
 
 PER_CLASS, REPEATS = 50, 3
@@ -62,8 +60,8 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
 
 def measure(
     classifier: SVC, real: np.ndarray, pipe: Pipeline, sampler: str, nfe: float, guidance: float
-) -> dict[str, object]:
-    """Share of samples read as the digit asked for, and distance of their pixels from the scans'.
+) -> Row:
+    """Share of samples read as their labels, and distance of their pixels from the scans'.
 
     Accuracy alone would reward averages, which are easy to read and all alike. Seconds are the
     median of the repeats.
@@ -94,13 +92,13 @@ def measure(
 
 def main() -> None:
     """Train, sample, classify, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__, out="digits.json", device=False)
     parser.add_argument(
         "--run", type=Path, help="a run folder or bundled name, in place of training"
     )
-    parser.add_argument("--out", type=Path, default=Path("digits.json"))
     options = parser.parse_args()
-    record = {"date": datetime.now(UTC).date().isoformat(), "commit": commit()}
+    about = provenance(__file__, "cpu")
+    about["command"] = f"GOMP_SPINCOUNT=10000 {about['command']}"
     real = load_digits()
     classifier = SVC(gamma=0.001, C=10)
     held_out = cross_val_score(classifier, real.data, real.target, cv=5).mean()
@@ -117,10 +115,7 @@ def main() -> None:
     half = np.random.default_rng(0).permutation(len(real.data)) < 10 * PER_CLASS
     floor = frechet_distance(real.data[half], real.data[~half])
     report = {
-        "command": "GOMP_SPINCOUNT=10000 python -m benchmarks.digits.run",
-        **record,
-        "versions": versions(),
-        "hardware": hardware("cpu"),
+        **about,
         "model_hash": pipe.hash,
         "samples": 10 * PER_CLASS,
         "repeats": REPEATS,
@@ -129,13 +124,17 @@ def main() -> None:
         "training": training,
         "rows": rows,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if training:
+    write_json(options.out, report)
+    show(report)
+
+
+def show(report: Row) -> None:
+    """The report for a terminal."""
+    if training := report["training"]:
         print(f"training: {training['seconds']} s, {training['peak_gib']} GiB")
-    print(f"real against real: FD {floor:.1f}")
+    print(f"real against real: FD {report['frechet_floor']['distance']}")
     print(f"{'sampler':<14}{'guidance':>9}{'nfe':>6}{'accuracy':>10}{'FD':>8}{'seconds':>9}")
-    for row in rows:
+    for row in report["rows"]:
         print(
             f"{row['sampler']:<14}{row['guidance']:>9g}{row['nfe']:>6g}"
             f"{row['accuracy']:>10.1%}{row['frechet_distance']:>8.1f}{row['seconds']:>9.2f}"

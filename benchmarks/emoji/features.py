@@ -5,7 +5,6 @@
 Scenes of three seeds: one to learn from, one held out to count on, one for reference statistics.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -14,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, write_json
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures, EmojiNet
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.pixels import to_uint8
-from patch_forcing.io.provenance import commit, hardware, versions
 
 LEARN, HELD_OUT, REFERENCE = 1001, 1002, 1003
 COUNTED = 100_000
@@ -61,76 +61,85 @@ def learn(data: EmojiScenes, steps: int, batch_size: int, device: str) -> EmojiN
     return average.module.eval()
 
 
+def as_shipped(net: EmojiNet) -> EmojiNet:
+    """Rounded to fp16: what is shipped is what is measured."""
+    for weights in net.state_dict().values():
+        if weights.is_floating_point():
+            weights.copy_(weights.half())
+    return net
+
+
+class Reader:
+    """Reads scenes of a seed with the trained network."""
+
+    def __init__(self, net: EmojiNet, data: EmojiScenes, device: str):
+        atlas = data.atlas
+        self.classes = torch.zeros(int(atlas.drawings.max()) + 1, dtype=torch.int64)
+        self.classes[atlas.drawings] = atlas.labels
+        blank = FeatureStatistics(torch.zeros(1), torch.zeros(1, 1), 0)
+        self.features = EmojiFeatures(net, self.classes.to(device), atlas.subgroups, blank, "")
+        self.data, self.device = data, device
+
+    def read(self, seed: int, count: int, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (count, D), the drawings that were read (count,), the emoji shown (count,)."""
+        parts = []
+        for first in range(start, start + count, 1000):
+            ids = torch.arange(first, min(first + 1000, start + count))
+            x, emoji = self.data.scenes(seed, ids, self.device)
+            reading = self.features.read(to_uint8(x, self.data.info))
+            parts.append((reading.features, reading.drawings, emoji.cpu()))
+        features, drawings, shown = (torch.cat(column) for column in zip(*parts, strict=True))
+        return features, drawings, shown
+
+    def mistakes(self, count: int) -> Row:
+        """Accuracy on held-out scenes, and the emoji that were mistaken most often."""
+        atlas = self.data.atlas
+        _, named, emoji = self.read(HELD_OUT, count)
+        right = named == atlas.drawings[emoji]
+        wrong = torch.bincount(emoji[~right], minlength=len(atlas.emoji))
+        worst = zip(*wrong.topk(min(12, len(wrong))), strict=True)
+        return {
+            "held_out_scenes": count,
+            "accuracy": float(right.float().mean()),
+            "subgroup_accuracy": float((self.classes[named] == atlas.labels[emoji]).float().mean()),
+            "worst": {atlas.emoji[int(index)].name: int(times) for times, index in worst},
+        }
+
+    def floor(self, reference: FeatureStatistics) -> list[float]:
+        """Distances of three parts of the held-out scenes from the reference."""
+        parts = [self.read(HELD_OUT, 10_000, 10_000 * part)[0] for part in range(3)]
+        return [frechet_distance(FeatureStatistics.of(part), reference) for part in parts]
+
+
 def main() -> None:
     """Learn, round to fp16, count, save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command_line(__doc__, "atlas")
     parser.add_argument("--report", type=Path, help="JSON of what was reached")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--counted", type=int, default=COUNTED)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    device = options.device
     atlas = load_atlas(options.atlas)
     data = EmojiScenes(atlas)
     started = time.perf_counter()
-    net = learn(data, options.steps, options.batch_size, device)
+    net = learn(data, options.steps, options.batch_size, options.device)
     seconds = time.perf_counter() - started
-    for weights in net.state_dict().values():  # what is shipped is what is measured
-        if weights.is_floating_point():
-            weights.copy_(weights.half())
-
-    drawings = atlas.drawings
-    classes = torch.zeros(int(drawings.max()) + 1, dtype=torch.int64)
-    classes[drawings] = atlas.labels
-    blank = FeatureStatistics(torch.zeros(1), torch.zeros(1, 1), 0)
-    features = EmojiFeatures(net, classes.to(device), atlas.subgroups, blank, "")
-
-    def read(seed: int, count: int, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Features, what was read, what it was."""
-        parts = []
-        for first in range(start, start + count, 1000):
-            ids = torch.arange(first, min(first + 1000, start + count))
-            x, emoji = data.scenes(seed, ids, device)
-            reading = features.read(to_uint8(x, data.info))
-            parts.append((reading.features, reading.drawings, emoji.cpu()))
-        return tuple(torch.cat(column) for column in zip(*parts, strict=True))
-
-    reference, _, _ = read(REFERENCE, options.counted)
-    statistics = FeatureStatistics.of(reference)
-    _, named, emoji = read(HELD_OUT, options.counted)
-    right = named == drawings[emoji]
-    wrong = torch.bincount(emoji[~right], minlength=len(atlas.emoji))
-    worst = wrong.topk(min(12, len(wrong)))
-    floor = [
-        frechet_distance(FeatureStatistics.of(read(HELD_OUT, 10_000, 10_000 * part)[0]), statistics)
-        for part in range(3)
-    ]
-    shipped = EmojiFeatures(net, classes, atlas.subgroups, statistics, atlas.identity)
-    shipped.save(options.out)
+    reader = Reader(as_shipped(net), data, options.device)
+    reference = FeatureStatistics.of(reader.read(REFERENCE, options.counted)[0])
+    floor = reader.floor(reference)
     report = {
-        "command": "python -m benchmarks.emoji.features",
-        "commit": commit(),
-        "versions": versions(),
-        "hardware": hardware(device),
+        **provenance(__file__, options.device),
         "steps": options.steps,
         "batch_size": options.batch_size,
         "seconds": round(seconds, 1),
-        "held_out_scenes": options.counted,
-        "accuracy": float(right.float().mean()),
-        "subgroup_accuracy": float((classes[named] == atlas.labels[emoji]).float().mean()),
+        **reader.mistakes(options.counted),
         "floor": {"what": "10,000 held-out scenes against the reference", "distances": floor},
         "parameters": sum(weights.numel() for weights in net.parameters()),
-        "worst": {
-            atlas.emoji[int(index)].name: int(count) for count, index in zip(*worst, strict=True)
-        },
     }
+    EmojiFeatures(net, reader.classes, atlas.subgroups, reference, atlas.identity).save(options.out)
     print(json.dumps(report, indent=1))
     if options.report:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        options.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.report, report)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""What benchmarks/emoji/run.py measures of one model: its samples, and its predicted difficulty."""
+"""What the emoji benchmark measures of one model: its samples, and its predicted difficulty."""
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from benchmarks.common.record import Row
 from patch_forcing.core.difficulty import difficulty, easy_set
+from patch_forcing.core.errors import UserError
 from patch_forcing.core.patches import patch_grid, pool
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import PatchTime
+from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.metrics import frechet_distance, precision_recall
 from patch_forcing.features.emoji import EmojiFeatures
@@ -44,9 +47,6 @@ class Sampling:
     grid: str = "uniform"
 
 
-Row = dict[str, Any]
-
-
 @dataclass(frozen=True)
 class Real:
     """Real scenes that samples are held against, and the labels that are asked for."""
@@ -56,6 +56,16 @@ class Real:
     statistics: FeatureStatistics
 
 
+def check_atlas(folder: Path, features: EmojiFeatures) -> None:
+    """Raises UserError if the features were trained on other drawings than the folder's."""
+    atlas = load_atlas(folder).identity
+    if atlas != features.atlas:
+        raise UserError(
+            f"{folder} is atlas {atlas}, the features are of {features.atlas}: "
+            "train them on this atlas with benchmarks/emoji/features.py"
+        )
+
+
 def real_scenes(data: EmojiScenes, features: EmojiFeatures, count: int, device: str) -> Real:
     """Held-out scenes, as many as samples: precision and recall need equal counts."""
     seen, labels = [], []
@@ -63,8 +73,8 @@ def real_scenes(data: EmojiScenes, features: EmojiFeatures, count: int, device: 
         x, emoji = data.scenes(HELD_OUT, torch.arange(start, min(start + 1000, count)), device)
         seen.append(features.read(to_uint8(x, data.info)).features)
         labels.append(data.atlas.labels[emoji.cpu()])
-    found = torch.cat(seen)
-    return Real(torch.cat(labels), found, FeatureStatistics.of(found))
+    numbers = torch.cat(seen)
+    return Real(torch.cat(labels), numbers, FeatureStatistics.of(numbers))
 
 
 def measure(

@@ -6,13 +6,13 @@
 Weights are rounded to fp16. Without --run, the card alone is written anew.
 """
 
-import argparse
-import json
 from pathlib import Path
 
-from benchmarks.emoji.claims import LONG
-from benchmarks.emoji.measure import Row
-from benchmarks.emoji.tables import kind, table
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, read_rows
+from benchmarks.common.tables import table
+from benchmarks.emoji.rows import kind
+from benchmarks.emoji.sizes import LONG
 from patch_forcing.generation.find import find_model
 from patch_forcing.models.loading import load_model
 
@@ -32,7 +32,7 @@ Emoji on coloured backgrounds, 64×64, in 99 classes (Unicode's subgroups): the 
 
 Measured on {samples:,} samples a row, 50 network evaluations each (a guided step takes two), labels
 as in held-out scenes. FD: Fréchet distance in the features of the benchmark's own network (real
-against real: {floor:.1f}). Accuracy: how many samples that network reads as the subgroup asked for.
+against real: {floor:.1f}). Accuracy: how many samples that network reads as their subgroup.
 
 {table}
 {hardware}; torch {torch}; {date}; commits {commits}; one training seed.
@@ -82,17 +82,15 @@ def card(rows: list[Row], weights: int) -> str:
 
 def main() -> None:
     """Round, save, describe."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__, out="src/patch_forcing/bundled/emoji-64", device=False)
     parser.add_argument("--run", type=Path, help="the training run to take weights from")
     parser.add_argument("--rows", type=Path, default=Path("docs/results/emoji/rows.jsonl"))
-    parser.add_argument("--out", type=Path, default=Path("src/patch_forcing/bundled/emoji-64"))
     options = parser.parse_args()
     if options.run:
         (options.out / "README.md").unlink(missing_ok=True)  # it describes other weights
         load_model(find_model(options.run)).half().save(options.out)
     weights = sum(weight.numel() for weight in load_model(options.out).parameters())
-    lines = options.rows.read_text(encoding="utf-8").splitlines()
-    text = card([json.loads(line) for line in lines], weights)
+    text = card(read_rows(options.rows), weights)
     (options.out / "README.md").write_text(text, encoding="utf-8")
 
 

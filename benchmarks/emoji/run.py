@@ -18,10 +18,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.emoji.claims import LONG, MEASURED, SIZES, Model, claims, is_long
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, read_rows
+from benchmarks.emoji.claims import claims
 from benchmarks.emoji.latent import LatentScenes
-from benchmarks.emoji.measure import Row, Sampling, measure, measure_difficulty, real_scenes
-from patch_forcing.data.atlas import load_atlas
+from benchmarks.emoji.measure import Sampling, check_atlas, measure, measure_difficulty, real_scenes
+from benchmarks.emoji.sizes import LONG, MEASURED, SIZES, Model, is_long
+from patch_forcing.core.errors import UserError
 from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
@@ -72,8 +75,7 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
         **origin(device),
     }
     if trained and trained.seconds:
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        log = [json.loads(line) for line in lines]
+        log = read_rows(run / "metrics.jsonl")
         recorded = {**asdict(recipe), "data": "emoji scenes"}
         recorded |= {"components": latents.components} if latents else {}
         losses = {row["step"]: row["velocity"] for row in log}  # null where a step failed
@@ -92,18 +94,10 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
     if task.samplings:
         real = real_scenes(data, features, size.samples, device)
         floor = frechet_distance(real.statistics, features.reference)
+        decode = latents.to_images if latents else None
         for sampling in task.samplings:
-            found = measure(
-                network, sampling, features, real, device, latents.to_images if latents else None
-            )
-            put({**about, **found, "floor": floor})
-
-
-def rows_in(file: Path) -> list[Row]:
-    """The results so far."""
-    if not file.exists():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            row = measure(network, sampling, features, real, device, decode)
+            put({**about, **row, "floor": floor})
 
 
 # the run --------------------------------------------------------------------------------------
@@ -151,12 +145,12 @@ def run_all(tasks: list[Task], options: argparse.Namespace, file: Path) -> list[
             process, task, number = entry
             if process.exitcode >= 0:
                 continue  # it ended by itself, and has said how
-            said = f"{task.model.name}: ended by signal {-process.exitcode}, try {number}"
-            print(said, flush=True)
+            message = f"{task.model.name}: ended by signal {-process.exitcode}, try {number}"
+            print(message, flush=True)
             if number < TRIES:
-                waiting.insert(0, (task.without(rows_in(file)), number + 1))
+                waiting.insert(0, (task.without(read_rows(file)), number + 1))
             else:
-                failed.append(said)
+                failed.append(message)
         while waiting and len(running) < options.jobs:
             task, number = waiting.pop(0)
             process = context.Process(target=_child, args=(task, options, queue))
@@ -193,29 +187,24 @@ def short(row: Row) -> str:
 
 def main() -> None:
     """Do what is missing; twice, since the search on seed 0 decides what else is sampled."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
+    parser = command_line(__doc__, "atlas", out="docs/results/emoji")
     parser.add_argument("--work", type=Path, default=Path("runs/emoji"), help="training runs")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/emoji"))
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=MEASURED)
     everything = ["timesteps", "samplers", "difficulty", "guidance", "moving", "front"]
     parser.add_argument("--tables", nargs="+", choices=everything, default=everything)
     parser.add_argument("--only", nargs="*", help="names of models, as p8-ltg-0")
     parser.add_argument("--weights", type=Path, help=f"a model folder of {LONG}, not to train it")
     parser.add_argument("--jobs", type=int, default=1, help="models at once")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    atlas, features = load_atlas(options.atlas).identity, load_emoji_features().atlas
-    if atlas != features:
-        parser.error(
-            f"{options.atlas} is atlas {atlas}, the features are of {features}: "
-            "train them on this atlas with benchmarks/emoji/features.py"
-        )
+    try:
+        check_atlas(options.atlas, load_emoji_features())
+    except UserError as error:
+        parser.error(str(error))
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "rows.jsonl"
     failed: list[str] = []
     for _ in range(2):
-        failed += run_all(missing(options, rows_in(file)), options, file)
+        failed += run_all(missing(options, read_rows(file)), options, file)
     if failed:
         raise SystemExit(f"{len(failed)} failed: {'; '.join(failed)}")
 

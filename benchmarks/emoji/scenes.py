@@ -5,18 +5,15 @@
 Adds its device to the file; what other devices measured stays.
 """
 
-import argparse
-import json
 import statistics
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
 
+from benchmarks.common.options import command_line
+from benchmarks.common.record import provenance, read_json, write_json
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.io.provenance import commit, hardware, versions
 
 SIZES = (64, 128, 256)
 REPEATS = 5
@@ -43,29 +40,20 @@ def scenes_per_second(size: int, atlas: str, device: str) -> list[float]:
 
 def main() -> None:
     """Measure every size, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--atlas", default="data/emoji")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/emoji/scenes.json"))
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = command_line(__doc__, "atlas", out="docs/results/emoji/scenes.json")
     options = parser.parse_args()
-    report = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    report = read_json(options.out, {})
     rows = {}
     for size in SIZES:
-        rates = scenes_per_second(size, options.atlas, options.device)
+        rates = scenes_per_second(size, str(options.atlas), options.device)
         rows[f"{size}x{size}"] = {
             "scenes_per_second": round(statistics.median(rates)),
             "repeats": [round(rate) for rate in rates],
         }
         print(f"{size}x{size}: {statistics.median(rates):,.0f} scenes/s")
-    report[hardware(options.device)] = {
-        "command": "python -m benchmarks.emoji.scenes",
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "versions": versions(),
-        "rows": rows,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    about = provenance(__file__, options.device)
+    report[about.pop("hardware")] = {**about, "rows": rows}
+    write_json(options.out, report)
 
 
 if __name__ == "__main__":

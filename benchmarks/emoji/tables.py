@@ -2,129 +2,27 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
 
-from benchmarks.emoji.claims import (
+from benchmarks.common.record import Row
+from benchmarks.common.tables import spread, table
+from benchmarks.emoji.claims import best_of
+from benchmarks.emoji.rows import NAMES, Rows, described, paired_change
+from benchmarks.emoji.samplings import (
     BUDGETS,
     FRONT,
     FRONT_BUDGETS,
     FRONT_LONG,
     GRID,
-    GROUPED,
     GUIDED_INTERVAL,
     GUIDED_SCALE,
-    HALF_RATE,
-    LONG,
-    LTG,
     MOVING,
     PAPER,
     RATIOS,
     SECOND_ORDER,
-    SIT,
-    best_of,
     cost,
     front_of_seeds,
-    main_timesteps,
 )
-from benchmarks.emoji.measure import Row
-
-AS_SIT = f"{LTG}, half the learning rate"
-NAMES = {
-    SIT: "shared uniform (SiT)",
-    "shared-logit-normal": "shared logit-normal",
-    "independent-uniform": "independent uniform",
-    "mean-controlled:sharpness=1": "mean-controlled, sharpness 1",
-    "mean-controlled:sharpness=4": "mean-controlled, sharpness 4",
-    "mean-controlled:sharpness=10": "mean-controlled, sharpness 10",
-    "tg": "TG",
-    LTG: "LTG",
-    AS_SIT: "LTG, half the learning rate (as SiT)",
-    "ltg:levels=4": "LTG, K = 4",
-    GROUPED: "LTG, K = 8",
-    "ltg:levels=16": "LTG, K = 16",
-    "ltg:levels=32": "LTG, K = 32",
-    "ltg:loc=1.6": "LTG, loc 1.6",
-    "ltg:loc=0.3,std=0.1": "LTG, loc 0.3, std 0.1",
-}
-GEOMETRY = {
-    "p8": "patch 8, 64 tokens",
-    "p4": "patch 4, 256 tokens",
-    "latent": "latents: whitened components of 8×8 patches, 64 tokens",
-    LONG: "the model emoji-64, trained longest (patch 8)",
-}
-
-
-def spread(values: Iterable[float], digits: int = 1) -> str:
-    """Mean, ± standard deviation if there is more than one."""
-    found = list(values)
-    mean = f"{statistics.mean(found):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else mean
-
-
-def table(header: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    rule = ["---"] * len(header)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *lines]) + "\n"
-
-
-def kind(sampler: str) -> str:
-    """Its name without options."""
-    return sampler.partition(":")[0]
-
-
-def paired_change(found: list[Row], base: list[Row]) -> str:
-    """Mean change of the distance against `base` on the same seeds, which share their weights."""
-    before = {row["model"]["seed"]: row["fd"] for row in base}
-    both = [(row["fd"], before.get(row["model"]["seed"])) for row in found]
-    ratios = [fd / base for fd, base in both if base]
-    return f" ({100 * (statistics.mean(ratios) - 1):+.1f}%)" if ratios else ""
-
-
-DIVERGED = 1000
-"""A distance above it is of noise: it counts as a seed that failed, and in no mean."""
-
-
-class Rows:
-    """The results, by what they are of."""
-
-    def __init__(self, rows: list[Row]):
-        failed = [row["model"] for row in rows if row.get("fd", 0) > DIVERGED]
-        self.rows = [_beside_sit(row) for row in rows if row["model"] not in failed]
-        self._failed = failed
-
-    def failed(self, size: str, timesteps: str) -> int:
-        """How many seeds diverged in training."""
-        return sum((m["size"], m["timesteps"]) == (size, timesteps) for m in self._failed)
-
-    def sampled(self, size: str, timesteps: str, sampler: str, nfe: int, **more: Any) -> list[Row]:
-        """One row a seed: samples without guidance, unless `more` says otherwise."""
-        wanted = {"sampler": sampler, "nfe": nfe, "guidance": 1.0, "interval": None}
-        wanted |= {"grid": "uniform", **more}
-        return [row for row in self.of("samples", size, timesteps) if row["sampling"] == wanted]
-
-    def of(self, what: str, size: str, timesteps: str) -> list[Row]:
-        """Rows of a kind, of models of that size and distribution, by seed."""
-        found = [
-            row
-            for row in self.rows
-            if row["kind"] == what
-            and row["model"]["size"] == size
-            and row["model"]["timesteps"] == timesteps
-        ]
-        return sorted(found, key=lambda row: row["model"]["seed"])
-
-    def sizes(self) -> list[str]:
-        """Those that have samples."""
-        return [size for size in GEOMETRY if any(r["model"]["size"] == size for r in self.rows)]
-
-
-def _beside_sit(row: Row) -> Row:
-    """What was trained at the rate of patch 4's SiT belongs into its table."""
-    model = row["model"]
-    if model["size"] != HALF_RATE:
-        return row
-    return {**row, "model": {**model, "size": "p4", "timesteps": AS_SIT}}
+from benchmarks.emoji.sizes import GROUPED, LTG, SIT, main_timesteps
 
 
 def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
@@ -132,11 +30,11 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     base = rows.sampled(size, SIT, "euler", 50)
     for timesteps, name in NAMES.items():
-        found = rows.sampled(size, timesteps, "euler", 50)
-        if not found:
+        matches = rows.sampled(size, timesteps, "euler", 50)
+        if not matches:
             continue
-        columns = {key: [row[key] for row in found] for key in ("fd", "precision", "recall")}
-        accuracy = [100 * row["accuracy"] for row in found]
+        columns = {key: [row[key] for row in matches] for key in ("fd", "precision", "recall")}
+        accuracy = [100 * row["accuracy"] for row in matches]
         change, failed = "", rows.failed(size, timesteps)
         if base and timesteps != SIT:
             ratio = statistics.mean(columns["fd"]) / statistics.mean(r["fd"] for r in base)
@@ -149,10 +47,10 @@ def timesteps_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
                 spread(accuracy) + "%",
                 spread(columns["precision"], 2),
                 spread(columns["recall"], 2),
-                str(len(found)) + (f", {failed} more diverged" if failed else ""),
+                str(len(matches)) + (f", {failed} more diverged" if failed else ""),
             ]
         )
-        seeds = {"seeds": [row["model"]["seed"] for row in found], "diverged": failed}
+        seeds = {"seeds": [row["model"]["seed"] for row in matches], "diverged": failed}
         what = {"size": size, "timesteps": timesteps, **seeds}
         record.append({**what, **columns, "accuracy": accuracy})
     if len(record) < 2:
@@ -170,17 +68,17 @@ def samplers_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         for spec in specs:
             cells = []
             for nfe in BUDGETS:
-                found = rows.sampled(size, timesteps, spec, nfe)
+                matches = rows.sampled(size, timesteps, spec, nfe)
                 if spec in best and spec not in PAPER:  # chosen on seed 0, so not reported on it
-                    found = [row for row in found if row["model"]["seed"] != 0]
+                    matches = [row for row in matches if row["model"]["seed"] != 0]
                 plain = rows.sampled(size, timesteps, "euler", nfe)
-                change = "" if spec == "euler" else paired_change(found, plain)
-                cells.append(spread(row["fd"] for row in found) + change if found else "")
-                if found:
-                    values = [row["fd"] for row in found]
+                change = "" if spec == "euler" else paired_change(matches, plain)
+                cells.append(spread(row["fd"] for row in matches) + change if matches else "")
+                if matches:
+                    values = [row["fd"] for row in matches]
                     what = {"size": size, "timesteps": timesteps, "sampler": spec, "budget": nfe}
-                    seeds = [row["model"]["seed"] for row in found]
-                    record.append({**what, "seeds": seeds, "nfe": found[0]["nfe"], "fd": values})
+                    seeds = [row["model"]["seed"] for row in matches]
+                    record.append({**what, "seeds": seeds, "nfe": matches[0]["nfe"], "fd": values})
             if any(cells):
                 note = ", chosen" if spec in best else ""
                 lines.append([NAMES[timesteps], described(spec) + note, *cells])
@@ -200,10 +98,10 @@ def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
             cells = []
             for nfe in budgets:
                 how = {"guidance": guidance, "interval": interval, "grid": grid}
-                found = rows.sampled(size, GROUPED, spec, nfe, **how)
-                cells.append(spread(row["fd"] for row in found) if found else "")
+                matches = rows.sampled(size, GROUPED, spec, nfe, **how)
+                cells.append(spread(row["fd"] for row in matches) if matches else "")
                 what = {"size": size, "sampler": spec, **how, "budget": nfe}
-                record += [{**what, **{k: row[k] for k in _MEASURED}} for row in found]
+                record += [{**what, **{k: row[k] for k in _MEASURED}} for row in matches]
             if any(cells):
                 where = grid.replace("shifted:shift=", "shift ")
                 how_guided = (
@@ -216,13 +114,6 @@ def front_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     return table(header, lines), record
 
 
-def described(spec: str) -> str:
-    """A sampler for readers."""
-    setting = spec.partition(":")[2].replace(",", ", ").replace("=true", "").replace("=", " ")
-    setting = setting.replace("_", " ")
-    return kind(spec) + (f" ({setting})" if setting else "")
-
-
 _MEASURED = ("nfe", "fd", "accuracy", "precision", "recall", "seconds")
 
 
@@ -231,15 +122,15 @@ def moving_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     plain: list[Row] = []
     for spec in MOVING:
-        found = rows.sampled(size, main_timesteps(size), spec, cost(spec, size))
-        if not found:
+        matches = rows.sampled(size, main_timesteps(size), spec, cost(spec, size))
+        if not matches:
             continue
-        plain = plain if "moving" in spec else found
-        change = paired_change(found, plain) if "moving" in spec else ""
+        plain = plain if "moving" in spec else matches
+        change = paired_change(matches, plain) if "moving" in spec else ""
         setting = spec.partition(":")[2].replace(",", ", ").replace("=", " ").replace("_", " ")
-        fd = [row["fd"] for row in found]
-        lines.append([setting, f"{found[0]['nfe']:.1f}", spread(fd) + change])
-        what = {"size": size, "sampler": spec, "nfe": found[0]["nfe"]}
+        fd = [row["fd"] for row in matches]
+        lines.append([setting, f"{matches[0]['nfe']:.1f}", spread(fd) + change])
+        what = {"size": size, "sampler": spec, "nfe": matches[0]["nfe"]}
         record.append({**what, "fd": fd})
     if not any("moving" in entry["sampler"] for entry in record):
         return "", []  # nothing was left out yet
@@ -251,23 +142,23 @@ def difficulty_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     lines, record = [], []
     header = ["trained with", "rank correlation"]
     for timesteps in (LTG, GROUPED):
-        found = rows.of("difficulty", size, timesteps)
-        if not found:
+        matches = rows.of("difficulty", size, timesteps)
+        if not matches:
             continue
-        times = [entry["t"] for entry in found[0]["by_time"]]
+        times = [entry["t"] for entry in matches[0]["by_time"]]
         header = ["trained with", "rank correlation", *(f"t {t}" for t in times)]
         for key, what in (("rank_correlation", "all patches"), ("within_images", "within images")):
             cells = [
-                spread((row["by_time"][k][key] for row in found), 2) for k in range(len(times))
+                spread((row["by_time"][k][key] for row in matches), 2) for k in range(len(times))
             ]
             lines.append([NAMES[timesteps], what, *cells])
-        record += [{"size": size, "timesteps": timesteps, **row} for row in found]
+        record += [{"size": size, "timesteps": timesteps, **row} for row in matches]
     return table(header, lines), record
 
 
 def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
     """Claim 4: guidance scale, with and without interval, at 50 evaluations."""
-    found = [
+    matches = [
         row
         for row in rows.rows
         if row["kind"] == "samples"
@@ -277,14 +168,14 @@ def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         and row["sampling"]["grid"] == "uniform"
         and row["sampling"]["sampler"] in ("euler", *PAPER)
     ]
-    guided = {(r["model"]["timesteps"], r["sampling"]["sampler"]) for r in found}
+    guided = {(r["model"]["timesteps"], r["sampling"]["sampler"]) for r in matches}
     guided &= {
         (r["model"]["timesteps"], r["sampling"]["sampler"])
-        for r in found
+        for r in matches
         if r["sampling"]["guidance"] != 1
     }
     grouped: dict[tuple[str, str, str], dict[float, Row]] = defaultdict(dict)
-    for row in found:
+    for row in matches:
         pair = (row["model"]["timesteps"], row["sampling"]["sampler"])
         interval = row["sampling"]["interval"]
         where = f"t {interval[0]} … {interval[1]}" if interval else "everywhere"
@@ -306,5 +197,5 @@ def guidance_table(rows: Rows, size: str) -> tuple[str, list[Row]]:
         for (timesteps, sampler, where), by_scale in sorted(grouped.items())
     ]
     header = ["trained with", "sampler", "guided", *(f"scale {scale:g}" for scale in scales)]
-    record = [r for r in found if (r["model"]["timesteps"], r["sampling"]["sampler"]) in guided]
+    record = [r for r in matches if (r["model"]["timesteps"], r["sampling"]["sampler"]) in guided]
     return table(header, lines), record

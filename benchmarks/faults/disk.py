@@ -41,8 +41,8 @@ def killed_at_random(work: Path, times: int) -> Row:
             assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "the run ended by itself"
             in_saves += any((run / "checkpoints").glob(".partial-*"))
             assert_sound(run, recipe)
-    found = newest_sound(run)
-    recipe = replace(recipe, steps=(checkpoint_step(found) if found else 0) + 4)
+    newest = newest_sound(run)
+    recipe = replace(recipe, steps=(checkpoint_step(newest) if newest else 0) + 4)
     with row.attempt("the end"):
         assert_finishes(run, recipe, whole_run(recipe, work / "whole"))
     row.notes = {"steps": recipe.steps, "killed within a save": in_saves}
@@ -59,7 +59,7 @@ def killed_at_calls(work: Path, every: int) -> Row:
     calls: list[Call] = []
     ended = run_child(training(recipe, work / "whole"), work, calls.append)
     whole = checkpoints(work / "whole")[-1]
-    assert ended.status == 0, ended.said
+    assert ended.status == 0, ended.text
     for number in range(0, len(calls), every):
         run = work / f"run-{number}"
         with row.attempt(f"before {calls[number].name} {calls[number].path.name} ({number})"):
@@ -102,10 +102,10 @@ def failing_calls(work: Path, every: int) -> Row:
                 lambda _, n=number, e=error, s=seen: e if next(s) == n else None,
             )
             if number < opening and ended.status:
-                assert os.strerror(error) in ended.said, ended.said
+                assert os.strerror(error) in ended.text, ended.text
                 assert_finishes(run, recipe, whole)
             else:
-                assert ended.status == 0, ended.said
+                assert ended.status == 0, ended.text
                 assert_like(run, whole)
         shutil.rmtree(run, ignore_errors=True)
     for error in errors:
@@ -132,8 +132,8 @@ def _stops_with_the_reason(run: Path, error: int) -> None:
 def _assert_stopped(ended: Ended, run: Path, error: int) -> None:
     """After TRIES failures between step 40 and the next interval, with step 20 kept."""
     wanted = f"{os.strerror(error)}, at step 58 and {saver.TRIES} times in a row"
-    assert ended.status == 2, ended.said
-    assert wanted in ended.said, ended.said
+    assert ended.status == 2, ended.text
+    assert wanted in ended.text, ended.text
     assert [checkpoint_step(path) for path in checkpoints(run)] == [20]
     assert broken_file(checkpoints(run)[0]) is None
     if error != errno.EROFS:  # where nothing can be removed, the next start does
@@ -160,8 +160,8 @@ def failing_disks(work: Path) -> Row:
                 with row.attempt(f"{name}, healed at step {healed}"):
                     ended = run_child(task)
                     if healed:
-                        assert ended.status == 0, ended.said
-                        assert "is not saved yet" in ended.said, ended.said
+                        assert ended.status == 0, ended.text
+                        assert "is not saved yet" in ended.text, ended.text
                         assert_like(run, whole)
                     else:
                         _assert_stopped(ended, run, error)

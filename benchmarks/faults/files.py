@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.faults import hostile_files
-from benchmarks.faults.hostile_files import cases, command
+from benchmarks.faults.harm import watch
+from benchmarks.faults.hostile_files import TRAIN, cases
 from benchmarks.faults.rows import Row, whole_run
 from benchmarks.faults.system_calls import run_child
+from patch_forcing.cli.main import run as command
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.run_layout import newest_sound
 from patch_forcing.runs.recipes import RECIPES, Network
@@ -76,18 +77,18 @@ def hostile(work: Path) -> Row:
     row = Row("malicious pickles, target: strings, path traversal, bombs", "nothing is executed, "
               "nothing written outside; what is not whole is refused in one line")  # fmt: skip
     names = list(cases(work, work))
-    said = work / "said.jsonl"
-    ended = run_child(lambda: _load_hostile(work, said))
-    outcomes = [json.loads(line) for line in said.read_text().splitlines()]
+    log = work / "outcomes.jsonl"
+    ended = run_child(lambda: _load_hostile(work, log))
+    outcomes = [json.loads(line) for line in log.read_text().splitlines()]
     for name, refused, wrong in outcomes:
         with row.attempt(name):
             assert not wrong, wrong
         row.notes[name] = "refused" if refused else "loaded, harmless"
-    assert ended.status == 0 and len(outcomes) == len(names), ended.said
+    assert ended.status == 0 and len(outcomes) == len(names), ended.text
     return row
 
 
-def _load_hostile(work: Path, said: Path) -> None:
+def _load_hostile(work: Path, log: Path) -> None:
     torch.set_num_threads(1)
     os.environ["PATCH_FORCING_COMMIT"] = "none"  # asks no git
     here, outside = work / "here", work / "outside"
@@ -96,12 +97,10 @@ def _load_hostile(work: Path, said: Path) -> None:
     canary = outside / "canary"
     executed: list[str] = []
     all_cases = cases(here, canary)
-    hostile_files.command(
-        ["train", "digits", *hostile_files.TRAIN, "--steps", "1", "--out", str(here / "warm")]
-    )
-    hostile_files.watch(canary, executed)
+    command(["train", "digits", *TRAIN, "--steps", "1", "--out", str(here / "warm")])
+    watch(canary, executed)
     os.chdir(here)
-    with said.open("w") as stream:
+    with log.open("w") as stream:
         for name, load in all_cases.items():
             executed.clear()
             refused, wrong = False, ""
@@ -110,7 +109,7 @@ def _load_hostile(work: Path, said: Path) -> None:
             except BaseException as error:
                 wrong = f"{type(error).__name__}: {error}"[:300]
             seen = sorted(path.name for path in work.iterdir())
-            if executed or canary.exists() or seen != ["here", "outside", "said.jsonl"]:
+            if executed or canary.exists() or seen != ["here", "outside", log.name]:
                 wrong += f" executed {executed}, canary {canary.exists()}, {seen}"
             canary.unlink(missing_ok=True)
             if [path for path in outside.iterdir() if path.name != "linked"]:

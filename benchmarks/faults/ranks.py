@@ -156,10 +156,10 @@ def signals(work: Path) -> Row:
         run = work / str(number)
         recipe = replace(PARTED, data=_at(rank, place, (int(name),) * times, run))
         with row.attempt(f"{name.name} × {times}, rank {rank}, {place}"):
-            (one, said), (other, same) = _ends(recipe, run, slowest)
-            assert (one, other) == (130, 130), (one, said, other, same)
-            assert said == same
-            assert "saved; the same command resumes" in said, said
+            (one, words), (other, same) = _ends(recipe, run, slowest)
+            assert (one, other) == (130, 130), (one, words, other, same)
+            assert words == same
+            assert "saved; the same command resumes" in words, words
             _resumes(recipe, run, whole)
     row.notes["slowest, start and end of all ranks, seconds"] = round(slowest[0], 1)
     return row
@@ -178,9 +178,9 @@ def killed_ranks(work: Path) -> Row:
         with row.attempt(f"rank {rank}, {place}"):
             ended = _ends(recipe, run, slowest)
             assert ended[rank][0] == -signal.SIGKILL, ended
-            status, said = ended[1 - rank]
+            status, words = ended[1 - rank]
             assert status == 2, ended
-            assert "lost the others" in said, said
+            assert "lost the others" in words, words
             _resumes(recipe, run, whole)
     row.notes["slowest, start and end of all ranks, seconds"] = round(slowest[0], 1)
     return row
@@ -256,15 +256,15 @@ def out_of_memory(work: Path, rooms: tuple[int, ...] = (2**28, 3 * 2**27, 2**29)
                 try:
                     train("many", recipe, work / f"{room}-many", progress=False)
                 except UserError as error:
-                    said = str(error)
+                    words = str(error)
                 else:
                     raise AssertionError("it fitted")
-                assert "--accumulate 2 (512 images" in said, said
+                assert "--accumulate 2 (512 images" in words, words
                 train("few", few, work / f"{room}-again", progress=False)
 
         with row.attempt(f"{room} bytes"):
             ended = run_child(task)
-            assert ended.status == 0, ended.said
+            assert ended.status == 0, ended.text
     return row
 
 
@@ -286,12 +286,12 @@ def lost_data(work: Path) -> Row:
         task = training(recipe, folder / "run")
         with row.attempt(f"before step {at_step + 1}"):
             ended = run_child(before(recipe, at_step, partial(tar.rename, aside), task))
-            assert ended.status in (0, 2), ended.said
+            assert ended.status in (0, 2), ended.text
             if ended.status == 2:
                 stopped += 1
-                assert tar.name in ended.said, ended.said
+                assert tar.name in ended.text, ended.text
                 aside.rename(tar)
                 ended = run_child(task)
-                assert ended.status == 0, ended.said
+                assert ended.status == 0, ended.text
     row.notes["stopped with the reason, and went on once it was back"] = stopped
     return row

@@ -136,7 +136,7 @@ def stopped_and_resumed(
     for count, accumulate, name in itertools.product(workers, parts, recipes):
         recipe = replace(small(name, work / "images", steps=8), accumulate=accumulate)
         whole = work / f"{name}-{count}-{accumulate}"
-        assert (ended := run_child(_with_workers(recipe, whole, count))).status == 0, ended.said
+        assert (ended := run_child(_with_workers(recipe, whole, count))).status == 0, ended.text
         for number, stop in enumerate(stops):
             run = work / f"{whole.name}-{stop}"
             how = signal.SIGKILL if number % 2 else signal.SIGINT
@@ -146,7 +146,7 @@ def stopped_and_resumed(
             with row.attempt(cell):
                 assert run_child(stopping).status == (-how if number % 2 else 1)
                 ended = run_child(task)
-                assert ended.status == 0, ended.said
+                assert ended.status == 0, ended.text
                 assert_like(run, checkpoints(whole)[-1])
     row.notes = {"recipes": len(recipes), "steps": stops, "workers": workers, "parts": parts}
     return row
@@ -169,38 +169,38 @@ def memory(work: Path, steps: int, samplings: int) -> Row:
     row = Row("1,000 steps and 200 samplings after warm-up", "memory changes by less than 1 %")
     warm = max(20, steps // 5)
     recipe = replace(TINY, steps=warm + steps + 1, checkpoint_every=50, log_every=10)
-    found = work / "found"
-    task = before(recipe, warm, lambda: _note(found), training(recipe, work / "run"))
-    task = before(recipe, warm + steps, lambda: _note(found), task)
-    for what, measured in (("steps", task), ("samplings", lambda: _sample(work, samplings, found))):
+    sizes = work / "sizes"
+    task = before(recipe, warm, lambda: _note(sizes), training(recipe, work / "run"))
+    task = before(recipe, warm + steps, lambda: _note(sizes), task)
+    for what, measured in (("steps", task), ("samplings", lambda: _sample(work, samplings, sizes))):
         with row.attempt(what):
             ended = run_child(measured)
-            assert ended.status == 0, ended.said
-            first, last = map(int, found.read_text().split())
-            found.unlink()
+            assert ended.status == 0, ended.text
+            first, last = map(int, sizes.read_text().split())
+            sizes.unlink()
             row.notes[what] = f"{100 * (last / first - 1):+.2f} % of {first / 2**20:.0f} MiB"
             assert abs(last / first - 1) < 0.01, row.notes[what]
     row.notes |= {"after": f"{steps} steps, {samplings} samplings"}
     return row
 
 
-def _sample(work: Path, times: int, found: Path) -> None:
+def _sample(work: Path, times: int, sizes: Path) -> None:
     from patch_forcing.generation.pipeline import load
 
     torch.set_num_threads(1)
     pipe = load(work / "run")
     for number in range(20 + times + 1):
         if number in (20, 20 + times):
-            _note(found)
+            _note(sizes)
         pipe(labels=[3, 7], seeds=[number, number + 1], sampler="dual-loop", num_steps=2)
 
 
-def _note(found: Path) -> None:
+def _note(sizes: Path) -> None:
     import gc
 
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    with found.open("a") as stream:
+    with sizes.open("a") as stream:
         stream.write(f"{pages * os.sysconf('SC_PAGE_SIZE')}\n")
 
 
@@ -258,9 +258,9 @@ def _losses(recipe: Recipe, run: Path, steps: int) -> list[float]:
         recipe, steps, lambda: os.kill(os.getpid(), signal.SIGKILL), training(recipe, run)
     )
     run_child(stop)
-    found = [loss for _, loss in losses(run)]
-    assert len(found) == steps, f"{len(found)} of {steps} steps done"
-    return found
+    logged = [loss for _, loss in losses(run)]
+    assert len(logged) == steps, f"{len(logged)} of {steps} steps done"
+    return logged
 
 
 def machine() -> dict[str, str]:

@@ -61,7 +61,7 @@ def training(recipe: Recipe, run: Path) -> Callable[[], object]:
 def whole_run(recipe: Recipe, run: Path) -> Path:
     """A run that nothing disturbs; gives its last checkpoint."""
     ended = run_child(training(recipe, run))
-    assert ended.status == 0, ended.said
+    assert ended.status == 0, ended.text
     return checkpoints(run)[-1]
 
 
@@ -99,7 +99,7 @@ def assert_sound(run: Path, recipe: Recipe) -> None:
 def assert_finishes(run: Path, recipe: Recipe, whole: Path) -> None:
     """The same command again ends as the run that was never disturbed, and leaves nothing aside."""
     ended = run_child(training(recipe, run))
-    assert ended.status == 0, ended.said
+    assert ended.status == 0, ended.text
     assert_like(run, whole)
 
 

@@ -14,18 +14,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from benchmarks.common.record import ROOT
 from benchmarks.faults import disk as disk_faults
 from benchmarks.faults import files as file_faults
 from benchmarks.faults import ranks as rank_faults
 from benchmarks.faults import repeated_runs
 from benchmarks.faults import rows as faults
-from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.io.provenance import origin
 from patch_forcing.runs.recipes import RECIPES
-
-ROOT = Path(__file__).parents[2]
 
 Rows = dict[str, Callable[[Path], faults.Row]]
 QUICK: Rows = {
@@ -74,19 +73,18 @@ disk is full, the bytes are altered.
 
 def run_rows(rows: Rows) -> dict[str, faults.Row]:
     """Each in a folder of its own."""
-    faults.prepare()
-    found = {}
+    done = {}
     for name, make in rows.items():
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as work:
             row = make(Path(work))
         row.notes["seconds"] = round(time.perf_counter() - started, 1)
         print(f"{name}: {row.tried} tried, {len(row.broken)} broken", row.notes, file=sys.stderr)
-        found[name] = row
-    return found
+        done[name] = row
+    return done
 
 
-def page(report: dict[str, object], rows: dict[str, faults.Row]) -> str:
+def page(report: dict[str, Any], rows: dict[str, faults.Row]) -> str:
     """docs/reliability.md."""
     lines = ["| fault | what has to hold | tried | held |", "|---|---|---|---|"]
     for row in rows.values():
@@ -112,22 +110,23 @@ def main() -> None:
     parser.add_argument("--record-golden", action="store_true")
     parser.add_argument("--rows", help="names, separated by commas; default: all")
     options = parser.parse_args()
-    report = {"date": datetime.now(UTC).date().isoformat(), "commit": commit()}
+    faults.prepare()
+    origins = origin("cpu")
+    report = {key: origins[key] for key in ("date", "commit", "versions", "hardware")}
     rows = QUICK if options.quick else FULL
     if options.record_golden:
         rows = {"golden": lambda work: repeated_runs.golden(work, record=True)}
     if options.rows:
         rows = {name: rows[name] for name in options.rows.split(",")}
-    found = run_rows(rows)
-    report |= {"versions": versions(), "hardware": hardware("cpu")}
-    written = {**report, "rows": {name: asdict(row) for name, row in found.items()}}
+    done = run_rows(rows)
+    written = {**report, "rows": {name: asdict(row) for name, row in done.items()}}
     if options.print or options.quick or options.record_golden or options.rows:
         print(json.dumps(written))
     else:
         text = json.dumps(written, indent=1, ensure_ascii=False)
         (ROOT / "docs/results/reliability.json").write_text(text + "\n", encoding="utf-8")
-        (ROOT / "docs/reliability.md").write_text(page(report, found), encoding="utf-8")
-    sys.exit(any(row.broken for row in found.values()))
+        (ROOT / "docs/reliability.md").write_text(page(report, done), encoding="utf-8")
+    sys.exit(any(row.broken for row in done.values()))
 
 
 if __name__ == "__main__":

@@ -48,10 +48,10 @@ KILL = -1
 
 
 class Ended(NamedTuple):
-    """How a child ended: its exit status, negative for a signal, and what it said."""
+    """How a child ended: its exit status, negative for a signal, and what it wrote."""
 
     status: int
-    said: str
+    text: str
 
 
 def why_not() -> str | None:
@@ -70,10 +70,10 @@ def run_child(
     The status is 0, 2 with the message for a UserError, 1 with a traceback for anything else.
     """
     ours, theirs = socket.socketpair()
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         child = os.fork()
         if child == 0:
-            _be_the_child(task, theirs if root else None, said.fileno())
+            _be_the_child(task, theirs if root else None, output.fileno())
         theirs.close()
         if root:
             _, handles, _, _ = socket.recv_fds(ours, 1, 1)
@@ -82,8 +82,8 @@ def run_child(
                 os.close(listener)
         ours.close()
         _, status = os.waitpid(child, 0)
-        said.seek(0)
-        return Ended(os.waitstatus_to_exitcode(status), said.read())
+        output.seek(0)
+        return Ended(os.waitstatus_to_exitcode(status), output.read())
 
 
 def start_child(task: Callable[[], object]) -> int:
@@ -94,11 +94,11 @@ def start_child(task: Callable[[], object]) -> int:
     return child
 
 
-def _be_the_child(task: Callable[[], object], channel: socket.socket | None, said: int) -> None:
+def _be_the_child(task: Callable[[], object], channel: socket.socket | None, output: int) -> None:
     status = 1
     try:
-        os.dup2(said, 1)
-        os.dup2(said, 2)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         if channel:
             socket.send_fds(channel, [b"x"], [_install_filter()])
         task()

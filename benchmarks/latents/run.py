@@ -8,19 +8,20 @@ autoencoder on the same batches on the device, in turns. Reading: latents as Ima
 means and log-variances in fp16, mirrored copies too) in the recipe's batches of 256.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, write_json
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
@@ -32,7 +33,7 @@ from patch_forcing.data.latent_shards import (
 )
 from patch_forcing.data.latents import LatentsSource
 from patch_forcing.io.ledger import shard_path
-from patch_forcing.io.provenance import hardware, origin
+from patch_forcing.io.provenance import hardware
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.encode import Encoding
 from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
@@ -57,7 +58,6 @@ WORK = {
 }
 DIFFERENT = 128
 """Images; more files are copies."""
-Row = dict[str, Any]
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: dict[str, tuple[Precision, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "bf16")}
 LATENTS, PER_SHARD, READ_BATCH = 65_536, 8192, 256
@@ -137,7 +137,7 @@ def _encoding(root: Path, repeats: int, device: str, precision: Precision) -> Ro
     alone()
     pairs = [(alone(), whole(turn)) for turn in range(repeats)]
     shares = [two / one for one, two in pairs]
-    found = {
+    row = {
         "autoencoder": {"class": "AutoencoderKL", "widths": work.widths, "weights": "random"},
         "hardware": hardware(device),
         "options": asdict(options),
@@ -149,8 +149,8 @@ def _encoding(root: Path, repeats: int, device: str, precision: Precision) -> Ro
         "one_thread_reads_images_per_second": round(reading(), 1),
         "note": "an image is encoded twice, once mirrored; images per second are of images",
     }
-    print(json.dumps(found), flush=True)
-    return found
+    print(json.dumps(row), flush=True)
+    return row
 
 
 def write_latents(folder: Path) -> None:
@@ -218,23 +218,21 @@ PARTS = ("encoding", "reading")
 
 def main() -> None:
     """Measure, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command_line(__doc__, device=False)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument(
         "--device", choices=WORK, default="cuda" if torch.cuda.is_available() else "cpu"
     )
     options = parser.parse_args()
-    result: Row = origin("cpu")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    result = provenance(__file__, "cpu")
     for part in options.parts:
         with tempfile.TemporaryDirectory() as root:
             if part == "encoding":
                 result[part] = encoding(Path(root), options.repeats, options.device)
             else:
                 result[part] = reading(Path(root), options.repeats)
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, result)
     print(json.dumps(result, indent=1))
 
 

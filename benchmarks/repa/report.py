@@ -12,21 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-from matplotlib.ticker import LogLocator, NullFormatter
-
-from benchmarks.emoji.measure import Row
-from benchmarks.emoji.tables import spread, table
-from benchmarks.repa.run import METHODS, SAME, Training, training_of
+from benchmarks.common.record import Row, command_of
+from benchmarks.common.tables import spread, table
+from benchmarks.repa import run
+from benchmarks.repa.chart import Curve, change, draw
+from benchmarks.repa.trainings import METHODS, SAME, Training, training_of
 from patch_forcing.core.errors import UserError
 
-Curve = dict[int, dict[int, float]]
-"""A measure by step and seed."""
-COLOURS = {
-    "SiT": ["#7a1f1f", "#c44e52", "#e8a0a0"],
-    "PF": ["#1f3a7a", "#4c72b0", "#7fb2e5", "#55a868"],
-}
-MARKERS = "os^v"
 PAGE = """# Representation alignment on emoji scenes
 
 Trainings of {steps:,} steps of {batch} differ only in times (SiT: one for all patches; PF:
@@ -58,7 +50,7 @@ All numbers: {sources}.
 """
 
 
-def read(paths: list[Path]) -> list[dict[str, Any]]:
+def read(paths: list[Path]) -> list[Row]:
     """Raises UserError if their rows cannot stand in one table."""
     files = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     for path, file in zip(paths, files, strict=True):
@@ -75,11 +67,11 @@ def read(paths: list[Path]) -> list[dict[str, Any]]:
 
 def curves(rows: list[Row], key: str) -> dict[str, Curve]:
     """By the names of trainings, those without alignment first, then by weight."""
-    found: dict[str, Curve] = {}
+    by_name: dict[str, Curve] = {}
     for row in sorted(rows, key=order):
-        mine = found.setdefault(training_of(row).name, {})
-        mine.setdefault(row["step"], {})[row["seed"]] = row[key]
-    return found
+        curve = by_name.setdefault(training_of(row).name, {})
+        curve.setdefault(row["step"], {})[row["seed"]] = row[key]
+    return by_name
 
 
 def order(row: Row) -> tuple[Any, ...]:
@@ -91,13 +83,6 @@ def order(row: Row) -> tuple[Any, ...]:
         row["step"],
         row["seed"],
     )
-
-
-def change(with_it: Curve, without: Curve, step: int) -> list[float]:
-    """Percent, of each seed that has both."""
-    before = without.get(step, {})
-    seeds = [seed for seed in with_it.get(step, {}) if seed in before]
-    return [100 * (with_it[step][seed] / before[seed] - 1) for seed in seeds]
 
 
 def reached(with_it: Curve, without: Curve, step: int) -> float | None:
@@ -118,53 +103,18 @@ def reached(with_it: Curve, without: Curve, step: int) -> float | None:
     return None
 
 
-def sentence(found: dict[str, Curve], name: str, without: str) -> str:
+def sentence(distances: dict[str, Curve], name: str, without: str) -> str:
     """What alignment of one weight does to one method."""
-    mine, plain = found[name], found[without]
+    mine, plain = distances[name], distances[without]
     steps = sorted(step for step in mine if change(mine, plain, step))
     parts = [f"{statistics.mean(change(mine, plain, s)):+.1f} % after {s:,}" for s in steps]
     seeds = len(change(mine, plain, steps[-1]))
-    said = f"- {name} ({seeds} seed{'s' if seeds > 1 else ''}): {', '.join(parts)} steps"
+    text = f"- {name} ({seeds} seed{'s' if seeds > 1 else ''}): {', '.join(parts)} steps"
     last = steps[-1]
     step = reached(mine, plain, last)
     if step is None:
-        return f"{said}."
-    return f"{said}; that of {last:,} steps without alignment is reached after {step:,.0f}."
-
-
-def draw(found: dict[str, Curve], pairs: list[tuple[str, str]], path: Path) -> None:
-    """FD against steps; and its change by alignment, a point a seed."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
-    for name, curve in found.items():
-        if name not in dict(pairs):
-            steps = sorted(curve)
-            means = [statistics.mean(curve[step].values()) for step in steps]
-            colour = COLOURS[name][0]
-            left.plot(steps, means, "--o", color=colour, label=name, markerfacecolor="white")
-    for name, without in pairs:
-        mine, plain = found[name], found[without]
-        place = [other for other, method in pairs if method == without].index(name)
-        colour, marker = COLOURS[without][(place + 1) % len(COLOURS[without])], MARKERS[place % 4]
-        steps = sorted(step for step in mine if change(mine, plain, step))
-        means = [statistics.mean(mine[step].values()) for step in steps]
-        left.plot(steps, means, f"-{marker}", color=colour, label=name, markersize=5)
-        changes = [change(mine, plain, step) for step in steps]
-        averages = [statistics.mean(values) for values in changes]
-        right.plot(steps, averages, f"-{marker}", color=colour, label=name, markersize=5)
-        for step, values in zip(steps, changes, strict=True):
-            right.plot([step] * len(values), values, marker, color=colour, alpha=0.3, markersize=4)
-    left.set(xlabel="training steps", ylabel="Fréchet distance", yscale="log")
-    right.set(xlabel="training steps", ylabel="change of FD by alignment, percent")
-    right.axhline(0, color="black", linewidth=0.8)
-    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.yaxis.set_major_formatter("{x:,.0f}")
-    left.yaxis.set_minor_formatter(NullFormatter())
-    for axes in (left, right):
-        axes.set_xticks(sorted({step for curve in found.values() for step in curve}))
-        axes.grid(alpha=0.3)
-    left.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+        return f"{text}."
+    return f"{text}; that of {last:,} steps without alignment is reached after {step:,.0f}."
 
 
 def main() -> None:
@@ -182,7 +132,7 @@ def main() -> None:
     print(page)
 
 
-def report(files: list[dict[str, Any]], paths: list[Path]) -> str:
+def report(files: list[Row], paths: list[Path]) -> str:
     """The page, whose chart is drawn beside the first file."""
     recipes = {name: recipe for file in files for name, recipe in file["recipes"].items()}
     every = [row for file in files for row in file["rows"]]
@@ -194,66 +144,92 @@ def report(files: list[dict[str, Any]], paths: list[Path]) -> str:
     }
     rows = [row for row in every if training_of(row) in ended]
     cut = sorted({training_of(row).folder for row in every} - {one.folder for one in ended})
-    found, losses = curves(rows, "fd"), curves(rows, "velocity")
+    distances = curves(rows, "fd")
     plain = {one.name: Training(one.method, 0, None, 0).name for one in ended}
     pairs = [
-        (name, without)
-        for name, without in ((name, plain[name]) for name in found)
-        if name != without
-        and any(change(found[name], found.get(without, {}), step) for step in found[name])
+        (name, plain[name])
+        for name, curve in distances.items()
+        if name != plain[name]
+        and any(change(curve, distances.get(plain[name], {}), step) for step in curve)
     ]
     if not pairs:
         raise UserError("no training with alignment has its seed without it in these files")
-    draw(found, pairs, paths[0].parent / "repa.png")
+    draw(distances, pairs, paths[0].parent / "repa.png")
     aligned = next(recipes[one.folder] for one in ended if one.weight)
-    network, about = aligned["network"], files[0]
-    steps = sorted({row["step"] for row in rows})
-    distances = []
-    for name, curve in found.items():
-        last = [r for r in rows if training_of(r).name == name and r["step"] == max(curve)]
-        cells = [name, str(len(last))]
-        cells += [spread(curve[step].values()) if step in curve else "" for step in steps]
-        cells.append(f"{statistics.mean(row['accuracy'] for row in last):.1%}")
-        cells.append(f"{statistics.mean(row['velocity'] for row in last):.4f}")
-        similar = [-row["alignment"] for row in last if "alignment" in row]
-        distances.append([*cells, f"{statistics.mean(similar):.3f}" if similar else ""])
-    changes = []
-    for name, without in pairs:
-        each = [change(found[name], found[without], step) for step in steps]
-        each.append(change(losses[name], losses[without], steps[-1]))
-        changes.append([name, *(", ".join(f"{one:+.1f}" for one in values) for values in each)])
-    at = [f"{step:,} steps" for step in steps]
-    specs = " ".join(dict.fromkeys(training_of(row).spec for row in sorted(rows, key=order)))
-    seeds = " ".join(map(str, sorted({row["seed"] for row in rows})))
-    sampling = about["sampling"]
-    settings = f"--sampler {sampling['sampler']} --nfe {sampling['nfe']:g}"
+    about = files[0]
     return PAGE.format(
-        times=METHODS["PF"],
-        steps=aligned["steps"],
-        batch=aligned["batch_size"],
-        depth=network["depth"],
-        width=network["hidden_size"],
-        patch=network["patch_size"],
-        block=-(-2 * network["depth"] // 7),
-        projector=aligned["alignment"]["projector_dim"],
+        **settings_of(aligned),
         samples=about["samples"],
-        sampler=sampling["sampler"],
-        nfe=sampling["nfe"],
+        sampler=about["sampling"]["sampler"],
+        nfe=about["sampling"]["nfe"],
         floor=about["floor"],
-        sentences="\n".join(sentence(found, *pair) for pair in pairs),
-        distances=table(
-            ["FD", "seeds", *at, "accuracy", "velocity loss", "cosine similarity"], distances
-        ),
-        changes=table(["", *at, "velocity loss"], changes),
-        every=aligned["checkpoint_every"],
+        sentences="\n".join(sentence(distances, *pair) for pair in pairs),
+        distances=distances_table(rows, distances),
+        changes=changes_table(rows, distances, pairs),
         left_out=f"Cut off before its end: {'; '.join(cut)}." if cut else "",
-        command=f"python -m benchmarks.repa.run {settings} --seeds {seeds} --trainings {specs}",
+        command=command_for(rows, about["sampling"]),
         hardware=about["hardware"],
         torch=about["versions"]["torch"],
         date=about["date"],
         commit=about["commit"],
         sources=", ".join(f"[{path.name}]({path.parent.name}/{path.name})" for path in paths),
     )
+
+
+def settings_of(recipe: Row) -> Row:
+    """What the page says of the recipe of an aligned training."""
+    network = recipe["network"]
+    return {
+        "times": METHODS["PF"],
+        "steps": recipe["steps"],
+        "batch": recipe["batch_size"],
+        "depth": network["depth"],
+        "width": network["hidden_size"],
+        "patch": network["patch_size"],
+        "block": -(-2 * network["depth"] // 7),
+        "projector": recipe["alignment"]["projector_dim"],
+        "every": recipe["checkpoint_every"],
+    }
+
+
+def measured_steps(rows: list[Row]) -> list[int]:
+    """At which samples were made."""
+    return sorted({row["step"] for row in rows})
+
+
+def distances_table(rows: list[Row], distances: dict[str, Curve]) -> str:
+    """FD after so many steps; accuracy, velocity loss and similarity at the end."""
+    steps, lines = measured_steps(rows), []
+    for name, curve in distances.items():
+        last = [r for r in rows if training_of(r).name == name and r["step"] == max(curve)]
+        cells = [name, str(len(last))]
+        cells += [spread(curve[step].values()) if step in curve else "" for step in steps]
+        cells.append(f"{statistics.mean(row['accuracy'] for row in last):.1%}")
+        cells.append(f"{statistics.mean(row['velocity'] for row in last):.4f}")
+        similar = [-row["alignment"] for row in last if "alignment" in row]
+        lines.append([*cells, f"{statistics.mean(similar):.3f}" if similar else ""])
+    at = [f"{step:,} steps" for step in steps]
+    return table(["FD", "seeds", *at, "accuracy", "velocity loss", "cosine similarity"], lines)
+
+
+def changes_table(
+    rows: list[Row], distances: dict[str, Curve], pairs: list[tuple[str, str]]
+) -> str:
+    """Percent of FD after so many steps, and of the velocity loss at the end; a number a seed."""
+    steps, losses, lines = measured_steps(rows), curves(rows, "velocity"), []
+    for name, without in pairs:
+        changes = [change(distances[name], distances[without], step) for step in steps]
+        changes.append(change(losses[name], losses[without], steps[-1]))
+        lines.append([name, *(", ".join(f"{one:+.1f}" for one in values) for values in changes)])
+    return table(["", *(f"{step:,} steps" for step in steps), "velocity loss"], lines)
+
+
+def command_for(rows: list[Row], sampling: Row) -> str:
+    """What makes all rows."""
+    specs = " ".join(dict.fromkeys(training_of(row).spec for row in sorted(rows, key=order)))
+    seeds = " ".join(map(str, sorted({row["seed"] for row in rows})))
+    settings = f"--sampler {sampling['sampler']} --nfe {sampling['nfe']:g}"
+    return f"{command_of(run.__file__)} {settings} --seeds {seeds} --trainings {specs}"
 
 
 if __name__ == "__main__":

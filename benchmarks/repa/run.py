@@ -11,24 +11,20 @@ file or of several made beside each other: benchmarks/repa/report.py.
 
 import argparse
 import json
-import re
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from benchmarks.emoji.claims import GROUPED, SIT, SIZES
-from benchmarks.emoji.measure import Real, Row, Sampling, measure, real_scenes
-from benchmarks.emoji.tables import table
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, read_json, read_rows, write_json
+from benchmarks.common.tables import table
+from benchmarks.emoji.measure import Real, Sampling, check_atlas, measure, real_scenes
+from benchmarks.emoji.sizes import SIZES
+from benchmarks.repa.trainings import METHODS, SAME, Training, training_of, trainings_of
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.registry import build
-from patch_forcing.data.atlas import load_atlas
 from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures, load_emoji_features
-from patch_forcing.io.atomic import write_atomic
-from patch_forcing.io.provenance import origin
 from patch_forcing.io.run_layout import checkpoint_path, ema_folder
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
@@ -38,49 +34,6 @@ from patch_forcing.runs.recipes import Recipe
 from patch_forcing.runs.trainer import train
 from patch_forcing.sampling.samplers import SAMPLERS
 from patch_forcing.training.alignment import AlignmentConfig
-
-METHODS = {"SiT": SIT, "PF": GROUPED}
-SAME = ("commit", "hardware", "versions", "atlas", "sampling", "samples", "toy")
-"""What all rows of a file have in common."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """One of them: times, the weight of alignment (0: none), after which block, a seed."""
-
-    method: str
-    weight: float
-    depth: int | None
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Without the seed."""
-        where = f" after block {self.depth}" if self.depth else ""
-        return self.method + (f" + REPA {self.weight:g}{where}" if self.weight else "")
-
-    @property
-    def spec(self) -> str:
-        """As the command line has it, without the seed."""
-        where = f"@{self.depth}" if self.depth else ""
-        return self.method + (f"+{self.weight:g}{where}" if self.weight else "")
-
-    @property
-    def folder(self) -> str:
-        """Of the run."""
-        return f"{self.name}, seed {self.seed}"
-
-
-def trainings_of(specs: list[str], seeds: list[int]) -> list[Training]:
-    """All of a seed before the next seed. Raises UserError."""
-    found = []
-    for seed in seeds:
-        for spec in specs:
-            form = re.fullmatch(r"(\w+)(?:\+(\d*\.?\d+)(?:@(\d+))?)?", spec)
-            if form is None or form[1] not in METHODS or (form[2] and not float(form[2])):
-                raise UserError(f"{spec}: write {' or '.join(METHODS)}, +WEIGHT, +WEIGHT@BLOCK")
-            found.append(Training(form[1], float(form[2] or 0), int(form[3] or 0) or None, seed))
-    return found
 
 
 def recipe_of(training: Training, options: argparse.Namespace) -> Recipe:
@@ -107,8 +60,8 @@ def recipe_of(training: Training, options: argparse.Namespace) -> Recipe:
 
 def averaged(run: Path, upto: int, steps: int) -> dict[str, float]:
     """Losses and rate, mean over the last `steps` steps; each step sees new scenes."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if upto - steps < row["step"] <= upto]
+    logged = read_rows(run / "metrics.jsonl")
+    rows = [row for row in logged if upto - steps < row["step"] <= upto]
     names = [name for name in ("velocity", "nll", "alignment") if name in rows[0]]
     return {name: sum(row[name] for row in rows) / len(rows) for name in names}
 
@@ -124,12 +77,13 @@ def sampled(
     """What the averaged weights of that step give."""
     run = options.work / training.folder
     network.load_state_dict(load_model(ema_folder(checkpoint_path(run, step))).state_dict())
-    found = measure(network, Sampling(options.sampler, options.nfe), features, real, options.device)
+    sampling = Sampling(options.sampler, options.nfe)
+    row = measure(network, sampling, features, real, options.device)
     return {
         **asdict(training),
         "step": step,
         **averaged(run, step, options.every),
-        **{key: value for key, value in found.items() if key != "kind"},
+        **{key: value for key, value in row.items() if key != "kind"},
     }
 
 
@@ -140,27 +94,18 @@ def short(row: Row) -> list[str]:
     return [training_of(row).folder, f"{row['step']:,}", *numbers]
 
 
-def training_of(row: Row) -> Training:
-    """Which one a row is of."""
-    return Training(*(row[field.name] for field in fields(Training)))
-
-
 def main() -> None:
     """Train what is missing, sample what is missing, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
+    parser = command_line(__doc__, "atlas", "samples", out="docs/results/repa/repa.json")
     parser.add_argument("--work", type=Path, default=Path("runs/repa"), help="training runs")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/repa/repa.json"))
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--every", type=int, default=500, help="steps between measurements")
-    parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--sampler", default="euler")
     parser.add_argument("--nfe", type=int, default=50)
     parser.add_argument("--trainings", nargs="+", default=["SiT", "SiT+0.5", "PF", "PF+0.5"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--projector-dim", type=int, default=512)
     parser.add_argument("--toy", action="store_true", help="seconds on a CPU; means nothing")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     if options.toy:
         options.steps, options.every, options.samples, options.nfe = 4, 2, 24, 4
@@ -176,13 +121,38 @@ def main() -> None:
     except UserError as error:
         parser.error(str(error))
     features = load_emoji_features(device=options.device)
-    atlas = load_atlas(options.atlas).identity
-    if atlas != features.atlas:
-        parser.error(f"{options.atlas} is atlas {atlas}, the features are of {features.atlas}")
     try:
+        check_atlas(options.atlas, features)
         run_all(recipes, options, features)
     except UserError as error:
         parser.error(str(error))
+
+
+def begun(
+    recipes: dict[Training, Recipe], options: argparse.Namespace, atlas: str, floor: float
+) -> Row:
+    """The report so far; UserError if the file there holds other measurements."""
+    report: Row = {
+        **provenance(__file__, options.device),
+        "atlas": atlas,
+        "sampling": asdict(Sampling(options.sampler, options.nfe)),
+        "samples": options.samples,
+        "toy": options.toy,
+        "floor": floor,
+        "recipes": {},
+        "seconds": {},
+        "rows": [],
+    }
+    if before := read_json(options.out, {}):
+        for key in SAME:
+            if before[key] != report[key]:
+                raise UserError(f"{options.out} has another {key}: choose another --out")
+        report |= {key: before[key] for key in ("recipes", "seconds", "rows")}
+    for training, recipe in recipes.items():
+        recorded = json.loads(json.dumps({**asdict(recipe), "data": "emoji scenes"}))
+        if report["recipes"].setdefault(training.folder, recorded) != recorded:
+            raise UserError(f"{options.out} has another {training.folder}: choose another --out")
+    return report
 
 
 def run_all(
@@ -195,54 +165,30 @@ def run_all(
     saver.KEEP = 1 + options.steps // options.every  # all are sampled from
     data = next(iter(recipes.values())).data.open()
     real = real_scenes(data, features, options.samples, options.device)
-    about: dict[str, Any] = {
-        "command": "python -m benchmarks.repa.run",
-        **origin(options.device),
-        "atlas": features.atlas,
-        "sampling": asdict(Sampling(options.sampler, options.nfe)),
-        "samples": options.samples,
-        "toy": options.toy,
-        "floor": frechet_distance(real.statistics, features.reference),
-        "recipes": {},
-        "seconds": {},
-        "rows": [],
-    }
-    if options.out.exists():
-        before = json.loads(options.out.read_text(encoding="utf-8"))
-        for key in SAME:
-            if before[key] != about[key]:
-                raise UserError(f"{options.out} has another {key}: choose another --out")
-        about |= {key: before[key] for key in ("recipes", "seconds", "rows")}
-    for training, recipe in recipes.items():
-        recorded = json.loads(json.dumps({**asdict(recipe), "data": "emoji scenes"}))
-        if about["recipes"].setdefault(training.folder, recorded) != recorded:
-            raise UserError(f"{options.out} has another {training.folder}: choose another --out")
-
-    def put() -> None:
-        write_atomic(options.out, json.dumps(about, indent=1) + "\n")
-
+    floor = frechet_distance(real.statistics, features.reference)
+    report = begun(recipes, options, features.atlas, floor)
     network = None
     for training, recipe in recipes.items():
         steps = range(options.every, options.steps + 1, options.every)
-        done = [row["step"] for row in about["rows"] if training_of(row) == training]
+        done = [row["step"] for row in report["rows"] if training_of(row) == training]
         if set(done) >= set(steps):
             continue
         run = options.work / training.folder
         outcome = train(training.folder, recipe, run, device=options.device, progress=False)
         if outcome.steps_before == 0 and outcome.seconds:
-            about["seconds"][training.folder] = round(outcome.seconds, 1)
-            put()
+            report["seconds"][training.folder] = round(outcome.seconds, 1)
+            write_json(options.out, report)
         if network is None:
             network = load_model(ema_folder(checkpoint_path(run, options.steps)), options.device)
             if options.device != "cpu":
                 compile_whole(network)  # once, for all weights
         for step in sorted(set(steps) - set(done)):
             row = sampled(network, options, training, features, real, step)
-            about["rows"].append(row)
-            put()
+            report["rows"].append(row)
+            write_json(options.out, report)
             print(time.strftime("%H:%M:%S"), *short(row), flush=True)
     header = ["training", "steps", "FD", "accuracy", "velocity loss", "similarity"]
-    print(table(header, [short(row) for row in about["rows"]]))
+    print(table(header, [short(row) for row in report["rows"]]))
 
 
 if __name__ == "__main__":

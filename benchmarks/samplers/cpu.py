@@ -7,18 +7,17 @@ what it costs in distance shows here, what it gains does not. Rows of one table 
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 import patch_forcing as pf
-from benchmarks.emoji.claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
-from benchmarks.emoji.measure import Real, Row, Sampling, measure, real_scenes
-from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.features.emoji import EmojiFeatures, load_emoji_features
-from patch_forcing.io.provenance import origin
+from benchmarks.common.record import Row, provenance, read_json, write_json
+from benchmarks.emoji.bundled import bundled_command_line, compared_with
+from benchmarks.emoji.measure import Real, Sampling, measure
+from benchmarks.emoji.samplings import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
+from patch_forcing.features.emoji import EmojiFeatures
 from patch_forcing.models.inference import Precision, cast_weights, quantize_to_fp8
 from patch_forcing.models.loading import load_model
 
@@ -45,31 +44,23 @@ def in_precision(weights: Path, precision: Precision) -> pf.PatchDiT:
 
 def main() -> None:
     """Measure, print, write after each row."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
-    weights = Path("src/patch_forcing/bundled/emoji-64")
-    parser.add_argument("--weights", type=Path, default=weights)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES))
-    options = parser.parse_args()
-    features = load_emoji_features(device="cpu")
-    real = real_scenes(EmojiSource(str(options.atlas)).open(), features, options.samples, "cpu")
-    rows = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else []
+    options = bundled_command_line(__doc__, TABLES, device=False).parse_args()
+    features, real = compared_with(options, "cpu")
+    rows = read_json(options.out, [])
     for row in measured(options, features, real):
         rows.append(row)
         print({k: row[k] for k in ("table", "computed_in", "nfe", "fd", "accuracy")}, flush=True)
-        options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, rows)
 
 
 def measured(options: argparse.Namespace, features: EmojiFeatures, real: Real) -> Iterator[Row]:
     """One row after the other."""
-    about = {"command": "python -m benchmarks.samplers.cpu", **origin("cpu")}
+    about = provenance(__file__, "cpu")
     for table in options.only:
         for precision, sampling in TABLES[table]:
             model = in_precision(options.weights, precision)
-            found = measure(model, sampling, features, real, "cpu")
-            yield {**about, "table": table, "computed_in": precision, **found}
+            row = measure(model, sampling, features, real, "cpu")
+            yield {**about, "table": table, "computed_in": precision, **row}
 
 
 if __name__ == "__main__":

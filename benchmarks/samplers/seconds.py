@@ -9,8 +9,6 @@ first batch compiles, and is not timed; where later ones meet shapes that it did
 the repeats leaves that out.
 """
 
-import argparse
-import json
 import statistics
 from dataclasses import replace
 from functools import cache, partial
@@ -20,11 +18,10 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
-from benchmarks.emoji.claims import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
-from benchmarks.emoji.measure import Real, Row, Sampling, measure, real_scenes
-from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.io.provenance import origin
+from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.emoji.bundled import bundled_command_line, compared_with
+from benchmarks.emoji.measure import Real, Sampling, measure
+from benchmarks.emoji.samplings import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 
@@ -81,51 +78,33 @@ def designed(design: str, *, weights: Path, device: str) -> pf.PatchDiT:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--atlas", type=Path, default=Path("data/emoji"))
-    weights = Path("src/patch_forcing/bundled/emoji-64")
-    parser.add_argument("--weights", type=Path, default=weights)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--only", nargs="+", choices=COMPARED, default=list(COMPARED))
+    parser = bundled_command_line(__doc__, COMPARED)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     device = options.device
     models = cache(partial(designed, weights=options.weights, device=device))
-    features = load_emoji_features(device=device)
-    real = real_scenes(EmojiSource(str(options.atlas)).open(), features, options.samples, device)
-    first = _first(real)
+    features, real = compared_with(options, device)
     rows: list[Row] = []
-    report: Row = {
-        "command": "python -m benchmarks.samplers.seconds",
-        **origin(device),
-        "times": {},
-        "rows": rows,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    report: Row = {**provenance(__file__, device), "times": {}, "rows": rows}
     for what in options.only:
         base = 0.0
         for name, sampling in COMPARED[what]:
             model = models(name)
-            measure(model, sampling, features, first, device)
-            found = [
+            measure(model, sampling, features, _first(real), device)
+            repeats = [
                 measure(model, sampling, features, real, device) for _ in range(options.repeats)
             ]
-            seconds = [row["seconds"] for row in found]
+            seconds = [row["seconds"] for row in repeats]
             median = statistics.median(seconds)
-            rows.append(
-                {"what": what, "design": name, **found[0], "seconds": median, "all": seconds}
-            )
-            fd, nfe = (found[0][key] for key in ("fd", "nfe"))
-            print(
-                f"{what}, {name}, {sampling.sampler} {nfe:.1f}: FD {fd:.2f}, {median} s", flush=True
-            )
+            row = {**repeats[0], "seconds": median, "all": seconds}
+            rows.append({"what": what, "design": name, **row})
+            measured = f"{sampling.sampler} {row['nfe']:.1f}: FD {row['fd']:.2f}, {median} s"
+            print(f"{what}, {name}, {measured}", flush=True)
             if base:
                 report["times"][f"{what}, {sampling.sampler} {sampling.nfe:g}"] = base / median
                 print(f"{what}: {base / median:.1f} times faster", flush=True)
             base = base or median
-        options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report)
 
 
 def _first(real: Real) -> Real:

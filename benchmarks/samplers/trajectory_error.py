@@ -6,26 +6,22 @@ A Fréchet distance may fall where a solver errs, if the model's own flow is not
 this one is 0 for the exact flow alone. RMS over all pixels of x_1, whose range is −1 … 1.
 """
 
-import argparse
-import json
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import Tensor
 
 import patch_forcing as pf
-from benchmarks.emoji.claims import AB2, MOST_AT_ONCE, SHIFTED
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.emoji.samplings import AB2, FIFTH_TWICE, SHIFTED
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
-from patch_forcing.io.provenance import origin
 from patch_forcing.models.loading import load_model
 from patch_forcing.sampling.evaluation import SampleResult
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid
 from patch_forcing.sampling.samplers import SAMPLERS, steps_within
 
 BUDGETS = (8, 12, 16)
-SPECS = (AB2, "multirate", "multirate:rank=random", MOST_AT_ONCE, "adaptive", "euler")
+SPECS = (AB2, "multirate", "multirate:rank=random", FIFTH_TWICE, "adaptive", "euler")
 PLACINGS = ("uniform", SHIFTED, "fitted")
 
 
@@ -56,12 +52,9 @@ def rms(x: Tensor) -> float:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, default=Path("src/patch_forcing/bundled/emoji-64"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command_line(__doc__, "weights")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--reference", type=int, default=96, help="steps of the flow itself")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     model = load_model(options.weights, options.device)
     seeds = range(options.images)
@@ -69,25 +62,23 @@ def main() -> None:
         follow(model, AB2, count, "uniform", seeds, options.device).x_1
         for count in (options.reference, options.reference // 2)
     ]
-    report: dict[str, Any] = {
-        "command": "python -m benchmarks.samplers.trajectory_error",
-        **origin(options.device),
+    report: Row = {
+        **provenance(__file__, options.device),
         "images": options.images,
         "reference": options.reference,
         "reference_error": rms(ends[0] - ends[1]),  # of half as many steps
         "rows": [],
     }
     print(f"{options.reference} steps against half as many: {report['reference_error']:.4f}")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     for placing in PLACINGS:
         for spec in SPECS:
             for nfe in BUDGETS:
-                found = follow(model, spec, nfe, placing, seeds, options.device)
-                error = rms(found.x_1 - ends[0])
-                row = {"sampler": spec, "grid": placing, "asked": nfe, "nfe": found.nfe}
+                result = follow(model, spec, nfe, placing, seeds, options.device)
+                error = rms(result.x_1 - ends[0])
+                row = {"sampler": spec, "grid": placing, "asked": nfe, "nfe": result.nfe}
                 report["rows"].append(row | {"error": error})
-                print(f"{spec:24} {placing:16} {found.nfe:6.2f}  {error:.4f}", flush=True)
-                options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+                print(f"{spec:24} {placing:16} {result.nfe:6.2f}  {error:.4f}", flush=True)
+                write_json(options.out, report)
 
 
 if __name__ == "__main__":

@@ -11,37 +11,20 @@ error in its row. Reading data is not part of it.
 
 import argparse
 import json
-import os
-import signal
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import patch_forcing as pf
-from patch_forcing.data.batch import Batch, TensorData
-from patch_forcing.data.digits import Digits
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, read_rows, write_json
+from benchmarks.scaling.jobs import LEG_STEPS
+from benchmarks.scaling.processes import GPUS, each_alone, in_processes
 from patch_forcing.distributed.overlap import PIECES
-from patch_forcing.distributed.ranks import join_ranks
-from patch_forcing.io.provenance import commit, hardware, versions
-from patch_forcing.models.config import DataInfo
-from patch_forcing.runs.memory import enough_memory
-from patch_forcing.runs.recipes import Network, Recipe
-from patch_forcing.runs.state import initial_state
-from patch_forcing.runs.step import TrainStep, side_stream
-from patch_forcing.runs.trainer import train
-from patch_forcing.training.optim import OptimizerConfig
 
-Row = dict[str, Any]
-GPUS = 2
 VARIANTS: dict[str, tuple[int, str, int]] = {  # GPUs, what each holds, pieces for sums
     "one": (1, "replicate", 0),
     "DDP": (GPUS, "replicate", 0),
@@ -51,151 +34,10 @@ VARIANTS: dict[str, tuple[int, str, int]] = {  # GPUs, what each holds, pieces f
 }
 BATCHES = (128, 64)
 """For each GPU; the second if the first is too large for one of the variants."""
-WARM, STEPS, REPEATS = 6, 10, 5
-"""Steps until all is compiled and recorded; steps of a repeat."""
 LEGS = ((2, "replicate"), (1, "replicate"), (2, "shard"), (1, "replicate"))
-LEG_STEPS = 10
-SAID = 20_000
-"""Characters kept of what a variant that failed wrote."""
 TOLERANCE = 1e-3
 """Of a loss, relative: ranks round sums in another order."""
-MUST = {name: 0.90 if "FSDP2" in name else 0.95 for name in VARIANTS}
-
-
-def measure(job: Row) -> Row | None:
-    """In each process of a variant: seconds of a step, and the memory it takes."""
-    device = job["device"]
-    with join_ranks(device) as ranks:
-        config = pf.PatchDiTConfig(**job["sizes"])
-        batch = job["batch"]
-        shape = (batch, config.in_channels, *config.image_size)
-        noise = torch.Generator().manual_seed(ranks.rank)
-        images = torch.randn(shape, generator=noise)
-        labels = torch.arange(batch) % config.num_classes
-        data = TensorData(images, labels, config.num_classes, DataInfo())
-        recipe = Recipe(
-            Digits(),  # not read: the batch is at hand
-            Network(config.patch_size, config.hidden_size, config.depth, config.num_heads),
-            batch_size=batch * ranks.world,
-            precision="bf16",
-            compile=job["compile"],
-            parallel=job["parallel"],
-        )
-        at_hand = Batch(images.to(device), labels.to(device))
-        with enough_memory(recipe, ranks, "in the benchmark"):
-            state = initial_state(recipe, data, device, ranks=ranks)
-            train_step = TrainStep(state, recipe, device, ranks, pieces=job["pieces"])
-            with side_stream(device):
-                for number in range(WARM):
-                    train_step(at_hand, number)
-                seconds = [_seconds(train_step, at_hand, ranks, k) for k in range(REPEATS)]
-        train_step.close()
-        memory = torch.cuda.max_memory_allocated() if device == "cuda" else 0
-        slowest = [max(repeat) for repeat in zip(*ranks.gather(seconds), strict=True)]
-        peak = max(ranks.gather(memory)) / 2**30
-        if not ranks.first:
-            return None
-        step = statistics.median(slowest)
-        return {
-            "batch": recipe.batch_size,
-            "seconds_per_step": step,
-            "images_per_second": recipe.batch_size / step,
-            "peak_gib": peak or None,
-            "spread": (max(slowest) - min(slowest)) / step,
-            "timing": slowest,
-            "hardware": hardware(device),
-        }
-
-
-def _seconds(train_step: TrainStep, batch: Batch, ranks: Any, repeat: int) -> float:
-    """Of one step, from when all ranks are ready until this one's device is done."""
-    wait = torch.cuda.synchronize if batch.x_1.is_cuda else lambda: None
-    wait()
-    ranks.wait()
-    started = time.perf_counter()
-    for number in range(STEPS):
-        train_step(batch, WARM + repeat * STEPS + number)
-    wait()
-    return (time.perf_counter() - started) / STEPS
-
-
-def resume(job: Row) -> Row | None:
-    """In each process: a tiny run, up to some step."""
-    recipe = Recipe(
-        Digits(),
-        Network(patch_size=2, hidden_size=64, depth=2, num_heads=2),
-        OptimizerConfig(lr=3e-3, warmup_steps=5),
-        batch_size=64,
-        ema_decay=0.9,
-        checkpoint_every=LEG_STEPS,
-        log_every=1,
-    )
-    recipe = replace(recipe, steps=job["steps"], parallel=job["parallel"])
-    outcome = train("scaling", recipe, Path(job["run"]), device=job["device"], progress=False)
-    return {"steps": outcome.steps} if outcome.writes else None
-
-
-def each_alone(job: Row, limit: float, cache: str) -> Row:
-    """The first GPU's result, all of them working at once and by themselves; and the mean rate."""
-    with ThreadPoolExecutor(GPUS) as pool:
-        only = [{"CUDA_VISIBLE_DEVICES": str(card)} for card in range(GPUS)]
-        found = [*pool.map(lambda one: in_processes(1, job, limit, cache, one), only)]
-    failed = [row for row in found if "error" in row]
-    rates = [row.get("images_per_second") for row in found]
-    mean = {} if failed else {"images_per_second": statistics.mean(rates), "of_each": rates}
-    return {**(failed or found)[0], **mean}
-
-
-def in_processes(
-    world: int, job: Row, limit: float, cache: str, settings: dict[str, str] | None = None
-) -> Row:
-    """The job's result, from `world` processes; or its error, after `limit` seconds at most."""
-    if limit < 10:
-        return {"error": "no time was left"}
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
-        command = [sys.executable]
-        if world > 1:
-            command += ["-m", "torch.distributed.run", "--standalone"]
-            command += ["--nproc-per-node", str(world)]
-        command += [__file__, "--job", json.dumps({**job, "result": str(result)})]
-        kept = {"TORCHINDUCTOR_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"}
-        kept |= {"OMP_NUM_THREADS": "1"} if job["device"] == "cpu" else {}
-        kept |= settings or {}
-        started = time.perf_counter()
-        log = Path(folder) / "log"  # not a pipe: ranks that outlive torchrun would hold it open
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                command,
-                env={**os.environ, **kept},
-                stdout=subprocess.DEVNULL,
-                stderr=stream,
-                start_new_session=True,
-            )
-            try:
-                process.wait(timeout=limit)
-            except subprocess.TimeoutExpired:
-                process.terminate()  # torchrun ends its ranks, which are in sessions of their own
-                try:
-                    process.wait(timeout=20)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                error = f"not done after {limit:.0f} s"
-                return {"error": error, "said": log.read_text(errors="replace")[-SAID:]}
-        total = time.perf_counter() - started
-        if not result.is_file():
-            said = log.read_text(errors="replace")
-            return {
-                "error": _reason(said) or f"exit status {process.returncode}",
-                "said": said[-SAID:],
-            }
-        return {**json.loads(result.read_text()), "total_seconds": total}
-
-
-def _reason(said: str) -> str:
-    """The line that says why, among all that torchrun adds."""
-    lines = [line for line in said.splitlines() if "Error: " in line or "out of memory" in line]
-    return lines[0].strip() if lines else ""
+REQUIRED = {name: 0.90 if "FSDP2" in name else 0.95 for name in VARIANTS}
 
 
 def scaling(options: argparse.Namespace, ends: float, cache: str) -> list[Row]:
@@ -218,13 +60,13 @@ def scaling(options: argparse.Namespace, ends: float, cache: str) -> list[Row]:
             job |= {"pieces": pieces}
             limit = min(options.limit, ends - time.monotonic())
             if world == 1:
-                found = each_alone(job, limit, cache)
+                result = each_alone(job, limit, cache)
             else:
-                found = in_processes(world, job, limit, cache)
-            rows.append({"what": name, "gpus": world, **found})
+                result = in_processes(world, job, limit, cache)
+            rows.append({"what": name, "gpus": world, **result})
             _compare(rows)
-            print(_line(rows[-1]), found.get("said", "")[-3000:], sep="\n", flush=True)
-            if "out of memory" in found.get("error", "") and batch != batches[-1]:
+            print(_line(rows[-1]), result.get("said", "")[-3000:], sep="\n", flush=True)
+            if "out of memory" in result.get("error", "") and batch != batches[-1]:
                 break
         else:
             break
@@ -236,7 +78,7 @@ def _compare(rows: list[Row]) -> None:
     one, last = rows[0].get("images_per_second"), rows[-1]
     if one and last["gpus"] > 1 and "error" not in last:
         last["efficiency"] = last["images_per_second"] / (last["gpus"] * one)
-        last["must"] = MUST[last["what"]]
+        last["must"] = REQUIRED[last["what"]]
 
 
 def resumed(options: argparse.Namespace, ends: float, cache: str) -> Row:
@@ -249,9 +91,9 @@ def resumed(options: argparse.Namespace, ends: float, cache: str) -> Row:
             run = str(Path(work) / name)
             job = {"kind": "resume", "device": options.device, "run": run}
             job |= {"steps": steps, "parallel": parallel}
-            found = in_processes(world, job, min(options.limit, ends - time.monotonic()), cache)
-            if "error" in found:
-                return {"legs": LEGS, "at": [world, parallel, steps], **found}
+            result = in_processes(world, job, min(options.limit, ends - time.monotonic()), cache)
+            if "error" in result:
+                return {"legs": LEGS, "at": [world, parallel, steps], **result}
         whole, parts = (_losses(Path(work) / name) for name in ("whole", "parts"))
         assert [step for step, _ in parts] == [step for step, _ in whole] == [*range(1, total + 1)]
         apart = max(abs(b / a - 1) for (_, a), (_, b) in zip(whole, parts, strict=True))
@@ -266,8 +108,7 @@ def resumed(options: argparse.Namespace, ends: float, cache: str) -> Row:
 
 
 def _losses(run: Path) -> list[tuple[int, float]]:
-    rows = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return [(row["step"], row["total"]) for row in rows]
+    return [(row["step"], row["total"]) for row in read_rows(run / "metrics.jsonl")]
 
 
 def _line(row: Row) -> str:
@@ -277,7 +118,7 @@ def _line(row: Row) -> str:
     text = f"{row['what']:22} {row['gpus']} × {row['batch'] // row['gpus']} images"
     text += f"  {1e3 * row['seconds_per_step']:8.1f} ms  {row['images_per_second']:8.1f} images/s"
     if "efficiency" in row:
-        text += f"  {100 * row['efficiency']:5.1f} % (asked {100 * row['must']:.0f})"
+        text += f"  {100 * row['efficiency']:5.1f} % (at least {100 * row['must']:.0f})"
     if "of_each" in row:
         text += "  of each " + ", ".join(f"{rate:.1f}" for rate in row["of_each"])
     return text + (f"  {row['peak_gib']:.1f} GiB" if row["peak_gib"] else "")
@@ -285,46 +126,34 @@ def _line(row: Row) -> str:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__, "no-compile", out="docs/results/scaling.json", device=False)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--toy", action="store_true", help="a tiny network, on two CPU processes")
-    parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--seconds", type=float, default=540, help="for everything")
     parser.add_argument("--limit", type=float, default=260, help="seconds for a variant")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/scaling.json"))
-    parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.job:
-        found = JOBS[options.job["kind"]](options.job)
-        if found is not None:
-            Path(options.job["result"]).write_text(json.dumps(found), encoding="utf-8")
-        return
     options.device = "cpu" if options.toy else "cuda"
     options.compile = options.compile and not options.toy
     if not options.toy and torch.cuda.device_count() < GPUS:
         sys.exit(f"{torch.cuda.device_count()} GPUs here, {GPUS} are compared: take --toy")
     ends = time.monotonic() + options.seconds
-    report = {
-        "command": "python -m benchmarks.scaling.run" + (" --toy" if options.toy else ""),
-        "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": hardware("cpu") if options.toy else f"2 × {torch.cuda.get_device_name(0)}",
-        "versions": versions(),
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    report = provenance(__file__, options.device)
+    if options.toy:
+        report["command"] += " --toy"
+    else:
+        report["hardware"] = f"2 × {report['hardware']}"
     # compiled for one GPU, the step is found there by two that sum after it: one graph
     with tempfile.TemporaryDirectory() as cache:
         for part in options.parts:
             report[part] = PARTS[part](options, ends, cache)
-            options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            write_json(options.out, report)
     if "resumed" in report:
         print("resumed:", report["resumed"], flush=True)
     sys.exit("error" in json.dumps(report))
 
 
 PARTS = {"resumed": resumed, "scaling": scaling}  # first what is short and must be there
-JOBS = {"measure": measure, "resume": resume}
 
 if __name__ == "__main__":
     main()

@@ -6,18 +6,16 @@ Stable Diffusion's, and the tiny decoder, encoding and decoding; both layouts by
 """
 
 import argparse
-import json
 import statistics
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
-from benchmarks.emoji.tables import table
-from patch_forcing.io.atomic import write_atomic
-from patch_forcing.io.provenance import origin
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.common.tables import table
 from patch_forcing.models.cost import timed
 
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
@@ -35,76 +33,63 @@ def stable_diffusion() -> Any:
     )
 
 
+def compared(network: Any, dtype: torch.dtype, options: argparse.Namespace) -> list[Row]:
+    """Encoding and decoding, TURNS times in each layout: seconds, and how many times faster."""
+    device = options.device
+    shape = options.batch_size, 3, options.pixels, options.pixels
+    x = torch.rand(shape, device=device) * 2 - 1
+    z = torch.randn(shape[0], 4, shape[2] // 8, shape[3] // 8, device=device)
+    calls = {"encode": lambda: network.encode(x), "decode": lambda: network.decode(z)}
+    seconds = defaultdict(list)
+    low = dtype == torch.bfloat16
+    with torch.no_grad(), torch.autocast(torch.device(device).type, dtype, enabled=low):
+        for _ in range(TURNS):
+            for layout, memory_format in LAYOUTS.items():
+                network.to(memory_format=memory_format)
+                for what, call in calls.items():
+                    took = timed(call, device, options.seconds).median
+                    seconds[what, layout].append(took)
+    rows = []
+    for what in calls:
+        first, last = (seconds[what, layout] for layout in LAYOUTS)
+        medians = map(statistics.median, (first, last))
+        rows.append(
+            {
+                "what": what,
+                "dtype": str(dtype).removeprefix("torch."),
+                "seconds": dict(zip(LAYOUTS, medians, strict=True)),
+                "times_faster": [a / b for a, b in zip(first, last, strict=True)],
+            }
+        )
+    return rows
+
+
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command_line(__doc__, "seconds")
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--pixels", type=int, default=128)
-    parser.add_argument("--seconds", type=float, default=1.0, help="least time of a repeat")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for name, make in (("Stable Diffusion's", stable_diffusion), ("tiny", AutoencoderTiny)):
         torch.manual_seed(0)
         network = make().eval().to(options.device)
-        shape = options.batch_size, 3, options.pixels, options.pixels
-        x = torch.rand(shape, device=options.device) * 2 - 1
-        z = torch.randn(shape[0], 4, shape[2] // 8, shape[3] // 8, device=options.device)
-        calls = {
-            "encode": lambda n=network, x=x: n.encode(x),
-            "decode": lambda n=network, z=z: n.decode(z),
-        }
         for dtype in (torch.float32, torch.bfloat16):
-            found = defaultdict(list)
-            for _ in range(TURNS):
-                for layout, memory_format in LAYOUTS.items():
-                    network.to(memory_format=memory_format)
-                    with (
-                        torch.no_grad(),
-                        torch.autocast(
-                            torch.device(options.device).type,
-                            dtype,
-                            enabled=dtype == torch.bfloat16,
-                        ),
-                    ):
-                        for what, call in calls.items():
-                            took = timed(call, options.device, options.seconds).median
-                            found[what, layout].append(took)
-            for what in calls:
-                first, last = (found[what, layout] for layout in LAYOUTS)
-                ratios = [a / b for a, b in zip(first, last, strict=True)]
-                rows.append(
-                    {
-                        "autoencoder": name,
-                        "what": what,
-                        "dtype": str(dtype).removeprefix("torch."),
-                        "seconds": dict(
-                            zip(LAYOUTS, map(statistics.median, (first, last)), strict=True)
-                        ),
-                        "times_faster": ratios,
-                    }
-                )
-                print(name, what, dtype, [round(ratio, 2) for ratio in ratios], flush=True)
-    about = {"command": "python -m benchmarks.speed.channels_last", **origin(options.device)}
+            made = compared(network, dtype, options)
+            rows += [{"autoencoder": name, **row} for row in made]
+            print(name, dtype, [row["times_faster"] for row in made], flush=True)
+    about = provenance(__file__, options.device)
     about |= {"batch_size": options.batch_size, "pixels": options.pixels, "rows": rows}
-    write_atomic(options.out, json.dumps(about, indent=1) + "\n")
+    write_json(options.out, about)
     header = ["autoencoder", "", "numbers", *LAYOUTS, "times faster"]
-    print(
-        table(
-            header,
-            [
-                [
-                    row["autoencoder"],
-                    row["what"],
-                    row["dtype"],
-                    *(f"{1e3 * seconds:.0f} ms" for seconds in row["seconds"].values()),
-                    f"{statistics.median(row['times_faster']):.2f}",
-                ]
-                for row in rows
-            ],
-        )
-    )
+    print(table(header, [line(row) for row in rows]))
+
+
+def line(row: Row) -> list[str]:
+    """A row of the table."""
+    milliseconds = [f"{1e3 * seconds:.0f} ms" for seconds in row["seconds"].values()]
+    faster = f"{statistics.median(row['times_faster']):.2f}"
+    return [row["autoencoder"], row["what"], row["dtype"], *milliseconds, faster]
 
 
 if __name__ == "__main__":

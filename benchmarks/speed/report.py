@@ -8,25 +8,20 @@ What stands outside of the tables is written by hand.
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+
+from benchmarks.common.record import Row
+from benchmarks.common.tables import table
 
 BEGIN, END = "<!-- tables: benchmarks/speed/report.py -->", "<!-- end of tables -->"
-Run = dict[str, Any]
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def milliseconds(row: Run) -> str:
+def milliseconds(row: Row) -> str:
     """Median, and half of the spread of the repeats."""
     timing = row["timing"]
     return f"{row['ms']:.1f} ± {1e3 * (max(timing) - min(timing)) / 2:.1f}"
 
 
-def met(ratio: Run, hardware: str) -> list[str]:
+def met(ratio: Row, hardware: str) -> list[str]:
     """A line of the table of targets. For the cost of an evaluation, less is better."""
     times, first, second = (ratio[key] for key in ("times", "must", "aim"))
     less = second < first
@@ -41,18 +36,18 @@ def met(ratio: Run, hardware: str) -> list[str]:
     ]
 
 
-def detail(row: Run, hardware: str) -> list[str]:
+def detail(row: Row, hardware: str) -> list[str]:
     """A measured line."""
     share = f"{row['share']:.0%}" if "share" in row else ""
-    each = f"{row['ms_per_nfe']:.2f}" if "ms_per_nfe" in row else ""
+    per_nfe = f"{row['ms_per_nfe']:.2f}" if "ms_per_nfe" in row else ""
     nfe = f"{row['nfe']:.1f}" if "nfe" in row else ""
     memory = f"{row['peak_gib']:.1f}" if row.get("peak_gib") else ""
     images = 1e3 * row["batch"] / row["ms"]
     what = [row["size"], row["what"], str(row["batch"])]
-    return [*what, milliseconds(row), f"{images:,.0f}", nfe, each, share, memory, hardware]
+    return [*what, milliseconds(row), f"{images:,.0f}", nfe, per_nfe, share, memory, hardware]
 
 
-def tables(runs: list[Run]) -> str:
+def tables(runs: list[Row]) -> str:
     """All, and where each run was made."""
     targets = table(
         ["size", "figure", "measured", "targets", "reached", "hardware"],
@@ -69,7 +64,7 @@ def tables(runs: list[Run]) -> str:
                 run["size"],
                 run["part"],
                 run["hardware"],
-                f"{run['matrix_rate'] / 1000000000000.0:.0f}",
+                f"{run['matrix_rate'] / 1e12:.0f}",
                 run["versions"]["torch"],
                 run["commit"],
                 run["date"],
@@ -77,7 +72,7 @@ def tables(runs: list[Run]) -> str:
             for run in runs
         ],
     )
-    return f"{targets}\n\n{rows}\n\n{made}"
+    return "\n".join((targets, rows, made))
 
 
 def main() -> None:
@@ -90,7 +85,7 @@ def main() -> None:
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     before, _, rest = options.page.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    text = f"{before}{BEGIN}\n{tables(runs)}\n{END}{after}"
+    text = f"{before}{BEGIN}\n{tables(runs)}{END}{after}"
     options.page.write_text(text, encoding="utf-8")
 
 

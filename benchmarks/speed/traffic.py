@@ -7,13 +7,10 @@ for this GPU says what it reads and writes. Products, attention and the optimize
 such count. "left to torch": the same network, what is kept for the backward pass as torch chooses.
 """
 
-import argparse
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,9 +20,10 @@ from torch._inductor.graph import GraphLowering
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import patch_forcing as pf
+from benchmarks.common.options import command_line
+from benchmarks.common.record import provenance, write_json
 from patch_forcing.core.compiling import compiled
 from patch_forcing.core.path import LinearPath
-from patch_forcing.io.provenance import origin
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.layers import plain_linear_gelu
 
@@ -68,12 +66,12 @@ def codes() -> Iterator[list[str]]:
 
 def gigabytes(code: str) -> float:
     """Of all kernels that it runs."""
-    each = {}
+    kernels = {}
     for name, source in _KERNEL.findall(code):
         counted = re.search(r"'kernel_num_gb': ([\d.e-]+)", source)
-        each[name] = float(counted[1]) if counted else 0.0
+        kernels[name] = float(counted[1]) if counted else 0.0
     runs = Counter(re.findall(r"(\w+)\.run\(", code[code.index("def call(") :]))
-    return sum(each[name] * count for name, count in runs.items())
+    return sum(kernels[name] * count for name, count in runs.items())
 
 
 def counted(levels: int, left: bool, again: str, depth: int) -> tuple[float, float]:
@@ -107,8 +105,7 @@ def counted(levels: int, left: bool, again: str, depth: int) -> tuple[float, flo
 
 def main() -> None:
     """Count, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command_line(__doc__, device=False)
     parser.add_argument(
         "--depth", type=int, nargs=2, default=[2, 4], help="their difference counts"
     )
@@ -124,13 +121,12 @@ def main() -> None:
         )
         print(rows[-1], flush=True)
         report = {
-            "command": "python -m benchmarks.speed.traffic",
-            **origin("cuda"),
+            **provenance(__file__, "cuda"),
             "note": "hardware: what the code is for; nothing runs",
             "batch": BATCH,
             "rows": rows,
         }
-        options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report)
 
 
 if __name__ == "__main__":

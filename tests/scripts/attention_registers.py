@@ -45,7 +45,7 @@ def faults(shape: tuple[int, int, int]) -> dict[str, list[int]]:
     first, rest = kernels.parts(width)
     sizes = {"N": count, "H": heads, "W": width, "W1": first, "W2": rest, "SCALE": width**-0.5}
     tools = Path(triton.__file__).parent / "backends/nvidia/bin"
-    found = {}
+    registers = {}
     for kernel, tiles in (
         (kernels._forward, kernels.FORWARD),
         (kernels._backward_keys, kernels.KEYS),
@@ -75,8 +75,8 @@ def faults(shape: tuple[int, int, int]) -> dict[str, list[int]]:
             disassembled = subprocess.run(
                 [tools / "nvdisasm", "-c", file.name], capture_output=True, text=True, check=True
             )
-        found[kernel.__name__] = unwritten(disassembled.stdout)
-    return found
+        registers[kernel.__name__] = unwritten(disassembled.stdout)
+    return registers
 
 
 SUMS = ("lse", "inner")

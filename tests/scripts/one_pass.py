@@ -70,8 +70,8 @@ if __name__ == "__main__":
 
     torch.manual_seed(0)
     config = OptimizerConfig(lr=0.1, warmup_steps=2, weight_decay=0.2)
-    found, expected = both_ways(config, 2, [0, 0, math.nan, 0, math.inf, 0], compiled(adamw_pass))
-    apart = [float((a - b).abs().max()) for a, b in zip(found[-1], expected[-1], strict=True)]
+    result, expected = both_ways(config, 2, [0, 0, math.nan, 0, math.inf, 0], compiled(adamw_pass))
+    apart = [float((a - b).abs().max()) for a, b in zip(result[-1], expected[-1], strict=True)]
     graphs = counters["stats"]["unique_graphs"]
     print(
         json.dumps(

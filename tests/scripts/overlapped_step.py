@@ -68,6 +68,6 @@ if __name__ == "__main__":
     )
     changes = [{}, {"accumulate": 2, "recompute_activations": "cheap"}, {"compile": True}]
     with join_ranks(device) as ranks:
-        found = [compared(dataclasses.replace(recipe, **c), device, ranks) for c in changes]
+        result = [compared(dataclasses.replace(recipe, **c), device, ranks) for c in changes]
         if ranks.first:
-            print(json.dumps(found), flush=True)
+            print(json.dumps(result), flush=True)

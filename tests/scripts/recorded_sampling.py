@@ -23,7 +23,7 @@ SAMPLERS = (
 
 def differences(plain: pf.PatchDiT, recorded: pf.PatchDiT) -> list[str]:
     """Runs that differ, of three each: called as they are, recorded, replayed."""
-    found = []
+    wrong = []
     for sampler in SAMPLERS:
         run = build("sampler", pf.samplers.SAMPLERS, sampler)
         for guidance in ("", "guided within"):
@@ -42,8 +42,8 @@ def differences(plain: pf.PatchDiT, recorded: pf.PatchDiT) -> list[str]:
                 )
                 if not (result.nfe == expected.nfe and result.x_1.equal(expected.x_1)):
                     error = float((result.x_1 - expected.x_1).abs().max())
-                    found.append(f"{sampler} {guidance} {seed}: {error}")
-    return found
+                    wrong.append(f"{sampler} {guidance} {seed}: {error}")
+    return wrong
 
 
 def gives_memory_back(recorded: pf.PatchDiT) -> bool:

@@ -81,5 +81,7 @@ if __name__ == "__main__":
     ]
     cases += [("adamw", "ltg", "emoji"), ("muon", "shared-uniform", "emoji")]
     with join_ranks(sys.argv[1]) as ranks:
-        found = {" ".join(map(str, case)): difference(*case, sys.argv[1], ranks) for case in cases}
-    print(json.dumps(found))
+        results = {
+            " ".join(map(str, case)): difference(*case, sys.argv[1], ranks) for case in cases
+        }
+    print(json.dumps(results))

@@ -139,7 +139,7 @@ def photos(root: Path, classes: dict[str, int], size: tuple[int, int] = (20, 24)
 
 
 def with_every_bad_file(good: int = 40) -> dict[str, bytes]:
-    """Files by name: every kind of bad one, and some good ones."""
+    """Files by name: every kind of bad one, and good ones."""
     sound = {f"good-{i:02d}.png": encoded(noise(seed=i)) for i in range(good)}
     return {name: data for name, (data, _) in BAD.items()} | sound
 
@@ -154,10 +154,10 @@ def assert_every_bad_file_is_named(
         batch = data.batch(BatchSpec(step, -(-data.num_samples // steps), 0))
         assert batch.x_1.isfinite().all()
         named += data.bad_samples()
-    found = {name_of(bad.path): bad.reason for bad in named}
-    assert len(named) == len(found) == len(BAD) >= 25
+    reasons = {name_of(bad.path): bad.reason for bad in named}
+    assert len(named) == len(reasons) == len(BAD) >= 25
     for name, (_, reason) in BAD.items():
-        assert re.search(reason, found[name]), name
+        assert re.search(reason, reasons[name]), name
 
 
 def shard(

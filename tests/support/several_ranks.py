@@ -71,9 +71,9 @@ def train_on(
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    said = [run.with_name(f"{run.name}-said-{rank}") for rank in range(world)]
+    outputs = [run.with_name(f"{run.name}-output-{rank}") for rank in range(world)]
     processes = [
-        context.Process(target=_rank, args=(rank, world, port, recipe, run, said[rank]))
+        context.Process(target=_rank, args=(rank, world, port, recipe, run, outputs[rank]))
         for rank in range(world)
     ]
     for process in processes:
@@ -82,24 +82,23 @@ def train_on(
         process.join(_LIMIT * (5 if recipe.compile else 1))
         process.kill()
         process.join()
-    return [
-        (process.exitcode, file.read_text()) for process, file in zip(processes, said, strict=True)
-    ]
+    ended = zip(processes, outputs, strict=True)
+    return [(process.exitcode, file.read_text()) for process, file in ended]
 
 
-def _rank(rank: int, world: int, port: int, recipe: Recipe, run: Path, said: Path) -> None:
+def _rank(rank: int, world: int, port: int, recipe: Recipe, run: Path, output: Path) -> None:
     """As the command line does it."""
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world)}
-    said.write_text("")
+    output.write_text("")
     try:
         train("digits", recipe, run, progress=False)
     except UserError as error:
-        said.write_text(str(error))
+        output.write_text(str(error))
         raise SystemExit(2) from None
     except Interrupted as stop:
-        said.write_text(str(stop))
+        output.write_text(str(stop))
         raise SystemExit(130) from None
     if recipe.compile and recipe.parallel == "shard":
         graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
