@@ -15,7 +15,7 @@ from patch_forcing.core.path import LinearPath
 from patch_forcing.data.batch import Batch
 from patch_forcing.models.attention import torchs
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.layers import plain_linear_gelu
+from patch_forcing.models.linear_gelu import plain_linear_gelu
 from patch_forcing.runs.recipes import Recipe
 
 

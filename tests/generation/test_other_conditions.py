@@ -94,7 +94,7 @@ class Colours:
     keyword: ClassVar[str] = "prompt"
 
     @classmethod
-    def of(cls, model, name):
+    def of(cls, model, name):  # noqa: ARG003 — one signature for all kinds
         return cls()
 
     def parse(self, text):
@@ -137,14 +137,15 @@ def test_a_call_takes_it_and_images_depend_on_it_alone(pipe):
     apart = pipe(prompt=["blue"], seeds=[1], **HOW).pixels[0]
     assert (apart.int() - result.pixels[1].int()).abs().max() <= 1
     assert not apart.equal(pipe(prompt=["green"], seeds=[1], **HOW).pixels[0])
-    with pytest.raises(pf.UserError, match="labels .*: this model takes prompt"):
+    with pytest.raises(pf.UserError, match=r"labels .*: this model takes prompt"):
         pipe([3], [0])
     with pytest.raises(pf.UserError, match="guidance without a condition"):
         pipe(seeds=[0], **HOW)
 
 
-def test_a_model_of_classes_refuses_it(pipe):
-    with pytest.raises(pf.UserError, match="prompt .*: this model takes labels"):
+@pytest.mark.usefixtures("pipe")
+def test_a_model_of_classes_refuses_it():
+    with pytest.raises(pf.UserError, match=r"prompt .*: this model takes labels"):
         pf.load("digits")(prompt=["red"])
 
 

@@ -11,6 +11,7 @@ import patch_forcing as pf
 from patch_forcing.core.active import ActiveTokens, Memory, packed_tokens, token_index
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
+from patch_forcing.sampling.field import Recall
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.samplers import count_evaluations, steps_within, usual_calls
 from tests.scripts.compiled_sampling import GUIDANCE
@@ -159,11 +160,11 @@ def test_packed_tokens_are_computed_as_those_of_each_image_are(guidance, dense):
     time = pf.PatchTime.dense(time.to_dense()) if dense else time
     both = Memory(), Memory()
     for memory in both:
-        field(X_0 + 1, pf.PatchTime.everywhere(0.2, X_0, 16), memory=memory)
+        field(X_0 + 1, pf.PatchTime.everywhere(0.2, X_0, 16), recall=Recall(memory))
     packed = packed_tokens(where, 21)
     assert packed.shape == (21,)  # sevenths of three: 3 more
-    rows = field(X_0, time, memory=both[0], tokens=token_index(where, 7))
-    flat = field(X_0, time, memory=both[1], tokens=packed)
+    rows = field(X_0, time, recall=Recall(both[0], token_index(where, 7)))
+    flat = field(X_0, time, recall=Recall(both[1], packed))
     assert flat.evaluations == pytest.approx(rows.evaluations)
     torch.testing.assert_close(flat.velocity, rows.velocity)
     torch.testing.assert_close(flat.difficulty[where], rows.difficulty[where])

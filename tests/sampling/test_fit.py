@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import patch_forcing as pf
 from patch_forcing.sampling.fit import (
-    LEAST_DENSITY,
-    MOST_DENSITY,
+    MAX_DENSITY,
+    MIN_DENSITY,
     LocalError,
     fit_quantiles,
     local_error,
@@ -58,7 +58,7 @@ def test_steps_of_a_fitted_grid_have_equal_errors(bends, order):
     assert table == fit_quantiles(LocalError([1.0] * 8, bends), order, count=16)
     density = np.array(bends) ** (1 / (order + 1))
     inside = density / density.mean()
-    if inside.min() < LEAST_DENSITY or inside.max() > MOST_DENSITY:
+    if inside.min() < MIN_DENSITY or inside.max() > MAX_DENSITY:
         return
     shares = np.interp(table, np.linspace(0, 1, 9), [0, *density.cumsum() / density.sum()])
     np.testing.assert_allclose(shares, np.linspace(0, 1, 17), atol=1e-9)
@@ -69,7 +69,7 @@ def test_equal_bends_give_equal_steps_and_no_step_is_out_of_proportion():
     assert fit_quantiles(equal, count=5) == pytest.approx(uniform_grid(5))
     extreme = LocalError([1e-9] * 40 + [1e9], [1.0] * 41)
     steps = np.diff(QuantileGrid(fit_quantiles(extreme))(40))
-    assert steps.max() / steps.min() <= MOST_DENSITY / LEAST_DENSITY * 1.001
+    assert steps.max() / steps.min() <= MAX_DENSITY / MIN_DENSITY * 1.001
 
 
 def test_a_straight_flow_has_equal_steps():

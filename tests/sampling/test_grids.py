@@ -36,7 +36,7 @@ def test_a_uniform_grid_has_equal_steps_from_0_to_1(steps):
 
 @pytest.mark.parametrize("steps", [0, -3])
 def test_a_grid_without_steps_is_refused(steps):
-    with pytest.raises(pf.UserError, match=f"{steps} steps: choose 1 to"):
+    with pytest.raises(pf.UserError, match=f"steps={steps} is out of range: choose 1 to 1000000"):
         uniform_grid(steps)
 
 

@@ -291,21 +291,6 @@ def test_random_order_takes_every_patch_equally_often():
     assert ((share - 0.3).abs() < 4 * (0.3 * 0.7 / sets) ** 0.5).all()
 
 
-@pytest.mark.parametrize("sampler", [Euler(), RandomOrder(0.4, 2)])
-def test_samplers_without_choice_need_no_difficulty(sampler, x_0):
-    result = sampler(pf.VelocityField(tiny_dit(predict_difficulty=False)), x_0, GRID, trace=True)
-    assert (result.t == 1).all()
-    assert {record.difficulty for record in result.trace} == {None}
-
-
-@pytest.mark.parametrize("sampler", [DualLoop(), LookAhead()])
-def test_samplers_that_choose_need_difficulty(sampler, x_0):
-    with pytest.raises(
-        pf.UserError, match=r"predicts no difficulty.*adams-bashforth, euler or heun"
-    ):
-        sampler(pf.VelocityField(tiny_dit(predict_difficulty=False)), x_0, GRID)
-
-
 @dataclass
 class BreakingField:
     """A constant field whose outputs turn to NaN from time `when` on."""

@@ -56,9 +56,9 @@ def test_the_total_is_the_plain_one_and_the_weighted_term(t, weight):
     terms = aligned(model, X_1, LABELS, **given_, features=FEATURES)
     plain = dataclasses.replace(aligned, alignment=None)(model, X_1, LABELS, **given_)
     assert (terms.velocity, terms.nll) == (plain.velocity, plain.nll)
-    # the tokens after the first block, seen by a hook: its first output
+    # the tokens after the first block, seen by a hook
     seen = []
-    with model.blocks[0].register_forward_hook(lambda *call: seen.append(call[2][0])):
+    with model.blocks[0].register_forward_hook(lambda *call: seen.append(call[2])):
         model(aligned.path.interpolate(X_0, X_1, _time(t)), t, LABELS)
     expected = misalignment(aligned.alignment.projector(seen[0]), FEATURES)
     torch.testing.assert_close(terms.alignment, expected)

@@ -123,7 +123,7 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
         description="Reads every image and says what is there.",
     )
     from patch_forcing.data.check import check_images
-    from patch_forcing.runs.bad_samples import FEW
+    from patch_forcing.runs.bad_samples import MAX_HARMLESS
     from patch_forcing.runs.recipes import RECIPES
     from patch_forcing.views.progress import progress_bar
 
@@ -152,7 +152,7 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
             train += f" --data.{field.name.replace('_', '-')} {value}"
     if not bad:
         print("every image can be read")
-    elif bad > max(FEW, source.max_bad_share * data.num_samples):
+    elif bad > max(MAX_HARMLESS, source.max_bad_share * data.num_samples):
         # twice the share: a run may meet many of them early
         share = min(1.0, math.ceil(200 * bad / data.num_samples) / 100)
         print(f"{bad} of {data.num_samples} cannot be read, too many: remove them, or let it pass")

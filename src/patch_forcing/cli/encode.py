@@ -197,13 +197,16 @@ def _encode(kind: str, path: str, options: Options, out: Path) -> None:
     started = time.perf_counter()
     done = encoding.run(rank, world, progress=None if rank == 0 else False)
     seconds = time.perf_counter() - started
-    found = f", {done.found} were there and are sound" if done.found else ""
-    print(f"{done.made} of {done.shards} shards made in {seconds:.0f} s{found}: {out}")
+    kept = f", {done.kept} were there and are sound" if done.kept else ""
+    print(f"{done.made} of {done.shards} shards made in {seconds:.0f} s{kept}: {out}")
     if done.bad_samples:
         print(f"bad images, left out: {done.bad_samples}, see {out / 'bad-samples.jsonl'}")
     if not done.complete:
         print("other processes have shards to make; the last one writes latents.json")
         return
     flip = "" if options.how.flip else " --data.no-flip"
+    if data.captioned:
+        print("no network here takes captions yet: with --data.condition none it trains without")
+        flip += " --data.condition none"
     where = shlex.quote(str(out))
     print(f"next: patch-forcing train imagenet256-pft-b --data.path {where}{flip}")

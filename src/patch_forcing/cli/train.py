@@ -85,8 +85,8 @@ def _resolved(
         "out": str(run),
         "track": track,
         "recipe": asdict(recipe),
-        **({"found": data.found} if isinstance(data, Inferred) else {}),
-        "model": asdict(recipe.network.config(data)),
+        **({"found": data.facts} if isinstance(data, Inferred) else {}),
+        "model": recipe.network.config(data).stored(),
         "estimate": {
             **{k: float(f"{x:.3g}") if isinstance(x, float) else x for k, x in figures.items()},
             "machine": hardware(device),

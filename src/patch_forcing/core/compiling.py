@@ -1,7 +1,9 @@
 """Functions compiled whole by torch's compiler, with the settings that pay for our networks."""
 
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -44,7 +46,7 @@ def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Cal
                     return True
                 return InductorChoices.should_use_persistent_reduction(features, cooperative)
 
-        with V.set_choices_handler(Choices()):
+        with V.set_choices_handler(Choices()), _no_word_of_checkpoints():
             return compile_fx(graph, inputs)
 
     options: dict[str, Any] = {"fullgraph": True, "dynamic": dynamic, "backend": backend}
@@ -55,6 +57,21 @@ def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Cal
         config.recompile_limit = max(config.recompile_limit, _GRAPHS)
         config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _GRAPHS)
     return torch.compile(function, **options)
+
+
+@contextmanager
+def _no_word_of_checkpoints() -> Iterator[None]:
+    """Whoever chooses what is computed again is warned of in-place operations, which ours lack."""
+
+    def others(record: logging.LogRecord) -> bool:
+        return "context_fn is passed to torch.utils.checkpoint" not in record.getMessage()
+
+    log = logging.getLogger("torch._higher_order_ops.wrap")
+    log.addFilter(others)
+    try:
+        yield
+    finally:
+        log.removeFilter(others)
 
 
 def _reads_rows(features: Any) -> bool:

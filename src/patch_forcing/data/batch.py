@@ -92,7 +92,7 @@ class Numbered(Protocol):
 
     @property
     def identity(self) -> str:
-        """Tells apart data whose pictures differ."""
+        """A text that differs between data whose pictures differ."""
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
         """What stands at each place, bad samples replaced."""
@@ -108,11 +108,11 @@ class Pictured(Numbered, Protocol):
 
 @runtime_checkable
 class Inferred(Protocol):
-    """Data that was looked at to learn what it is."""
+    """Data whose size, classes and the like are inferred from what lies there."""
 
     @property
-    def found(self) -> dict[str, Any]:
-        """What was found, as JSON takes it; a resumed run must find the same."""
+    def facts(self) -> dict[str, Any]:
+        """What was inferred, as JSON takes it; a resumed run refuses data that differ."""
 
     @property
     def summary(self) -> str:
@@ -156,18 +156,18 @@ class TensorData:
         return channels, height, width
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
-        """The next batch_size samples of a new order each epoch; epochs follow without a gap."""
+        """These images and their labels."""
         chosen = spec.sample_ids(len(self.images))
         return Batch(self.images[chosen].to(device), self.labels[chosen].to(device))
 
     @property
     def num_pictures(self) -> int:
-        """Of those that are never mirrored, how many there are."""
+        """How many images there are; none is ever mirrored."""
         return len(self.images)
 
     @property
     def identity(self) -> str:
-        """Of the images' bytes."""
+        """The hash of the images' bytes."""
         return hashlib.sha256(self.images.contiguous().numpy().tobytes()).hexdigest()[:16]
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:

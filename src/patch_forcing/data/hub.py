@@ -99,7 +99,7 @@ class HubSource(ImageOptions):
         caption_column = self._column(data, "caption", self.caption_column, None)
         feature = data.features[label_column] if label_column else None
         class_names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-        said = _annotations(data, label_column, caption_column, class_names)
+        annotations = _annotations(data, label_column, caption_column, class_names)
         # as stored, not decoded: so it is read, and found bad, as any other file is
         images = data.select_columns([image_column])
         images = images.cast_column(image_column, datasets.Image(decode=False))
@@ -120,14 +120,14 @@ class HubSource(ImageOptions):
         wanted = self.condition
         if wanted is None and self.caption_column and not self.label_column:
             wanted = "caption"  # whoever names the column means it
-            if not any(each.caption for each in said):
+            if not any(row.caption for row in annotations):
                 raise UserError(
                     f"data.caption_column={self.caption_column} of {self.path} holds no captions, "
-                    f"such as: {said[0].no_caption}: name another, or leave it out"
+                    f"such as: {annotations[0].no_caption}: name another, or leave it out"
                 )
-        found = conditions(said, wanted, self.path, class_names)
-        told = hashlib.sha256(repr([each[:2] for each in said]).encode()).digest()
-        return Layout(self.path, names, *found, read=read, told=told)
+        known = conditions(annotations, wanted, self.path, class_names)
+        digest = hashlib.sha256(repr([row[:2] for row in annotations]).encode()).digest()
+        return Layout(self.path, names, *known, read=read, annotations=digest)
 
     def _column(self, data: Any, what: str, chosen: str | None, kind: type | None) -> str:
         """The column of that name or kind, or with a usual name; "" if there is none."""
@@ -163,7 +163,7 @@ class HubSource(ImageOptions):
 def _annotations(
     data: Any, label_column: str, caption_column: str, class_names: Sequence[str] | None
 ) -> list[Annotation]:
-    """What the columns say of each image."""
+    """The label and the caption of each image."""
 
     def column(name: str) -> list[Any]:
         if not name:
@@ -172,13 +172,13 @@ def _annotations(
         values: list[Any] = table[name].to_pylist()
         return values
 
-    found = []
+    rows = []
     for label, caption in zip(column(label_column), column(caption_column), strict=True):
-        said = checked(label, caption)
+        row = checked(label, caption)
         # −1 is usual for a label that is not given, as of test sets
-        if class_names is not None and said.label is not None:
-            known = isinstance(said.label, int) and 0 <= said.label < len(class_names)
+        if class_names is not None and row.label is not None:
+            known = isinstance(row.label, int) and 0 <= row.label < len(class_names)
             if not known:
-                said = said._replace(label=None, no_label=f"label {label} is no class")
-        found.append(said)
-    return found
+                row = row._replace(label=None, no_label=f"label {label} is no class")
+        rows.append(row)
+    return rows

@@ -9,7 +9,6 @@ path at 1000 numbered steps: its weights can be trained on, but are no velocity.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from math import isqrt
 from typing import Any, Literal
 
@@ -77,7 +76,7 @@ def from_published(
     _check(ours, sizes)
     names = imagenet_classes() if sizes.num_classes == 1000 else ()
     info = _data_info(autoencoder, channels, names)
-    return ModelDescription(DIT if kind == "dit" else "PatchDiT", asdict(sizes), info, ours)
+    return ModelDescription(DIT if kind == "dit" else "PatchDiT", sizes.stored(), info, ours)
 
 
 def _data_info(space: LatentSpace | None, channels: int, names: tuple[str, ...]) -> DataInfo:
@@ -105,7 +104,7 @@ def to_published(model: PatchDiT) -> dict[str, Any]:
         weights |= {n: _widen(weights[n], sizes.patch_size, channels, channels) for n in _LAST}
     weights[_POSITIONS] = model.pos_embed.detach().clone()
     return {
-        "config": {"target": "patch_forcing.PatchDiT", "params": asdict(sizes)},
+        "config": {"target": "patch_forcing.PatchDiT", "params": sizes.stored()},
         "state_dict": weights,
     }
 
@@ -143,16 +142,20 @@ def _kind(kind: Kind | None, rows: int, channels: int, side: int) -> Kind:
     return kind or "pft"
 
 
-def _heads(config: Mapping[str, Any], depth: int, width: int, asked: int | None) -> int:
+def _heads(config: Mapping[str, Any], depth: int, width: int, given: int | None) -> int:
     """Weights do not tell: the config, a known size, or the user does."""
     params = config.get("params", config)
-    told = params.get("num_heads") if isinstance(params, Mapping) else None
-    found = asked or (told if type(told) is int else None) or _HEADS.get((depth, width))
-    if found is None:
+    configured = params.get("num_heads") if isinstance(params, Mapping) else None
+    if type(configured) is not int:
+        configured = None
+    heads = given or configured or _HEADS.get((depth, width))
+    if heads is None:
         raise UserError(f"{depth} blocks of width {width} have how many heads? Add --num-heads N")
-    if type(told) is int and asked not in (None, told):
-        raise UserError(f"--num-heads {asked}: the checkpoint's config says {told}: leave it out")
-    return found
+    if configured is not None and given not in (None, configured):
+        raise UserError(
+            f"--num-heads {given}: the checkpoint's config says {configured}: leave it out"
+        )
+    return heads
 
 
 def _positions(weights: dict[str, Tensor], width: int) -> int:

@@ -15,7 +15,7 @@ from patch_forcing.data.latents import LatentsSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.layers import Recompute
+from patch_forcing.models.recompute import Recompute
 from patch_forcing.training.alignment import AlignmentConfig
 from patch_forcing.training.finite import PATIENCE
 from patch_forcing.training.optim import OptimizerConfig

@@ -93,7 +93,7 @@ def train(
         _check_shares(recipe, ranks)
         with ranks.together():
             data = recipe.data.open()
-            found = data.found if isinstance(data, Inferred) else None
+            found = data.facts if isinstance(data, Inferred) else None
             alignment = open_alignment(recipe, data, device, ranks, encoder)
             if alignment is not None:
                 found = {**(found or {}), "encoder": alignment.encoder}
