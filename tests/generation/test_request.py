@@ -85,6 +85,15 @@ def test_a_weak_model_needs_guidance_and_knows_no_published_code(weak):
         SampleRequest(**GUIDED, autoguidance=weak, compat="published")
 
 
+@pytest.mark.parametrize("name", ["dual-loop", "look-ahead", "multirate"])
+def test_a_sampler_that_needs_difficulty_is_refused_to_a_model_that_predicts_none(name):
+    model = tiny_dit(predict_difficulty=False)
+    message = rf"predicts no difficulty, which {name} orders .*: sample with .*heun.* or adaptive$"
+    with pytest.raises(pf.UserError, match=message):
+        SampleRequest(name, num_steps=8).resolve(model)
+    SampleRequest("random-order", num_steps=8).resolve(model)
+
+
 CHANGES = {
     "sampler": "heun",
     "num_steps": 3,

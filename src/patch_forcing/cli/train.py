@@ -12,7 +12,8 @@ from tyro.conf import arg
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, TrainingData
-from patch_forcing.runs.recipes import RECIPES, NamedRecipe, Recipe, find_recipe
+from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.recipes import RECIPES, NamedRecipe, find_recipe
 from patch_forcing.runs.trackers import check_trackers
 
 

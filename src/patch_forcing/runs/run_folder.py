@@ -12,7 +12,7 @@ from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.atomic import remove_leftovers, write_atomic
 from patch_forcing.io.provenance import commit, versions
 from patch_forcing.io.run_layout import RUN, checkpoints, is_run_folder
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 
 METRICS, BAD_SAMPLES = "metrics.jsonl", "bad-samples.jsonl"
 FAILED_STEPS = "failed-steps.jsonl"
