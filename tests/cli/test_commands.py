@@ -47,10 +47,10 @@ def test_help_and_mistakes_are_answered_before_torch_is_loaded():
 @pytest.mark.parametrize("model", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])
 def test_demo_writes_images_maps_and_a_film(here, capsys, model):
     run(["demo", "--model", model])
-    said = capsys.readouterr().out
-    assert model in said
+    printed = capsys.readouterr().out
+    assert model in printed
     for name in ("sheet.png", "maps.png", "film.gif"):
-        assert f"demo/{name}" in said
+        assert f"demo/{name}" in printed
         with Image.open(here / "demo" / name) as picture:
             assert picture.width > 200
     with Image.open(here / "demo" / "film.gif") as film:
@@ -126,9 +126,9 @@ def test_every_command_explains_its_options_with_defaults(capsys, args):
     with pytest.raises(SystemExit) as end:
         run([*args, "--help"])
     assert end.value.code == 0
-    said = capsys.readouterr().out
-    assert "--out" in said
-    assert "default" in said
+    page = capsys.readouterr().out
+    assert "--out" in page
+    assert "default" in page
 
 
 WRONG = {
@@ -218,10 +218,10 @@ def test_ctrl_c_saves_and_exits_with_130(here):
     while not metrics.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
+    _, message = process.communicate()
     assert process.returncode == 130
-    assert said.startswith("patch-forcing: stopped after step")
-    assert "saved" in said
+    assert message.startswith("patch-forcing: stopped after step")
+    assert "saved" in message
     assert len(list((here / "runs" / "digits" / "checkpoints").iterdir())) == 1
 
 
