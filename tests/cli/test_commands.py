@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 import numpy as np
@@ -21,6 +22,26 @@ TINY += ["--batch-size", "8", "--log-every", "1"]
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_help_and_mistakes_are_answered_before_torch_is_loaded():
+    script = """
+        import sys
+        from patch_forcing.cli.main import run
+        from patch_forcing.core.errors import UserError
+        for line in ([], ["--help"], ["--version"], ["bench", "--help"], ["smaple"]):
+            try:
+                run(line)
+            except UserError as error:
+                print(error)
+        print("torch" in sys.modules)
+    """
+    lines = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert lines[0] == "usage: patch-forcing COMMAND [OPTIONS]"
+    assert "did you mean 'sample'?" in lines[-2]
+    assert lines[-1] == "False"
 
 
 @pytest.mark.parametrize("model", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])

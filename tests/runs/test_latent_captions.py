@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from patch_forcing.io.ledger import shard_path
 from patch_forcing.runs.encode import Encoding
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.shard_encoder import EncodeOptions
+from patch_forcing.runs.trainer import train
 from tests.support.autoencoders import small_kl
 from tests.support.image_files import photos
 
@@ -155,3 +157,22 @@ def test_damaged_captions_are_one_line(kl, tmp_path, line, said):
         write_manifest(file.parent)
     with pytest.raises(pf.UserError, match=said):
         LatentsSource(str(out)).open().batch(BatchSpec(0, 3, 0))
+
+
+def test_a_run_begun_before_the_condition_could_be_chosen_goes_on(kl, tmp_path, recipe):
+    photos(tmp_path / "images", {"cat": 4, "owl": 4})
+    encode(tmp_path / "images", kl, tmp_path / "out")
+    source = LatentsSource(str(tmp_path / "out"))
+    network = replace(recipe.network, patch_size=1)
+    recipe = replace(recipe, data=source, network=network, sample_every=0)
+    recipe = replace(recipe, steps=2, batch_size=4, checkpoint_every=2)
+    train("latents", recipe, tmp_path / "run", progress=False)
+    file = tmp_path / "run" / "run.json"
+    record = json.loads(file.read_text())
+    assert record["recipe"]["data"].pop("condition") is None
+    file.write_text(json.dumps(record))
+    done = train("latents", replace(recipe, steps=3), tmp_path / "run", progress=False)
+    assert (done.steps_before, done.steps) == (2, 3)
+    other = replace(recipe, data=replace(source, condition="none"))
+    with pytest.raises(pf.UserError, match=r"data\.condition=None, now it is 'none'"):
+        train("latents", other, tmp_path / "run", progress=False)

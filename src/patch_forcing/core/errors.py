@@ -45,8 +45,8 @@ def check_range(
     else:
         ends = (("{} or more", low), ("up to {}", high), ("above {}", above), ("below {}", below))
         wanted += [text.format(end) for text, end in ends if end is not None]
-    last = name.rpartition(": ")[2]
-    given = f"{name} {value}" if last.startswith("--") or " " in last else f"{name}={value}"
+    is_field = not name.startswith("--") and (" " not in name or ": " in name)
+    given = f"{name}={value}" if is_field else f"{name} {value}"
     choices = ", ".join(wanted) or "a finite number"
     raise UserError(f"{given} is out of range: choose {choices}{mend}")
 

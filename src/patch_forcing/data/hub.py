@@ -20,12 +20,10 @@ from patch_forcing.data.layout import Layout
 from patch_forcing.io.hub import looks_like_hub_id
 
 
-@dataclass(frozen=True)
-class HubSource(ImageOptions):
-    """A data set of images by its name on the Hub, or in a folder."""
+@dataclass(frozen=True, kw_only=True)
+class HubParts:
+    """Which part of a data set is read, and which of its columns."""
 
-    path: str = ""
-    """OWNER/NAME on the Hub, or a folder that `datasets` wrote or reads; required."""
     config: str | None = None
     """Which of several data sets under that name."""
     split: str = "train"
@@ -38,6 +36,14 @@ class HubSource(ImageOptions):
     """Default: the only one of class labels, or else label, class or cls."""
     caption_column: str | None = None
     """Default: text or caption; if named without a label column, captions are the condition."""
+
+
+@dataclass(frozen=True)
+class HubSource(HubParts, ImageOptions):
+    """A data set of images by its name on the Hub, or in a folder."""
+
+    path: str = ""
+    """OWNER/NAME on the Hub, or a folder that `datasets` wrote or reads; required."""
 
     def open(self) -> ImageData:
         """Load it, downloading it first if it is not on this disk.
@@ -59,7 +65,7 @@ class HubSource(ImageOptions):
             ) from None
         place = local_path(self.path)
         if not place.exists() and not looks_like_hub_id(self.path):
-            # not asked for on the network: a folder's name mistyped would take it half a minute
+            # a folder's name mistyped would cost half a minute on the network
             raise UserError(
                 f"data.path={self.path} is not there: give a folder, or OWNER/NAME on the Hub"
             )

@@ -1,9 +1,12 @@
-"""Images of a layout as training data: what cannot be read is replaced, order is arithmetic."""
+"""Images of a layout as training data.
+
+Images that cannot be read are replaced, and the order is arithmetic.
+"""
 
 import statistics
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +49,8 @@ class ImageOptions(ABC):
     """Show each image mirrored, left to right, half of the time; not for writing or numbers."""
     max_bad_share: float = 0.01
     """Stop when more of the images looked at cannot be read, and more than 10."""
+    path: str = field(default="", kw_only=False)
+    """Where the images lie; required."""
 
     def __post_init__(self) -> None:
         if self.size is not None and (
@@ -171,23 +176,26 @@ class ImageData:
 
     @property
     def num_pictures(self) -> int:
-        """Images, and as many mirrored ones if they are shown."""
+        """How many images there are, mirrored ones counted if they are shown."""
         return self.num_samples * (1 + self._flip)
 
     @property
     def identity(self) -> str:
-        """Of their names, and of how they are read."""
+        """A text that differs where the images or the way they are read differ."""
         mirrored = "mirrored too" if self._flip else "never mirrored"
         channels, size, _ = self.shape
         return f"{self.layout.identity} {channels}×{size}×{size} {self._fit}, {mirrored}"
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
-        """Which images; mirrored ones follow behind all others. Of the batch read last, at once."""
+        """Which images stand at the places. Mirrored ones are numbered behind all others.
+
+        The numbers of the batch that was read last are at hand.
+        """
         numbers = torch.tensor(self._last[1] if self._last[0] == spec else self._read(spec)[0])
         return numbers + self.num_samples * spec.mirrored(self.num_samples) * self._flip
 
     def picture(self, number: int) -> Float[Tensor, "C S S"] | None:
-        """In [−1, 1]; None if it cannot be read."""
+        """The image in [−1, 1], or None if it cannot be read."""
         mirrored, number = divmod(number, self.num_samples)
         try:
             x_1 = self._reader(number).float() / 127.5 - 1
@@ -205,9 +213,9 @@ class ImageData:
         return numbers, pixels
 
     def sample_names(self, spec: BatchSpec) -> list[str]:
-        """Where they lie; bad ones are not yet replaced."""
+        """Where the images lie; bad ones are not yet replaced."""
         return [self.layout.place(n) for n in spec.sample_ids(self.num_samples).tolist()]
 
     def bad_samples(self) -> list[BadSample]:
-        """Those whose turn came, for the first time, in the batches since the last call."""
+        """Bad images whose turn came for the first time since the last call."""
         return self._readable.bad_samples()

@@ -138,7 +138,7 @@ class LatentData:
 
     @property
     def num_pictures(self) -> int:
-        """Latents, and those of as many mirrored images if they are shown."""
+        """How many latents there are, those of mirrored images counted if they are shown."""
         return self.num_samples * (1 + self._flip)
 
     @property
@@ -148,27 +148,30 @@ class LatentData:
 
     @property
     def identity(self) -> str:
-        """Of the latents, and of whether mirrored ones are shown."""
+        """A text that differs where the latents differ, or whether mirrored ones are shown."""
         return f"{self._index.hash}, {'mirrored too' if self._flip else 'never mirrored'}"
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
-        """Which latents; of mirrored images behind all others. Of the batch read last, at once."""
+        """Which latents stand at the places. Mirrored ones are numbered behind all others.
+
+        The numbers of the batch that was read last are at hand.
+        """
         if self._last[0] != spec:
             self._read(spec)
         return self._last[1]
 
     def sample_names(self, spec: BatchSpec) -> list[str]:
-        """In which row of which shard they lie; bad ones are not yet replaced."""
+        """In which row of which shard the latents lie; bad ones are not yet replaced."""
         return [self._rows.place(number) for number in spec.sample_ids(self.num_samples).tolist()]
 
     def bad_samples(self) -> list[BadSample]:
-        """Those whose turn came, for the first time, in the batches since the last call."""
+        """Bad latents whose turn came for the first time since the last call."""
         return self._readable.bad_samples()
 
     def _draw(
         self, moments: Float[Tensor, "B K h w"], generator: CountedGenerator
     ) -> Float[Tensor, "B C h w"]:
-        """Drawn from N(mean, exp(logvar)), or the mean."""
+        """Latents drawn from N(mean, exp(logvar)), or the mean."""
         mean = moments[:, : self.shape[0]]
         if not self._draws:
             return mean

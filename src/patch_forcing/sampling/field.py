@@ -60,10 +60,10 @@ class Recall(NamedTuple):
 class Field(Protocol):
     """A velocity with per-patch difficulty, from per-patch times.
 
-    Anything with these two members is a field, so one field may wrap another: it may change images
-    and times on their way in and the output on its way back, and must hand on `guided` and `recall`
-    and change the output by `_replace`, with `velocity` and `unguided` alike and `guided_until` in
-    the caller's time, so that costs, memory and guidance stay those of the call.
+    Anything with these two members is a field, so that one field may wrap another and change the
+    images and times on their way in and the output on its way back. A wrapper hands on `guided` and
+    `recall`, changes `velocity` and `unguided` alike by `_replace`, and gives `guided_until` in its
+    caller's time; all else stays the inner field's, so that costs and memory do.
     """
 
     @property
