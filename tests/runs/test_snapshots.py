@@ -15,7 +15,7 @@ from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, step_folders
 from patch_forcing.runs import saver
-from patch_forcing.runs.snapshots import SNAPSHOTS, WORST, ema_weights, reconstruct_ema
+from patch_forcing.runs.snapshots import SNAPSHOTS, MAX_ERROR, ema_weights, reconstruct_ema
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
@@ -115,7 +115,7 @@ def test_a_width_is_made_or_the_range_is_named_and_can_be_made(count, every, wid
 def test_no_width_beyond_a_plain_mean(bad):
     with pytest.raises(pf.UserError, match=r"is out of range: choose 0\.\d+ to 0\.2\d+, which 16"):
         ema_weights(range(1, 17), [0.1, bad])
-    assert WORST < 1
+    assert MAX_ERROR < 1
 
 
 @pytest.mark.parametrize("stop", [3, 4])

@@ -113,7 +113,7 @@ def _train(name: str, options: Options, run: Path, track: tuple[str, ...]) -> No
         options.recipe,
         run,
         device=device,
-        on_open=_say_found,
+        on_open=_print_summary,
         track=track,
         init_from=options.init_from,
     )
@@ -135,7 +135,7 @@ def _train(name: str, options: Options, run: Path, track: tuple[str, ...]) -> No
     print(f"next: patch-forcing sample {run}{labels} --seeds 0-9 --maps")
 
 
-def _say_found(data: TrainingData) -> None:
+def _print_summary(data: TrainingData) -> None:
     if isinstance(data, Inferred):
         print(data.summary, flush=True)
 

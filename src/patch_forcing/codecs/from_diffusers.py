@@ -54,10 +54,10 @@ class DiffusersAutoencoder:
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:
         """The posterior; of a deterministic encoder, its mean alone."""
-        found = self._network.encode(images, return_dict=False)[0]
-        if isinstance(found, Tensor):
-            return Posterior(found.float(), None)
-        return Posterior(found.mean.float(), found.logvar.float())
+        encoded = self._network.encode(images, return_dict=False)[0]
+        if isinstance(encoded, Tensor):
+            return Posterior(encoded.float(), None)
+        return Posterior(encoded.mean.float(), encoded.logvar.float())
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
@@ -146,7 +146,7 @@ def _load(folder: Path, kind: str) -> Any:
     try:
         with _quiet():
             # its own way of loading: it knows the names that tensors had in older files
-            network, told = getattr(diffusers, kind).from_pretrained(
+            network, loading = getattr(diffusers, kind).from_pretrained(
                 str(folder),
                 use_safetensors=True,
                 local_files_only=True,
@@ -161,10 +161,10 @@ def _load(folder: Path, kind: str) -> Any:
             "autoencoder together"
         ) from None
     for what in ("missing", "unexpected"):
-        for name in told[f"{what}_keys"]:
-            said = "lacks the tensor" if what == "missing" else "holds a tensor of another network,"
+        for name in loading[f"{what}_keys"]:
+            has = "lacks the tensor" if what == "missing" else "holds a tensor of another network,"
             raise UserError(
-                f"{folder / WEIGHTS} {said} {name!r}: bring config and weights of one autoencoder "
+                f"{folder / WEIGHTS} {has} {name!r}: bring config and weights of one autoencoder "
                 "together"
             )
     for name, tensor in network.state_dict().items():
@@ -194,8 +194,8 @@ def _hash(config: dict[str, Any], weights: Path) -> str:
     So does a copy, though its files be written in another order. What diffusers notes of itself in
     a config does not count.
     """
-    told = {k: v for k, v in config.items() if not k.startswith("_") or k == "_class_name"}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    known = {k: v for k, v in config.items() if not k.startswith("_") or k == "_class_name"}
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
     with (
         weights.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,

@@ -104,9 +104,9 @@ def _within_bins(bins: Tensor, a: Tensor, b: Tensor) -> float:
     total, weight = 0.0, 0
     for k in bins.unique().tolist():
         inside = bins == k
-        found, count = rank_correlation(a[inside], b[inside]), int(inside.sum())
-        if not math.isnan(found):
-            total, weight = total + found * count, weight + count
+        value, count = rank_correlation(a[inside], b[inside]), int(inside.sum())
+        if not math.isnan(value):
+            total, weight = total + value * count, weight + count
     return total / weight if weight else math.nan
 
 

@@ -22,11 +22,12 @@ PIECES = 7
 
 
 def cut(model: PatchDiT, blocks: Iterable[nn.Module], pieces: int) -> list[list[nn.Module]]:
-    """Some of a model's blocks in order, in runs of one length but for the last; all make at most
-    `pieces`.
+    """Blocks of a model, in order, in pieces of one length but for the last.
+
+    All of its blocks make at most `pieces`.
     """
-    some, length = list(blocks), -(-len(model.blocks) // pieces)
-    return [some[start : start + length] for start in range(0, len(some), length)]
+    row, length = list(blocks), -(-len(model.blocks) // pieces)
+    return [row[start : start + length] for start in range(0, len(row), length)]
 
 
 def compile_pieces(model: PatchDiT, pieces: int) -> None:

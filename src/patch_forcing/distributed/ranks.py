@@ -90,8 +90,8 @@ class Ranks:
                 raise
             error = raised
         if self.any(error is not None):
-            said = self.gather(error and (str(error) or repr(error)))
-            rank, message = next((rank, text) for rank, text in enumerate(said) if text)
+            messages = self.gather(error and (str(error) or repr(error)))
+            rank, message = next((rank, text) for rank, text in enumerate(messages) if text)
             raise error or kind(f"rank {rank}: {message}")
 
     def wait(self) -> None:

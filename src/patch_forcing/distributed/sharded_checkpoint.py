@@ -57,12 +57,11 @@ def read_shards(folder: Path, targets: dict[str, Tensor]) -> None:
 
 def stored_sizes(folder: Path) -> dict[str, Tensor]:
     """What the files of a folder hold, as tensors without memory."""
-    found: dict[str, Any] = (
-        HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
-    )
+    reader = HuggingFaceStorageReader(str(folder))
+    stored: dict[str, Any] = reader.read_metadata().state_dict_metadata
     return {
         name: torch.empty(tensor.size, dtype=tensor.properties.dtype, device="meta")
-        for name, tensor in found.items()
+        for name, tensor in stored.items()
     }
 
 

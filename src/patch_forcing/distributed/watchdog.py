@@ -41,26 +41,26 @@ def watched(ranks: Ranks, limit: float) -> Iterator[None]:
 
 
 class Seen(NamedTuple):
-    """Where a rank said that it was, and for how many seconds; waiting: for other ranks."""
+    """Where a rank last reported to be, and for how many seconds; waiting: for other ranks."""
 
     what: str
     waiting: bool
     seconds: float
 
 
-def blamed(found: Sequence[Seen], silence: Sequence[float], limit: float) -> str:
+def blamed(ranks: Sequence[Seen], silence: Sequence[float], limit: float) -> str:
     """The first rank that keeps others waiting for more than `limit` seconds, if one does.
 
     silence: seconds since each gave a sign of life.
     """
-    if not any(seen.waiting and seen.seconds > limit for seen in found):
+    if not any(seen.waiting and seen.seconds > limit for seen in ranks):
         return ""
-    for rank, (what, waiting, seconds) in enumerate(found):
+    for rank, (what, waiting, seconds) in enumerate(ranks):
         if silence[rank] > limit / 2:
             return f"rank {rank}, last seen {what}, has given no sign for {silence[rank]:.0f} s"
         if not waiting:
             return f"rank {rank} has been {what} for {seconds:.0f} s while others wait"
-    return f"all ranks have waited for each other for {limit:.0f} s, rank 0 {found[0][0]}"
+    return f"all ranks have waited for each other for {limit:.0f} s, rank 0 {ranks[0].what}"
 
 
 class _Watchdog:
@@ -82,7 +82,7 @@ class _Watchdog:
         now = time.monotonic()
         self._heard = dict.fromkeys(range(ranks.world), (-1, now))
         """Of each rank, its last sign of life and when it came."""
-        self._said = dict.fromkeys(range(ranks.world), "starting")
+        self._reported = dict.fromkeys(range(ranks.world), "starting")
         self._write(0)
         ranks.wait()  # or one would ask for what another has not written yet
         self._asked = math.inf
@@ -102,7 +102,7 @@ class _Watchdog:
                 break
             time.sleep(self._beat / 8)
         rank = silent[0] if silent else 0  # without whose table there is nothing to hear
-        return f"rank {rank} was last seen {self._said[rank]}"
+        return f"rank {rank} was last seen {self._reported[rank]}"
 
     def close(self) -> None:
         """No thread is left behind."""
@@ -111,21 +111,21 @@ class _Watchdog:
         self._second.join()
 
     def _watch(self) -> None:
-        count, verdict, told, beaten = 0, "", 0.0, time.monotonic()
+        count, verdict, written, beaten = 0, "", 0.0, time.monotonic()
         while not self._ended.wait(_LOOK):
             due = time.monotonic() - beaten > self._beat
-            if not due and self._ranks.place.since == told:
+            if not due and self._ranks.place.since == written:
                 continue
-            count, told = count + 1, self._ranks.place.since
+            count, written = count + 1, self._ranks.place.since
             self._asked = time.monotonic()
             try:
                 self._write(count)
                 if due:
                     beaten = time.monotonic()
-                    found = self._read()
+                    ranks = self._read()
                     if self._table.check(["verdict"]):
                         verdict = self._table.get("verdict").decode()
-                    elif verdict := blamed(found, [*map(self._silence, self._heard)], self._limit):
+                    elif verdict := blamed(ranks, [*map(self._silence, self._heard)], self._limit):
                         self._table.set("verdict", verdict)
             except Exception:  # the first rank is gone, or does not answer
                 return
@@ -138,7 +138,7 @@ class _Watchdog:
         while not self._ended.wait(self._beat):
             since = max(self._asked, self._ranks.place.since)
             if self._ranks.place.waiting and time.monotonic() - since > self._limit:
-                seen = f"rank 0, last seen {self._said[0]}, does not answer"
+                seen = f"rank 0, last seen {self._reported[0]}, does not answer"
                 self._end(f"{seen}; ended after {self._limit:g} s")
 
     def _write(self, count: int) -> None:
@@ -149,14 +149,14 @@ class _Watchdog:
 
     def _read(self) -> list[Seen]:
         names = [f"rank {rank}" for rank in self._heard]
-        found = []
+        ranks = []
         for rank, text in enumerate(self._table.multi_get(names)):
             count, what, waiting, seconds = json.loads(text)
             if count != self._heard[rank][0]:
                 self._heard[rank] = count, time.monotonic()
-            self._said[rank] = what
-            found.append(Seen(what, waiting, seconds))
-        return found
+            self._reported[rank] = what
+            ranks.append(Seen(what, waiting, seconds))
+        return ranks
 
     def _silence(self, rank: int) -> float:
         return time.monotonic() - self._heard[rank][1]

@@ -23,7 +23,7 @@ from patch_forcing.views.progress import progress_bar
 
 StepFeatures = Callable[[Batch, int], Tensor]
 """A step's batch and number → features (B, N, F) of its clean images: fp16, unit vectors."""
-AT_ONCE = 64
+BATCH = 64
 """Pictures encoded together for a cache."""
 
 
@@ -176,20 +176,20 @@ def cache_features(
 
     def parts() -> Iterator[np.ndarray]:
         with progress_bar(progress, total=len(numbers), unit="image", desc="features") as bar:
-            for first in range(0, len(numbers), AT_ONCE):
-                found = [images.picture(number) for number in numbers[first : first + AT_ONCE]]
-                part = np.full((len(found), *key.shape[1:]), np.nan, np.float16)
-                readable = [x for x in found if x is not None]
+            for first in range(0, len(numbers), BATCH):
+                pictures = [images.picture(number) for number in numbers[first : first + BATCH]]
+                part = np.full((len(pictures), *key.shape[1:]), np.nan, np.float16)
+                readable = [x for x in pictures if x is not None]
                 if readable:
                     x_1 = torch.stack(readable).to(device)
                     features = unit_features(encoder, x_1, grid, bf16=bf16)
                     if not features.isfinite().all():
                         raise UserError(
                             f"{encoder.name} gives features that are not finite, of pictures "
-                            f"{first} to {first + len(found) - 1}: choose another encoder"
+                            f"{first} to {first + len(pictures) - 1}: choose another encoder"
                         )
-                    part[[x is not None for x in found]] = features.cpu().numpy()
+                    part[[x is not None for x in pictures]] = features.cpu().numpy()
                 yield part
-                bar.update(len(found))
+                bar.update(len(pictures))
 
     write_features(folder, key, parts())

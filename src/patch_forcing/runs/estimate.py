@@ -76,12 +76,12 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     which = 0 if times.num_levels == 1 else 2 if times.index is None else 1
     kept: float = _KEPT[recipe.precision, recipe.compile][which]
     condition = _CONDITION if levels == config.num_patches else 0
-    each, others = {
+    by_block, besides = {
         "none": (kept, 0.0),
         "cheap": (4 + _PRODUCTS[recipe.precision] * (16 if which == 2 else 10), kept),
         "all": (4, kept),  # what goes in
     }[recipe.recompute_activations]
-    activations = tokens * config.hidden_size * (each * config.depth + others + condition)
+    activations = tokens * config.hidden_size * (by_block * config.depth + besides + condition)
     wide = 8 * recipe.alignment.projector_dim if projector else 0  # before and behind SiLU
     activations += tokens * wide * (2 if recipe.precision == "fp32" else 1)
     forward = operations(config, levels) + 2 * projector * config.num_patches

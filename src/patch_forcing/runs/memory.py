@@ -23,13 +23,13 @@ def enough_memory(recipe: Recipe, ranks: Ranks, place: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         traceback.clear_frames(error.__traceback__)  # activations live in their variables
-        said = f"out of memory {place}: {advice(recipe, ranks.world)}"
+        message = f"out of memory {place}: {advice(recipe, ranks.world)}"
     else:
         return
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    raise UserError(said)
+    raise UserError(message)
 
 
 def advice(recipe: Recipe, world: int) -> str:

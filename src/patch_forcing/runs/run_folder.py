@@ -38,14 +38,14 @@ def open_run(
     run: Path,
     name: str,
     recipe: Recipe,
-    found: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
     init_from: str | None = None,
     init: Mapping[str, str] | None = None,
 ) -> None:
     """Write run.json, or check that the run there is the same one, if it got to a checkpoint.
 
-    found: what was learnt by looking at the data. init_from: the model that it starts from. init:
-    what was made of it; a run that got further keeps its record.
+    facts: what was learnt by looking at data and terms. init_from: the model that it starts from.
+    init: what was made of it; a run that got further keeps its record.
     Raises UserError naming the first field that differs, or if the folder holds something else.
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
@@ -60,45 +60,58 @@ def open_run(
                 f"{run} holds a run of {before.get('name')!r}, not of {name!r}: "
                 "choose another --out"
             )
-        # a learning rate that falls at the end was on its way to that end
-        may_change = _MAY_CHANGE - ({"steps"} if recipe.optimizer.decay_share else set())
-        now = _flat(resolved)
-        then = {field: BEFORE[field] for field in BEFORE if field in now} | _flat(before["recipe"])
-        if now["snapshot_every"] != 0 != then["snapshot_every"]:
-            may_change = may_change | {"snapshot_every"}
-        for field in then.keys() - now.keys():
-            raise unknown_name(f"field in {run / RUN}", field, now.keys() - then.keys() or now)
-        for field, value in now.items():
-            if field not in then:
-                raise UserError(f"{run / RUN} lacks {field!r}: restore it, or choose another --out")
-            old = then[field]
-            if field not in may_change and old != value:
-                raise UserError(
-                    f"{run} was trained with {field}={old!r}, now it is {value!r}: "
-                    "use the same value to resume, or choose another --out"
-                )
+        _check_recipe(run, before["recipe"], resolved, falls=recipe.optimizer.decay_share > 0)
         begun = before.get("init_from", {})
         if begun.get("model") != init_from:
             raise UserError(
                 f"{run} began with --init-from {begun.get('model')}, now it is {init_from}: use "
                 "the same to resume, or choose another --out"
             )
-        for field, value in _flat({"found": found or {}}).items():
-            old = _flat({"found": before.get("found", {})}).get(field)
-            if old != value:
-                raise UserError(
-                    f"the data changed since {run} began: {field} was {old!r}, now it is "
-                    f"{value!r}: put back what was there to resume, or choose another --out"
-                )
+        _check_facts(run, before.get("found", {}), facts or {})
     elif run.is_dir() and any(run.iterdir()) and not is_run_folder(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
     elif run.exists() and not run.is_dir():
         raise UserError(f"{run} is a file: choose another --out")
     record = {"name": name, "recipe": resolved}
-    record |= {"found": found} if found else {}
+    record |= {"found": facts} if facts else {}
     record |= {"init_from": begun} if begun else {}
     record |= {"versions": versions(), "commit": commit()}
     write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
+
+
+def _check_recipe(run: Path, before: dict[str, Any], resolved: dict[str, Any], falls: bool) -> None:
+    """Raises UserError naming the first field that may not differ, and does.
+
+    falls: the learning rate, at the end, to which it was on its way.
+    """
+    may_change = _MAY_CHANGE - ({"steps"} if falls else set())
+    now = _flat(resolved)
+    then = {field: BEFORE[field] for field in BEFORE if field in now} | _flat(before)
+    if now["snapshot_every"] != 0 != then["snapshot_every"]:
+        may_change = may_change | {"snapshot_every"}
+    for field in then.keys() - now.keys():
+        raise unknown_name(f"field in {run / RUN}", field, now.keys() - then.keys() or now)
+    for field, value in now.items():
+        if field not in then:
+            raise UserError(f"{run / RUN} lacks {field!r}: restore it, or choose another --out")
+        old = then[field]
+        if field not in may_change and old != value:
+            raise UserError(
+                f"{run} was trained with {field}={old!r}, now it is {value!r}: "
+                "use the same value to resume, or choose another --out"
+            )
+
+
+def _check_facts(run: Path, before: dict[str, Any], facts: Mapping[str, Any]) -> None:
+    """Raises UserError naming the first fact about the data that is another now."""
+    then = _flat({"found": before})
+    for field, value in _flat({"found": facts}).items():
+        old = then.get(field)
+        if old != value:
+            raise UserError(
+                f"the data changed since {run} began: {field} was {old!r}, now it is "
+                f"{value!r}: put back what was there to resume, or choose another --out"
+            )
 
 
 def _read(run: Path) -> dict[str, Any]:

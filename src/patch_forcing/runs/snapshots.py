@@ -29,7 +29,7 @@ SNAPSHOTS = "snapshots"
 DTYPE = torch.float16
 """Half of the disk for an error below 1 % of the distance between the two, for widths above 0.04;
 bf16's would be eight times that."""
-WORST = 0.1
+MAX_ERROR = 0.1
 """Of a profile's norm: what a sum of snapshots may miss of the length that is asked for."""
 
 
@@ -106,7 +106,7 @@ def ema_weights(
     """How much of each stored average, both of each step in turn, is in that of each width.
 
     steps: of the snapshots; the last is the one that is averaged up to.
-    Raises UserError for a width that they make to no better than WORST.
+    Raises UserError for a width that they make to no better than MAX_ERROR.
     """
     stored = [Profile(step, width) for step in steps for width in WIDTHS]
     if not widths:
@@ -114,7 +114,7 @@ def ema_weights(
     for number, width in enumerate(widths):
         if width in widths[:number]:
             raise UserError(f"width {width:g} is there twice: give each once")
-        if not 0 < width <= WIDEST or _fit(stored, width)[1] > WORST:
+        if not 0 < width <= WIDEST or _fit(stored, width)[1] > MAX_ERROR:
             low, high = _range(stored)
             raise UserError(
                 f"width {width:g} is out of range: choose {low:.3f} to {high:.3f}, which "
@@ -135,7 +135,7 @@ def _range(stored: Sequence[Profile]) -> tuple[float, float]:
     def last_good(good: int, bad: int) -> float:
         while abs(bad - good) > 1:
             middle = (good + bad) // 2
-            if _fit(stored, middle / 1000)[1] <= WORST:
+            if _fit(stored, middle / 1000)[1] <= MAX_ERROR:
                 good = middle
             else:
                 bad = middle
@@ -148,22 +148,22 @@ def _snapshots_until(run: Path, step: int | None) -> list[Path]:
     """Those up to a step, which has one itself."""
     if not is_run_folder(run):
         raise UserError(f"{run} is no run folder: give the --out of a training")
-    found = step_folders(run / SNAPSHOTS)
-    if not found:
+    folders = step_folders(run / SNAPSHOTS)
+    if not folders:
         raise UserError(
             f"{run} holds no snapshots: train again in another --out, with --snapshot-every other "
             "than 0"
         )
-    steps = [checkpoint_step(path) for path in found]
+    steps = [checkpoint_step(path) for path in folders]
     if step is None:
-        return found
+        return folders
     if step not in steps:
         nearest = min(steps, key=lambda known: abs(known - step))
         raise UserError(
             f"{run} has no snapshot of step {step}: choose {nearest}, the nearest of "
             f"{len(steps)} from {steps[0]} to {steps[-1]}"
         )
-    return found[: steps.index(step) + 1]
+    return folders[: steps.index(step) + 1]
 
 
 def _mixed(

@@ -25,7 +25,7 @@ STATE = "trackers.json"
 PROJECT = "patch-forcing"
 WAIT = 15.0
 """Seconds that the end of a run waits for trackers."""
-_MOST = 1000
+_MAX_CALLS = 1000
 """Calls that may wait for a slow tracker; more are dropped."""
 
 
@@ -203,7 +203,7 @@ class Trackers:
                 known["step"] = done  # it takes back what came after
         if self._open:
             self._try(STATE, self._remember)
-        self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue(_MOST)
+        self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue(_MAX_CALLS)
         self._thread = threading.Thread(target=self._work, daemon=True)
         if self._open:
             self._thread.start()
@@ -251,7 +251,7 @@ class Trackers:
         try:
             self._calls.put_nowait(call)
         except queue.Full:
-            self._warn(name, f"{_MOST} calls behind, further ones are dropped")
+            self._warn(name, f"{_MAX_CALLS} calls behind, further ones are dropped")
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

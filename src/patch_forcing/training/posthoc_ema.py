@@ -47,8 +47,8 @@ def snapshot_weights(stored: Sequence[Profile], wanted: Profile) -> Float[np.nda
     t, gamma = _columns(stored)
     last, power = _columns([wanted])
     among = _inner(t[:, None], gamma[:, None], t, gamma)
-    found = np.linalg.lstsq(among, _inner(t, gamma, last, power), rcond=None)[0]
-    return found / found.sum()
+    weights = np.linalg.lstsq(among, _inner(t, gamma, last, power), rcond=None)[0]
+    return weights / weights.sum()
 
 
 def profile_error(
