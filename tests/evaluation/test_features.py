@@ -10,20 +10,9 @@ from patch_forcing.features.find import find_encoder
 from patch_forcing.features.module_encoder import ModuleEncoder
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.features.statistics import FeatureStatistics
+from tests.support.feature_networks import MeanColour
 
 IMAGES = torch.randint(0, 256, (40, 3, 32, 24), dtype=torch.uint8)
-
-
-class MeanColour:
-    """The least that a feature network is: no map."""
-
-    name, size = "mean colour", None
-
-    def features(self, images):
-        return images.mean((2, 3))
-
-    def to(self, device):
-        return self
 
 
 NETWORKS = {

@@ -1,68 +1,26 @@
-"""Runs with alignment: exact on resuming, alike on ranks and in parts, features cached or not."""
+"""Runs with alignment: exact on resuming, alike on ranks and in parts; what cannot be."""
 
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import patch_forcing as pf
-from patch_forcing.data.batch import Pictured, TensorData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.distributed.ranks import Ranks
-from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.features.find import find_encoder
-from patch_forcing.features.module_encoder import ModuleEncoder
 from patch_forcing.io.run_layout import checkpoints
-from patch_forcing.models.config import DataInfo
-from patch_forcing.runs.alignment import cache_features, open_alignment, unit_features
+from patch_forcing.runs.alignment import open_alignment
 from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.recipes import RECIPES, aligned
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.alignment import AlignmentConfig
-from tests.support.emoji_font import write_atlas
-from tests.support.image_files import photos
+from tests.support.feature_networks import MeanColour, changed, encoder_of
 from tests.support.same_runs import assert_same, losses, tensors
 from tests.support.several_ranks import train_on
-
-
-@pytest.fixture
-def plain(recipe):
-    """Two blocks, of which one is aligned."""
-    return dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, depth=2))
-
-
-@pytest.fixture
-def repa(plain):
-    return dataclasses.replace(plain, alignment=AlignmentConfig("emoji", projector_dim=12))
-
-
-def changed(recipe, **options):
-    return dataclasses.replace(recipe, alignment=dataclasses.replace(recipe.alignment, **options))
-
-
-def encoder_of(seed=0):
-    torch.manual_seed(seed)
-    module = torch.nn.Conv2d(3, 6, 2, stride=2)
-    return ModuleEncoder(module, f"conv {seed}", patch=2)
-
-
-class Flat:
-    """A network of one vector an image: its mean colour."""
-
-    name, size = "flat", None
-
-    def features(self, images):
-        return images.mean((2, 3))
-
-    def to(self, device):
-        return self
 
 
 @pytest.mark.parametrize(
@@ -167,138 +125,6 @@ def test_features_are_of_the_encoder_on_the_grid_of_length_one(repa):
     assert alignment.width == 6
 
 
-def test_cached_features_are_those_made_on_the_fly(repa, tmp_path):
-    cached = changed(repa, cache=str(tmp_path / "cache"))
-    train("digits", cached, tmp_path / "cached", progress=False, encoder=encoder_of())
-    train("digits", repa, tmp_path / "fly", progress=False, encoder=encoder_of())
-    for (_, one), (_, other) in zip(
-        losses(tmp_path / "cached"), losses(tmp_path / "fly"), strict=True
-    ):
-        assert one == pytest.approx(other, rel=1e-4)
-    files = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
-    assert files.keys() == {"features.json", "features.npy"}
-    train("digits", cached, tmp_path / "again", progress=False, encoder=encoder_of())
-    assert files == {file.name: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
-    assert losses(tmp_path / "again") == losses(tmp_path / "cached")
-
-
-@pytest.fixture(scope="module")
-def pets(tmp_path_factory):
-    """Of 23 images, one cannot be read."""
-    root = photos(tmp_path_factory.mktemp("pets") / "pets", {"cat": 15, "owl": 8})
-    (root / "cat/003.png").write_bytes(b"no image")
-    return root
-
-
-@pytest.mark.parametrize("flip", [True, False])
-def test_mirrored_and_replaced_images_find_their_own_features(repa, pets, tmp_path, flip):
-    source = FolderSource(flip=flip, path=str(pets), size=16, max_bad_share=1)
-    recipe = dataclasses.replace(changed(repa, cache=str(tmp_path / "cache")), data=source)
-    data, encoder = source.open(), encoder_of()
-    assert isinstance(data, Pictured)
-    cached = open_alignment(recipe, data, "cpu", Ranks(), encoder)
-    assert np.load(tmp_path / "cache/features.npy").shape == (23 * (1 + flip), 16, 6)
-    for step in (0, 1, 4, 7):
-        batch = data.batch(BatchSpec(step, 8, 0))
-        expected = unit_features(encoder, batch.x_1, (4, 4))
-        torch.testing.assert_close(cached.inputs(batch, step), expected, atol=1e-3, rtol=0)
-        # whatever was read before, and of a rank's share
-        other = source.open()
-        assert other.picture_numbers(BatchSpec(step, 8, 0)).equal(
-            data.picture_numbers(BatchSpec(step, 8, 0))
-        )
-        half = other.picture_numbers(BatchSpec(step, 8, 0, range(4, 8)))
-        assert half.equal(data.picture_numbers(BatchSpec(step, 8, 0))[4:])
-    rows = np.load(tmp_path / "cache/features.npy")
-    bad = data.layout.names.index("cat/003.png")
-    lost = [bad, 23 + bad] if flip else [bad]
-    assert np.flatnonzero(np.isnan(rows).any((1, 2))).tolist() == lost
-
-
-@pytest.mark.parametrize(
-    ("what", "said"),
-    [
-        ("encoder", "encoder 'conv 0', this run has 'conv 1'"),
-        ("data", "data '"),
-        ("grid", "rows 2, this run has 4"),
-        ("flip", "data '"),
-    ],
-)
-def test_a_cache_of_something_else_is_refused_in_one_line(repa, pets, tmp_path, what, said):
-    def recipe(data=None, patch=4):
-        network = dataclasses.replace(repa.network, patch_size=patch)
-        cached = changed(repa, cache=str(tmp_path / "cache"))
-        return dataclasses.replace(cached, network=network, data=data or repa.data)
-
-    folder = FolderSource(path=str(pets), size=8)
-    first, second, encoder = recipe(), recipe(), encoder_of(int(what == "encoder"))
-    if what == "data":
-        second = recipe(folder)
-    if what == "grid":
-        second = recipe(patch=2)
-    if what == "flip":
-        first, second = recipe(folder), recipe(dataclasses.replace(folder, flip=False))
-    open_alignment(first, first.data.open(), "cpu", Ranks(), encoder_of())
-    with pytest.raises(pf.UserError, match=said) as error:
-        open_alignment(second, second.data.open(), "cpu", Ranks(), encoder)
-    assert len(str(error.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "bytes_", "said"),
-    [
-        ("features.json", b"{", "features.json is missing or damaged"),
-        ("features.json", b"[]", "features.json is missing or damaged"),
-        ("features.npy", b"", "features.npy cannot be read"),
-        ("features.npy", b"\x80\x04.", "features.npy cannot be read"),
-    ],
-)
-def test_a_damaged_cache_is_refused(repa, tmp_path, name, bytes_, said):
-    cached = changed(repa, cache=str(tmp_path / "cache"))
-    data = repa.data.open()
-    open_alignment(cached, data, "cpu", Ranks(), encoder_of())
-    (tmp_path / "cache" / name).write_bytes(bytes_)
-    with pytest.raises(pf.UserError, match=said):
-        open_alignment(cached, data, "cpu", Ranks(), encoder_of())
-
-
-def test_a_cut_cache_is_refused(repa, tmp_path):
-    cached, file = changed(repa, cache=str(tmp_path / "cache")), tmp_path / "cache/features.npy"
-    data = repa.data.open()
-    open_alignment(cached, data, "cpu", Ranks(), encoder_of())
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(pf.UserError, match="cannot be read"):
-        open_alignment(cached, data, "cpu", Ranks(), encoder_of())
-
-
-def test_latents_are_aligned_with_features_of_their_images(repa, tmp_path):
-    digits = repa.data.open()
-    latents = torch.randn(len(digits.images), 4, 8, 8)
-
-    class Source:
-        def open(self):
-            return TensorData(latents, digits.labels, 10, DataInfo())
-
-    recipe = dataclasses.replace(repa, data=Source())
-    with pytest.raises(pf.UserError, match=r"4 channels are latents.*--alignment\.cache"):
-        open_alignment(recipe, Source().open(), "cpu", Ranks())
-    folder, data = tmp_path / "cache", Source().open()
-    cache_features(folder, encoder_of(), (2, 2), digits, identity=data.identity)
-    found = open_alignment(changed(recipe, cache=str(folder)), data, "cpu", Ranks(), encoder_of())
-    of_images = open_alignment(repa, digits, "cpu", Ranks(), encoder_of())
-    expected = of_images.inputs(digits.batch(BatchSpec(2, 8, 0)), 2)
-    assert found.inputs(data.batch(BatchSpec(2, 8, 0)), 2).equal(expected)
-
-
-def test_features_that_are_not_finite_are_not_cached(repa, tmp_path):
-    encoder = encoder_of()
-    encoder.module.weight.fill_(torch.inf)
-    cached = changed(repa, cache=str(tmp_path / "cache"))
-    with pytest.raises(pf.UserError, match="not finite"):
-        open_alignment(cached, repa.data.open(), "cpu", Ranks(), encoder)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_what_cannot_be_is_refused(plain, repa, tmp_path):
     data = repa.data.open()
     with pytest.raises(pf.UserError, match=r"alignment\.encoder is not: name it"):
@@ -308,16 +134,9 @@ def test_what_cannot_be_is_refused(plain, repa, tmp_path):
         open_alignment(cached, data, "cpu", Ranks(0, 2))
     with pytest.raises(pf.UserError, match=r"depth=3: the network has 2 blocks"):
         changed(repa, depth=3)
-    with pytest.raises(pf.UserError, match=r"flat gives one vector an image"):
-        open_alignment(repa, data, "cpu", Ranks(), Flat())
+    with pytest.raises(pf.UserError, match=r"mean colour gives one vector an image"):
+        open_alignment(repa, data, "cpu", Ranks(), MeanColour())
     assert list(tmp_path.iterdir()) == []
-
-
-def test_endless_data_have_no_cache(repa, tmp_path):
-    atlas = write_atlas(tmp_path / "atlas")
-    recipe = dataclasses.replace(changed(repa, cache="cache"), data=EmojiSource(str(atlas)))
-    with pytest.raises(pf.UserError, match="these data have no end, and no cache"):
-        open_alignment(recipe, recipe.data.open(), "cpu", Ranks(), encoder_of())
 
 
 def test_a_run_goes_on_with_its_own_encoder_only(repa, tmp_path):
@@ -342,19 +161,6 @@ def test_a_checkpoint_without_its_projector_is_refused(repa, tmp_path):
     assert again.steps_before == 4  # of the checkpoint before, with a warning
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("dinov2-x", "unknown encoder 'dinov2-x': did you mean 'dinov2-"),
-        ("emojis", "did you mean 'emoji'"),
-        ("~nobody-of-that-name/x", "there is no such user"),
-    ],
-)
-def test_a_mistyped_encoder_is_told_the_nearest(name, said):
-    with pytest.raises(pf.UserError, match=said):
-        find_encoder(name)
-
-
 def test_estimates_know_the_projector(plain, repa):
     data = plain.data.open()
     without, found = estimate(plain, data, 1e12), estimate(repa, data, 1e12)
@@ -376,13 +182,3 @@ def test_recipes_with_alignment_are_those_without_and_an_encoder():
     mine = aligned(RECIPES["folder"], "dinov2-b", "the encoder")
     assert mine.recipe.alignment.encoder == "dinov2-b"
     assert mine.needs.endswith("; the encoder")
-
-
-def test_the_bundled_encoder_sees_a_map_whose_mean_is_the_feature():
-    encoder = find_encoder("emoji")
-    images = torch.rand(2, 3, 64, 64) * 2 - 1
-    values, grid = encoder.feature_map(images, (8, 8))
-    assert grid == (4, 4)
-    features = load_emoji_features()
-    pooled = features.network(images) - features.reference.mean.float()
-    torch.testing.assert_close(values.mean(1), pooled, atol=1e-5, rtol=1e-5)

@@ -15,7 +15,7 @@ from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, step_folders
 from patch_forcing.runs import saver
-from patch_forcing.runs.snapshots import SNAPSHOTS, MAX_ERROR, ema_weights, reconstruct_ema
+from patch_forcing.runs.snapshots import MAX_ERROR, SNAPSHOTS, ema_weights, reconstruct_ema
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
