@@ -149,7 +149,7 @@ WRONG = {
     "sample digits --sampler dual-loop --nfe 1": "1 evaluations are too few",
     "sample digits --steps 3 --nfe 8": "exclude each other",
     "sample digits --steps 0": "steps=0 is out of range",
-    "sample digits --labels 1 --guidance -2": "guidance scale -2",
+    "sample digits --labels 1 --guidance -2": "guidance_scale=-2",
     "sample digits --guidance 2": "guidance without a condition",
     "sample digits --labels 1 --guidance 2 --guidance-interval 0.9 0.1": "0 <= low < high <= 1",
     "sample digits --out file.txt": "is a file: name a folder",

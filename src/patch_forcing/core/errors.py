@@ -26,8 +26,7 @@ def check_range(
 ) -> None:
     """Raises UserError that names the value and the range, unless a finite value lies within it.
 
-    name: as the user wrote it. An option of the command line begins with "--". Words in its place
-    say what the value is.
+    name: as the user wrote it. An option of the command line begins with "--".
     low, high: the ends of the range, if they belong to it.
     above, below: the ends of the range, if they do not.
     whole: whether the value has to be an integer.
@@ -45,7 +44,7 @@ def check_range(
     else:
         ends = (("{} or more", low), ("up to {}", high), ("above {}", above), ("below {}", below))
         wanted += [text.format(end) for text, end in ends if end is not None]
-    given = f"{name} {value}" if name.startswith("--") or " " in name else f"{name}={value}"
+    given = f"{name} {value}" if name.startswith("--") else f"{name}={value}"
     choices = ", ".join(wanted) or "a finite number"
     raise UserError(f"{given} is out of range: choose {choices}{mend}")
 
