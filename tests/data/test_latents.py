@@ -189,7 +189,7 @@ DAMAGE = {
     "not finished": (lambda f: (f / INDEX).rename(f / PLAN), "not complete: start the same"),
     "index": (lambda f: (f / INDEX).write_text("{"), "latents.json is damaged"),
     "version": (lambda f: edit(f, format_version=9), "of another release"),
-    "space": (lambda f: edit(f, autoencoder={**vars(SPACE), "channels": 0}), "channels=0 is out of"),
+    "space": (lambda f: edit(f, autoencoder={**vars(SPACE), "channels": 0}), "channels=0"),
     "a shard": (lambda f: shutil.rmtree(shard_path(f, 1)), "is damaged"),
     "cut short": (lambda f: cut(shard_path(f, 2) / "mirrored.npy"), "as long as it was written"),
     "other shape": (lambda f: edit(f, shape=[2, 3, 2]), "not fp16 of"),

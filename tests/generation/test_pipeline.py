@@ -180,7 +180,7 @@ def test_images_are_the_pixels(digits):
         ({"labels": [1], "time_grid": "unifrm"}, "did you mean 'uniform'"),
         ({"labels": [1], "time_grid": "shifted:shift=0"}, "shift=0.0 is out of range"),
         ({"labels": [1], "sampler": "dual-loop", "nfe": 1}, "1 evaluations are too few"),
-        ({"labels": [1], "guidance_scale": -1.0}, "guidance_scale=-1"),
+        ({"labels": [1], "guidance_scale": -1.0}, "guidance scale -1"),
         ({"labels": None, "guidance_scale": 2.0}, "guidance without a condition"),
         ({"labels": [1], "time_grid": [0.0, 0.7, 0.5, 1.0]}, "does not rise at step 1"),
     ],

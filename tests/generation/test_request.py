@@ -61,7 +61,7 @@ def test_times_are_kept_as_they_are_whatever_holds_them(inner):
         ({"nfe": 2, "time_grid": [0.0, 1.0]}, "times and a number of steps"),
         ({"time_grid": "unifrm"}, "did you mean 'uniform'"),
         ({"time_grid": [0.0, 0.7, 0.5, 1.0]}, "does not rise at step 1"),
-        ({"guidance_scale": -1.0}, "guidance_scale=-1"),
+        ({"guidance_scale": -1.0}, "guidance scale -1.0 is out of range"),
         ({"guidance_scale": 2.0, "guidance_interval": (0.8, 0.2)}, "guidance interval"),
         ({"guidance_scale": 2.0, "guidance_schedule": "square"}, "guidance schedule 'square'"),
         ({"guidance_interval": (0.2, 0.8)}, "guidance interval .* without guidance"),

@@ -195,7 +195,7 @@ def test_labels_for_another_number_of_images_are_refused(model, x):
 @pytest.mark.parametrize("scale", [-0.1, float("inf"), float("nan")])
 def test_scales_out_of_range_are_refused(model, scale):
     for kind in (pf.ClassifierFreeGuidance, lambda scale: pf.Autoguidance(model, scale)):
-        with pytest.raises(pf.UserError, match=f"guidance_scale={scale} is out of range"):
+        with pytest.raises(pf.UserError, match=f"guidance scale {scale} is out of range"):
             kind(scale)
 
 

@@ -26,7 +26,8 @@ def check_range(
 ) -> None:
     """Raises UserError that names the value and the range, unless a finite value lies within it.
 
-    name: as the user wrote it. An option of the command line begins with "--".
+    name: as the user wrote it. An option of the command line begins with "--". Words in its place
+    say what the value is.
     low, high: the ends of the range, if they belong to it.
     above, below: the ends of the range, if they do not.
     whole: whether the value has to be an integer.
@@ -44,7 +45,8 @@ def check_range(
     else:
         ends = (("{} or more", low), ("up to {}", high), ("above {}", above), ("below {}", below))
         wanted += [text.format(end) for text, end in ends if end is not None]
-    given = f"{name} {value}" if name.startswith("--") else f"{name}={value}"
+    is_field = not name.startswith("--") and (" " not in name or ": " in name)
+    given = f"{name}={value}" if is_field else f"{name} {value}"
     choices = ", ".join(wanted) or "a finite number"
     raise UserError(f"{given} is out of range: choose {choices}{mend}")
 

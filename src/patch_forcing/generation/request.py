@@ -190,7 +190,7 @@ def _placing(rule: str | None, model: PatchDiT, name: str) -> Grid:
 
 def _check_weak(weak: NamedModel, model: PatchDiT, name: str) -> None:
     """Raises UserError unless the weak model makes images of the same kind."""
-    for what in ("in_channels", "image_size", "patch_size", "num_classes"):
+    for what in ("in_channels", "image_size", "patch_size", "num_classes", "condition"):
         theirs, ours = getattr(weak.model.config, what), getattr(model.config, what)
         if theirs != ours:
             raise UserError(

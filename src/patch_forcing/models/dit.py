@@ -34,8 +34,8 @@ class PatchDiT(nn.Module):
 
     data_info: what the numbers mean as images. sampling_info: how the model is best sampled. They
     go with the weights into a model folder.
-    time_nodes: where more times than this occur in an image, compute conditions at so many nodes
-    and interpolate (core/time_nodes.py); 0 computes them at each time.
+    time_nodes: if an image holds more times than this, conditions are computed at so many nodes
+    and interpolated (core/time_nodes.py); 0 computes them at each time.
     Raises UserError if classes or channels are not those of data_info.
     """
 
@@ -65,11 +65,11 @@ class PatchDiT(nn.Module):
         self.init_weights()
 
     def init_positions(self) -> None:
-        """Fixed positions: not stored, filled in again where a model is made without memory."""
+        """Fill in the fixed positions. They are not stored, so loading calls this again."""
         self.pos_embed.copy_(sincos_positions(*self.config.grid, self.config.hidden_size))
 
     def init_weights(self) -> None:
-        """DiT's initialisation."""
+        """Initialise all weights as DiT does."""
         # linears, and the patch embedding seen as one: keep the variance of activations
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
@@ -106,14 +106,13 @@ class PatchDiT(nn.Module):
         """
         self._check(x_t, condition, tokens_after)
         batch, patches = len(x_t), self.config.num_patches
-        time = as_patch_time(t, batch, patches)
+        time = as_patch_time(t, batch, patches)  # U times an image, (B, U)
         if self.time_nodes:
-            time = interpolated(time, self.time_nodes)
-        given = self.y_embedder(self.null_condition(batch) if condition is None else condition)
+            time = interpolated(time, self.time_nodes)  # (B, U), U at most so many
         x = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
-        vector = given.vector[:, None]  # (B, 1, D)
-        if active is not None and active.tokens is not None:
-            x, time, vector = take(x, time, vector, active.tokens)  # (B, M, D), or (1, T, D)
+        given = self.y_embedder(self.null_condition(batch) if condition is None else condition)
+        # all tokens: M = N; packed ones are those of one image, (1, M, D)
+        x, time, vector = take(active, x, time, given.vector[:, None])  # (B, M, D), (B, 1, D)
         rows = self.t_embedder(time.values) + vector  # (B, U, D)
         c = Conditioning(rows, time, given.tokens, given.mask)
         blocks, tokens = self._blocks(active), None
@@ -121,9 +120,8 @@ class PatchDiT(nn.Module):
             x = tokens = self.run_blocks(blocks[:tokens_after], x, c)  # (B, M, D)
         x = self.run_blocks(blocks[tokens_after or 0 :], x, c)  # (B, M, D)
         x = self.final_layer(x, c)  # (B, M, P²·(C + 1))
-        if active is not None and active.tokens is not None:
-            x = put(x, active.tokens, batch, patches)  # (B, N, P²·(C + 1))
-        image = unpatchify(x.to(x_t.dtype), self.config.image_size, self.patch_size)
+        x = put(active, x, batch, patches).to(x_t.dtype)  # (B, N, P²·(C + 1))
+        image = unpatchify(x, self.config.image_size, self.patch_size)  # (B, C + 1, H, W)
         channels = [self.config.in_channels, int(self.config.predict_difficulty)]
         velocity, logvar = image.split(channels, dim=1)  # (B, C, H, W), (B, 1, H, W)
         return ModelOutput(velocity, logvar if self.config.predict_difficulty else None, tokens)
@@ -131,13 +129,13 @@ class PatchDiT(nn.Module):
     def run_blocks(
         self, blocks: Iterable[Layer], x: Float[Tensor, "B M D"], c: Conditioning
     ) -> Float[Tensor, "B M D"]:
-        """Tokens through some of the blocks, in order."""
+        """Pass tokens through a run of blocks, in order."""
         for block in blocks:
             x = block(x, c)
         return x
 
     def _blocks(self, active: ActiveTokens | None) -> list[Layer]:
-        """All blocks, each with its memory where there is one."""
+        """The L blocks, each bound to its part of the memory if tokens are remembered."""
         if active is None:
             return list(self.blocks)
         return [partial(b, memory=BlockMemory(active, n)) for n, b in enumerate(self.blocks)]

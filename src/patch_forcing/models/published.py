@@ -1,4 +1,4 @@
-"""Published checkpoints of PFT, SiT and DiT, and our model folders: one as the other.
+"""Published checkpoints of PFT, SiT and DiT → model folders, and the way back.
 
 All name their tensors alike (method.md §10). They differ in what comes out of the last layer, whose
 rows are ordered (patch row, patch column, channel): C + 1 channels of PFT, the last the
@@ -143,7 +143,7 @@ def _kind(kind: Kind | None, rows: int, channels: int, side: int) -> Kind:
 
 
 def _heads(config: Mapping[str, Any], depth: int, width: int, given: int | None) -> int:
-    """Weights do not tell: the config, a known size, or the user does."""
+    """Weights do not tell the number of heads: the user, the config or a known size does."""
     params = config.get("params", config)
     configured = params.get("num_heads") if isinstance(params, Mapping) else None
     if type(configured) is not int:
@@ -159,7 +159,7 @@ def _heads(config: Mapping[str, Any], depth: int, width: int, given: int | None)
 
 
 def _positions(weights: dict[str, Tensor], width: int) -> int:
-    """Takes the position table out; returns how many patches a side has."""
+    """Remove the position table from the weights; how many patches a side of its image has."""
     if _POSITIONS not in weights:
         raise UserError(f"lacks the tensor {_POSITIONS!r}: give a PFT, SiT or DiT checkpoint")
     table = weights.pop(_POSITIONS)
@@ -174,13 +174,13 @@ def _positions(weights: dict[str, Tensor], width: int) -> int:
 
 
 def _keep(rows: Tensor, side: int, channels: int, kept: int) -> Tensor:
-    """Of each pixel's output channels, the first ones."""
+    """Keep the first output channels of each pixel."""
     grouped = rows.unflatten(0, (side**2, channels))[:, :kept]  # (P·P, kept, …)
     return grouped.flatten(0, 1).contiguous()
 
 
 def _widen(rows: Tensor, side: int, channels: int, more: int) -> Tensor:
-    """More output channels a pixel behind those there are, of zeros."""
+    """Append output channels of zeros to those of each pixel."""
     grouped = rows.unflatten(0, (side**2, channels))
     zeros = grouped.new_zeros(side**2, more, *grouped.shape[2:])
     return torch.cat([grouped, zeros], dim=1).flatten(0, 1)

@@ -15,7 +15,7 @@ from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.time import PatchTime
 
 _EAGER_CALLS = 2
-"""Of each shape, before it is recorded: everything is compiled and loaded by then."""
+"""Calls of each shape before it is recorded, by which everything is compiled and loaded."""
 
 
 class _Shape:
@@ -30,9 +30,9 @@ class _Shape:
 
 
 class Recorded:
-    """Takes the place of `PatchDiT.forward`, for sampling: gradients are left to the original.
+    """Takes the place of `PatchDiT.forward` in sampling; calls with gradients go to the original.
 
-    Keys and values that it hands out are overwritten by its next evaluation of all tokens; memories
+    Its next evaluation of all tokens overwrites the keys and values that it hands out. Memories
     that outlive that copy them.
     """
 

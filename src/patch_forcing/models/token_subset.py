@@ -13,26 +13,38 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from patch_forcing.core.active import ActiveTokens, Tokens
+from patch_forcing.core.active import ActiveTokens
 from patch_forcing.core.time import PatchTime
 
 QKV = Float[Tensor, "images M 3 heads width"]
 
 
 def take(
-    x: Float[Tensor, "B N D"], time: PatchTime, vector: Float[Tensor, "B 1 D"], tokens: Tokens
+    active: ActiveTokens | None,
+    x: Float[Tensor, "B N D"],
+    time: PatchTime,
+    vector: Float[Tensor, "B 1 D"],
 ) -> tuple[Float[Tensor, "_ M D"], PatchTime, Float[Tensor, "_ _ D"]]:
-    """The rows of `tokens` and their times; and the vectors (1, B·U, D) of times, where packed."""
+    """The active tokens, their times, and the vector that goes with each of the times.
+
+    Packed tokens are (1, T, D), and their times have the vectors (1, B·U, D).
+    """
+    if active is None or active.tokens is None:
+        return x, time, vector
+    tokens = active.tokens
     if tokens.ndim == 2:
         return x.gather(1, _columns(tokens, x)), time.at(tokens), vector  # (B, M, D)
-    rows = vector.expand(-1, time.num_levels, -1).flatten(0, 1)  # (B·U, D)
-    return x.flatten(0, 1)[tokens][None], time.at(tokens), rows[None]
+    vectors = vector.expand(-1, time.num_levels, -1).flatten(0, 1)  # (B·U, D)
+    return x.flatten(0, 1)[tokens][None], time.at(tokens), vectors[None]
 
 
 def put(
-    x: Float[Tensor, "_ M F"], tokens: Tokens, batch: int, num_patches: int
+    active: ActiveTokens | None, x: Float[Tensor, "_ M F"], batch: int, num_patches: int
 ) -> Float[Tensor, "{batch} {num_patches} F"]:
-    """The reverse of `take`: all tokens, zero where there was none."""
+    """The reverse of `take`: all tokens, with zeros for those that are not active."""
+    if active is None or active.tokens is None:
+        return x
+    tokens = active.tokens
     everywhere = x.new_zeros(batch, num_patches, x.shape[2])
     if tokens.ndim == 2:
         return everywhere.scatter(1, _columns(tokens, x), x)
@@ -50,7 +62,11 @@ class BlockMemory(NamedTuple):
     number: int
 
     def attend(self, qkv: QKV, attend_all: Callable[[QKV], Tensor]) -> Tensor:
-        """What the active tokens take from all, (B, M, heads, width); theirs are renewed."""
+        """What the active tokens take from all of their image, (B, M, heads, width).
+
+        Keys and values of the active tokens are renewed in place. If all are active, they are
+        appended to the memory, and `attend_all` computes the attention.
+        """
         tokens, memory = self.active
         if tokens is None:
             memory.append(qkv[:, :, 1:])

@@ -61,10 +61,10 @@ class Guidance(ABC):
         if self.schedule not in SCHEDULES:
             raise unknown_name("guidance schedule", self.schedule, SCHEDULES)
         if self.schedule == "constant":
-            check_range("guidance_scale", self.scale, 0, mend="; 1 is none")
+            check_range("guidance scale", self.scale, 0, mend="; 1 is none")
         else:
             mend = f" with a {self.schedule} schedule"
-            check_range("guidance_scale", self.scale, 1, mend=mend)
+            check_range("guidance scale", self.scale, 1, mend=mend)
         if self.interval is not None and not 0 <= self.interval[0] < self.interval[1] <= 1:
             raise UserError(
                 f"guidance interval {self.interval}: give two times, 0 <= low < high <= 1"
