@@ -12,7 +12,7 @@ install_import_hook("patch_forcing", f"{typecheck.__name__}.check")  # for all t
 
 import torch  # noqa: E402
 
-from patch_forcing.runs.recipes import Recipe  # noqa: E402
+from patch_forcing.runs.recipe import Recipe  # noqa: E402
 from tests.support.tiny import TINY  # noqa: E402
 
 # Tensors here are tiny: threads would only wait for each other, most of all on a busy machine.

@@ -17,7 +17,8 @@ from patch_forcing.data.emoji import EmojiScenes, EmojiSource
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
 from patch_forcing.models.loading import load_model
-from patch_forcing.runs.recipes import RECIPES, Recipe
+from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
 
 SIT, PFT = "shared-uniform", "ltg:levels=8"

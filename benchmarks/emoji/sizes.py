@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from benchmarks.emoji.latent import LatentSource
 from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.runs.recipes import RECIPES, Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
+from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.training.optim import OptimizerConfig
 
 SIT, LTG, GROUPED = "shared-uniform", "ltg", "ltg:levels=8"

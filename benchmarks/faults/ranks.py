@@ -22,7 +22,7 @@ from patch_forcing.data.digits import Digits
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.runs import saver, step
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train

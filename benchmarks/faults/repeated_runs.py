@@ -24,7 +24,8 @@ from patch_forcing.data.shards import ShardsSource
 from patch_forcing.io.provenance import hardware
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.models.config import DataInfo
-from patch_forcing.runs.recipes import RECIPES, Recipe
+from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
 from tests.support.emoji_font import tiny_atlas
 from tests.support.image_files import photos

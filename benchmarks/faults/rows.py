@@ -19,7 +19,7 @@ from patch_forcing.io.run_layout import checkpoint_step, checkpoints, ema_folder
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs import saver
 from patch_forcing.runs.checkpoint import load_checkpoint
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.state import TrainingState, initial_state
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.optim import take_step

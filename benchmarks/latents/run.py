@@ -191,7 +191,7 @@ def reading(folder: Path, repeats: int) -> Row:
         return round(statistics.median(rates))
 
     def rows(data, step):
-        data._read_batch(BatchSpec(step, READ_BATCH, 0))
+        data._read(BatchSpec(step, READ_BATCH, 0))
 
     def batch(data, step):
         data.batch(BatchSpec(step, READ_BATCH, 0))

@@ -30,7 +30,7 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs import saver
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.trainer import train
 from patch_forcing.sampling.samplers import SAMPLERS
 from patch_forcing.training.alignment import AlignmentConfig

@@ -21,7 +21,7 @@ from patch_forcing.distributed.ranks import join_ranks
 from patch_forcing.io.provenance import hardware
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.memory import enough_memory
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.trainer import train

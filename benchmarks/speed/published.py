@@ -15,8 +15,8 @@ from patch_forcing.core.path import LinearPath
 from patch_forcing.data.batch import Batch
 from patch_forcing.models.attention import torchs
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.layers import plain_linear_gelu
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.models.linear_gelu import plain_linear_gelu
+from patch_forcing.runs.recipe import Recipe
 
 
 class Published(nn.Module):
@@ -46,10 +46,13 @@ def published_step(
     objective = pf.PatchForcingObjective(LinearPath(model.patch_size), recipe.timestep_sampler())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.0)
     published = Published(model, compiled)
+    x_1, device = batch.x_1, batch.x_1.device
+    generator = torch.Generator(device)  # there: noise drawn on a CPU would have to be copied
 
     def step() -> None:
-        dropped = torch.rand(len(batch.x_1), device=batch.x_1.device) < recipe.label_dropout
-        loss = objective(published, batch.x_1, model.drop_condition(batch.condition, dropped))
+        dropped = torch.rand(len(x_1), device=device, generator=generator) < recipe.label_dropout
+        condition = model.drop_condition(batch.condition, dropped)
+        loss = objective(published, x_1, condition, generator=generator)
         loss.total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -26,7 +26,7 @@ from patch_forcing.io.provenance import hardware
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.cost import Timing, matrix_rate, operations, timed
 from patch_forcing.models.inference import compile_whole
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.sampling.grids import uniform_grid

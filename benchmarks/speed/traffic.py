@@ -25,7 +25,7 @@ from benchmarks.common.record import provenance, write_json
 from patch_forcing.core.compiling import compiled
 from patch_forcing.core.path import LinearPath
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.layers import plain_linear_gelu
+from patch_forcing.models.linear_gelu import plain_linear_gelu
 
 BATCH, NODES = 128, 16
 ROWS = [  # times of an image, whether blocks are left to torch, what is computed again

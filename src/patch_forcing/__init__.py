@@ -4,8 +4,10 @@ Letters, which have the same meaning in all shapes, formulas and docstrings:
 
     B           images in a batch
     C, H, W     channels, height and width of what the network sees: pixels, or latents
-    P, N        side of a patch in pixels; patches of an image, N = (H/P)·(W/P), row by row
-    D, L        width of a token; blocks of the network
+    P, N        side of a patch in these; patches of an image, N = (H/P)·(W/P), row by row
+    M, T        patches of an image in a subset; tokens of several images in one row
+    D, L        width of a token; blocks of the network, or tokens of a text
+    F           width of features
     t           flow time: 0 is noise, 1 is data, and no other scale exists
     U           distinct times that one image holds at one evaluation, 1 ≤ U ≤ N
     τ, K        a time grid 0 = τ_0 < τ_1 < … < τ_K = 1; the number of its steps

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 import numpy as np
@@ -21,6 +22,26 @@ TINY += ["--batch-size", "8", "--log-every", "1"]
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_help_and_mistakes_are_answered_before_torch_is_loaded():
+    script = """
+        import sys
+        from patch_forcing.cli.main import run
+        from patch_forcing.core.errors import UserError
+        for line in ([], ["--help"], ["--version"], ["bench", "--help"], ["smaple"]):
+            try:
+                run(line)
+            except UserError as error:
+                print(error)
+        print("torch" in sys.modules)
+    """
+    lines = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert lines[0] == "usage: patch-forcing COMMAND [OPTIONS]"
+    assert "did you mean 'sample'?" in lines[-2]
+    assert lines[-1] == "False"
 
 
 @pytest.mark.parametrize("model", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])
@@ -148,7 +169,7 @@ WRONG = {
     "sample digits --sampler dual-loop:inner_steps=x": "inner_steps='x' does not fit",
     "sample digits --sampler dual-loop --nfe 1": "1 evaluations are too few",
     "sample digits --steps 3 --nfe 8": "exclude each other",
-    "sample digits --steps 0": "0 steps",
+    "sample digits --steps 0": "steps=0 is out of range",
     "sample digits --labels 1 --guidance -2": "guidance scale -2",
     "sample digits --guidance 2": "guidance without a condition",
     "sample digits --labels 1 --guidance 2 --guidance-interval 0.9 0.1": "0 <= low < high <= 1",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -308,12 +309,20 @@ def test_a_dry_run_estimates_the_real_size(capsys):
     assert said["model"]["predict_difficulty"] is False
 
 
-def test_generated_noise_is_refused_where_there_are_captions(tmp_path, monkeypatch):
+def test_captions_are_encoded_and_what_they_are_good_for_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "images", {"": 2})
     for file in (tmp_path / "images").glob("*.png"):
         file.with_suffix(".txt").write_text("a caption")
-    with pytest.raises(pf.UserError, match="captions, which latents do not keep"):
-        run(["encode", "images", "--autoencoder", "pixels", "--out", "x", *ENCODE])
-    run(["encode", "images", "--autoencoder", "pixels", "--out", "x", "--condition", "none",
-         *ENCODE])  # fmt: skip
+    run(["encode", "images", "--autoencoder", "pixels", "--out", "x", *ENCODE])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith("no network here takes captions yet: with --data.condition none")
+    assert lines[-1].endswith("--data.path x --data.condition none")
+    with pytest.raises(pf.UserError, match="x comes with captions, which no network here takes"):
+        run(["train", "imagenet256-sit-b", "--data.path", "x", "--dry-run", "--device", "cpu"])
+    run(["train", *shlex.split(lines[-1])[3:], "--dry-run", "--device", "cpu"])
+    without = ["encode", "images", "--autoencoder", "pixels", "--condition", "none", *ENCODE]
+    with pytest.raises(pf.UserError, match="another --out"):
+        run([*without, "--out", "x"])
+    run([*without, "--out", "y"])
+    assert "captions" not in capsys.readouterr().out

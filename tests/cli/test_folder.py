@@ -8,7 +8,7 @@ from PIL import Image
 
 from patch_forcing.cli.main import run
 from patch_forcing.data.folders import FolderSource
-from patch_forcing.runs.recipes import Network, fitting_patch
+from patch_forcing.runs.recipe import Network, fitting_patch
 from tests.support.image_files import photos
 
 TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from patch_forcing.core.difficulty import check_fraction, easy_count, easy_set
+from patch_forcing.core.difficulty import easy_count, easy_set
 
 fractions = st.fractions(0, 1, max_denominator=1000)
 
@@ -76,10 +76,10 @@ def test_a_patch_whose_difficulty_is_not_a_number_is_hard():
 
 @pytest.mark.parametrize("value", [0, 0.0, 0.4, 1, 1.0])
 def test_fractions_from_0_to_1_pass(value):
-    check_fraction("easy_fraction", value)
+    easy_count(value, 10)
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf, -math.inf])
 def test_other_fractions_are_refused_by_name(value):
     with pytest.raises(pf.UserError, match=rf"easy_fraction={value} .*choose 0 to 1"):
-        check_fraction("easy_fraction", value)
+        easy_count(value, 10)

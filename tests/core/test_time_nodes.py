@@ -93,5 +93,5 @@ def test_nothing_comes_from_another_device():
 
 
 def test_one_node_is_refused():
-    with pytest.raises(pf.UserError, match="1 nodes are too few"):
+    with pytest.raises(pf.UserError, match="time_nodes=1 is out of range"):
         interpolated(pf.PatchTime.dense(torch.rand(2, 16)), 1)

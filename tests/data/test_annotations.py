@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from patch_forcing.data.annotations import Annotation, checked, conditions, from_fields
+from patch_forcing.data.annotations import Annotation, Conditions, checked, conditions, from_fields
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -20,7 +20,7 @@ JSON = st.recursive(
 def test_each_label_has_the_number_of_its_name_and_what_has_none_is_bad(labels):
     said = [Annotation(label) for label in labels]
     if all(label is None for label in labels):
-        assert conditions(said, None, "x") == ((), (), (), {})
+        assert conditions(said, None, "x") == Conditions()
         return
     found = conditions(said, "class", "x")
     assert len(set(found.class_names)) == len(found.class_names)
@@ -91,14 +91,22 @@ def said_of(labels, captions, neither):
 
 def test_labels_come_before_captions_and_half_of_them_are_enough():
     both = conditions(said_of(4, 4, 0), None, "x")
-    assert (len(both.labels), both.captions) == (4, ())
+    assert (len(both.labels), both.condition) == (4, "class")
     captions = conditions(said_of(0, 3, 3), None, "x")
     assert captions.labels == ()
     assert captions.captions == ("x",) * 3 + ("",) * 3
     assert captions.faults == dict.fromkeys((3, 4, 5), "no caption")
-    assert conditions(said_of(0, 3, 3), "none", "x") == ((), (), (), {})
+    assert conditions(said_of(0, 3, 3), "none", "x") == Conditions()
     wanted = conditions(said_of(4, 4, 0), "caption", "x")
     assert (wanted.labels, len(wanted.captions)) == ((), 4)
+
+
+def test_captions_of_half_of_the_images_are_kept_beside_labels_unless_one_kind_is_asked_for():
+    both = conditions(said_of(4, 2, 0), None, "x")
+    assert both.captions == ("x", "x", "", "")
+    assert both.faults == {}
+    assert conditions(said_of(4, 1, 0), None, "x").captions == ()
+    assert conditions(said_of(4, 4, 0), "class", "x").captions == ()
 
 
 @pytest.mark.parametrize(

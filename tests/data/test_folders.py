@@ -58,7 +58,7 @@ def test_a_folder_is_training_data_that_was_looked_at(animals):
     assert data.shape == (3, 20, 20)
     assert (data.num_samples, data.num_classes) == (12, 3)
     assert data.info.class_names == ("cat", "owl", "yak")
-    assert data.found["classes"] == {"cat": 5, "owl": 3, "yak": 4}
+    assert data.facts["classes"] == {"cat": 5, "owl": 3, "yak": 4}
     assert data.summary == ("12 images, 3 classes (cat 5, owl 3, yak 4), read as 20×20 in colour")
 
 
@@ -261,7 +261,7 @@ def test_of_a_large_folder_some_headers_are_looked_at_evenly(tmp_path, monkeypat
         looked.append(file.name)
         return (40, 40), False
 
-    monkeypatch.setattr(image_data, "LOOKED_AT", 10)
+    monkeypatch.setattr(image_data, "MAX_HEADERS", 10)
     monkeypatch.setattr(image_data, "read_header", watched)
     assert FolderSource(str(tmp_path)).open().shape == (3, 40, 40)
     assert sorted(looked) == [f"{i:03d}.png" for i in range(0, 25, 3)]
@@ -286,7 +286,7 @@ def test_a_home_folder_is_understood(tmp_path, monkeypatch):
         ({"size": 30}, r"data\.size=30 does not fit: choose a multiple of 4, 8 to 1024"),
         ({"size": 4}, r"data\.size=4 does not fit"),
         ({"size": 2048}, r"data\.size=2048 does not fit"),
-        ({"max_bad_share": 1.5}, r"data\.max_bad_share=1\.5 is out of range: 0 to 1"),
+        ({"max_bad_share": 1.5}, r"data\.max_bad_share=1\.5 is out of range: choose 0 to 1"),
         ({"max_bad_share": float("nan")}, r"data\.max_bad_share=nan"),
     ],
 )

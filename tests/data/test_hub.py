@@ -112,8 +112,8 @@ def test_splits_and_slices_are_chosen_by_name(animals, tmp_path):
     assert HubSource(str(root), split="test").open().num_samples == 2
     assert HubSource(str(root), split="train[:4]").open().num_samples == 4
     assert (
-        HubSource(str(root)).open().found["names"]
-        != (HubSource(str(root), split="train[:4]").open().found["names"])
+        HubSource(str(root)).open().facts["names"]
+        != (HubSource(str(root), split="train[:4]").open().facts["names"])
     )
 
 

@@ -63,10 +63,10 @@ def test_captions_go_with_their_images(tmp_path, beside):
     else:
         described(root, *({"file_name": name, "text": f"é of {name}"} for name in names))
     data = FolderSource(str(root), flip=False).open()
-    assert (data.num_classes, data.captioned, data.found["captions"]) == (0, True, True)
+    assert (data.num_classes, data.captioned, data.facts["captions"]) == (0, True, True)
     assert data.summary == "6 images, with captions, read as 20×20 in colour"
     plain = FolderSource(str(root), flip=False, condition="none").open()
-    assert "captions" not in plain.found
+    assert "captions" not in plain.facts
     batch = data.batch(BatchSpec(3, 4, 0))
     assert plain.batch(BatchSpec(3, 4, 0))[1:] == (None, None)
     assert plain.batch(BatchSpec(3, 4, 0)).x_1.equal(batch.x_1)

@@ -164,7 +164,7 @@ def test_shards_that_are_damaged_or_none_are_named_and_the_rest_is_read(three):
 
 def test_what_was_found_changes_with_labels_and_names_only(three):
     def found():
-        return ShardsSource(str(three)).open().found["names"]
+        return ShardsSource(str(three)).open().facts["names"]
 
     one = found()
     os.utime(three / "x-00.tar")

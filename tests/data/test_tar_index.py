@@ -49,7 +49,7 @@ def test_members_in_a_row_of_one_name_are_one_sample(tmp_path):
         tmp_path,
     )  # fmt: skip
     assert [sample.name for sample in found] == ["a/1.png", "a/2.JPG", "a/3.webp", "b/3.png"]
-    assert [sample.said[:3] for sample in found] == [
+    assert [sample.annotation[:3] for sample in found] == [
         (7, "a cat", ""), ("owl", "an owl", ""), (None, None, ""), (0, None, ""),
     ]  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_what_is_no_image_label_or_caption_is_never_read(tmp_path):
             return super().read(size)
 
     (sample,) = index_tar(Watched(data))
-    assert (sample.name, sample.said.label) == ("a.png", 1)
+    assert (sample.name, sample.annotation.label) == ("a.png", 1)
     with tarfile.open(tmp_path / "x.tar") as tar:
         for member in tar.getmembers()[1:-1]:
             assert not any(start <= member.offset_data < start + size for start, size in reads), (
@@ -104,9 +104,9 @@ def test_links_and_sparse_files_are_bad_and_never_lost_without_a_word(tmp_path, 
             tar.addfile(header, io.BytesIO(PNG))
     found = index_tar(io.BytesIO(file.read_bytes()))
     assert [sample.name for sample in found] == ["a.png", "b.png", "c.png", "d.png"]
-    assert [bool(sample.said.fault) for sample in found] == [False, True, False, False]
-    assert found[1].said.fault.startswith("a link or sparse")
-    assert found[2].said.no_label.startswith("its .cls is a link or sparse")
+    assert [bool(sample.annotation.fault) for sample in found] == [False, True, False, False]
+    assert found[1].annotation.fault.startswith("a link or sparse")
+    assert found[2].annotation.no_label.startswith("its .cls is a link or sparse")
 
 
 def test_data_of_kinds_that_nobody_knows_are_stepped_over(tmp_path):
@@ -147,8 +147,8 @@ BAD_CAPTIONS = {
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    monkeypatch.setattr(tar_index, "MOST_IMAGE", 4096)
-    monkeypatch.setattr(tar_index, "MOST_TEXT", 1024)
+    monkeypatch.setattr(tar_index, "MAX_IMAGE", 4096)
+    monkeypatch.setattr(tar_index, "MAX_TEXT", 1024)
 
 
 @pytest.mark.usefixtures("small_limits")
@@ -157,9 +157,9 @@ def test_a_sample_that_is_none_is_named_and_its_neighbours_are_sound(tmp_path, c
     rows, name, reason = BAD_SAMPLES[case]
     before, bad, after = indexed([("a.png", PNG), *rows, ("c.png", PNG)], tmp_path)
     assert (before.name, after.name) == ("a.png", "c.png")
-    assert before.said.fault == after.said.fault == ""
+    assert before.annotation.fault == after.annotation.fault == ""
     assert bad.name == name
-    assert bad.said.fault.startswith(reason)
+    assert bad.annotation.fault.startswith(reason)
 
 
 @pytest.mark.usefixtures("small_limits")
@@ -167,8 +167,8 @@ def test_a_sample_that_is_none_is_named_and_its_neighbours_are_sound(tmp_path, c
 def test_a_label_that_is_none_is_missing_with_a_reason(tmp_path, case):
     rows, reason = BAD_LABELS[case]
     _, bad, _ = indexed([("a.png", PNG), ("b.png", PNG), *rows, ("c.png", PNG)], tmp_path)
-    assert (bad.said.label, bad.said.fault) == (None, "")
-    assert bad.said.no_label.startswith(reason)
+    assert (bad.annotation.label, bad.annotation.fault) == (None, "")
+    assert bad.annotation.no_label.startswith(reason)
 
 
 @pytest.mark.usefixtures("small_limits")
@@ -176,8 +176,8 @@ def test_a_label_that_is_none_is_missing_with_a_reason(tmp_path, case):
 def test_a_caption_that_is_none_is_missing_with_a_reason(tmp_path, case):
     rows, reason = BAD_CAPTIONS[case]
     _, bad, _ = indexed([("a.png", PNG), ("b.png", PNG), *rows, ("c.png", PNG)], tmp_path)
-    assert (bad.said.caption, bad.said.fault) == (None, "")
-    assert bad.said.no_caption == reason
+    assert (bad.annotation.caption, bad.annotation.fault) == (None, "")
+    assert bad.annotation.no_caption == reason
 
 
 TEN = samples(10, classes=2)
@@ -195,9 +195,11 @@ def test_a_damaged_header_costs_one_member_and_is_told(tmp_path):
     data[place + 20] ^= 1
     found = index_tar(io.BytesIO(data))
     assert len(found) == 11
-    assert [s.said.fault for s in found if not s.name] == [f"damaged at byte {place}"]
-    assert [s.name for s in found if s.said.fault and s.name] == ["0004.*"]  # its label is left
-    assert [s.name for s in found if not s.said.fault] == [
+    assert [s.annotation.fault for s in found if not s.name] == [f"damaged at byte {place}"]
+    assert [s.name for s in found if s.annotation.fault and s.name] == [
+        "0004.*"
+    ]  # its label is left
+    assert [s.name for s in found if not s.annotation.fault] == [
         f"{i:04d}.png" for i in range(10) if i != 4
     ]
 
@@ -210,9 +212,9 @@ def test_blocks_overwritten_cost_what_lay_there_and_are_told(tmp_path, name, los
     data = bytearray(file.read_bytes())
     data[place : place + 512 * lost] = b"\xa5" * 512 * lost
     found = index_tar(io.BytesIO(data))
-    assert any(s.said.fault == f"damaged at byte {place}" for s in found)
+    assert any(s.annotation.fault == f"damaged at byte {place}" for s in found)
     assert {s.name for s in found} >= {"0000.png", "0003.png", "0009.png"}
-    assert not any(s.said.fault for s in found if s.name in ("0003.png", "0009.png"))
+    assert not any(s.annotation.fault for s in found if s.name in ("0003.png", "0009.png"))
 
 
 @given(st.integers(0, 30_000))
@@ -225,11 +227,11 @@ def test_a_tar_cut_short_anywhere_says_so_and_keeps_what_is_before(tmp_path_fact
     end = max(places.values()) + 1024  # of the last member, .cls of one block
     data = whole[: min(length, end)]
     found = index_tar(io.BytesIO(data))
-    faults = [s.said.fault for s in found if s.said.fault and not s.name]
+    faults = [s.annotation.fault for s in found if s.annotation.fault and not s.name]
     assert len(faults) == 1
     assert faults[0].startswith("cut short" if len(data) >= 512 else ("no tar", "empty"))
     before = {name for name, place in places.items() if place + 512 <= len(data)}
-    assert {s.name for s in found if s.name and not s.said.fault} == {
+    assert {s.name for s in found if s.name and not s.annotation.fault} == {
         name for name in before if name.endswith(".png")
     }
 
@@ -245,7 +247,7 @@ def test_tars_one_after_another_and_a_comment_are_read_through(tmp_path):
         tar.addfile(header, io.BytesIO(PNG))
     found = index_tar(io.BytesIO(one + other.getvalue()))
     assert [s.name for s in found] == ["0000.png", "0001.png", "0002.png", "z.png"]
-    assert not any(s.said.fault for s in found)
+    assert not any(s.annotation.fault for s in found)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +264,7 @@ def test_tars_one_after_another_and_a_comment_are_read_through(tmp_path):
 def test_what_is_no_tar_is_one_bad_sample(data, reason):
     (found,) = index_tar(io.BytesIO(data))
     assert (found.name, found.size) == ("", 0)
-    assert found.said.fault.startswith(reason)
+    assert found.annotation.fault.startswith(reason)
 
 
 def with_size(size: bytes, kind: bytes = b"0") -> bytes:
@@ -282,7 +284,7 @@ def test_a_size_that_lies_ends_nowhere(kind, size):
     found = index_tar(io.BytesIO(data))
     assert 1 <= len(found) <= 4
     assert all(s.start >= 0 and 0 <= s.size < 2**60 for s in found)
-    assert any(s.said.fault for s in found)
+    assert any(s.annotation.fault for s in found)
 
 
 def shard_bytes():
@@ -301,4 +303,4 @@ def test_whatever_a_tar_holds_it_is_looked_through_to_its_end(junk, place, seed)
     data = whole[:start] + junk + whole[start + seed % (len(junk) + 1) :]
     found = index_tar(io.BytesIO(data))
     assert len(found) <= 8
-    assert all(s.name or s.said.fault for s in found)
+    assert all(s.name or s.annotation.fault for s in found)

@@ -173,7 +173,7 @@ def test_images_are_the_pixels(digits):
         ({"labels": [1], "seeds": []}, "no seeds"),
         ({"labels": [1], "seeds": [-1]}, "seed -1"),
         ({"labels": [1], "sampler": "eular"}, "did you mean 'euler'"),
-        ({"labels": [1], "num_steps": 0}, "0 steps"),
+        ({"labels": [1], "num_steps": 0}, "steps=0 is out of range"),
         ({"labels": [1], "num_steps": 2, "nfe": 9}, "steps and nfe exclude each other"),
         ({"labels": [1], "num_steps": 2, "time_grid": [0.0, 1.0]}, "times and a number of steps"),
         ({"labels": [1], "time_grid": "fitted"}, "digits has no fitted time grid: choose uniform"),

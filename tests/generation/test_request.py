@@ -56,12 +56,12 @@ def test_times_are_kept_as_they_are_whatever_holds_them(inner):
     [
         ({"sampler": "eular"}, "did you mean 'euler'"),
         ({"sampler": "dual-loop:easy=1"}, "unknown option of sampler dual-loop 'easy'"),
-        ({"num_steps": 0}, "0 steps"),
+        ({"num_steps": 0}, "steps=0 is out of range"),
         ({"num_steps": 2, "nfe": 9}, "steps and nfe exclude each other"),
         ({"nfe": 2, "time_grid": [0.0, 1.0]}, "times and a number of steps"),
         ({"time_grid": "unifrm"}, "did you mean 'uniform'"),
         ({"time_grid": [0.0, 0.7, 0.5, 1.0]}, "does not rise at step 1"),
-        ({"guidance_scale": -1.0}, "guidance scale -1"),
+        ({"guidance_scale": -1.0}, "guidance scale -1.0 is out of range"),
         ({"guidance_scale": 2.0, "guidance_interval": (0.8, 0.2)}, "guidance interval"),
         ({"guidance_scale": 2.0, "guidance_schedule": "square"}, "guidance schedule 'square'"),
         ({"guidance_interval": (0.2, 0.8)}, "guidance interval .* without guidance"),
@@ -83,6 +83,15 @@ def test_a_weak_model_needs_guidance_and_knows_no_published_code(weak):
         SampleRequest(autoguidance=weak)
     with pytest.raises(pf.UserError, match="compat published knows no autoguidance"):
         SampleRequest(**GUIDED, autoguidance=weak, compat="published")
+
+
+@pytest.mark.parametrize("name", ["dual-loop", "look-ahead", "multirate"])
+def test_a_sampler_that_needs_difficulty_is_refused_to_a_model_that_predicts_none(name):
+    model = tiny_dit(predict_difficulty=False)
+    message = rf"predicts no difficulty, which {name} orders .*: sample with .*heun.* or adaptive$"
+    with pytest.raises(pf.UserError, match=message):
+        SampleRequest(name, num_steps=8).resolve(model)
+    SampleRequest("random-order", num_steps=8).resolve(model)
 
 
 CHANGES = {

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import patch_forcing as pf
-from patch_forcing.models.dit import PatchEmbedder, strided_product
-from patch_forcing.models.layers import _is_itself
+from patch_forcing.models.embeddings import PatchEmbedder, strided_product
+from patch_forcing.models.linear_gelu import is_plain
 from tests.support.exact import all_channels, tiny_dit
 
 SIZES = [
@@ -191,52 +191,6 @@ def test_last_layer_rows_are_ordered_patch_row_patch_column_channel(patch_size):
                 assert output[0, channel, y, x] == (row * patch_size + column) * 3 + channel
 
 
-def test_no_condition_is_the_null_label():
-    model = tiny_dit(num_classes=5)
-    x, _ = inputs(model)
-    t = torch.rand(3, 16)
-    null = all_channels(model(x, t, None))
-    assert null.equal(all_channels(model(x, t, torch.full((3,), 5))))
-    assert not null.equal(all_channels(model(x, t, torch.zeros(3, dtype=torch.int64))))
-
-
-def test_dropped_conditions_are_null_and_the_others_stay():
-    labels = torch.tensor([0, 1, 2, 4])
-    dropped = tiny_dit(num_classes=5).drop_condition(labels, torch.tensor([1, 0, 0, 1]).bool())
-    assert dropped.tolist() == [5, 1, 2, 5]
-    assert labels.tolist() == [0, 1, 2, 4]
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (torch.tensor([0]), r"give \(2,\) int64"),
-        (torch.tensor([[0], [1]]), r"give \(2,\) int64"),
-        (torch.tensor([0.0, 1.0]), "float32"),
-        (torch.tensor([0, 1], dtype=torch.int32), "int32"),
-        (torch.tensor([0, 6]), "label 6 is out of range: this model knows 0 to 4"),
-        (torch.tensor([-1, 0]), "label -1 is out of range"),
-    ],
-)
-def test_conditions_that_do_not_suit_are_refused(labels, message):
-    with pytest.raises(pf.UserError, match=message):
-        tiny_dit(num_classes=5).check_condition(labels, 2)
-
-
-def test_conditions_that_suit_are_accepted():
-    model = tiny_dit(num_classes=5)
-    for labels in (None, torch.tensor([0, 4])):
-        assert model.check_condition(labels, 2) is None
-
-
-def test_an_unconditional_model_takes_no_labels():
-    model = tiny_dit(num_classes=0)
-    x = torch.randn(2, 3, 8, 8)
-    assert all_channels(model(x, torch.rand(2), None)).std() > 0.1
-    with pytest.raises(pf.UserError, match="label 0: this model is unconditional"):
-        model.check_condition(torch.tensor([0, 1]), 2)
-
-
 def test_without_difficulty_there_is_no_logvar_and_one_channel_less():
     model = tiny_dit(predict_difficulty=False)
     output = model(torch.randn(2, 3, 8, 8), torch.rand(2, 16), None)
@@ -321,9 +275,9 @@ def test_only_a_layer_that_is_nothing_else_is_taken_apart():
 
     hooked = nn.Linear(2, 2)
     hooked.register_forward_hook(lambda *_: None)
-    assert _is_itself(nn.Linear(2, 2))
-    assert not _is_itself(hooked)
-    assert not _is_itself(Adapted(2, 2))
+    assert is_plain(nn.Linear(2, 2))
+    assert not is_plain(hooked)
+    assert not is_plain(Adapted(2, 2))
 
 
 @pytest.mark.parametrize("name", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])

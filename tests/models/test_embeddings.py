@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patch_forcing.models.embeddings import (
-    LabelEmbedder,
     TimestepEmbedder,
     sincos_positions,
     timestep_features,
@@ -59,10 +58,3 @@ def test_timestep_embedder_computes_features_in_fp32_and_answers_in_its_own_dtyp
     found = embedder.bfloat16()(t)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=2e-2, rtol=2e-2)
-
-
-def test_label_embedder_has_a_null_row_behind_the_labels():
-    embedder = LabelEmbedder(3, 8)
-    labels = torch.tensor([2, 0, 3])
-    assert embedder(labels).equal(embedder.embedding_table.weight[[2, 0, 3]])
-    assert embedder.embedding_table.weight.shape == (4, 8)

@@ -96,7 +96,7 @@ def test_the_projector_is_trained_and_kept_apart_from_what_is_sampled(plain, rep
     assert files == ["config.json", "model.safetensors"]
     data = repa.data.open()
     alignment = open_alignment(repa, data, "cpu", Ranks(), encoder_of())
-    start = initial_state(repa, data, "cpu", alignment).projector.state_dict()
+    start = initial_state(repa, data, "cpu", [alignment]).term_modules()["projector"].state_dict()
     trained = load_file(outcome.checkpoint / "projector.safetensors")
     assert {name: w.shape for name, w in start.items()} == {n: w.shape for n, w in trained.items()}
     assert all(not start[name].equal(trained[name]) for name in start)
@@ -112,16 +112,17 @@ def test_the_projector_is_trained_and_kept_apart_from_what_is_sampled(plain, rep
 def test_the_first_weights_and_draws_are_those_of_the_run_without(plain, repa):
     data = repa.data.open()
     alignment = open_alignment(repa, data, "cpu", Ranks(), encoder_of())
-    ours, theirs = initial_state(repa, data, "cpu", alignment), initial_state(plain, data, "cpu")
+    ours, theirs = initial_state(repa, data, "cpu", [alignment]), initial_state(plain, data, "cpu")
     for one, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
         assert one.equal(other)
     batch = data.batch(BatchSpec(0, 8, 0))
-    inputs = TrainStep(ours, repa, "cpu", features=alignment.features).inputs(batch, 0)
+    inputs = TrainStep(ours, repa, "cpu", terms=[alignment]).inputs(batch, 0)
     without = TrainStep(theirs, plain, "cpu").inputs(batch, 0)
     assert inputs.x_0.equal(without.x_0)
     assert inputs.t_values.equal(without.t_values)
-    assert without.features is None
-    assert (inputs.features.shape, inputs.features.dtype) == ((8, 4, 6), torch.float16)
+    assert without.terms == ()
+    (features,) = inputs.terms
+    assert (features.shape, features.dtype) == ((8, 4, 6), torch.float16)
 
 
 @pytest.mark.parametrize("options", [{"accumulate": 4}, {"recompute_activations": "all"}])
@@ -158,7 +159,7 @@ def test_features_are_of_the_encoder_on_the_grid_of_length_one(repa):
     encoder = encoder_of()
     alignment = open_alignment(repa, data, "cpu", Ranks(), encoder)
     batch = data.batch(BatchSpec(0, 8, 0))
-    found = alignment.features(batch, 0)
+    found = alignment.inputs(batch, 0)
     with torch.no_grad():  # 8×8 digits in patches of 4: a grid of 2×2, where it sees 4×4 pixels
         seen = torch.nn.functional.interpolate(batch.x_1, (4, 4), mode="bicubic", antialias=True)
         values = encoder.module(seen.expand(-1, 3, -1, -1)).flatten(2).mT
@@ -200,7 +201,7 @@ def test_mirrored_and_replaced_images_find_their_own_features(repa, pets, tmp_pa
     for step in (0, 1, 4, 7):
         batch = data.batch(BatchSpec(step, 8, 0))
         expected = unit_features(encoder, batch.x_1, (4, 4))
-        torch.testing.assert_close(cached.features(batch, step), expected, atol=1e-3, rtol=0)
+        torch.testing.assert_close(cached.inputs(batch, step), expected, atol=1e-3, rtol=0)
         # whatever was read before, and of a rank's share
         other = source.open()
         assert other.picture_numbers(BatchSpec(step, 8, 0)).equal(
@@ -285,8 +286,8 @@ def test_latents_are_aligned_with_features_of_their_images(repa, tmp_path):
     cache_features(folder, encoder_of(), (2, 2), digits, identity=data.identity)
     found = open_alignment(changed(recipe, cache=str(folder)), data, "cpu", Ranks(), encoder_of())
     of_images = open_alignment(repa, digits, "cpu", Ranks(), encoder_of())
-    expected = of_images.features(digits.batch(BatchSpec(2, 8, 0)), 2)
-    assert found.features(data.batch(BatchSpec(2, 8, 0)), 2).equal(expected)
+    expected = of_images.inputs(digits.batch(BatchSpec(2, 8, 0)), 2)
+    assert found.inputs(data.batch(BatchSpec(2, 8, 0)), 2).equal(expected)
 
 
 def test_features_that_are_not_finite_are_not_cached(repa, tmp_path):
@@ -357,8 +358,9 @@ def test_a_mistyped_encoder_is_told_the_nearest(name, said):
 def test_estimates_know_the_projector(plain, repa):
     data = plain.data.open()
     without, found = estimate(plain, data, 1e12), estimate(repa, data, 1e12)
-    state = initial_state(repa, data, "cpu", open_alignment(repa, data, "cpu", Ranks()))
-    count = sum(weight.numel() for weight in state.projector.parameters())
+    state = initial_state(repa, data, "cpu", [open_alignment(repa, data, "cpu", Ranks())])
+    projector = state.term_modules()["projector"]
+    count = sum(weight.numel() for weight in projector.parameters())
     assert count == 16 * 12 + 12 + 12 * 12 + 12 + 12 * 144 + 144
     assert (found.projector_parameters, without.projector_parameters) == (count, 0)
     assert found.parameters == without.parameters

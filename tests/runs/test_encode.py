@@ -112,7 +112,7 @@ def test_what_is_finished_is_kept_and_what_is_broken_made_again(images, kl, enco
     (out / "shards" / ".partial-shard-00001-dead").mkdir()
     before = (sound / "latents.npy").stat()
     done = encoding(images, kl, out).run(progress=False)
-    assert (done.made, done.found, done.images, done.complete) == (2, 1, 11, True)
+    assert (done.made, done.kept, done.images, done.complete) == (2, 1, 11, True)
     after = (sound / "latents.npy").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert files(out) == files(encoded)
@@ -138,7 +138,7 @@ def test_stopped_between_shards_it_goes_on(images, kl, encoded, tmp_path):
         encoding(images, Stops(), out).run(progress=False)
     assert not (out / INDEX).exists()
     done = encoding(images, kl, out).run(progress=False)
-    assert (done.made, done.found) == (2, 1)
+    assert (done.made, done.kept) == (2, 1)
     assert files(out) == files(encoded)
 
 
@@ -212,3 +212,12 @@ def test_too_many_bad_images_stop_it(kl, tmp_path):
         file.write_bytes(b"")
     with pytest.raises(pf.UserError, match=r"1\d of 1\d images are bad, .*empty file: raise"):
         encoding(tmp_path / "images", kl, tmp_path / "out").run(progress=False)
+
+
+def test_shards_of_classes_hold_the_files_that_they_always_held(encoded):
+    names = {file.name for file in shard_path(encoded, 0).iterdir()}
+    assert names == {
+        "latents.npy", "mirrored.npy", "labels.npy", "numbers.npy", "shard.json", "manifest.json",
+    }  # fmt: skip
+    index = json.loads((encoded / INDEX).read_text())
+    assert (index["format_version"], "captions" in index) == (1, False)

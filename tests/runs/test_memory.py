@@ -13,7 +13,7 @@ import patch_forcing as pf
 from benchmarks.faults.system_calls import little_memory
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.runs.memory import advice, enough_memory
-from patch_forcing.runs.recipes import Network
+from patch_forcing.runs.recipe import Network
 from patch_forcing.runs.trainer import train
 
 

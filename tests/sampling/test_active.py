@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import patch_forcing as pf
 from patch_forcing.core.active import Memory, token_index
 from patch_forcing.core.random import CountedGenerator
+from patch_forcing.sampling.field import Recall
 from patch_forcing.sampling.grids import uniform_grid
 from tests.support.exact import SpyField, tiny_dit
 
@@ -78,23 +79,21 @@ def test_after_a_refresh_the_others_are_remembered_as_they_are_now():
     assert [output.whole for output in spy.outputs] == [True, False, True, False]
     memory = Memory()
     where = (spy.t[3] == 0.75) & torch.ones(3, 16, dtype=torch.bool)
-    field(spy.x[2], pf.PatchTime.dense(spy.t[2]), memory=memory)
+    field(spy.x[2], pf.PatchTime.dense(spy.t[2]), recall=Recall(memory))
     tokens = token_index(where, 8)
-    last = field(spy.x[3], pf.PatchTime.dense(spy.t[3]), memory=memory, tokens=tokens)
+    last = field(spy.x[3], pf.PatchTime.dense(spy.t[3]), recall=Recall(memory, tokens))
     torch.testing.assert_close(last.difficulty[where], spy.outputs[3].difficulty[where])
     stale = Memory()
-    field(spy.x[0], pf.PatchTime.dense(spy.t[0]), memory=stale)
-    other = field(spy.x[3], pf.PatchTime.dense(spy.t[3]), memory=stale, tokens=tokens)
+    field(spy.x[0], pf.PatchTime.dense(spy.t[0]), recall=Recall(stale))
+    other = field(spy.x[3], pf.PatchTime.dense(spy.t[3]), recall=Recall(stale, tokens))
     assert (other.difficulty[where] - last.difficulty[where]).abs().max() > 1e-4
 
 
-def test_tokens_without_memory_are_refused_and_an_empty_one_is_filled():
+def test_an_empty_memory_is_filled():
     field, tokens = pf.VelocityField(tiny_dit(), LABELS), torch.arange(4).expand(3, 4)
     time = pf.PatchTime.everywhere(0.5, X_0, 16)
-    with pytest.raises(pf.UserError, match="tokens without memory"):
-        field(X_0, time, tokens=tokens)
     memory = Memory()
-    output = field(X_0, time, memory=memory, tokens=tokens)
+    output = field(X_0, time, recall=Recall(memory, tokens))
     assert (output.whole, output.evaluations, len(memory.of_model)) == (True, 1, 2)
 
 
@@ -164,8 +163,8 @@ def test_a_field_told_nothing_new_answers_the_same(guidance):
     field, memory = pf.VelocityField(tiny_dit(), LABELS, guidance), Memory()
     where = torch.arange(16).expand(3, 16) % 2 == 0
     time = pf.PatchTime.shared(torch.full((3,), 0.5), 16)
-    whole = field(X_0, time, memory=memory)
-    part = field(X_0, time, memory=memory, tokens=token_index(where, 8))
+    whole = field(X_0, time, recall=Recall(memory))
+    part = field(X_0, time, recall=Recall(memory, token_index(where, 8)))
     assert part.evaluations == whole.evaluations / 2
     torch.testing.assert_close(part.difficulty[where], whole.difficulty[where])
     pixels = where.view(3, 1, 4, 4).repeat_interleave(2, 2).repeat_interleave(2, 3).expand_as(X_0)

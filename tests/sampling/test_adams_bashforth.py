@@ -75,7 +75,7 @@ def test_guidance_changes_by_half_at_most_and_moves_nothing_after_its_end(last):
         torch.testing.assert_close(spy.x[k], x, rtol=1e-4, atol=1e-4)
         now, before = spy.outputs[k], spy.outputs[k - 1]
         step, step_before = grid[k + 1] - grid[k], grid[k] - grid[k - 1]
-        part, part_before = (each.velocity - each.unguided for each in (now, before))
+        part, part_before = (output.velocity - output.unguided for output in (now, before))
         lasts = min(1.0, max(0.0, (0.6 - grid[k]) / step))  # that share of the step
         if k in (2, 3):
             pairs = zip(part.double().numpy(), part_before.double().numpy(), strict=True)
@@ -159,8 +159,8 @@ def test_reused_guidance_is_of_first_order_or_better():
     field = pf.VelocityField(good, None, pf.Autoguidance(weak, 3.0, (0.1, 0.8)))
     x_0 = torch.randn(8, 2, 4, 6, generator=torch.Generator().manual_seed(0))
     answer = pf.samplers.AdamsBashforthSampler()(field, x_0, uniform_grid(1000)).x_1
-    found = order(pf.samplers.AdamsBashforthSampler(reuse_guidance=True), field, x_0, answer)
-    assert found > 0.9
+    slope = order(pf.samplers.AdamsBashforthSampler(reuse_guidance=True), field, x_0, answer)
+    assert slope > 0.9
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
@@ -223,8 +223,8 @@ def test_patches_that_move_apart_keep_half_of_their_guidance_each(rates, shares)
             part = spread((-6 * dense).exp(), x_t.shape[-2:], 2).expand_as(x_t)
             moved.append((dense, part, x_t))
             everywhere = torch.ones_like(dense, dtype=torch.bool)
-            hard = torch.arange(dense.shape[1]).expand_as(dense).float()
-            return FieldOutput(part, hard, 2, torch.zeros_like(x_t), True, everywhere)
+            difficulty = torch.arange(dense.shape[1]).expand_as(dense).float()
+            return FieldOutput(part, difficulty, 2, torch.zeros_like(x_t), True, everywhere)
 
     sampler = pf.samplers.MultirateSampler(rates, shares, evaluate="all", context="ahead")
     x_0 = torch.zeros(1, 1, 8, 8)

@@ -11,6 +11,7 @@ import patch_forcing as pf
 from patch_forcing.core.active import ActiveTokens, Memory, packed_tokens, token_index
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
+from patch_forcing.sampling.field import Recall
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.samplers import count_evaluations, steps_within, usual_calls
 from tests.scripts.compiled_sampling import GUIDANCE
@@ -70,11 +71,11 @@ def test_an_image_counts_the_patches_that_were_evaluated_for_it():
 
 @given(st.integers(1, 12), guidances)
 def test_where_nobody_chooses_it_is_adams_bashforth(steps, guidance):
-    found = run(Adaptive(exit=0, tolerance=0), steps=steps, guidance=guidance)
+    result = run(Adaptive(exit=0, tolerance=0), steps=steps, guidance=guidance)
     expected = run(pf.samplers.AdamsBashforthSampler(), steps=steps, guidance=guidance)
-    assert found.x_1.equal(expected.x_1)
-    assert found.nfe == expected.nfe
-    assert found.image_nfe.equal(expected.image_nfe)
+    assert result.x_1.equal(expected.x_1)
+    assert result.nfe == expected.nfe
+    assert result.image_nfe.equal(expected.image_nfe)
 
 
 @pytest.mark.parametrize("guidance", [*GUIDANCE.values(), pf.Autoguidance(tiny_dit(seed=1), 1.5)])
@@ -102,7 +103,7 @@ def test_a_patch_leaves_once_and_for_all_and_only_one_with_little_change_left():
     assert 0 < counts[-1] < counts[0] == counts[2]
 
 
-def test_the_hardest_patch_of_an_image_takes_every_step():
+def test_the_patch_of_an_image_with_the_largest_estimate_takes_every_step():
     result = run(Adaptive(exit=0, tolerance=100))
     counts = [record.evaluated.sum(dim=1).tolist() for record in result.trace]
     assert counts == [[16] * 3] * 3 + [[1] * 3, [16] * 3] * 3 + [[16] * 3]
@@ -131,8 +132,8 @@ def test_the_error_on_exact_flows_falls_with_the_tolerance_to_that_of_the_grid(m
 
     least = error(pf.samplers.AdamsBashforthSampler())
     off = {"exit": 0.0, "tolerance": 0.0, "evaluate": "all"}
-    found = [error(Adaptive(**off | {option: 10.0**-k})) for k in (2, 3, 4)]
-    for k, one in zip((2, 3, 4), found, strict=True):
+    errors = [error(Adaptive(**off | {option: 10.0**-k})) for k in (2, 3, 4)]
+    for k, one in zip((2, 3, 4), errors, strict=True):
         assert one <= least + 3 * 10.0**-k
     assert error(Adaptive(**off | {option: 1e-9})) == pytest.approx(least, rel=1e-3)
 
@@ -143,8 +144,8 @@ def test_with_a_tolerance_that_falls_as_the_square_of_the_step_it_is_of_second_o
 
     def error(k: int) -> float:
         sampler = Adaptive(exit=4 / k**2, tolerance=4 / k**2, evaluate="all")
-        found = sampler(pf.VelocityField(model), x_0, uniform_grid(k)).x_1
-        return float((found - model.answer(x_0)).square().mean().sqrt())
+        samples = sampler(pf.VelocityField(model), x_0, uniform_grid(k)).x_1
+        return float((samples - model.answer(x_0)).square().mean().sqrt())
 
     assert 1.6 < torch.tensor(error(16) / error(64)).log2() / 2 < 2.4
 
@@ -159,11 +160,11 @@ def test_packed_tokens_are_computed_as_those_of_each_image_are(guidance, dense):
     time = pf.PatchTime.dense(time.to_dense()) if dense else time
     both = Memory(), Memory()
     for memory in both:
-        field(X_0 + 1, pf.PatchTime.everywhere(0.2, X_0, 16), memory=memory)
+        field(X_0 + 1, pf.PatchTime.everywhere(0.2, X_0, 16), recall=Recall(memory))
     packed = packed_tokens(where, 21)
     assert packed.shape == (21,)  # sevenths of three: 3 more
-    rows = field(X_0, time, memory=both[0], tokens=token_index(where, 7))
-    flat = field(X_0, time, memory=both[1], tokens=packed)
+    rows = field(X_0, time, recall=Recall(both[0], token_index(where, 7)))
+    flat = field(X_0, time, recall=Recall(both[1], packed))
     assert flat.evaluations == pytest.approx(rows.evaluations)
     torch.testing.assert_close(flat.velocity, rows.velocity)
     torch.testing.assert_close(flat.difficulty[where], rows.difficulty[where])
@@ -195,8 +196,8 @@ def test_tokens_of_repeated_batches():
 @pytest.mark.parametrize("sampler", [SOME, Adaptive()])
 def test_a_run_waits_once_a_step_from_the_fourth_on(sampler):
     field = pf.VelocityField(MODEL, LABELS)
-    found = [waits(lambda n=n: sampler(field, X_0, uniform_grid(n))) for n in (3, 4, 8)]
-    assert [count - found[0] for count in found] == [0, 1, 5]
+    counts = [waits(lambda n=n: sampler(field, X_0, uniform_grid(n))) for n in (3, 4, 8)]
+    assert [count - counts[0] for count in counts] == [0, 1, 5]
 
 
 def test_a_budget_is_the_most_that_it_takes():

@@ -63,8 +63,8 @@ def test_euler_on_independent_pixels_is_the_product_of_its_steps():
         gain = (then - now) * (now * 0.36 - (1 - now)) / spread
         mean += (then - now) * 0.3 + gain * (mean - now * 0.3)
         factor *= 1 + gain
-    found = pf.samplers.EulerSampler()(pf.VelocityField(model), x_0, grid).x_1
-    torch.testing.assert_close(found, mean + factor * x_0, rtol=1e-5, atol=1e-6)
+    samples = pf.samplers.EulerSampler()(pf.VelocityField(model), x_0, grid).x_1
+    torch.testing.assert_close(samples, mean + factor * x_0, rtol=1e-5, atol=1e-6)
 
 
 def test_context_tells_independent_patches_nothing():

@@ -116,8 +116,8 @@ def test_a_run_is_its_pseudo_code():
             w = 2 * noise * (1 - now) ** 2
             score = (now * v - x) / (1 - now)
             x = x + dt * (v + w / 2 * score) + (w * dt) ** 0.5 * again.normal(1, 4, 4)
-    found = EulerMaruyama(noise)(pf.VelocityField(model), x_0, grid, generator=generator).x_1
-    torch.testing.assert_close(found, x.float(), rtol=1e-5, atol=1e-5)
+    samples = EulerMaruyama(noise)(pf.VelocityField(model), x_0, grid, generator=generator).x_1
+    torch.testing.assert_close(samples, x.float(), rtol=1e-5, atol=1e-5)
 
 
 def noise_left(noise: float, steps: int) -> tuple[list[float], float]:
@@ -141,12 +141,12 @@ def test_noise_is_as_large_as_the_time_says_until_the_last_step_takes_it_all(noi
     x_0 = generator.fork("noise").normal(1, 32, 32)
     x_1 = EulerMaruyama(noise)(spy, x_0, uniform_grid(64), generator=generator).x_1
     torch.testing.assert_close(x_1, torch.full_like(x_1, 0.3), rtol=0, atol=1e-5)
-    found = [
+    measured = [
         float(((x - 0.3 * k / 64) / (1 - k / 64)).square().mean()) for k, x in enumerate(spy.x)
     ]
     variance, first = noise_left(noise, 64)
     error = 20_480**-0.5  # of a correlation; √2 times that of a variance
-    assert found == pytest.approx(variance, rel=4 * 2**0.5 * error)
+    assert measured == pytest.approx(variance, rel=4 * 2**0.5 * error)
     pair = torch.stack([spy.x[0].flatten(), spy.x[-1].flatten()])
     assert abs(pair.corrcoef()[0, 1] - first / variance[-1] ** 0.5) < 4 * error
 

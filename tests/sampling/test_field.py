@@ -8,7 +8,15 @@ from torch import Tensor
 
 import patch_forcing as pf
 from patch_forcing.core.patches import spread
-from tests.support.exact import CorrelatedGaussian, IndependentGaussian, tiny_dit, to_patches
+from patch_forcing.core.registry import build
+from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import (
+    CorrelatedGaussian,
+    IndependentGaussian,
+    SpyField,
+    tiny_dit,
+    to_patches,
+)
 
 LABELS = torch.tensor([0, 3])
 NULL = torch.tensor([5, 5])
@@ -186,9 +194,9 @@ def test_labels_for_another_number_of_images_are_refused(model, x):
 
 @pytest.mark.parametrize("scale", [-0.1, float("inf"), float("nan")])
 def test_scales_out_of_range_are_refused(model, scale):
-    for build in (pf.ClassifierFreeGuidance, lambda scale: pf.Autoguidance(model, scale)):
+    for kind in (pf.ClassifierFreeGuidance, lambda scale: pf.Autoguidance(model, scale)):
         with pytest.raises(pf.UserError, match=f"guidance scale {scale} is out of range"):
-            build(scale)
+            kind(scale)
 
 
 @pytest.mark.parametrize("interval", [(0.5, 0.5), (0.7, 0.2), (-0.1, 0.5), (0.5, 1.1)])
@@ -197,3 +205,38 @@ def test_intervals_that_are_none_are_refused(model, interval):
         pf.ClassifierFreeGuidance(2.0, interval)
     with pytest.raises(pf.UserError, match="0 <= low < high <= 1"):
         pf.Autoguidance(model, 2.0, interval)
+
+
+class Repainting:
+    """A field around another one: while t rises from 0 to 1, patch i goes from 1 − m_i to 1."""
+
+    def __init__(self, field, change: Tensor):
+        self.field, self.patch_size = field, field.patch_size
+        self.change = change  # m, (N,)
+
+    def __call__(self, x_t, t, **options):
+        inner = pf.PatchTime.dense(1 - self.change * (1 - t.to_dense()))
+        output = self.field(x_t, inner, **options)
+        slower = spread(self.change[None], x_t.shape[-2:], self.patch_size)
+        return output._replace(velocity=slower * output.velocity, unguided=slower * output.unguided)
+
+
+@pytest.mark.parametrize("guidance", [None, pf.ClassifierFreeGuidance(2.0)])
+@pytest.mark.parametrize(
+    "spec", [*sorted(set(pf.samplers.SAMPLERS) - {"euler-maruyama"}), "dual-loop:evaluate=moving"]
+)
+def test_a_field_around_another_serves_every_sampler(spec, guidance, x):
+    """Patches that are to stay stay bit for bit; the others see them at their own times."""
+    sampler = build("sampler", pf.samplers.SAMPLERS, spec)
+    inner = pf.VelocityField(tiny_dit(num_classes=5), LABELS, guidance)
+    change = torch.tensor([0.0, 0.25, 1.0, 0.5] * 4)
+    spy = SpyField(inner)
+    generator = pf.CountedGenerator((0, 1))
+    result = sampler(Repainting(spy, change), x, uniform_grid(4), generator=generator, trace=True)
+    kept = spread((change == 0)[None], (8, 8), 2).expand_as(x)
+    assert result.x_1[kept].equal(x[kept])
+    assert not torch.isclose(result.x_1[~kept], x[~kept]).any()
+    assert spy.t[0][0].equal(1 - change)
+    plain = sampler(inner, x, uniform_grid(4), generator=generator)
+    if spec != "adaptive":
+        assert result.nfe == plain.nfe

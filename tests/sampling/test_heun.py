@@ -40,9 +40,9 @@ def test_it_is_its_pseudo_code():
 
     x = x_0 + 0.4 * (v(x_0, 0.0) + v(x_0 + 0.4 * v(x_0, 0.0), 0.4)) / 2
     x = x + 0.6 * v(x, 0.4)
-    found = Heun()(pf.VelocityField(model, labels), x_0, [0.0, 0.4, 1.0], trace=True)
-    torch.testing.assert_close(found.x_1, x, rtol=1e-5, atol=1e-5)
-    state_t = [record.state_t[0, 0] for record in found.trace]
+    result = Heun()(pf.VelocityField(model, labels), x_0, [0.0, 0.4, 1.0], trace=True)
+    torch.testing.assert_close(result.x_1, x, rtol=1e-5, atol=1e-5)
+    state_t = [record.state_t[0, 0] for record in result.trace]
     assert torch.stack(state_t).equal(torch.tensor([0.0, 0.0, 0.4]))
 
 

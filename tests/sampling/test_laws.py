@@ -123,9 +123,9 @@ def test_the_grid_is_honoured_and_the_easy_are_a_fixed_share(problem, sampler, g
     count = round(getattr(sampler, "easy_fraction", 0) * 100) * patches // 100
     for record, (_, easy, hard) in zip(trace, expected, strict=True):
         # ranked by time: hard patches are behind, easy ones ahead
-        found = record.t.sort(dim=1).values
+        times = record.t.sort(dim=1).values
         ranked = torch.tensor([hard] * (patches - count) + [easy] * count)
-        torch.testing.assert_close(found, ranked.expand_as(found), rtol=0, atol=1e-7)
+        torch.testing.assert_close(times, ranked.expand_as(times), rtol=0, atol=1e-7)
 
 
 @given(problems(), st.one_of(flows, choosing), time_grids(), st.integers(0, 999))
@@ -223,7 +223,7 @@ def test_look_ahead_that_looks_nowhere_is_euler(problem, grid, easy_fraction):
 
 
 class LevelField:
-    """A real field that finds patches as hard as it is told; NaN from a time on, if asked."""
+    """A real field with another difficulty, of so many levels; it is NaN from a time on."""
 
     def __init__(self, field, levels: int | None, broken_from: float = 2.0):
         self.field, self.levels, self.broken_from = field, levels, broken_from

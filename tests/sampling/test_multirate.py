@@ -74,10 +74,10 @@ def adams_bashforth(model, x: Tensor, labels: Tensor, grid: list[float]) -> Tens
 
 
 def test_one_group_at_second_order_is_adams_bashforth():
-    found = run(Multirate((1,), (1.0,)))
+    result = run(Multirate((1,), (1.0,)))
     expected = adams_bashforth(tiny_dit(), X_0, LABELS, GRID)
-    torch.testing.assert_close(found.x_1, expected, rtol=1e-4, atol=1e-5)
-    assert found.nfe == 4
+    torch.testing.assert_close(result.x_1, expected, rtol=1e-4, atol=1e-5)
+    assert result.nfe == 4
 
 
 def order(model, sampler: pf.samplers.Sampler) -> float:
@@ -97,8 +97,8 @@ def order(model, sampler: pf.samplers.Sampler) -> float:
 @pytest.mark.parametrize("rates", RATES)
 def test_every_group_is_of_second_order_where_patches_do_not_depend_on_each_other(rates):
     shares = tuple(1 / len(rates) for _ in rates)
-    found = order(IndependentGaussian(), Multirate(rates, shares, evaluate="all"))
-    assert 1.8 < found < 2.2
+    slope = order(IndependentGaussian(), Multirate(rates, shares, evaluate="all"))
+    assert 1.8 < slope < 2.2
 
 
 def test_one_group_is_of_second_order_on_correlated_patches():
@@ -108,8 +108,8 @@ def test_one_group_is_of_second_order_on_correlated_patches():
 
 def test_context_that_is_ahead_leaves_first_order_between_correlated_patches():
     model = CorrelatedGaussian.random(6, patch_size=2)
-    found = order(model, Multirate((1, 2), (0.5, 0.5), evaluate="all", context="ahead"))
-    assert 0.9 < found < 1.2
+    slope = order(model, Multirate((1, 2), (0.5, 0.5), evaluate="all", context="ahead"))
+    assert 0.9 < slope < 1.2
 
 
 @pytest.mark.parametrize("rates", [(1, 2), (1, 4), (1, 2, 4), (2, 4)])
@@ -130,8 +130,8 @@ def test_keys_and_values_carried_on_keep_second_order_though_few_patches_are_com
     truth = Multirate((1,), (1.0,))(field, X_0, uniform_grid(256)).x_1
     steps, errors = [8, 16, 32], []
     for k in steps:
-        found = Multirate(rates, shares, context=context)(field, X_0, uniform_grid(k)).x_1
-        errors.append(float((found - truth).square().mean().sqrt()))
+        samples = Multirate(rates, shares, context=context)(field, X_0, uniform_grid(k)).x_1
+        errors.append(float((samples - truth).square().mean().sqrt()))
     slope = -float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
     assert expected - 0.25 < slope < expected + 0.25
 
@@ -150,9 +150,9 @@ def test_networks_may_compute_in_bf16(sampler):
     low = sampler(pf.VelocityField(tiny_dit().bfloat16(), LABELS), X_0, GRID).x_1
     with torch.autocast("cpu", torch.bfloat16):
         mixed = run(sampler).x_1
-    for found in (low, mixed):
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, exact, rtol=0, atol=0.1)
+    for measured in (low, mixed):
+        assert measured.dtype == torch.float32
+        torch.testing.assert_close(measured, exact, rtol=0, atol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_carried_memories_of_guided_runs_depend_on_no_other_image(guidance):
 def test_level_context_is_at_one_time_and_exactly_where_patches_are_going():
     """Under a constant velocity all patches are on a line, wherever their own steps end."""
     velocity = torch.randn(3, 8, 8)
-    hard = torch.rand(3, 16)
-    spy = SpyField(ConstantField(velocity, hard, patch_size=2))
+    difficulty = torch.rand(3, 16)
+    spy = SpyField(ConstantField(velocity, difficulty, patch_size=2))
     sampler = Multirate((1, 2, 4), (0.25, 0.5, 0.25), evaluate="all", context="level")
     result = sampler(spy, X_0, GRID)
     torch.testing.assert_close(result.x_1, X_0 + velocity)
@@ -197,8 +197,7 @@ def test_patches_take_the_steps_of_their_group_and_evaluations_count_by_share(
     assert result.nfe == pytest.approx(sum(shares))
     assert result.nfe == pytest.approx(pf.samplers.count_evaluations(sampler, grid, 16))
     first = [record for record in result.trace if record.step == 0]
-    hard = first[0].difficulty
-    ranks = hard.argsort(dim=1, stable=True).argsort(dim=1)
+    ranks = first[0].difficulty.argsort(dim=1, stable=True).argsort(dim=1)
     # every time that a patch stood at, besides where it ended: one more for each substep
     stood = torch.stack([record.state_t for record in first])
     for rank in range(16):

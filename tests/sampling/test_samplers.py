@@ -1,4 +1,4 @@
-"""Each sampler: its sequence of times, its choice of patches, and its pseudo-code as an oracle."""
+"""Samplers: the sequence of their times, their choice of patches, what they refuse."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
-from patch_forcing.core.output import Model
 from patch_forcing.sampling.field import Field, FieldOutput
 from patch_forcing.sampling.grids import uniform_grid
 from tests.support.exact import ConstantField, SpyField, tiny_dit
@@ -97,9 +96,9 @@ def test_the_easy_of_each_image_and_step_have_its_lowest_difficulty(sampler, fie
     chosen = []
     for first, second in pairwise(trace):
         if first.step == second.step:
-            for hard, t in zip(first.difficulty.tolist(), second.t.tolist(), strict=True):
+            for difficulty, t in zip(first.difficulty.tolist(), second.t.tolist(), strict=True):
                 easy = [n for n in range(16) if t[n] > min(t)]
-                assert easy == sorted(sorted(range(16), key=hard.__getitem__)[:6])
+                assert easy == sorted(sorted(range(16), key=difficulty.__getitem__)[:6])
                 chosen.append(easy)
     assert len({tuple(easy) for easy in chosen}) > 2  # images and steps differ
 
@@ -112,9 +111,9 @@ def test_dual_loop_with_one_inner_step_is_euler(field, x_0):
 
 def test_look_ahead_without_a_lead_is_euler(field, x_0):
     expected = Euler()(field, x_0, GRID).x_1
-    found = LookAhead(0.4, context_ratio=1)(field, x_0, GRID)
-    torch.testing.assert_close(found.x_1, expected, rtol=1e-5, atol=1e-5)
-    assert found.nfe == 2 + 2 * 3
+    result = LookAhead(0.4, context_ratio=1)(field, x_0, GRID)
+    torch.testing.assert_close(result.x_1, expected, rtol=1e-5, atol=1e-5)
+    assert result.nfe == 2 + 2 * 3
 
 
 @pytest.mark.parametrize("p", [0, 1])
@@ -125,83 +124,8 @@ def test_look_ahead_with_all_or_none_easy_is_euler(p, field, x_0):
 
 def test_dual_loop_with_none_easy_is_euler_on_the_finer_grid(field, x_0):
     expected = Euler()(field, x_0, uniform_grid(12)).x_1
-    found = DualLoop(0, 4)(field, x_0, uniform_grid(3)).x_1
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-
-
-def evaluate(model: Model, x: Tensor, label: int, t: list[float]) -> tuple[Tensor, list[float]]:
-    """Velocity (C, H, W) and difficulty of one image, 4 x 4 patches of side 2."""
-    output = model(x[None], torch.tensor([t]), torch.tensor([label]))
-    variance = output.logvar[0, 0].exp()
-    levels = [variance[rows, cols].mean().item() for rows, cols in map(cell, range(16))]
-    return output.velocity[0], levels
-
-
-def cell(patch: int) -> tuple[slice, slice]:
-    y, x = 2 * (patch // 4), 2 * (patch % 4)
-    return slice(y, y + 2), slice(x, x + 2)
-
-
-def step(x: Tensor, patch: int, dt: float, velocity: Tensor) -> None:
-    rows, cols = cell(patch)
-    x[:, rows, cols] += dt * velocity[:, rows, cols]
-
-
-def easiest(hard: list[float], p: float) -> list[int]:
-    return sorted(range(16), key=lambda n: (hard[n], n))[: int(p * 16)]
-
-
-def naive_dual_loop(model, x_0: Tensor, label: int, grid: list[float], p: float, n: int) -> Tensor:
-    x = x_0.clone()
-    for now, then in pairwise(grid):
-        delta = then - now
-        velocity, hard = evaluate(model, x, label, [now] * 16)
-        easy = easiest(hard, p)
-        for i in range(16):
-            step(x, i, delta if i in easy else delta / n, velocity)
-        for j in range(1, n):
-            mixed = [then if i in easy else now + j * delta / n for i in range(16)]
-            velocity, _ = evaluate(model, x, label, mixed)
-            for i in range(16):
-                if i not in easy:
-                    step(x, i, delta / n, velocity)
-    return x
-
-
-def naive_look_ahead(model, x_0: Tensor, label: int, grid: list[float], p: float, r: float):
-    x = x_0.clone()
-    for now, then in pairwise(grid):
-        first, hard = evaluate(model, x, label, [now] * 16)
-        if now <= 0.05:
-            for i in range(16):
-                step(x, i, then - now, first)
-            continue
-        easy, ahead, context = easiest(hard, p), min(1.0, r * now), x.clone()
-        for i in easy:
-            step(context, i, ahead - now, first)
-        mixed = [ahead if i in easy else now for i in range(16)]
-        second, _ = evaluate(model, context, label, mixed)
-        for i in range(16):
-            step(x, i, then - now, first if i in easy else second)
-    return x
-
-
-@pytest.mark.parametrize(("p", "n"), [(0.4, 4), (0.7, 2), (0.1, 3)])
-def test_dual_loop_is_its_pseudo_code(p, n, field, x_0):
-    found = DualLoop(p, n)(field, x_0, GRID).x_1
-    for image in range(2):
-        expected = naive_dual_loop(field.model, x_0[image], int(LABELS[image]), GRID, p, n)
-        torch.testing.assert_close(found[image], expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(("p", "r"), [(0.4, 1.4), (0.7, 2.0), (0.1, 5.0)])
-def test_look_ahead_is_its_pseudo_code(p, r, field, x_0):
-    found = LookAhead(p, r)(field, x_0, GRID).x_1
-    euler = Euler()(field, x_0, GRID).x_1
-    for image in range(2):
-        expected = naive_look_ahead(field.model, x_0[image], int(LABELS[image]), GRID, p, r)
-        torch.testing.assert_close(found[image], expected, rtol=1e-5, atol=1e-5)
-        assert (euler[image] - expected).abs().max() > 1e-3
+    samples = DualLoop(0, 4)(field, x_0, uniform_grid(3)).x_1
+    torch.testing.assert_close(samples, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_context_is_thrown_away(field, x_0):
@@ -289,21 +213,6 @@ def test_random_order_takes_every_patch_equally_often():
     easy = torch.cat([second.t > second.t.amin(1, keepdim=True) for second in trace[1::2]])
     share, sets = easy.double().mean(dim=0), 500 * (len(GRID) - 1)
     assert ((share - 0.3).abs() < 4 * (0.3 * 0.7 / sets) ** 0.5).all()
-
-
-@pytest.mark.parametrize("sampler", [Euler(), RandomOrder(0.4, 2)])
-def test_samplers_without_choice_need_no_difficulty(sampler, x_0):
-    result = sampler(pf.VelocityField(tiny_dit(predict_difficulty=False)), x_0, GRID, trace=True)
-    assert (result.t == 1).all()
-    assert {record.difficulty for record in result.trace} == {None}
-
-
-@pytest.mark.parametrize("sampler", [DualLoop(), LookAhead()])
-def test_samplers_that_choose_need_difficulty(sampler, x_0):
-    with pytest.raises(
-        pf.UserError, match=r"predicts no difficulty.*adams-bashforth, euler or heun"
-    ):
-        sampler(pf.VelocityField(tiny_dit(predict_difficulty=False)), x_0, GRID)
 
 
 @dataclass

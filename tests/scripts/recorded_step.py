@@ -16,10 +16,10 @@ from patch_forcing.data.batch import Batch
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 from patch_forcing.distributed.ranks import Ranks, join_ranks
-from patch_forcing.runs.alignment import open_alignment
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
+from patch_forcing.runs.terms import open_terms
 from patch_forcing.training.alignment import AlignmentConfig
 from patch_forcing.training.optim import OptimizerConfig
 
@@ -30,10 +30,9 @@ STEPS, FAILS, WARM = 12, 9, 6
 def weights(recipe: Recipe, device: str, ranks: Ranks) -> list[Tensor]:
     """Of the model and of its averages, after all steps."""
     data = recipe.data.open()
-    alignment = open_alignment(recipe, data, device, ranks)
-    state = initial_state(recipe, data, device, alignment)
-    features = None if alignment is None else alignment.features
-    step = TrainStep(state, recipe, device, ranks, features)
+    terms = open_terms(recipe, data, device, ranks)
+    state = initial_state(recipe, data, device, terms)
+    step = TrainStep(state, recipe, device, ranks, terms)
     share = ranks.places(recipe.batch_size)
     batches = [
         data.batch(BatchSpec(k, recipe.batch_size, recipe.seed, share), device)

@@ -149,7 +149,7 @@ class SpyField:
 
 
 def tiny_dit(
-    input_size: int | tuple[int, int] = 8, *, seed: int = 0, **sizes: int | bool
+    input_size: int | tuple[int, int] = 8, *, seed: int = 0, **sizes: int | bool | str
 ) -> pf.PatchDiT:
     """A PatchDiT of two blocks whose weights are all random, those that start at zero too."""
     sizes = {"patch_size": 2, "in_channels": 3, "num_classes": 5, **sizes}

@@ -1,7 +1,7 @@
 """A recipe on the real scans, small enough to train in a test."""
 
 from patch_forcing.data.digits import Digits
-from patch_forcing.runs.recipes import Network, Recipe
+from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.training.optim import OptimizerConfig
 
 TINY = Recipe(

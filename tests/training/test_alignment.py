@@ -30,7 +30,7 @@ def objective(block=1, weight=0.5):
     torch.manual_seed(3)
     path, times = pf.LinearPath(2), pf.timesteps.LogitNormalTruncatedGaussian()
     alignment = Alignment(Projector(WIDTH, 24, F), block, weight)
-    return pf.PatchForcingObjective(path, times, alignment=alignment)
+    return pf.PatchForcingObjective(path, times, terms=(alignment,))
 
 
 def test_misalignment_is_minus_the_mean_cosine():
@@ -53,16 +53,17 @@ def test_its_ends_are_parallel_and_opposite_and_zeros_are_like_nothing():
 def test_the_total_is_the_plain_one_and_the_weighted_term(t, weight):
     model, aligned = tiny_dit(), objective(weight=weight)
     given_ = {"x_0": X_0, "t": t}
-    terms = aligned(model, X_1, LABELS, **given_, features=FEATURES)
-    plain = dataclasses.replace(aligned, alignment=None)(model, X_1, LABELS, **given_)
+    terms = aligned(model, X_1, LABELS, **given_, inputs=(FEATURES,))
+    plain = dataclasses.replace(aligned, terms=())(model, X_1, LABELS, **given_)
     assert (terms.velocity, terms.nll) == (plain.velocity, plain.nll)
-    # the tokens after the first block, seen by a hook: its first output
+    # the tokens after the first block, seen by a hook
     seen = []
-    with model.blocks[0].register_forward_hook(lambda *call: seen.append(call[2][0])):
+    with model.blocks[0].register_forward_hook(lambda *call: seen.append(call[2])):
         model(aligned.path.interpolate(X_0, X_1, _time(t)), t, LABELS)
-    expected = misalignment(aligned.alignment.projector(seen[0]), FEATURES)
-    torch.testing.assert_close(terms.alignment, expected)
-    torch.testing.assert_close(terms.total, plain.total + weight * terms.alignment)
+    expected = misalignment(aligned.terms[0].projector(seen[0]), FEATURES)
+    assert [*terms.named()] == ["total", "velocity", "nll", "alignment"]
+    torch.testing.assert_close(terms.others["alignment"], expected)
+    torch.testing.assert_close(terms.total, plain.total + weight * expected)
 
 
 def _time(t):
@@ -71,21 +72,23 @@ def _time(t):
 
 def test_it_trains_the_projector_and_the_blocks_before_alone():
     model, aligned = tiny_dit(), objective()
-    terms = aligned(model, X_1, LABELS, x_0=X_0, t=T, features=FEATURES)
-    terms.alignment.backward()
-    assert all(w.grad.count_nonzero() for w in aligned.alignment.projector.parameters())
+    terms = aligned(model, X_1, LABELS, x_0=X_0, t=T, inputs=(FEATURES,))
+    terms.others["alignment"].backward()
+    assert all(w.grad.count_nonzero() for w in aligned.terms[0].projector.parameters())
     assert all(w.grad.count_nonzero() for w in model.blocks[0].parameters())
     assert all(w.grad is None for w in model.blocks[1].parameters())
     assert all(w.grad is None for w in model.final_layer.parameters())
 
 
-def test_features_and_an_alignment_come_together():
+def test_each_term_has_its_inputs_and_all_look_after_one_block():
     model, aligned = tiny_dit(), objective()
-    with pytest.raises(pf.UserError, match="both or neither"):
+    with pytest.raises(pf.UserError, match="0 inputs for alignment: give one tensor for each"):
         aligned(model, X_1, LABELS, x_0=X_0, t=T)
-    with pytest.raises(pf.UserError, match="both or neither"):
-        plain = dataclasses.replace(aligned, alignment=None)
-        plain(model, X_1, LABELS, x_0=X_0, t=T, features=FEATURES)
+    with pytest.raises(pf.UserError, match="1 inputs for no terms: give one tensor for each"):
+        plain = dataclasses.replace(aligned, terms=())
+        plain(model, X_1, LABELS, x_0=X_0, t=T, inputs=(FEATURES,))
+    with pytest.raises(pf.UserError, match=r"terms look after blocks \[1, 2\]: choose one block"):
+        dataclasses.replace(aligned, terms=(*aligned.terms, *objective(block=2).terms))
 
 
 def test_a_model_shows_the_tokens_of_blocks_that_it_has():

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from patch_forcing.cli.options import check_out, parse
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, check_range
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def convert(args: Sequence[str]) -> None:
     from patch_forcing.runs.convert import export_checkpoint, import_checkpoint
 
     heads = options.num_heads
-    if heads is not None and heads < 1:
-        raise UserError(f"--num-heads {heads} is out of range: choose 1 or more")
+    if heads is not None:
+        check_range("--num-heads", heads, 1)
     check_out("--out", options.out.parent)
     if options.to == "published":
         reading = (options.kind, heads, options.autoencoder)

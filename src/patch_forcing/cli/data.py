@@ -11,7 +11,8 @@ from typing import Any
 from patch_forcing.cli.options import check_out, parse
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.data.annotations import Condition
-from patch_forcing.data.image_data import ImageOptions
+from patch_forcing.data.hub import HubParts
+from patch_forcing.data.image_data import ImageData, ImageOptions
 
 _USAGE = """usage: patch-forcing data NAME [OPTIONS]
        patch-forcing data FOLDER
@@ -38,21 +39,8 @@ class CheckOptions:
 
 
 @dataclass(frozen=True)
-class HubOptions(CheckOptions):
+class HubOptions(HubParts, CheckOptions):
     """Options of `data hub PATH`."""
-
-    config: str | None = None
-    """Which of several data sets under that name."""
-    split: str = "train"
-    """Which part of it."""
-    revision: str | None = None
-    """Branch, tag or commit on the Hub."""
-    image_column: str | None = None
-    """Default: the only one of images."""
-    label_column: str | None = None
-    """Default: the only one of class labels, or else label, class or cls."""
-    caption_column: str | None = None
-    """Default: text or caption."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +101,7 @@ def _emoji(args: Sequence[str]) -> None:
 
 SOURCES = ("shards", "hub")
 """Recipes whose data are checked under their name; those of `folder` need none."""
+NO_CAPTIONS_YET = "no network here takes captions yet: with --data.condition none it trains without"
 
 
 def _check(recipe: str, path: str, args: Sequence[str]) -> None:
@@ -122,49 +111,62 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
         prog=f"patch-forcing data {path if recipe == 'folder' else f'{recipe} {path}'}",
         description="Reads every image and says what is there.",
     )
-    from patch_forcing.data.check import check_images
-    from patch_forcing.runs.bad_samples import FEW
     from patch_forcing.runs.recipes import RECIPES
-    from patch_forcing.views.progress import progress_bar
 
     default: Any = RECIPES[recipe].recipe.data
     source: ImageOptions = replace(default, path=path, **vars(options))
     data = source.open()
-    good, bad = [], 0
     print(data.summary)
-    with progress_bar(None, total=data.num_samples, unit="image") as bar:
-        for number, size in enumerate(check_images(data.layout)):
-            bar.update()
-            if isinstance(size, tuple):
-                good.append(size)
-                continue
-            bad += 1
-            with bar.external_write_mode():
-                print(f"bad: {data.layout.place(number)}: {size}", flush=True)
-    if not good:
+    sizes = _read_all(data)
+    if not sizes:
         raise UserError(f"no image of {path} can be read: give others")
-    for what, sides in zip(("width", "height"), zip(*good, strict=True), strict=True):
-        print(f"{what}: {min(sides)} to {max(sides)}, median {statistics.median_low(sides)}")
+    for name, sides in zip(("width", "height"), zip(*sizes, strict=True), strict=True):
+        print(f"{name}: {min(sides)} to {max(sides)}, median {statistics.median_low(sides)}")
     train = f"patch-forcing train {recipe} --data.path {shlex.quote(path)}"
     for field in fields(options):
         if getattr(options, field.name) != field.default:
             value = shlex.quote(getattr(options, field.name))
             train += f" --data.{field.name.replace('_', '-')} {value}"
-    if not bad:
-        print("every image can be read")
-    elif bad > max(FEW, source.max_bad_share * data.num_samples):
-        # twice the share: a run may meet many of them early
-        share = min(1.0, math.ceil(200 * bad / data.num_samples) / 100)
-        print(f"{bad} of {data.num_samples} cannot be read, too many: remove them, or let it pass")
-        train += f" --data.max-bad-share {share:g}"
-    else:
-        print(f"{bad} of {data.num_samples} cannot be read: others will take their places")
+    train += _report_bad(data.num_samples, data.num_samples - len(sizes), source.max_bad_share)
     if data.num_classes > max(1, 0.8 * data.num_samples):
         print(
             f"{data.num_classes} classes for {data.num_samples} images: if they are none, add "
             "--data.condition none"
         )
     if data.captioned:
-        print("no network here takes captions yet: with --data.condition none it trains without")
+        print(NO_CAPTIONS_YET)
         return
     print(f"next: {train}")
+
+
+def _read_all(data: ImageData) -> list[tuple[int, int]]:
+    """Widths and heights of the images that can be read; the others are named."""
+    from patch_forcing.data.check import check_images
+    from patch_forcing.views.progress import progress_bar
+
+    sizes = []
+    with progress_bar(None, total=data.num_samples, unit="image") as bar:
+        for number, size in enumerate(check_images(data.layout)):
+            bar.update()
+            if isinstance(size, tuple):
+                sizes.append(size)
+                continue
+            with bar.external_write_mode():
+                print(f"bad: {data.layout.place(number)}: {size}", flush=True)
+    return sizes
+
+
+def _report_bad(images: int, bad: int, max_bad_share: float) -> str:
+    """Prints how many are bad; returns the option that training needs with so many."""
+    from patch_forcing.runs.bad_samples import MAX_HARMLESS
+
+    if not bad:
+        print("every image can be read")
+    elif bad > max(MAX_HARMLESS, max_bad_share * images):
+        # twice the share: a run may meet many of them early
+        share = min(1.0, math.ceil(200 * bad / images) / 100)
+        print(f"{bad} of {images} cannot be read, too many: remove them, or let it pass")
+        return f" --data.max-bad-share {share:g}"
+    else:
+        print(f"{bad} of {images} cannot be read: others will take their places")
+    return ""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from patch_forcing.cli.data import SOURCES, CheckOptions, HubOptions
+from patch_forcing.cli.data import NO_CAPTIONS_YET, SOURCES, CheckOptions, HubOptions
 from patch_forcing.cli.options import check_out, parse, parse_place
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.shard_encoder import EncodeOptions
@@ -20,6 +20,7 @@ _USAGE = """usage: patch-forcing encode FOLDER --autoencoder NAME --out DIR [OPT
        patch-forcing encode FOLDER --features ENCODER --latents DIR --out DIR [OPTIONS]
 
 Encodes images once, so that training need not; the same command again goes on where it stopped.
+Captions are kept beside the latents, and beside the classes where half of the images have one.
 With --features, for alignment: what a frozen encoder sees in the images that latents were made of.
 
 FOLDER         images, or one subfolder of images for each class
@@ -197,13 +198,16 @@ def _encode(kind: str, path: str, options: Options, out: Path) -> None:
     started = time.perf_counter()
     done = encoding.run(rank, world, progress=None if rank == 0 else False)
     seconds = time.perf_counter() - started
-    found = f", {done.found} were there and are sound" if done.found else ""
-    print(f"{done.made} of {done.shards} shards made in {seconds:.0f} s{found}: {out}")
+    kept = f", {done.kept} were there and are sound" if done.kept else ""
+    print(f"{done.made} of {done.shards} shards made in {seconds:.0f} s{kept}: {out}")
     if done.bad_samples:
         print(f"bad images, left out: {done.bad_samples}, see {out / 'bad-samples.jsonl'}")
     if not done.complete:
         print("other processes have shards to make; the last one writes latents.json")
         return
     flip = "" if options.how.flip else " --data.no-flip"
+    if data.captioned:
+        print(NO_CAPTIONS_YET)
+        flip += " --data.condition none"
     where = shlex.quote(str(out))
     print(f"next: patch-forcing train imagenet256-pft-b --data.path {where}{flip}")

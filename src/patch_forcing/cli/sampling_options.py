@@ -6,9 +6,10 @@ from typing import Annotated
 from tyro.conf import arg
 
 from patch_forcing.generation.request import DEFAULT_SAMPLER, NamedModel, SampleRequest
-from patch_forcing.sampling.samplers import SAMPLERS
+from patch_forcing.sampling.samplers import OF_PAPER, SAMPLERS, listed
 
 _SAMPLERS = f"{', '.join(SAMPLERS)}; with options: dual-loop:easy_fraction=0.5"
+_COMPAT = f"published: {listed(OF_PAPER, 'and')} as the published code has them under guidance."
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,7 @@ class SamplingOptions:
     autoguidance: str | None = None
     """A weaker model, such as an earlier checkpoint's folder, to be guided away from instead of
     from the missing label; with --guidance."""
-    compat: str | None = None
-    """published: euler, random-order, dual-loop and look-ahead as the published code has them under
-    guidance."""
+    compat: Annotated[str | None, arg(help=_COMPAT)] = None
 
     def request(self, weak: NamedModel | None) -> SampleRequest:
         """The same for a pipeline. weak: the model that `autoguidance` names, loaded."""

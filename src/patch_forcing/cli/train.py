@@ -12,7 +12,8 @@ from tyro.conf import arg
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, TrainingData
-from patch_forcing.runs.recipes import RECIPES, NamedRecipe, Recipe, find_recipe
+from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.recipes import RECIPES, NamedRecipe, find_recipe
 from patch_forcing.runs.trackers import check_trackers
 
 
@@ -85,8 +86,8 @@ def _resolved(
         "out": str(run),
         "track": track,
         "recipe": asdict(recipe),
-        **({"found": data.found} if isinstance(data, Inferred) else {}),
-        "model": asdict(recipe.network.config(data)),
+        **({"found": data.facts} if isinstance(data, Inferred) else {}),
+        "model": recipe.network.config(data).stored(),
         "estimate": {
             **{k: float(f"{x:.3g}") if isinstance(x, float) else x for k, x in figures.items()},
             "machine": hardware(device),

@@ -1,4 +1,4 @@
-"""Computing some tokens of an image: which ones, and what is remembered of the others."""
+"""Evaluations of some tokens of an image: which ones, and what is remembered of the others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from patch_forcing.core.time import PatchTime
 
-PARTS = 16
-"""Of all tokens of a batch: packed ones are padded to so many sizes."""
+PACKED_SIZES = 16
+"""How many different numbers of packed tokens a batch may have; they are padded to the next one."""
 
 Tokens = Int64[Tensor, "B M"] | Int64[Tensor, " T"]
 
@@ -30,7 +30,7 @@ class ActiveTokens(NamedTuple):
     memory: list[Any]
 
     def tile(self, times: int, count: int) -> "ActiveTokens":
-        """For the batch of `count` tokens in all repeated whole, `times` over."""
+        """The same tokens of a batch, of `count` tokens in all, that is repeated `times` over."""
         if self.tokens is None:
             return self
         if self.tokens.ndim == 2:
@@ -141,7 +141,7 @@ def packed_tokens(where: Bool[Tensor, "B N"], count: int) -> Int64[Tensor, " T"]
 
     T is a multiple of a sixteenth of all tokens, so that a compiled network meets few shapes.
     """
-    part = -(-where.numel() // PARTS)
+    part = -(-where.numel() // PACKED_SIZES)
     size = min(where.numel(), -(-count // part) * part)
     order = (~where).flatten().int().argsort(stable=True)
     places = torch.arange(size, device=where.device)

@@ -1,7 +1,9 @@
 """Functions compiled whole by torch's compiler, with the settings that pay for our networks."""
 
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -10,13 +12,13 @@ import torch
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_LONGEST_ROW = 2048
+_MAX_ROW = 2048
 """Rows of up to so many numbers a norm holds at once; torch's own limit is 1,024, and XL's have
 1,152: read once, norms forward take 11.9 instead of 14.4 ms of a training step (H100)."""
 
-_GRAPHS = 1024
-"""Of one function in one process. torch stops at 8, over all callers: five trainings one after the
-other, or the shapes that samplers, guidance and batch sizes multiply to, would fail."""
+_MAX_GRAPHS = 1024
+"""Graphs of one function in one process. torch stops at 8, over all callers. Five trainings one
+after the other would exceed that, and so would samplers, guidance and batch sizes together."""
 
 
 def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Callable[_P, _R]:
@@ -39,22 +41,37 @@ def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Cal
                 inner = features.get_reduction_hint() == ReductionHint.INNER
                 rows = not cooperative and (inner or _reads_rows(features))
                 if rows and V.graph.sizevars.statically_known_leq(
-                    features.reduction_numel, _LONGEST_ROW
+                    features.reduction_numel, _MAX_ROW
                 ):
                     return True
                 return InductorChoices.should_use_persistent_reduction(features, cooperative)
 
-        with V.set_choices_handler(Choices()):
+        with V.set_choices_handler(Choices()), _no_word_of_checkpoints():
             return compile_fx(graph, inputs)
 
     options: dict[str, Any] = {"fullgraph": True, "dynamic": dynamic, "backend": backend}
     if "recompile_limit" in inspect.signature(torch.compile).parameters:  # torch 2.13
-        options["recompile_limit"] = _GRAPHS
+        options["recompile_limit"] = _MAX_GRAPHS
     else:
         config = torch._dynamo.config
-        config.recompile_limit = max(config.recompile_limit, _GRAPHS)
-        config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _GRAPHS)
+        config.recompile_limit = max(config.recompile_limit, _MAX_GRAPHS)
+        config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _MAX_GRAPHS)
     return torch.compile(function, **options)
+
+
+@contextmanager
+def _no_word_of_checkpoints() -> Iterator[None]:
+    """Whoever chooses what is computed again is warned of in-place operations, which ours lack."""
+
+    def others(record: logging.LogRecord) -> bool:
+        return "context_fn is passed to torch.utils.checkpoint" not in record.getMessage()
+
+    log = logging.getLogger("torch._higher_order_ops.wrap")
+    log.addFilter(others)
+    try:
+        yield
+    finally:
+        log.removeFilter(others)
 
 
 def _reads_rows(features: Any) -> bool:
@@ -67,7 +84,10 @@ def _reads_rows(features: Any) -> bool:
 
 
 def compiled_in_training(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Without gradient it goes on as it was: who looks at a model meanwhile has other shapes."""
+    """Compile a function for calls with gradients; without, it runs as it is.
+
+    Whoever samples from a model in training has other shapes, and would compile graphs of them.
+    """
     whole = compiled(function)
 
     @wraps(function)

@@ -38,8 +38,3 @@ def easy_set(difficulty: Float[Tensor, "B N"], easy_fraction: float) -> Bool[Ten
     count = easy_count(easy_fraction, difficulty.shape[1])
     order = difficulty.argsort(dim=1, stable=True)[:, :count]
     return torch.zeros_like(difficulty, dtype=torch.bool).scatter_(1, order, True)
-
-
-def check_fraction(name: str, value: float) -> None:
-    """Raises UserError unless 0 ≤ value ≤ 1."""
-    check_range(name, value, 0, 1)

@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 
 
 class UserError(ValueError):
@@ -25,14 +26,15 @@ def check_range(
 ) -> None:
     """Raises UserError that names the value and the range, unless a finite value lies within it.
 
-    name: as the user wrote it. An option of the command line begins with "--".
+    name: of the value as the user wrote it, or what it is in words. An option of the command line
+    begins with "--". A class may stand before it: "Class: name".
     low, high: the ends of the range, if they belong to it.
     above, below: the ends of the range, if they do not.
-    whole: whether the value has to be an int.
+    whole: whether the value has to be an integer.
     mend: what follows the range in the message, such as "; 0 is none".
     """
-    fits = isinstance(value, int | float) and math.isfinite(value)
-    fits = fits and not (whole and (isinstance(value, bool) or not isinstance(value, int)))
+    fits = isinstance(value, Real) and math.isfinite(value)  # numbers of NumPy are of these, too
+    fits = fits and not (whole and (isinstance(value, bool) or not isinstance(value, Integral)))
     fits = fits and (low is None or value >= low) and (high is None or value <= high)
     fits = fits and (above is None or value > above) and (below is None or value < below)
     if fits:
@@ -43,7 +45,8 @@ def check_range(
     else:
         ends = (("{} or more", low), ("up to {}", high), ("above {}", above), ("below {}", below))
         wanted += [text.format(end) for text, end in ends if end is not None]
-    given = f"{name} {value}" if name.startswith("--") else f"{name}={value}"
+    is_field = not name.startswith("--") and (" " not in name or ": " in name)
+    given = f"{name}={value}" if is_field else f"{name} {value}"
     choices = ", ".join(wanted) or "a finite number"
     raise UserError(f"{given} is out of range: choose {choices}{mend}")
 

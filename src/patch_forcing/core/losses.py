@@ -1,7 +1,8 @@
 """The objective's terms: squared velocity error and the likelihood of its size."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -10,21 +11,26 @@ from torch import Tensor
 from patch_forcing.core.difficulty import bound_logvar
 
 
-class LossTerms(NamedTuple):
-    """Scalars: total = velocity + nll_weight·nll; nll is 0 without a difficulty head."""
+@dataclass(frozen=True, eq=False)
+class LossTerms:
+    """Scalars: total = velocity + nll_weight·nll + Σ weight·other.
+
+    nll: 0 without a difficulty head. others: further terms of the objective by name, not weighted.
+    Iterating gives the scalars in the order of `named`.
+    """
 
     total: Tensor
     velocity: Tensor
     nll: Tensor
+    others: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def named(self) -> dict[str, Tensor]:
+        """All of them, by name."""
+        named = {"total": self.total, "velocity": self.velocity, "nll": self.nll}
+        return {**named, **self.others}
 
-class AlignedLossTerms(NamedTuple):
-    """As LossTerms, with a fourth: total = velocity + nll_weight·nll + weight·alignment."""
-
-    total: Tensor
-    velocity: Tensor
-    nll: Tensor
-    alignment: Tensor
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.named().values())
 
 
 def velocity_error(

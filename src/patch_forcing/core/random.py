@@ -139,31 +139,33 @@ def draw_uniform(
     generator: Generator, batch: int, *shape: int, device: torch.device | str | None = None
 ) -> Float[Tensor, "B ..."]:
     """fp32 uniform numbers (batch, *shape) in [0, 1)."""
-    return _draw(CountedGenerator.uniform, torch.rand, generator, (batch, *shape), device)
+    if isinstance(generator, CountedGenerator):
+        return _rows(generator.uniform(*shape), batch, device)
+    return _stream(torch.rand, generator, (batch, *shape), device)
 
 
 def draw_normal(
     generator: Generator, batch: int, *shape: int, device: torch.device | str | None = None
 ) -> Float[Tensor, "B ..."]:
     """fp32 standard normal numbers (batch, *shape)."""
-    return _draw(CountedGenerator.normal, torch.randn, generator, (batch, *shape), device)
+    if isinstance(generator, CountedGenerator):
+        return _rows(generator.normal(*shape), batch, device)
+    return _stream(torch.randn, generator, (batch, *shape), device)
 
 
-def _draw(
-    counted: Callable[..., Tensor],
-    streamed: Callable[..., Tensor],
-    generator: Generator,
+def _rows(drawn: Tensor, batch: int, device: torch.device | str | None) -> Tensor:
+    """Raises ValueError if the generator has another number of rows than the batch."""
+    if len(drawn) != batch:
+        raise ValueError(f"a generator of {len(drawn)} rows cannot draw for a batch of {batch}")
+    return drawn.to(device)
+
+
+def _stream(
+    draw: Callable[..., Tensor],
+    generator: torch.Generator | None,
     shape: tuple[int, ...],
     device: torch.device | str | None,
 ) -> Tensor:
-    """Draws on the generator's own device. Raises ValueError if it has another number of rows."""
-    if isinstance(generator, CountedGenerator):
-        drawn = counted(generator, *shape[1:])
-        if len(drawn) != shape[0]:
-            raise ValueError(
-                f"a generator of {len(drawn)} rows cannot draw for a batch of {shape[0]}"
-            )
-    else:
-        home = None if generator is None else generator.device
-        drawn = streamed(shape, generator=generator, device=home)
-    return drawn.to(device)
+    """Draws on the generator's own device."""
+    home = None if generator is None else generator.device
+    return draw(shape, generator=generator, device=home).to(device)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import check_range
 from patch_forcing.core.time import PatchTime
 
 
@@ -55,8 +55,7 @@ def interpolated(time: PatchTime, num_nodes: int) -> PatchTime:
 
     So do those that are no more than the nodes.
     """
-    if num_nodes < 2:
-        raise UserError(f"{num_nodes} nodes are too few: choose 2 or more")
+    check_range("time_nodes", num_nodes, 2, whole=True)
     if time.index is not None or time.num_levels <= num_nodes:
         return time
     nodes = chebyshev_nodes(num_nodes, time.values.device)

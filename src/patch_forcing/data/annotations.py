@@ -1,4 +1,4 @@
-"""What is said of images beside their pixels: labels and captions, and what is wrong with them."""
+"""Labels and captions of images, and what is wrong with them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,15 @@ from patch_forcing.core.errors import UserError
 Condition = Literal["class", "caption", "none"]
 LABEL_FIELDS = ("label", "class", "cls")
 CAPTION_FIELDS = ("text", "caption")
+NO_CAPTION = "no caption"
 NO_LABEL = "no label"
-"""Nothing was said; any other reason is of a label that cannot be used."""
-ENOUGH = 0.5
+"""There is none; any other reason is of a label that cannot be used."""
+ENOUGH_ANNOTATED = 0.5
 """Share of the images that must have a label, or a caption, for the data to be taken for such."""
 
 
 class Annotation(NamedTuple):
-    """What is said of one image.
+    """The label and the caption of one image.
 
     What is missing is None, which is bad only where the condition asks for it: no_label and
     no_caption say why. fault: why it is bad in any case, or empty.
@@ -26,16 +27,22 @@ class Annotation(NamedTuple):
     caption: str | None = None
     fault: str = ""
     no_label: str = NO_LABEL
-    no_caption: str = "no caption"
+    no_caption: str = NO_CAPTION
 
 
 class Conditions(NamedTuple):
-    """What a model may be told of each image: labels or captions or neither, as Layout has them."""
+    """What is known of each image, and which part of it a model is conditioned on.
+
+    class_names, labels: of classes, if these are the condition. captions: one for each image, empty
+    where it has none; where classes are the condition they are kept beside it. faults: why images
+    are bad whatever their pixels are, by number.
+    """
 
     class_names: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
     captions: tuple[str, ...] = ()
     faults: Mapping[int, str] = {}
+    condition: Condition = "none"
 
 
 def conditions(
@@ -46,19 +53,19 @@ def conditions(
 ) -> Conditions:
     """Labels as numbers, or captions, of images of `place`; what lacks one is at fault.
 
-    wanted: None takes labels if half of the images or more have one, else captions likewise.
+    wanted: None takes labels if half of the images or more have one, else captions likewise. Beside
+    labels, captions that half of the images or more have are kept.
     class_names: of labels that are numbers already; None: whatever labels there are, sorted.
     Raises UserError if what is wanted is not there, or too rare to be meant.
     """
-    kind = wanted or inferred_condition(
-        len(annotations),
-        sum(said.label is not None for said in annotations),
-        sum(said.caption is not None for said in annotations),
-        place,
-    )
-    faults = {number: said.fault for number, said in enumerate(annotations) if said.fault}
+    count = len(annotations)
+    num_labels = sum(row.label is not None for row in annotations)
+    num_captions = sum(row.caption is not None for row in annotations)
+    kind = wanted or inferred_condition(count, num_labels, num_captions, place)
+    faults = {number: row.fault for number, row in enumerate(annotations) if row.fault}
+    captions = tuple(row.caption or "" for row in annotations) if num_captions else ()
     if kind == "none":
-        unusable = next((s.no_label for s in annotations if s.no_label != NO_LABEL), None)
+        unusable = next((row.no_label for row in annotations if row.no_label != NO_LABEL), None)
         if wanted is None and unusable:  # labels were meant: not to be dropped without a word
             raise UserError(
                 f"no label of {place} can be used, such as: {unusable}: mend them, or add "
@@ -66,34 +73,45 @@ def conditions(
             )
         return Conditions(faults=faults)
     if kind == "caption":
-        if not any(said.caption for said in annotations):
+        if not captions:
             raise UserError(f"data.condition=caption: no image of {place} has one: choose none")
-        missing = {n: said.no_caption for n, said in enumerate(annotations) if said.caption is None}
-        captions = tuple(said.caption or "" for said in annotations)
-        return Conditions(captions=captions, faults=missing | faults)
-    known = [said.label for said in annotations if said.label is not None and not said.fault]
+        missing = {n: row.no_caption for n, row in enumerate(annotations) if row.caption is None}
+        return Conditions(captions=captions, faults=missing | faults, condition="caption")
+    known = _classes(annotations, faults, place, class_names)
+    keeps = wanted is None and num_captions >= ENOUGH_ANNOTATED * count
+    return known._replace(captions=captions) if keeps else known
+
+
+def _classes(
+    annotations: Sequence[Annotation],
+    faults: dict[int, str],
+    place: str,
+    class_names: Sequence[str] | None,
+) -> Conditions:
+    """Labels as numbers; faults are completed."""
+    known = [row.label for row in annotations if row.label is not None and not row.fault]
     if not known:
         raise UserError(f"data.condition=class: no image of {place} has a label: choose none")
     names = tuple(_sorted_names(known) if class_names is None else class_names)
     numbers = {name: number for number, name in enumerate(names)}
     labels = []
-    for number, said in enumerate(annotations):
+    for number, row in enumerate(annotations):
         label = 0  # of what is bad, which is never looked at
-        if said.label is None:
-            faults.setdefault(number, said.no_label)
-        elif not said.fault:
-            label = numbers[str(said.label)] if class_names is None else int(said.label)
+        if row.label is None:
+            faults.setdefault(number, row.no_label)
+        elif not row.fault:
+            label = numbers[str(row.label)] if class_names is None else int(row.label)
         labels.append(label)
-    return Conditions(names, tuple(labels), (), faults)
+    return Conditions(names, tuple(labels), faults=faults, condition="class")
 
 
 def inferred_condition(count: int, labels: int, captions: int, place: str) -> Condition:
     """What `count` images are conditioned on, of which so many have a label or a caption."""
-    found: tuple[tuple[Condition, int], ...] = (("class", labels), ("caption", captions))
-    for kind, many in found:
-        if many and many >= ENOUGH * count:
+    counts: tuple[tuple[Condition, int], ...] = (("class", labels), ("caption", captions))
+    for kind, many in counts:
+        if many and many >= ENOUGH_ANNOTATED * count:
             return kind
-    for kind, many in found:
+    for kind, many in counts:
         if many:
             raise UserError(
                 f"only {many} of {count} images of {place} have a "
@@ -104,7 +122,7 @@ def inferred_condition(count: int, labels: int, captions: int, place: str) -> Co
 
 
 def from_fields(fields: Mapping[str, Any]) -> Annotation:
-    """What a JSON object says, under the names that are usual; a null is missing."""
+    """What a JSON object holds under the usual names; a null is missing."""
     label = next((fields[name] for name in LABEL_FIELDS if name in fields), None)
     caption = next((fields[name] for name in CAPTION_FIELDS if name in fields), None)
     return checked(label, caption)
@@ -112,7 +130,7 @@ def from_fields(fields: Mapping[str, Any]) -> Annotation:
 
 def checked(label: object = None, caption: object = None) -> Annotation:
     """A label that is a whole number or a text with letters, a caption that is such a text."""
-    no_label, no_caption = NO_LABEL, "no caption"
+    no_label, no_caption = NO_LABEL, NO_CAPTION
     if isinstance(label, str):
         label, no_label = label.strip() or None, "empty label"
     elif label is not None and (not isinstance(label, int) or isinstance(label, bool)):
@@ -139,12 +157,12 @@ def as_text(data: bytes) -> str:
 def as_object(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises ValueError saying that it is none."""
     try:
-        found = json.loads(as_text(data))
+        fields = json.loads(as_text(data))
     except (json.JSONDecodeError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        fields = None
+    if not isinstance(fields, dict):
         raise ValueError("is no JSON object")
-    return found
+    return fields
 
 
 def _sorted_names(labels: Sequence[str | int]) -> list[str]:

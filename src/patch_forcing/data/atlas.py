@@ -94,7 +94,7 @@ def read_emoji_test(path: Path) -> list[Emoji]:
 
     Raises UserError if the file is not such a list.
     """
-    found, group, subgroup = [], "", ""
+    emoji, group, subgroup = list[Emoji](), "", ""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -109,10 +109,10 @@ def read_emoji_test(path: Path) -> list[Emoji]:
         elif row:
             points = [int(point, 16) for point in row[1].split()]
             if not any(point in _SKIN_TONES for point in points):
-                found.append(Emoji("".join(map(chr, points)), row[2].strip(), group, subgroup))
-    if not found:
+                emoji.append(Emoji("".join(map(chr, points)), row[2].strip(), group, subgroup))
+    if not emoji:
         raise UserError(f"{path} lists no fully-qualified emoji: give Unicode's emoji-test.txt")
-    return found
+    return emoji
 
 
 def build_atlas(

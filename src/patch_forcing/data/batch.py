@@ -26,7 +26,10 @@ class Batch(NamedTuple):
 
 
 class BadSample(NamedTuple):
-    """A sample that could not be read: where it lies, and why."""
+    """A sample that could not be read.
+
+    path: where it lies. reason: why it is bad.
+    """
 
     path: str
     reason: str
@@ -57,18 +60,18 @@ class TrainingData(Protocol):
 
 @runtime_checkable
 class ReplacesBadSamples(Protocol):
-    """Data some of whose samples may turn out to be bad; others take their places in a batch."""
+    """Data with samples that may turn out to be bad; others take their places in a batch."""
 
     @property
     def num_samples(self) -> int:
-        """How many there are, bad ones counted."""
+        """How many samples there are, bad ones counted."""
 
     @property
     def max_bad_share(self) -> float:
-        """The share of the samples looked at above which training on makes no sense."""
+        """The share of bad ones among the samples seen above which training stops."""
 
     def bad_samples(self) -> list[BadSample]:
-        """Those whose turn came, for the first time, in the batches since the last call."""
+        """Bad samples whose turn came for the first time since the last call."""
 
 
 @runtime_checkable
@@ -81,21 +84,21 @@ class NamesSamples(Protocol):
 
 @runtime_checkable
 class Numbered(Protocol):
-    """Finite data: what stands at a place of a batch is one of `num_pictures`, by its number.
+    """Finite data whose pictures are numbered, so that features of them can be kept.
 
-    A sample and its mirror image are two pictures. So something can be kept for each.
+    A sample and its mirror image are two pictures.
     """
 
     @property
     def num_pictures(self) -> int:
-        """How many there are."""
+        """How many pictures there are."""
 
     @property
     def identity(self) -> str:
-        """Tells apart data whose pictures differ."""
+        """A text that differs between data whose pictures differ."""
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
-        """What stands at each place, bad samples replaced."""
+        """The number of the picture at each place, bad samples replaced."""
 
 
 @runtime_checkable
@@ -103,20 +106,20 @@ class Pictured(Numbered, Protocol):
     """Numbered data that are images."""
 
     def picture(self, number: int) -> Float[Tensor, "C H W"] | None:
-        """In the data's range; None if it cannot be read."""
+        """The picture in the data's range, or None if it cannot be read."""
 
 
 @runtime_checkable
 class Inferred(Protocol):
-    """Data that was looked at to learn what it is."""
+    """Data whose size, classes and the like are inferred from what lies there."""
 
     @property
-    def found(self) -> dict[str, Any]:
-        """What was found, as JSON takes it; a resumed run must find the same."""
+    def facts(self) -> dict[str, Any]:
+        """What was inferred, as JSON takes it; a resumed run refuses data that differ."""
 
     @property
     def summary(self) -> str:
-        """The same for people, in a line."""
+        """The facts in a line, for people."""
 
 
 @runtime_checkable
@@ -125,7 +128,7 @@ class Captioned(Protocol):
 
     @property
     def place(self) -> str:
-        """Where they come from, as the user calls it."""
+        """Where the data come from, as the user calls it."""
 
     @property
     def captioned(self) -> bool:
@@ -156,28 +159,28 @@ class TensorData:
         return channels, height, width
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
-        """The next batch_size samples of a new order each epoch; epochs follow without a gap."""
+        """These images and their labels."""
         chosen = spec.sample_ids(len(self.images))
         return Batch(self.images[chosen].to(device), self.labels[chosen].to(device))
 
     @property
     def num_pictures(self) -> int:
-        """Of those that are never mirrored, how many there are."""
+        """How many images there are; none is ever mirrored."""
         return len(self.images)
 
     @property
     def identity(self) -> str:
-        """Of the images' bytes."""
+        """The hash of the images' bytes."""
         return hashlib.sha256(self.images.contiguous().numpy().tobytes()).hexdigest()[:16]
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
-        """Which of the images."""
+        """Which of the images stand at the places."""
         return spec.sample_ids(len(self.images))
 
     def picture(self, number: int) -> Float[Tensor, "C H W"]:
-        """An image."""
+        """The image of this number."""
         return self.images[number]
 
     def sample_names(self, spec: BatchSpec) -> list[str]:
-        """Their numbers."""
+        """The images' numbers."""
         return [str(i) for i in spec.sample_ids(len(self.images)).tolist()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError, check_range
@@ -68,6 +68,13 @@ class BatchSpec:
             here = epochs == epoch
             ids[here] = _epoch_order(size, self.seed, epoch)[turns[here]]
         return ids
+
+    def mirrored(self, size: int) -> Bool[Tensor, " B"]:
+        """Whether the sample at each place is shown mirrored: half of the time, drawn anew in each
+        pass over `size` samples.
+        """
+        ids, epochs = self.sample_ids(size), self.epochs(size)
+        return CountedGenerator(self.seed, ids, epochs).fork("flip").uniform() < 0.5
 
     def epochs(self, size: int) -> Int64[Tensor, " B"]:
         """In which pass over `size` samples the sample at each place is seen."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import check_range
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.atlas import TILE, Atlas, load_atlas
 from patch_forcing.data.batch import Batch
@@ -32,8 +32,7 @@ class EmojiSource:
     """Height and width of a scene; 64 is the benchmark."""
 
     def __post_init__(self) -> None:
-        if not 16 <= self.size <= 1024:
-            raise UserError(f"data.size={self.size} is out of range: choose 16 to 1024")
+        check_range("data.size", self.size, 16, 1024)
 
     def open(self) -> "EmojiScenes":
         """Read the atlas. Raises UserError saying how to make it if it is not there."""
@@ -54,7 +53,7 @@ class EmojiScenes:
         self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
-        """The next batch_size scenes."""
+        """These scenes and the classes of their emoji."""
         ids = torch.arange(spec.positions.start, spec.positions.stop, device=device)
         x_1, emoji = self.scenes(spec.seed, ids, device)
         return Batch(x_1, self._atlas_on(emoji.device)[1][emoji])

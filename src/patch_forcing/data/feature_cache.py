@@ -62,8 +62,8 @@ class FeatureCache:
     def __init__(self, folder: Path, key: FeatureKey):
         file = folder / KEY
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            theirs = {name: found.get(name) for name in asdict(key)}
+            record = json.loads(file.read_text(encoding="utf-8"))
+            theirs = {name: record.get(name) for name in asdict(key)}
         except (OSError, ValueError, AttributeError, RecursionError):
             raise UserError(
                 f"{file} is missing or damaged: remove {folder}, which is then made again, or name "

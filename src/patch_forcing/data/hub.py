@@ -20,12 +20,10 @@ from patch_forcing.data.layout import Layout
 from patch_forcing.io.hub import looks_like_hub_id
 
 
-@dataclass(frozen=True)
-class HubSource(ImageOptions):
-    """A data set of images by its name on the Hub, or in a folder."""
+@dataclass(frozen=True, kw_only=True)
+class HubParts:
+    """Which part of a data set is read, and which of its columns."""
 
-    path: str = ""
-    """OWNER/NAME on the Hub, or a folder that `datasets` wrote or reads; required."""
     config: str | None = None
     """Which of several data sets under that name."""
     split: str = "train"
@@ -38,6 +36,14 @@ class HubSource(ImageOptions):
     """Default: the only one of class labels, or else label, class or cls."""
     caption_column: str | None = None
     """Default: text or caption; if named without a label column, captions are the condition."""
+
+
+@dataclass(frozen=True)
+class HubSource(HubParts, ImageOptions):
+    """A data set of images by its name on the Hub, or in a folder."""
+
+    path: str = ""
+    """OWNER/NAME on the Hub, or a folder that `datasets` wrote or reads; required."""
 
     def open(self) -> ImageData:
         """Load it, downloading it first if it is not on this disk.
@@ -59,7 +65,7 @@ class HubSource(ImageOptions):
             ) from None
         place = local_path(self.path)
         if not place.exists() and not looks_like_hub_id(self.path):
-            # not asked for on the network: a folder's name mistyped would take it half a minute
+            # a folder's name mistyped would cost half a minute on the network
             raise UserError(
                 f"data.path={self.path} is not there: give a folder, or OWNER/NAME on the Hub"
             )
@@ -99,7 +105,7 @@ class HubSource(ImageOptions):
         caption_column = self._column(data, "caption", self.caption_column, None)
         feature = data.features[label_column] if label_column else None
         class_names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-        said = _annotations(data, label_column, caption_column, class_names)
+        annotations = _annotations(data, label_column, caption_column, class_names)
         # as stored, not decoded: so it is read, and found bad, as any other file is
         images = data.select_columns([image_column])
         images = images.cast_column(image_column, datasets.Image(decode=False))
@@ -120,14 +126,14 @@ class HubSource(ImageOptions):
         wanted = self.condition
         if wanted is None and self.caption_column and not self.label_column:
             wanted = "caption"  # whoever names the column means it
-            if not any(each.caption for each in said):
+            if not any(row.caption for row in annotations):
                 raise UserError(
                     f"data.caption_column={self.caption_column} of {self.path} holds no captions, "
-                    f"such as: {said[0].no_caption}: name another, or leave it out"
+                    f"such as: {annotations[0].no_caption}: name another, or leave it out"
                 )
-        found = conditions(said, wanted, self.path, class_names)
-        told = hashlib.sha256(repr([each[:2] for each in said]).encode()).digest()
-        return Layout(self.path, names, *found, read=read, told=told)
+        known = conditions(annotations, wanted, self.path, class_names)
+        digest = hashlib.sha256(repr([row[:2] for row in annotations]).encode()).digest()
+        return Layout(self.path, names, *known, read=read, annotations=digest)
 
     def _column(self, data: Any, what: str, chosen: str | None, kind: type | None) -> str:
         """The column of that name or kind, or with a usual name; "" if there is none."""
@@ -163,7 +169,7 @@ class HubSource(ImageOptions):
 def _annotations(
     data: Any, label_column: str, caption_column: str, class_names: Sequence[str] | None
 ) -> list[Annotation]:
-    """What the columns say of each image."""
+    """The label and the caption of each image."""
 
     def column(name: str) -> list[Any]:
         if not name:
@@ -172,13 +178,13 @@ def _annotations(
         values: list[Any] = table[name].to_pylist()
         return values
 
-    found = []
+    rows = []
     for label, caption in zip(column(label_column), column(caption_column), strict=True):
-        said = checked(label, caption)
+        row = checked(label, caption)
         # −1 is usual for a label that is not given, as of test sets
-        if class_names is not None and said.label is not None:
-            known = isinstance(said.label, int) and 0 <= said.label < len(class_names)
+        if class_names is not None and row.label is not None:
+            known = isinstance(row.label, int) and 0 <= row.label < len(class_names)
             if not known:
-                said = said._replace(label=None, no_label=f"label {label} is no class")
-        found.append(said)
-    return found
+                row = row._replace(label=None, no_label=f"label {label} is no class")
+        rows.append(row)
+    return rows

@@ -1,19 +1,21 @@
-"""Images of a layout as training data: what cannot be read is replaced, order is arithmetic."""
+"""Images of a layout as training data.
+
+Images that cannot be read are replaced, and the order is arithmetic.
+"""
 
 import statistics
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
-from patch_forcing.core.random import CountedGenerator
+from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.data.annotations import Condition
 from patch_forcing.data.batch import BadSample, Batch
 from patch_forcing.data.batch_spec import BatchSpec
@@ -23,11 +25,11 @@ from patch_forcing.data.reader import ImageReader, threads
 from patch_forcing.data.replacement import Replacer
 from patch_forcing.models.config import DataInfo
 
-LOOKED_AT = 1000
+MAX_HEADERS = 1000
 """Images, evenly spread, from whose headers size and channels are inferred."""
-MULTIPLE, LEAST, MOST = 4, 8, 64
-"""Inferred sizes: multiples of 4, so that patches of some size tile them; above 64 pixels, training
-takes a GPU and hours, which is the user's to ask for."""
+SIZE_MULTIPLE, MIN_SIZE, MAX_INFERRED_SIZE, MAX_SIZE = 4, 8, 64, 1024
+"""Pixels. Sizes are multiples of 4, so that patches tile them. Training above 64 takes a GPU and
+hours, so a larger size is not inferred."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +49,25 @@ class ImageOptions(ABC):
     """Show each image mirrored, left to right, half of the time; not for writing or numbers."""
     max_bad_share: float = 0.01
     """Stop when more of the images looked at cannot be read, and more than 10."""
+    path: str = field(default="", kw_only=False)
+    """Where the images lie; required."""
 
     def __post_init__(self) -> None:
-        if self.size is not None and not (8 <= self.size <= 1024 and self.size % MULTIPLE == 0):
+        if self.size is not None and (
+            not MIN_SIZE <= self.size <= MAX_SIZE or self.size % SIZE_MULTIPLE
+        ):
             raise UserError(
-                f"data.size={self.size} does not fit: choose a multiple of {MULTIPLE}, 8 to 1024"
+                f"data.size={self.size} does not fit: choose a multiple of {SIZE_MULTIPLE}, "
+                f"{MIN_SIZE} to {MAX_SIZE}"
             )
-        if not 0 <= self.max_bad_share <= 1:
-            raise UserError(f"data.max_bad_share={self.max_bad_share} is out of range: 0 to 1")
+        check_range("data.max_bad_share", self.max_bad_share, 0, 1)
 
     @abstractmethod
     def open(self) -> "ImageData":
         """List the images and look at some. Raises UserError saying what is not as it should be."""
 
     def images(self, layout: Layout) -> "ImageData":
-        """These images, read in this way; some of them are looked at for what is not said."""
+        """These images, read in this way; what is not given is inferred from their headers."""
         size, channels = infer(layout)
         return ImageData(layout, self.size or size, self.channels or channels, self)
 
@@ -76,14 +82,14 @@ def local_path(path: str) -> Path:
 
 def infer(layout: Layout) -> tuple[int, int]:
     """Size and channels that suit the images. Raises UserError if none can be read."""
-    step = -(-len(layout.names) // LOOKED_AT)
+    step = -(-len(layout.names) // MAX_HEADERS)
     with ThreadPoolExecutor(threads(layout)) as pool:
         seen = list(pool.map(partial(_header, layout), range(0, len(layout.names), step)))
-    good = [found for found in seen if not isinstance(found, str)]
+    good = [header for header in seen if not isinstance(header, str)]
     if not good:
         raise UserError(f"no image of {layout.root} can be read, such as {seen[0]}")
-    fitting = int(statistics.median(min(size) for size, _ in good)) // MULTIPLE * MULTIPLE
-    return min(max(fitting, LEAST), MOST), 1 if all(grey for _, grey in good) else 3
+    fitting = int(statistics.median(min(size) for size, _ in good)) // SIZE_MULTIPLE * SIZE_MULTIPLE
+    return min(max(fitting, MIN_SIZE), MAX_INFERRED_SIZE), 1 if all(grey for _, grey in good) else 3
 
 
 def _header(layout: Layout, number: int) -> tuple[tuple[int, int], bool] | str:
@@ -122,7 +128,7 @@ class ImageData:
         self._reader = ImageReader(layout, size, channels, options.fit, memory)
         self._labels = torch.tensor(layout.labels)
         self._fit = options.fit
-        self._used: tuple[BatchSpec | None, tuple[int, ...]] = (None, ())
+        self._last: tuple[BatchSpec | None, tuple[int, ...]] = (None, ())
         check = f"check {self.place} with patch-forcing data"
         self._readable = Replacer(self._reader, layout.place, self.num_samples, check)
 
@@ -134,19 +140,19 @@ class ImageData:
     @property
     def captioned(self) -> bool:
         """Whether batches have captions, and no condition yet."""
-        return bool(self.layout.captions)
+        return self.layout.captioned
 
     @property
-    def found(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """How many images, the classes, the shape, and which names were listed."""
-        found = {
+        facts = {
             "images": self.num_samples,
             "classes": self.layout.class_sizes,
             "size": self.shape[1],
             "channels": self.shape[0],
             "names": self.layout.identity,
         }
-        return found | ({"captions": True} if self.captioned else {})
+        return facts | ({"captions": True} if self.captioned else {})
 
     @property
     def summary(self) -> str:
@@ -156,50 +162,40 @@ class ImageData:
         return f"{self.num_samples} images, {self.layout.summary}, read as {shape}"
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
-        """The next batch_size images; those of the step after are read meanwhile."""
-        ids = spec.sample_ids(self.num_samples)
-        epochs = spec.epochs(self.num_samples)
-        self._reader.read_ahead(ids.tolist())
-        turns = zip(ids.tolist(), epochs.tolist(), strict=True)
-        used, pixels = zip(*(self._readable(spec.seed, *turn) for turn in turns), strict=True)
-        self._used = spec, used
-        soon = spec.next.sample_ids(self.num_samples)
-        self._reader.read_ahead(soon.tolist())
+        """These images; those of the step after are read meanwhile."""
+        numbers, pixels = self._read(spec)
+        self._reader.read_ahead(spec.next.sample_ids(self.num_samples).tolist())
         x_1 = torch.stack(pixels).to(device).float() / 127.5 - 1
         if self._flip:
-            mirrored = self._mirrored(spec.seed, ids, epochs)
-            x_1 = torch.where(mirrored.to(device)[:, None, None, None], x_1.flip(-1), x_1)
+            mirrored = spec.mirrored(self.num_samples).to(device)
+            x_1 = torch.where(mirrored[:, None, None, None], x_1.flip(-1), x_1)
         if self.captioned:
-            return Batch(x_1, captions=tuple(self.layout.captions[n] for n in used))
-        labels = self._labels[torch.tensor(used)].to(device) if self.num_classes else None
+            return Batch(x_1, captions=tuple(self.layout.captions[n] for n in numbers))
+        labels = self._labels[torch.tensor(numbers)].to(device) if self.num_classes else None
         return Batch(x_1, labels)
 
     @property
     def num_pictures(self) -> int:
-        """Images, and as many mirrored ones if they are shown."""
+        """How many images there are, mirrored ones counted if they are shown."""
         return self.num_samples * (1 + self._flip)
 
     @property
     def identity(self) -> str:
-        """Of their names, and of how they are read."""
+        """A text that differs where the images or the way they are read differ."""
         mirrored = "mirrored too" if self._flip else "never mirrored"
         channels, size, _ = self.shape
         return f"{self.layout.identity} {channels}×{size}×{size} {self._fit}, {mirrored}"
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
-        """Which images; mirrored ones follow behind all others. Of the batch read last, at once."""
-        ids = spec.sample_ids(self.num_samples)
-        epochs = spec.epochs(self.num_samples)
-        if self._used[0] != spec:
-            turns = zip(ids.tolist(), epochs.tolist(), strict=True)
-            self._used = spec, tuple(self._readable(spec.seed, *turn)[0] for turn in turns)
-        used = torch.tensor(self._used[1])
-        if not self._flip:
-            return used
-        return used + self.num_samples * self._mirrored(spec.seed, ids, epochs)
+        """Which images stand at the places. Mirrored ones are numbered behind all others.
+
+        The numbers of the batch that was read last are at hand.
+        """
+        numbers = torch.tensor(self._last[1] if self._last[0] == spec else self._read(spec)[0])
+        return numbers + self.num_samples * spec.mirrored(self.num_samples) * self._flip
 
     def picture(self, number: int) -> Float[Tensor, "C S S"] | None:
-        """In [−1, 1]; None if it cannot be read."""
+        """The image in [−1, 1], or None if it cannot be read."""
         mirrored, number = divmod(number, self.num_samples)
         try:
             x_1 = self._reader(number).float() / 127.5 - 1
@@ -207,16 +203,19 @@ class ImageData:
             return None
         return x_1.flip(-1) if mirrored else x_1
 
-    def _mirrored(
-        self, seed: int, ids: Int64[Tensor, " B"], epochs: Int64[Tensor, " B"]
-    ) -> Bool[Tensor, " B"]:
-        return CountedGenerator(seed, ids, epochs).fork("flip").uniform() < 0.5
+    def _read(self, spec: BatchSpec) -> tuple[tuple[int, ...], tuple[UInt8[Tensor, "C S S"], ...]]:
+        """Numbers and pixels of what stands at the places, bad images replaced."""
+        ids, epochs = spec.sample_ids(self.num_samples).tolist(), spec.epochs(self.num_samples)
+        self._reader.read_ahead(ids)
+        turns = zip(ids, epochs.tolist(), strict=True)
+        numbers, pixels = zip(*(self._readable(spec.seed, *turn) for turn in turns), strict=True)
+        self._last = spec, numbers
+        return numbers, pixels
 
     def sample_names(self, spec: BatchSpec) -> list[str]:
-        """Where they lie; bad ones are not yet replaced."""
-        ids = spec.sample_ids(self.num_samples)
-        return [self.layout.place(number) for number in ids.tolist()]
+        """Where the images lie; bad ones are not yet replaced."""
+        return [self.layout.place(n) for n in spec.sample_ids(self.num_samples).tolist()]
 
     def bad_samples(self) -> list[BadSample]:
-        """Those whose turn came, for the first time, in the batches since the last call."""
+        """Bad images whose turn came for the first time since the last call."""
         return self._readable.bad_samples()

@@ -24,7 +24,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """Read whatever the name says. No others: some (EPS) would run programs."""
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
-LONGEST = 4
+MAX_ASPECT = 4
 """Beyond this aspect ratio only the middle is looked at: a row of pixels enlarged fills memory."""
 Fit = Literal["crop", "pad"]
 Stored = Path | Callable[[], bytes]
@@ -144,8 +144,8 @@ def fitted(image: Image.Image, size: int, fit: Fit) -> Image.Image:
         canvas = Image.new(image.mode, (size, size), "white")
         canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
         return canvas
-    most = LONGEST * min(image.size)
-    image = _middle(image, min(image.width, most), min(image.height, most))
+    longest = MAX_ASPECT * min(image.size)
+    image = _middle(image, min(image.width, longest), min(image.height, longest))
     image = _halved(image, lambda now: min(now.size) >= 2 * size)
     return _middle(_scaled(image, size / min(image.size)), size, size)
 
@@ -228,5 +228,5 @@ def _why(error: Exception) -> str:
         return f"more than {Image.MAX_IMAGE_PIXELS} pixels: perhaps a decompression bomb"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    said = " ".join(str(error).split())
-    return said if isinstance(error, OSError) and said else f"{type(error).__name__}: {said}"
+    reason = " ".join(str(error).split())
+    return reason if isinstance(error, OSError) and reason else f"{type(error).__name__}: {reason}"

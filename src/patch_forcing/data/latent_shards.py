@@ -1,11 +1,12 @@
 """Latents on disk: a folder of shards, each complete and checksummed or absent.
 
     latents.json             what they are: autoencoder, shape, classes, statistics; written last
-    encode.json              what they were asked to be; a continued encoding must ask for the same
+    encode.json              how they are made; an encoding that goes on must be the same
     shards/shard-00000/
       latents.npy            (M, K, h, w) fp16: C channels of means, then C of log-variances
-      mirrored.npy           the same images, mirrored before they were encoded; if asked for
+      mirrored.npy           the same images, mirrored before they were encoded; optional
       labels.npy             (M,) int64, if there are classes
+      captions.jsonl         M lines, each a JSON array of the captions of an image; optional
       numbers.npy            (M,) int64: which images of the source these are
       shard.json             sums, and what could not be read
       manifest.json          size and SHA-256 of each file
@@ -18,6 +19,7 @@ can be drawn anew each epoch. fp16 keeps 11 bits, a thousandth of the posterior'
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +31,12 @@ from patch_forcing.io.atomic import MANIFEST, atomic_folder, sha256, write_manif
 from patch_forcing.models.folder import latent_space
 from patch_forcing.models.latent_space import LatentSpace
 
-FORMAT_VERSION = 1
+FORMAT_VERSION, CAPTIONED_VERSION = 1, 2
+"""Of latents.json and encode.json: without captions, which every release reads, and with them."""
 INDEX, PLAN, SUMMARY = "latents.json", "encode.json", "shard.json"
-_LATENTS, _MIRRORED, _LABELS, _NUMBERS = "latents", "mirrored", "labels", "numbers"
+CAPTIONS = "captions.jsonl"
+Captions = Sequence[tuple[str, ...]]
+"""The captions of each sample: none, one or several."""
 
 
 class ShardArrays(NamedTuple):
@@ -41,14 +46,46 @@ class ShardArrays(NamedTuple):
     mirrored: np.ndarray | None
     labels: np.ndarray | None
     numbers: np.ndarray
+    captions: Captions | None = None
+
+
+class CaptionLines(Sequence[tuple[str, ...]]):
+    """The captions of a shard, mapped; a line is parsed when it is read."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        # an empty file cannot be mapped
+        self._bytes = np.memmap(file, np.uint8, "r") if file.stat().st_size else np.zeros(0, "u1")
+        self._ends = np.flatnonzero(self._bytes == ord("\n"))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Raises UserError if the line is damaged."""
+        start = self._ends[number - 1] + 1 if number else 0
+        try:
+            captions = json.loads(self._bytes[start : self._ends[number]].tobytes())
+            if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
+                raise ValueError
+            return tuple(captions)
+        except (ValueError, TypeError, RecursionError):
+            raise UserError(
+                f"{self._file}:{number + 1} is damaged: start the same patch-forcing encode again, "
+                "which mends it, or copy it again"
+            ) from None
 
 
 def write_shard(path: Path, arrays: ShardArrays, summary: dict[str, Any]) -> None:
     """Write a shard, complete or not at all; one that another process finished is replaced."""
     with atomic_folder(path, replace=True) as folder:
         for name, array in arrays._asdict().items():
-            if array is not None:
+            if isinstance(array, np.ndarray):
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        if arrays.captions is not None:
+            lines = [json.dumps(captions, ensure_ascii=False) for captions in arrays.captions]
+            text = "".join(f"{line}\n" for line in lines)
+            (folder / CAPTIONS).write_bytes(text.encode("utf-8"))
         (folder / SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
         write_manifest(folder)
 
@@ -57,18 +94,24 @@ def open_shard(path: Path) -> ShardArrays:
     """Map a shard into memory. Raises UserError if a file is missing or is not all there."""
     try:
         rows = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        found: dict[str, np.ndarray | None] = {}
-        for name in ShardArrays._fields:
-            file = path / f"{name}.npy"
-            if file.name not in rows:
-                found[name] = None
-                continue
-            if file.stat().st_size != rows[file.name]["bytes"]:
-                raise ValueError(f"{file.name} is not as long as it was written")
+
+        def whole(name: str) -> Path | None:
+            if name not in rows:
+                return None
+            if (path / name).stat().st_size != rows[name]["bytes"]:
+                raise ValueError(f"{name} is not as long as it was written")
+            return path / name
+
+        arrays: dict[str, np.ndarray | None] = {}
+        for name in ("latents", "mirrored", "labels", "numbers"):
+            file = whole(f"{name}.npy")
+            mapped = None if file is None else np.load(file, mmap_mode="r", allow_pickle=False)
             # asarray: a memmap's own indexing is slow
-            found[name] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-        assert found["latents"] is not None and found["numbers"] is not None
-        return ShardArrays(**found)  # type: ignore[arg-type]
+            arrays[name] = None if mapped is None else np.asarray(mapped)
+        assert arrays["latents"] is not None and arrays["numbers"] is not None
+        file = whole(CAPTIONS)
+        captions = None if file is None else CaptionLines(file)
+        return ShardArrays(**arrays, captions=captions)  # type: ignore[arg-type]
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}): start the same patch-forcing encode again, which mends "
@@ -77,7 +120,7 @@ def open_shard(path: Path) -> ShardArrays:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """What a shard's writer noted. Raises UserError if it cannot be read."""
+    """The writer's notes on a shard. Raises UserError if they cannot be read."""
     try:
         summary: dict[str, Any] = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
         return summary
@@ -86,7 +129,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def manifest_hash(path: Path) -> str:
-    """Tells contents of shards apart."""
+    """A hash that differs between shards whose contents differ."""
     return sha256(path / MANIFEST)
 
 
@@ -94,10 +137,10 @@ def manifest_hash(path: Path) -> str:
 class LatentIndex:
     """latents.json.
 
-    space: the autoencoder. size: height and width of the images in pixels. shape: C, h, w. logvar:
-    whether log-variances are there. mirrored: whether mirrored images are. images: samples in all.
-    bad_samples: images left out. shards: their number. hash: tells contents apart. statistics: mean
-    and std of each channel as a network sees it.
+    space: of the autoencoder. size: height and width of the images in pixels. shape: C, h, w.
+    logvar, mirrored, captions: whether the shards hold log-variances, mirrored images, captions.
+    images: samples in all shards. bad_samples: images left out. shards: how many there are.
+    hash: differs between contents. statistics: mean and std of each channel as a network sees it.
     """
 
     space: LatentSpace
@@ -111,6 +154,7 @@ class LatentIndex:
     shards: int
     hash: str
     statistics: dict[str, Any]
+    captions: bool = False
 
     @property
     def rows(self) -> tuple[int, int, int]:
@@ -120,7 +164,7 @@ class LatentIndex:
 
 
 def read_index(folder: Path) -> LatentIndex:
-    """What latents lie in a folder. Raises UserError if there are none, or not all yet."""
+    """Which latents lie in a folder. Raises UserError if there are none, or not all yet."""
     file = folder / INDEX
     if not file.is_file():
         if (folder / PLAN).is_file():
@@ -135,8 +179,10 @@ def read_index(folder: Path) -> LatentIndex:
         )
     try:
         row: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if row.pop("format_version") != FORMAT_VERSION:
+        version = row.pop("format_version")
+        if version not in (FORMAT_VERSION, CAPTIONED_VERSION):
             raise UserError(f"{file}: its format is of another release: encode again, or upgrade")
+        row["captions"] = version == CAPTIONED_VERSION
         row["space"] = latent_space(row.pop("autoencoder"))
         row["shape"], row["class_names"] = tuple(row["shape"]), tuple(row["class_names"])
         return LatentIndex(**row)

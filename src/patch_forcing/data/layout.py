@@ -25,7 +25,7 @@ from patch_forcing.data.metadata import (
 )
 
 _SAVED = ("dataset_dict.json", "dataset_info.json")
-LISTED = 12
+MAX_LISTED_CLASSES = 12
 """Classes that a summary names one by one, at most."""
 
 
@@ -35,11 +35,12 @@ class Layout:
 
     names: sorted; of files below `root`, or what users call what `read` gives.
     class_names: what the labels stand for; none if there are no classes.
-    labels, captions: one for each image, or none.
+    labels: one for each image, or none. captions: likewise, empty where an image has none.
     faults: why images are bad whatever their pixels are, by number.
+    condition: what a model is conditioned on; captions may be kept beside classes.
     read: an image file's bytes, by number, where it is no file of its own; may raise BadImageError.
     remote: whether reading waits for a network, not for a disk.
-    told: what was said of the images elsewhere than in names, for telling layouts apart.
+    annotations: what else than names tells layouts apart, as bytes.
     """
 
     root: Path | str
@@ -48,9 +49,10 @@ class Layout:
     labels: tuple[int, ...] = ()
     captions: tuple[str, ...] = ()
     faults: Mapping[int, str] = field(default_factory=dict)
+    condition: Condition = "none"
     read: Callable[[int], bytes] | None = None
     remote: bool = False
-    told: bytes = b""
+    annotations: bytes = b""
 
     def file(self, number: int) -> Stored:
         """Where an image lies, or what reads it."""
@@ -64,6 +66,11 @@ class Layout:
         return printable(name if self.read else str(Path(self.root) / name))
 
     @property
+    def captioned(self) -> bool:
+        """Whether captions are the condition."""
+        return self.condition == "caption"
+
+    @property
     def class_sizes(self) -> dict[str, int]:
         """How many images each class has."""
         sizes = Counter(label for n, label in enumerate(self.labels) if n not in self.faults)
@@ -74,18 +81,18 @@ class Layout:
         """The classes in a few words, with how many images each has."""
         sizes = self.class_sizes
         if not sizes:
-            return "with captions" if self.captions else "no classes"
-        if len(sizes) <= LISTED:
-            each = ", ".join(f"{printable(name)} {size}" for name, size in sizes.items())
+            return "with captions" if self.captioned else "no classes"
+        if len(sizes) <= MAX_LISTED_CLASSES:
+            counts = ", ".join(f"{printable(name)} {size}" for name, size in sizes.items())
         else:
-            each = f"{min(sizes.values())} to {max(sizes.values())} images each"
-        return f"{len(sizes)} class{'es' if len(sizes) > 1 else ''} ({each})"
+            counts = f"{min(sizes.values())} to {max(sizes.values())} images each"
+        return f"{len(sizes)} class{'es' if len(sizes) > 1 else ''} ({counts})"
 
     @cached_property
     def identity(self) -> str:
-        """Tells names, and what was told of them, apart: 16 digits of a SHA-256."""
+        """Tells names and annotations apart: 16 digits of a SHA-256."""
         text = b"\0".join(os.fsencode(name) for name in self.names)
-        return hashlib.sha256(text + self.told).hexdigest()[:16]
+        return hashlib.sha256(text + self.annotations).hexdigest()[:16]
 
 
 def printable(text: str) -> str:
@@ -103,7 +110,7 @@ def find_images(root: Path, condition: Condition | None = None) -> Layout:
     that go round in a circle are left aside. Where a metadata.jsonl or metadata.csv lies, it names
     the images.
     condition: what goes with them; None is what is there, classes before captions.
-    Raises UserError saying what was found if it is not arranged as said above.
+    Raises UserError saying what lies there if it is not arranged so.
     """
     if not root.is_dir():
         what = "is a file: give the folder" if root.exists() else "is not there: give a folder"
@@ -128,12 +135,12 @@ def find_images(root: Path, condition: Condition | None = None) -> Layout:
         counts = len(names), 0 if here else len(names), count_captions(root, names) if here else 0
         condition = inferred_condition(*counts, str(root))
     if condition == "caption":
-        said = [read_caption(root / name) for name in names]
-        told = repr([each.caption for each in said]).encode()
+        rows = [read_caption(root / name) for name in names]
+        stamp = repr([row.caption for row in rows]).encode()
     else:
         folder_names = [None if here else name.split("/")[0] for name in names]
-        said, told = [Annotation(label) for label in folder_names], b""
-    return Layout(root, tuple(names), *conditions(said, condition, str(root)), told=told)
+        rows, stamp = [Annotation(label) for label in folder_names], b""
+    return Layout(root, tuple(names), *conditions(rows, condition, str(root)), annotations=stamp)
 
 
 def _described(root: Path, metadata: Path, condition: Condition | None) -> Layout:
@@ -146,9 +153,9 @@ def _described(root: Path, metadata: Path, condition: Condition | None) -> Layou
         ) from None
     if not rows:
         raise UserError(f"{metadata} names no images: give a folder of images")
-    told = repr(list(rows.values())).encode()
-    said = conditions(list(rows.values()), condition, str(root))
-    return Layout(root, tuple(rows), *said, told=told)
+    annotations = list(rows.values())
+    known = conditions(annotations, condition, str(root))
+    return Layout(root, tuple(rows), *known, annotations=repr(annotations).encode())
 
 
 def _other_recipe(path: Path) -> str:
@@ -165,10 +172,10 @@ def _check_depth(root: Path, below: dict[str, tuple[list[str], list[str]]]) -> N
     for folder, (_, deeper) in below.items():
         for inner in deeper:
             for place, _, files in os.walk(root / folder / inner):
-                found = next((name for name in sorted(files) if _is_image(name)), None)
-                if found:
+                image = next((name for name in sorted(files) if _is_image(name)), None)
+                if image:
                     raise UserError(
-                        f"{Path(place) / found} lies more than one folder deep in {root}: give "
+                        f"{Path(place) / image} lies more than one folder deep in {root}: give "
                         f"{root / folder}, or put images right into the folders of their classes"
                     )
 

@@ -26,16 +26,16 @@ CAPTION_ENDING = ".txt"
 
 def find_metadata(root: Path) -> Path | None:
     """The file that names the images of a folder, if there is one. Raises UserError for two."""
-    found = [root / name for name in METADATA if (root / name).is_file()]
-    if len(found) > 1:
+    files = [root / name for name in METADATA if (root / name).is_file()]
+    if len(files) > 1:
         raise UserError(f"{root} holds {' and '.join(METADATA)}: remove one")
-    return found[0] if found else None
+    return files[0] if files else None
 
 
-def read_metadata(file: Path, found: Sequence[str]) -> dict[str, Annotation]:
-    """What metadata.jsonl or metadata.csv says of each image, by name, sorted.
+def read_metadata(file: Path, images: Sequence[str]) -> dict[str, Annotation]:
+    """What metadata.jsonl or metadata.csv holds of each image, by name, sorted.
 
-    found: the images that lie there; one without a row is bad, and so is a row without a sound
+    images: those that lie there; one without a row is bad, and so is a row without a sound
     name, which is called by its line. Raises OSError if the file cannot be read.
     """
     rows: dict[str, Annotation] = {}
@@ -45,7 +45,7 @@ def read_metadata(file: Path, found: Sequence[str]) -> dict[str, Annotation]:
         if name in rows:
             annotation = Annotation(fault=f"more than one row of {file.name} names it")
         rows[name] = annotation
-    for name in found:
+    for name in images:
         rows.setdefault(name, Annotation(fault=f"no row of {file.name} names it"))
     return dict(sorted(rows.items()))
 
@@ -87,16 +87,16 @@ def _rows_of_table(file: Path) -> Iterator[Row]:
 
 
 def _columns(file: Path, names: Sequence[str]) -> list[str]:
-    found = [name.strip() for name in names]
-    if "file_name" not in found:
+    columns = [name.strip() for name in names]
+    if "file_name" not in columns:
         raise UserError(
-            f"{file}: no column file_name in its first line, {','.join(found)[:80]!r}: name the "
+            f"{file}: no column file_name in its first line, {','.join(columns)[:80]!r}: name the "
             "columns there, with commas between"
         )
-    for name in found:
-        if name and found.count(name) > 1:
+    for name in columns:
+        if name and columns.count(name) > 1:
             raise UserError(f"{file}: two columns {name!r} in its first line: remove one")
-    return found
+    return columns
 
 
 def _named(fields: dict[str, Any] | str, place: str) -> tuple[str, Annotation]:
@@ -141,7 +141,7 @@ def count_captions(root: Path, names: Sequence[str]) -> int:
 
 
 def read_caption(image: Path) -> Annotation:
-    """What the text file beside an image says; it is missing if there is none."""
+    """The text of the file beside an image; it is missing if there is none."""
     file = image.with_suffix(CAPTION_ENDING)
     try:
         return checked(caption=as_text(file.read_bytes()))

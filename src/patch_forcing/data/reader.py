@@ -23,7 +23,7 @@ def threads(layout: Layout) -> int:
 
 
 class ImageReader:
-    """The images of a layout, by number; what is asked for ahead is read meanwhile.
+    """The images of a layout, by number; images that are announced are read ahead.
 
     What a number gives does not depend on what was read before.
     """
@@ -42,7 +42,7 @@ class ImageReader:
         self._pool = ThreadPoolExecutor(threads(layout))
 
     def read_ahead(self, numbers: Iterable[int]) -> None:
-        """Start on images that will be asked for; what was started before is forgotten."""
+        """Begin to read images that are needed soon; those announced before are forgotten."""
         new = [n for n in dict.fromkeys(numbers) if n not in self._kept and n not in self._bad]
         for number in self._ahead.keys() - set(new):
             self._ahead.pop(number).cancel()

@@ -8,12 +8,28 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import BadSample
 from patch_forcing.data.images import BadImageError
 
-PATIENCE = 1000
-"""Bad samples in a row."""
-FAILURES = 10
-"""Samples in a row that the system cannot read: then it is the disk or the server that is bad."""
+MAX_BAD_RUN = 1000
+"""Bad samples in a row before reading gives up."""
+MAX_FAILED_RUN = 10
+"""Samples in a row that the system fails to read: then the disk or the server is at fault."""
 
 T = TypeVar("T")
+
+
+class FailedRun:
+    """Counts samples in a row that the system fails to read."""
+
+    def __init__(self) -> None:
+        self.length = 0
+
+    def record(self, bad: BadSample, error: BadImageError) -> None:
+        """Raises UserError after MAX_FAILED_RUN of them; what is bad by itself does not count."""
+        self.length += error.may_pass
+        if self.length == MAX_FAILED_RUN:
+            raise UserError(
+                f"{bad.path}: {bad.reason}, as with {MAX_FAILED_RUN - 1} others: mend the disk or "
+                "the connection and start the same command again"
+            ) from None
 
 
 class Replacer(Generic[T]):
@@ -40,7 +56,7 @@ class Replacer(Generic[T]):
         A bad one is named when its own turn comes, not when it was tried in another's place: so
         the share of bad ones among those whose turn came is that of all.
         """
-        failures = 0
+        failures = FailedRun()
         for candidate in self._candidates(seed, number, epoch):
             try:
                 return candidate, self._read(candidate)
@@ -49,14 +65,9 @@ class Replacer(Generic[T]):
                 if candidate == number and number not in self._known:
                     self._known.add(number)
                     self._news.append(bad)
-                failures += error.may_pass
-                if failures == FAILURES:
-                    raise UserError(
-                        f"{bad.path}: {bad.reason}, as with {FAILURES - 1} others: mend the "
-                        "disk or the connection and start the same command again"
-                    ) from None
+                failures.record(bad, error)
         raise UserError(
-            f"{min(PATIENCE, self._num_samples)} images in a row cannot be read, such as "
+            f"{min(MAX_BAD_RUN, self._num_samples)} images in a row cannot be read, such as "
             f"{bad.path}: {bad.reason}: {self._mend}"
         )
 
@@ -70,7 +81,7 @@ class Replacer(Generic[T]):
         yield number
         tried = {number}
         draws = CountedGenerator(seed, [number], epoch).fork("replacement")
-        while len(tried) < min(PATIENCE, self._num_samples):
+        while len(tried) < min(MAX_BAD_RUN, self._num_samples):
             high, low = draws.uniform(2).double()[0].tolist()  # one alone has 23 bits
             candidate = int((high + (low - 0.5) * 2.0**-23) * self._num_samples)
             if candidate not in tried:

@@ -36,7 +36,18 @@ from patch_forcing.io.atomic import write_atomic
 CACHE = "PATCH_FORCING_CACHE"
 """The environment's name of the folder for indices; ~/.cache/patch-forcing if it has none."""
 _VERSION = 2
-_MOST_SHARDS = 1_000_000
+_MAX_SHARDS = 1_000_000
+_STAMPS = (
+    "ETag",
+    "etag",
+    "Last-Modified",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "created",
+    "size",
+)
+"""What file systems call that which changes when a file does."""
 _BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 
 
@@ -113,17 +124,7 @@ class RemoteShard:
         info = self.files.info(self.path)
         if not info.get("size"):
             raise OSError("the server does not say how long it is")
-        told = (
-            "ETag",
-            "etag",
-            "Last-Modified",
-            "mtime",
-            "LastModified",
-            "last_modified",
-            "created",
-            "size",
-        )
-        return " ".join(f"{key}={info[key]}" for key in told if info.get(key))
+        return " ".join(f"{key}={info[key]}" for key in _STAMPS if info.get(key))
 
     def open(self) -> Stream:
         """For looking through it, from start to end in large pieces."""
@@ -151,27 +152,27 @@ def find_shards(path: str, condition: Condition | None = None) -> Layout:
         bar = tqdm(
             pool.map(_index, shards), "shards", len(shards), leave=False, unit="", disable=None
         )
-        found = list(bar)
-    firsts = [0, *itertools.accumulate(map(len, found))]
-    samples = [sample for inside in found for sample in inside]
+        indices = list(bar)
+    firsts = [0, *itertools.accumulate(map(len, indices))]
+    samples = [sample for inside in indices for sample in inside]
     if not samples:
         raise UserError(f"data.path={path}: no sample in {len(shards)} tar files: give others")
-    said = conditions([sample.said for sample in samples], condition, path)
+    known = conditions([sample.annotation for sample in samples], condition, path)
     names = [
         f"{shard.name}/{sample.name}" if sample.name else shard.name
-        for shard, inside in zip(shards, found, strict=True)
+        for shard, inside in zip(shards, indices, strict=True)
         for sample in inside
     ]
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for sample in samples:
-        told.update(repr((sample.size, *sample.said[:2])).encode())
+        digest.update(repr((sample.size, *sample.annotation[:2])).encode())
     places = [(sample.start, sample.size) for sample in samples]
 
     def read(number: int) -> bytes:
         shard = shards[bisect_right(firsts, number) - 1]
         return _read(shard, *places[number])
 
-    return Layout(path, names, *said, read=read, remote=remote, told=told.digest())
+    return Layout(path, names, *known, read=read, remote=remote, annotations=digest.digest())
 
 
 def list_shards(path: str) -> tuple[Sequence[Shard], bool]:
@@ -202,8 +203,8 @@ def _remote(url: str, path: str) -> list[Shard]:
         files, inside = fsspec.core.url_to_fs(url)
         if "*" not in inside:
             return [RemoteShard(url, files, inside)]
-        found = sorted(map(str, files.glob(inside)))
-        return [RemoteShard(files.unstrip_protocol(one), files, one) for one in found]
+        paths = sorted(map(str, files.glob(inside)))
+        return [RemoteShard(files.unstrip_protocol(path), files, path) for path in paths]
     except ImportError as error:
         raise UserError(
             f"data.path={path}: {_brief(error)}: pip install 'patch-forcing[shards]', and the "
@@ -221,12 +222,12 @@ def _without_braces(pattern: str) -> list[str]:
             choices = match[3].split(",")
         else:
             numbers, width = range(int(match[1]), int(match[2]) + 1), len(match[1])
-            choices = [f"{number:0{width}d}" for number in numbers[: _MOST_SHARDS + 1]]
+            choices = [f"{number:0{width}d}" for number in numbers[: _MAX_SHARDS + 1]]
         if not choices:
             raise UserError(f"data.path={pattern}: {match[0]} is no range: write {{000..146}}")
-        if len(names) * len(choices) > _MOST_SHARDS:
+        if len(names) * len(choices) > _MAX_SHARDS:
             raise UserError(
-                f"data.path={pattern} means more than {_MOST_SHARDS} files: write smaller ranges"
+                f"data.path={pattern} means more than {_MAX_SHARDS} files: write smaller ranges"
             )
         between, end = pattern[end : match.start()], match.end()
         names = [name + between + choice for name in names for choice in choices]
@@ -275,7 +276,7 @@ def _remembered(file: Path, stamp: str) -> list[Sample] | None:
         if [record["version"], record["stamp"]] != [_VERSION, stamp]:
             return None
         rows = record["samples"]
-        return [Sample(name, start, size, Annotation(*said)) for name, start, size, said in rows]
+        return [Sample(name, start, size, Annotation(*row)) for name, start, size, row in rows]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -290,5 +291,5 @@ def _remember(file: Path, stamp: str, samples: list[Sample]) -> None:
 def _brief(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    said = " ".join(str(error).split())[:160]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    reason = " ".join(str(error).split())[:160]
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

@@ -16,11 +16,11 @@ from patch_forcing.data.annotations import Annotation, as_object, as_text, check
 from patch_forcing.data.images import ENDINGS
 
 BLOCK = tarfile.BLOCKSIZE
-MOST_TEXT = 2**20
+MAX_TEXT = 2**20
 """Bytes of a label, a caption or a long name; what has more is none."""
-MOST_IMAGE = 2**28
+MAX_IMAGE = 2**28
 """Bytes of an image file, which is read as a whole."""
-MOST_SHARD = 2**60
+MAX_SHARD = 2**60
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 Stream = BinaryIO | io.IOBase
 """What can be read and moved in; not all that can is the former at run time."""
@@ -39,7 +39,7 @@ class Sample(NamedTuple):
     name: str
     start: int
     size: int
-    said: Annotation
+    annotation: Annotation
 
 
 class _Member(NamedTuple):
@@ -57,18 +57,18 @@ def index_tar(stream: Stream) -> list[Sample]:
     sample; KEY.cls is a whole number, KEY.txt a caption, KEY.json an object with either.
     """
     samples, key, parts = [], "", list[_Member]()
-    for found in _members(stream):
-        if isinstance(found, str):
-            samples.append(Sample("", 0, 0, Annotation(fault=found)))
+    for member in _members(stream):
+        if isinstance(member, str):
+            samples.append(Sample("", 0, 0, Annotation(fault=member)))
             continue
-        its_key, kind = _split(found.name)
+        its_key, kind = _split(member.name)
         if not kind:
             continue
         if parts and its_key != key:
             samples.append(_sample(stream, key, parts))
             parts = []
         key = its_key
-        parts.append(found)
+        parts.append(member)
     return [*samples, _sample(stream, key, parts)] if parts else samples
 
 
@@ -89,23 +89,23 @@ def _sample(stream: Stream, key: str, parts: list[_Member]) -> Sample:
     image = images[0]
     if image.size < 0:
         return Sample(image.name, 0, 0, Annotation(fault=_ELSEWHERE))
-    if image.size > MOST_IMAGE:
-        fault = f"{image.size} bytes: more than {MOST_IMAGE} are no image to train on"
+    if image.size > MAX_IMAGE:
+        fault = f"{image.size} bytes: more than {MAX_IMAGE} are no image to train on"
         return Sample(image.name, 0, 0, Annotation(fault=fault))
-    said = Annotation()
+    annotation = Annotation()
     # later ones say more precisely what the JSON object says too
     for kind in ("json", "txt", "cls"):
         if kind in kinds:
-            said = _told(stream, parts[kinds.index(kind)], kind, said)
-    return Sample(image.name, image.start, image.size, said)
+            annotation = _annotated(stream, parts[kinds.index(kind)], kind, annotation)
+    return Sample(image.name, image.start, image.size, annotation)
 
 
-def _told(stream: Stream, part: _Member, kind: str, before: Annotation) -> Annotation:
+def _annotated(stream: Stream, part: _Member, kind: str, before: Annotation) -> Annotation:
     try:
         if part.size < 0:
             raise ValueError(f"is {_ELSEWHERE}")
-        if part.size > MOST_TEXT:
-            raise ValueError(f"has more than {MOST_TEXT} bytes")
+        if part.size > MAX_TEXT:
+            raise ValueError(f"has more than {MAX_TEXT} bytes")
         stream.seek(part.start)
         data = stream.read(part.size)
         if len(data) < part.size:
@@ -114,8 +114,8 @@ def _told(stream: Stream, part: _Member, kind: str, before: Annotation) -> Annot
             return from_fields(as_object(data))
         text = as_text(data)
         if kind == "txt":
-            said = checked(caption=text)
-            return before._replace(caption=said.caption, no_caption=said.no_caption)
+            read = checked(caption=text)
+            return before._replace(caption=read.caption, no_caption=read.no_caption)
         if not text.strip().isdecimal():
             raise ValueError("is no whole number")
         return before._replace(label=int(text))
@@ -146,11 +146,11 @@ def _members(stream: Stream) -> Iterator[_Member | str]:
             continue
         try:
             header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-            if not 0 <= header.size < MOST_SHARD:
+            if not 0 <= header.size < MAX_SHARD:
                 raise ValueError
             after = place + BLOCK
             if header.type in (*_EXTENDED, *_LONG):
-                more = stream.read(header.size) if header.size <= MOST_TEXT else b""
+                more = stream.read(header.size) if header.size <= MAX_TEXT else b""
                 name, size = _extended(header, more, name, size)
         except (tarfile.HeaderError, ValueError):
             if sound:
@@ -189,7 +189,7 @@ def _extended(header: tarfile.TarInfo, data: bytes, name: str, size: int) -> tup
             name = value[:-1].decode("utf-8", "surrogateescape")
         elif field == b"size":
             size = int(value)
-            if not 0 <= size < MOST_SHARD:
+            if not 0 <= size < MAX_SHARD:
                 raise ValueError
         data = data[length:]
     return name, size

@@ -13,9 +13,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from patch_forcing.core.compiling import compiled_in_training
-from patch_forcing.core.time import PatchTime
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.layers import Conditioning
 
 PIECES = 7
 """At most. The sum of the last one is not hidden; between two, no kernels are fused."""
@@ -33,10 +33,10 @@ def compile_pieces(model: PatchDiT, pieces: int) -> None:
     """Compile what a model does in training; pieces of one length are compiled once."""
     piece = compiled_in_training(model.run_blocks)
 
-    def run_blocks(blocks: Any, tokens: Tensor, c: Tensor, time: PatchTime) -> Tensor:
+    def run_blocks(blocks: Any, x: Tensor, c: Conditioning) -> Tensor:
         for part in cut(model, blocks, pieces):
-            tokens = piece(part, tokens, c, time)
-        return tokens
+            x = piece(part, x, c)
+        return x
 
     model.run_blocks = run_blocks  # type: ignore[method-assign]
     end = model.final_layer

@@ -12,7 +12,8 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.generation.conditions import Conditions, NoConditions
 from patch_forcing.generation.numbers import abridged, parse_numbers, write_numbers
-from patch_forcing.models.dit import PatchDiT, label_error
+from patch_forcing.models.conditions import label_error
+from patch_forcing.models.dit import PatchDiT
 
 
 @dataclass(frozen=True)

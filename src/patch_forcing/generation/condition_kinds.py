@@ -9,12 +9,12 @@ from patch_forcing.generation.conditions import ConditionKind, Conditions, NoCon
 from patch_forcing.models.dit import PatchDiT
 
 KINDS: dict[str, type[ConditionKind]] = {"class": Classes}
-"""By what a model's configuration calls them."""
+"""By the names that `PatchDiTConfig.condition` knows."""
 
 
 def condition_kind(model: PatchDiT, name: str = "this model") -> ConditionKind:
     """The conditions that a model knows. name: what messages call the model."""
-    return KINDS["class"].of(model, name)
+    return KINDS[model.config.condition.partition(":")[0]].of(model, name)
 
 
 def condition_keywords() -> set[str]:

@@ -19,7 +19,13 @@ from patch_forcing.sampling.guidance import (
     Interval,
 )
 from patch_forcing.sampling.sampler import Sampler
-from patch_forcing.sampling.samplers import SAMPLERS, preset, steps_within, usual_calls
+from patch_forcing.sampling.samplers import (
+    SAMPLERS,
+    check_difficulty,
+    preset,
+    steps_within,
+    usual_calls,
+)
 
 DEFAULT_SAMPLER = "adams-bashforth"
 """The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""
@@ -86,7 +92,8 @@ class SampleRequest:
         """What this is for a model, which messages call by that name.
 
         Raises UserError for a fitted grid that the model does not bring, for a weak model that
-        makes other images, and for a budget that no step fits into.
+        makes other images, for a budget that no step fits into, and for a sampler that orders
+        patches by difficulty where the model predicts none.
         """
         guidance = self._guidance()
         if self.autoguidance is not None:
@@ -101,6 +108,7 @@ class SampleRequest:
         solver = _solver(sampler)
         if self.compat is not None:
             solver, guidance = as_published(solver, guidance)
+        check_difficulty(solver, model.config.predict_difficulty)
         if isinstance(self.time_grid, tuple):
             grid: Sequence[float] = self.time_grid
         elif self.num_steps is not None:
@@ -182,7 +190,7 @@ def _placing(rule: str | None, model: PatchDiT, name: str) -> Grid:
 
 def _check_weak(weak: NamedModel, model: PatchDiT, name: str) -> None:
     """Raises UserError unless the weak model makes images of the same kind."""
-    for what in ("in_channels", "image_size", "patch_size", "num_classes"):
+    for what in ("in_channels", "image_size", "patch_size", "num_classes", "condition"):
         theirs, ours = getattr(weak.model.config, what), getattr(model.config, what)
         if theirs != ours:
             raise UserError(

@@ -13,21 +13,21 @@ if _KERNELS:
 
 
 def attention(qkv: Float[Tensor, "B N 3 heads width"]) -> Float[Tensor, "B N heads width"]:
-    """Each token of an image looks at all."""
+    """Each token of an image attends to all of them."""
     if _KERNELS and _trains_on_hopper(qkv) and attention_kernels.fits(qkv.shape[1], qkv.shape[4]):
         return attention_kernels.attention(qkv)[0]
     return torchs(qkv)
 
 
 def torchs(qkv: Float[Tensor, "B N 3 heads width"]) -> Float[Tensor, "B N heads width"]:
-    """As torch computes it."""
+    """The same, as torch computes it."""
     q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
     q, k, v = (y.transpose(1, 2) for y in (q, *keys_values.unbind(2)))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
 
 def _trains_on_hopper(qkv: Tensor) -> bool:
-    """Tiles are chosen for its shared memory; elsewhere they may not fit."""
+    """Whether our kernels serve: their tiles are chosen for Hopper's shared memory."""
     return (
         qkv.is_cuda
         and qkv.dtype == torch.bfloat16

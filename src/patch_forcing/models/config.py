@@ -1,13 +1,18 @@
 """Sizes of a PatchDiT, and what its images are."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.patches import patch_grid
+from patch_forcing.core.registry import build
 from patch_forcing.core.time import check_grid
+from patch_forcing.models.conditions import CONDITIONS, ConditionModule
 from patch_forcing.models.latent_space import LatentSpace
+
+OPTIONAL = ("condition",)
+"""Fields that model folders hold only where they are not the default."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,7 @@ class PatchDiTConfig:
     input_size: height and width of what the network sees (one number: square).
     in_channels: channels of the image or latent; the output has one more for the log-variance.
     num_classes: labels 0 … num_classes − 1; the null condition has its own row behind them.
+    condition: the kind of condition, NAME or NAME:option=value (models/conditions.py).
     """
 
     input_size: int | tuple[int, int]
@@ -27,6 +33,7 @@ class PatchDiTConfig:
     num_heads: int = 6
     num_classes: int = 1000
     predict_difficulty: bool = True
+    condition: str = "class"
 
     def __post_init__(self) -> None:
         sizes = {
@@ -37,12 +44,8 @@ class PatchDiTConfig:
             "num_heads": 1,
             "num_classes": 0,
         }
-        for name, least in sizes.items():
-            value = getattr(self, name)
-            if not _is_whole(value) or value < least:
-                raise UserError(
-                    f"PatchDiTConfig: {name}={value!r}: choose a whole number, {least} or more"
-                )
+        for name, low in sizes.items():
+            check_range(f"PatchDiTConfig: {name}", getattr(self, name), low, whole=True)
         size = self.input_size
         pair = isinstance(size, tuple) and len(size) == 2 and all(map(_is_whole, size))
         if not (_is_whole(size) or pair):
@@ -64,6 +67,9 @@ class PatchDiTConfig:
                 "which 2-D sin-cos positions need: choose a multiple"
             )
         self.grid  # raises if the patches do not tile the image  # noqa: B018
+        if not isinstance(self.condition, str):
+            raise UserError(f"PatchDiTConfig: condition={self.condition!r}: give a name")
+        build("condition", CONDITIONS, self.condition)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -80,6 +86,19 @@ class PatchDiTConfig:
     def num_patches(self) -> int:
         """N."""
         return self.grid[0] * self.grid[1]
+
+    def condition_module(self) -> ConditionModule:
+        """The part of the network that embeds conditions, with fresh weights."""
+        kind = build("condition", CONDITIONS, self.condition)
+        return kind.module(self.num_classes, self.hidden_size)
+
+    def stored(self) -> dict[str, Any]:
+        """As model folders hold it."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in OPTIONAL or value != getattr(PatchDiTConfig, name)
+        }
 
 
 def _is_whole(value: object) -> bool:
@@ -114,8 +133,7 @@ class DataInfo:
             raise UserError(f"DataInfo: {numbers} are not all finite numbers: give such")
         if len(self.data_range) != 2 or not self.data_range[0] < self.data_range[1]:
             raise UserError(f"DataInfo: data_range={self.data_range}: give (low, high), low < high")
-        if not self.latent_scale > 0:
-            raise UserError(f"DataInfo: latent_scale={self.latent_scale}: choose above 0")
+        check_range("DataInfo: latent_scale", self.latent_scale, above=0)
         if not all(isinstance(name, str) for name in self.class_names):
             raise UserError(f"DataInfo: class_names={self.class_names}: give texts")
         space = self.autoencoder
@@ -135,8 +153,8 @@ class DataInfo:
             if ours != theirs:
                 return f"{name} {theirs}, not {ours}"
         if self.autoencoder is not None and other.autoencoder is not None:
-            told = self.autoencoder.mismatch(other.autoencoder)
-            return told and f"an autoencoder of {told}"
+            difference = self.autoencoder.mismatch(other.autoencoder)
+            return difference and f"an autoencoder of {difference}"
         if self.autoencoder != other.autoencoder and self.latent_scale == 1:
             return "pixels, not latents" if self.autoencoder else "latents, not pixels"
         return None

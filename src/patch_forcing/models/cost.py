@@ -38,13 +38,13 @@ def matrix_rate(
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call, from each repeat."""
+    """Seconds of one call, in each repeat of a measurement."""
 
     seconds: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """Of the repeats."""
+        """The median of the repeats, in seconds."""
         return statistics.median(self.seconds)
 
     @property

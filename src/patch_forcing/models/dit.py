@@ -1,24 +1,29 @@
 """PatchDiT: a diffusion transformer in which every patch has its own time and difficulty."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from patch_forcing.core.active import ActiveTokens, Tokens
+from patch_forcing.core.active import ActiveTokens
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.patches import unpatchify
 from patch_forcing.core.time import PatchTime, as_patch_time
 from patch_forcing.core.time_nodes import interpolated
+from patch_forcing.models.conditions import ConditionModule
 from patch_forcing.models.config import DataInfo, PatchDiTConfig, SamplingInfo
-from patch_forcing.models.embeddings import LabelEmbedder, TimestepEmbedder, sincos_positions
+from patch_forcing.models.embeddings import PatchEmbedder, TimestepEmbedder, sincos_positions
 from patch_forcing.models.folder import ModelDescription, save_folder
-from patch_forcing.models.layers import Block, FinalLayer, Modulation, Recompute, Remembered
+from patch_forcing.models.layers import Block, Conditioning, FinalLayer, Modulation
+from patch_forcing.models.recompute import Recompute
+from patch_forcing.models.token_subset import BlockMemory, put, take
+
+Layer = Callable[[Tensor, Conditioning], Tensor]
+"""A block, or one with its memory."""
 
 
 class PatchDiT(nn.Module):
@@ -29,9 +34,9 @@ class PatchDiT(nn.Module):
 
     data_info: what the numbers mean as images. sampling_info: how the model is best sampled. They
     go with the weights into a model folder.
-    recompute_activations: what of each block the backward pass computes again (models/layers.py).
-    time_nodes: where more times than this occur in an image, compute conditions at so many nodes
-    and interpolate (core/time_nodes.py); 0 computes them at each time.
+    time_nodes: if an image holds more times than this, conditions are computed at so many nodes
+    and interpolated (core/time_nodes.py); 0 computes them at each time.
+    Raises UserError if classes or channels are not those of data_info.
     """
 
     def __init__(
@@ -45,21 +50,11 @@ class PatchDiT(nn.Module):
         self.time_nodes = 0
         self.data_info = data_info or DataInfo()
         self.sampling_info = sampling_info or SamplingInfo()
-        names = len(self.data_info.class_names)
-        if names not in (0, config.num_classes):
-            raise UserError(
-                f"{names} class names for {config.num_classes} classes: name all or none"
-            )
+        _check_data(config, self.data_info)
         width, channels = config.hidden_size, config.in_channels
-        space = self.data_info.autoencoder
-        if space is not None and space.channels != channels:
-            raise UserError(
-                f"{channels} channels for latents of {space.channels} ({space.name}): "
-                "bring a network and the autoencoder of its latents together"
-            )
         self.x_embedder = PatchEmbedder(channels, width, config.patch_size)
         self.t_embedder = TimestepEmbedder(width)
-        self.y_embedder = LabelEmbedder(config.num_classes, width)
+        self.y_embedder: ConditionModule = config.condition_module()
         self.blocks = nn.ModuleList(Block(width, config.num_heads) for _ in range(config.depth))
         out_channels = channels + int(config.predict_difficulty)
         self.final_layer = FinalLayer(width, config.patch_size, out_channels)
@@ -70,18 +65,18 @@ class PatchDiT(nn.Module):
         self.init_weights()
 
     def init_positions(self) -> None:
-        """Fixed positions: not stored, filled in again where a model is made without memory."""
+        """Fill in the fixed positions. They are not stored, so loading calls this again."""
         self.pos_embed.copy_(sincos_positions(*self.config.grid, self.config.hidden_size))
 
     def init_weights(self) -> None:
-        """DiT's initialisation."""
+        """Initialise all weights as DiT does."""
         # linears, and the patch embedding seen as one: keep the variance of activations
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight.flatten(1))
                 nn.init.zeros_(_bias(module))
-        # conditions: small, so that the zero-initialised modulation starts to learn smoothly
-        nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
+        self.y_embedder.init_weights()
+        # times: small, so that the zero-initialised modulation starts to learn smoothly
         for module in self.t_embedder.mlp:
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
@@ -91,127 +86,106 @@ class PatchDiT(nn.Module):
                 _zero(module[1])
         _zero(self.final_layer.linear)
 
-    def hidden_matrices(self) -> list[nn.Parameter]:
-        """The 2-D weights inside the blocks: what optimizers for matrices are made for."""
-        return [weight for weight in self.blocks.parameters() if weight.ndim == 2]
+    def forward(
+        self,
+        x_t: Float[Tensor, "B C H W"],
+        t: PatchTime | Float[Tensor, " B"] | Float[Tensor, "B N"],
+        condition: Tensor | None = None,
+        *,
+        active: ActiveTokens | None = None,
+        tokens_after: int | None = None,
+    ) -> ModelOutput:
+        """Velocity and log-variance at x_t, in its dtype, whatever the weights' is.
 
-    @property
-    def recompute_activations(self) -> Recompute:
-        """Of every block."""
-        return next(self._blocks()).recompute
+        t: in [0, 1], 1 is data. condition: of the kind that the config names, one for each image;
+        None is the null condition.
+        active: compute these tokens only, M of each image; the output is zero in the others'
+        pixels. For sampling: keys and values are overwritten in place.
+        tokens_after: give the tokens after that block too, 1 … L, for objectives that look inside.
+        Raises UserError if images, times, condition or block do not suit.
+        """
+        self._check(x_t, condition, tokens_after)
+        batch, patches = len(x_t), self.config.num_patches
+        time = as_patch_time(t, batch, patches)  # U times an image, (B, U)
+        if self.time_nodes:
+            time = interpolated(time, self.time_nodes)  # (B, U), U at most so many
+        x = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
+        given = self.y_embedder(self.null_condition(batch) if condition is None else condition)
+        # all tokens: M = N; packed ones are those of one image, (1, M, D)
+        x, time, vector = take(active, x, time, given.vector[:, None])  # (B, M, D), (B, 1, D)
+        rows = self.t_embedder(time.values) + vector  # (B, U, D)
+        c = Conditioning(rows, time, given.tokens, given.mask)
+        blocks, tokens = self._blocks(active), None
+        if tokens_after is not None:
+            x = tokens = self.run_blocks(blocks[:tokens_after], x, c)  # (B, M, D)
+        x = self.run_blocks(blocks[tokens_after or 0 :], x, c)  # (B, M, D)
+        x = self.final_layer(x, c)  # (B, M, P²·(C + 1))
+        x = put(active, x, batch, patches).to(x_t.dtype)  # (B, N, P²·(C + 1))
+        image = unpatchify(x, self.config.image_size, self.patch_size)  # (B, C + 1, H, W)
+        channels = [self.config.in_channels, int(self.config.predict_difficulty)]
+        velocity, logvar = image.split(channels, dim=1)  # (B, C, H, W), (B, 1, H, W)
+        return ModelOutput(velocity, logvar if self.config.predict_difficulty else None, tokens)
 
-    @recompute_activations.setter
-    def recompute_activations(self, what: Recompute) -> None:
-        for block in self._blocks():
-            block.recompute = what
+    def run_blocks(
+        self, blocks: Iterable[Layer], x: Float[Tensor, "B M D"], c: Conditioning
+    ) -> Float[Tensor, "B M D"]:
+        """Pass tokens through a run of blocks, in order."""
+        for block in blocks:
+            x = block(x, c)
+        return x
 
-    def _blocks(self) -> Iterator[Block]:
-        yield from (block for block in self.blocks if isinstance(block, Block))
+    def _blocks(self, active: ActiveTokens | None) -> list[Layer]:
+        """The L blocks, each bound to its part of the memory if tokens are remembered."""
+        if active is None:
+            return list(self.blocks)
+        return [partial(b, memory=BlockMemory(active, n)) for n, b in enumerate(self.blocks)]
+
+    def _check(self, x_t: Tensor, condition: Tensor | None, tokens_after: int | None) -> None:
+        if x_t.shape[1:] != (self.config.in_channels, *self.config.image_size):
+            raise UserError(
+                f"input of shape {tuple(x_t.shape)}: this model takes "
+                f"(B, {self.config.in_channels}, *{self.config.image_size})"
+            )
+        if condition is not None and len(condition) != len(x_t):
+            raise UserError(
+                f"condition {tuple(condition.shape)} for {len(x_t)} images: give one each"
+            )
+        if tokens_after is not None and not 1 <= tokens_after <= len(self.blocks):
+            raise UserError(f"no block {tokens_after}: this model has 1 to {len(self.blocks)}")
+
+    def check_condition(self, condition: Tensor | None, batch: int) -> None:
+        """Raises UserError unless it is None, or suits the model and so many images."""
+        if condition is not None:
+            self.y_embedder.check(condition, batch)
+
+    def null_condition(self, batch: int) -> Tensor:
+        """The null condition of so many images, as a tensor."""
+        return self.y_embedder.null(batch)
+
+    def drop_condition(self, condition: Tensor, dropped: Bool[Tensor, " B"]) -> Tensor:
+        """The condition, with the null condition in the dropped rows."""
+        rows = dropped.view(-1, *(1 for _ in condition.shape[1:]))  # (B, 1, …)
+        return torch.where(rows, self.null_condition(len(condition)).to(condition), condition)
 
     @property
     def patch_size(self) -> int:
         """P."""
         return self.config.patch_size
 
-    def forward(
-        self,
-        x_t: Float[Tensor, "B C H W"],
-        t: PatchTime | Float[Tensor, " B"] | Float[Tensor, "B N"],
-        condition: Int64[Tensor, " _"] | None = None,
-        *,
-        active: ActiveTokens | None = None,
-        tokens_after: int | None = None,
-    ) -> ModelOutput:
-        """Velocity and log-variance at x_t.
+    @property
+    def recompute_activations(self) -> Recompute:
+        """What of each block the backward pass computes again (models/recompute.py)."""
+        return next(block.recompute for block in self.blocks if isinstance(block, Block))
 
-        t: in [0, 1], 1 is data. condition: labels; None is the null condition. The output has the
-        dtype of x_t, whatever the weights' is.
-        active: compute these tokens only; the output is zero in the others' pixels. For sampling:
-        keys and values are overwritten in place.
-        tokens_after: give the tokens after that block too, 1 … depth, for objectives that look
-        inside.
-        """
-        if x_t.shape[1:] != (self.config.in_channels, *self.config.image_size):
-            raise UserError(
-                f"input of shape {tuple(x_t.shape)}: this model takes "
-                f"(B, {self.config.in_channels}, *{self.config.image_size})"
-            )
-        time = as_patch_time(t, len(x_t), self.config.num_patches)
-        if condition is None:
-            condition = self._null(x_t)
-        elif condition.shape != (len(x_t),):
-            raise UserError(f"labels {tuple(condition.shape)} for {len(x_t)} images: give one each")
-        tokens = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
-        chosen, memory = (None, []) if active is None else active
-        if self.time_nodes:
-            time = interpolated(time, self.time_nodes)
-        packed = chosen is not None and chosen.ndim == 1
-        if chosen is not None and not packed:
-            tokens, time = _take(tokens, chosen), time.at(chosen)  # (B, M, D)
-        c = self.t_embedder(time.values) + self.y_embedder(condition)[:, None]  # (B, U, D)
-        if chosen is not None and packed:  # as of one image with B·U times
-            tokens, time = tokens.flatten(0, 1)[chosen][None], time.at(chosen)  # (1, T, D)
-            c = c.flatten(0, 1)[None]  # (1, B·U, D)
-        if tokens_after is not None and not 1 <= tokens_after <= len(self.blocks):
-            raise UserError(f"no block {tokens_after}: this model has 1 to {len(self.blocks)}")
-        seen = None
-        if active is None:
-            blocks = list(self.blocks)
-            if tokens_after is not None:
-                tokens = seen = self.run_blocks(blocks[:tokens_after], tokens, c, time)
-                blocks = blocks[tokens_after:]
-            tokens = self.run_blocks(blocks, tokens, c, time)  # (B, N, D)
-        else:
-            for number, block in enumerate(self.blocks):
-                remembered = None if chosen is None else Remembered(chosen, memory[number])
-                # (B, N or M, D), or (1, T, D)
-                tokens, keys_values = block(tokens, c, time, remembered)
-                if chosen is None:
-                    memory.append(keys_values)
-                if number + 1 == tokens_after:
-                    seen = tokens
-        tokens = self.final_layer(tokens, c, time)  # (B, N or M, P²·(C + 1)), or (1, T, …)
-        if chosen is not None:
-            tokens = _put(tokens, chosen, len(x_t), self.config.num_patches)
-        image = unpatchify(tokens.to(x_t.dtype), self.config.image_size, self.patch_size)
-        velocity, logvar = image.split(
-            [self.config.in_channels, int(self.config.predict_difficulty)], dim=1
-        )
-        return ModelOutput(velocity, logvar if self.config.predict_difficulty else None, seen)
+    @recompute_activations.setter
+    def recompute_activations(self, what: Recompute) -> None:
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.recompute = what
 
-    def run_blocks(
-        self,
-        blocks: Iterable[nn.Module],
-        tokens: Float[Tensor, "B N D"],
-        c: Float[Tensor, "B U D"],
-        time: PatchTime,
-    ) -> Float[Tensor, "B N D"]:
-        """All tokens through some of the blocks, in order."""
-        for block in blocks:
-            tokens, _ = block(tokens, c, time)
-        return tokens
-
-    def _null(self, x_t: Tensor) -> Int64[Tensor, " B"]:
-        return torch.full((len(x_t),), self.config.num_classes, device=x_t.device)
-
-    def check_condition(self, condition: Tensor | None, batch: int) -> None:
-        """Raises UserError unless the condition is None or (batch,) labels in range."""
-        if condition is None:
-            return
-        if condition.shape != (batch,) or condition.dtype != torch.int64:
-            raise UserError(
-                f"labels {tuple(condition.shape)} of {condition.dtype}: give ({batch},) int64"
-            )
-        classes = self.config.num_classes
-        wrong = condition[(condition < 0) | (condition >= classes)]
-        if len(wrong):
-            raise label_error(int(wrong[0]), classes)
-
-    def drop_condition(
-        self, condition: Int64[Tensor, " B"], dropped: Bool[Tensor, " B"]
-    ) -> Int64[Tensor, " B"]:
-        """The labels, with the null label where `dropped`."""
-        return condition.masked_fill(dropped, self.config.num_classes)
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The 2-D weights inside the blocks: what optimizers for matrices are made for."""
+        return [weight for weight in self.blocks.parameters() if weight.ndim == 2]
 
     def save(self, path: str | Path) -> None:
         """Write a model folder, complete or absent; an existing model folder is replaced."""
@@ -219,55 +193,22 @@ class PatchDiT(nn.Module):
 
     def description(self) -> ModelDescription:
         """Everything that a model folder holds besides the weights' numbers, and the weights."""
-        sizes = asdict(self.config)
+        sizes = self.config.stored()
         return ModelDescription(
             "PatchDiT", sizes, self.data_info, self.state_dict(), self.sampling_info
         )
 
 
-class PatchEmbedder(nn.Module):
-    """Image → tokens by a strided convolution."""
-
-    def __init__(self, channels: int, hidden_size: int, patch_size: int):
-        super().__init__()
-        self.proj = nn.Conv2d(channels, hidden_size, patch_size, stride=patch_size)
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
-        if x.is_cuda:
-            return strided_product(x, self.proj)
-        return self.proj(x).flatten(2).transpose(1, 2)
-
-
-def strided_product(x: Float[Tensor, "B C H W"], convolution: nn.Conv2d) -> Float[Tensor, "B N D"]:
-    """What a convolution with the stride of its kernel is, token after token in memory.
-
-    A convolution's layout is channel after channel, and the compiler carries it into the blocks:
-    three of 57 norms, with a transposition within, took 6 ms of a training step's 252 (XL/2, H100).
-    """
-    size = convolution.kernel_size[0]
-    patches = x.unfold(2, size, size).unfold(3, size, size)  # (B, C, rows, columns, P, P)
-    patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)  # (B, N, C·P²)
-    return F.linear(patches, convolution.weight.flatten(1), convolution.bias)
-
-
-def label_error(label: int, num_classes: int) -> UserError:
-    """The error for a label that the model does not know."""
-    if num_classes == 0:
-        return UserError(f"label {label}: this model is unconditional, give no labels")
-    return UserError(f"label {label} is out of range: this model knows 0 to {num_classes - 1}")
-
-
-def _take(rows: Tensor, index: Int64[Tensor, "B M"]) -> Tensor:
-    """(B, N, F) → (B, M, F)."""
-    return rows.gather(1, index[:, :, None].expand(-1, -1, rows.shape[2]))
-
-
-def _put(rows: Tensor, index: Tokens, batch: int, num_patches: int) -> Tensor:
-    """(B, M, F), or packed (1, T, F) → (B, N, F), zero elsewhere."""
-    everywhere = rows.new_zeros(batch, num_patches, rows.shape[2])
-    if index.ndim == 1:
-        return everywhere.flatten(0, 1).index_put((index,), rows[0]).view_as(everywhere)
-    return everywhere.scatter(1, index[:, :, None].expand_as(rows), rows)
+def _check_data(config: PatchDiTConfig, info: DataInfo) -> None:
+    names = len(info.class_names)
+    if names not in (0, config.num_classes):
+        raise UserError(f"{names} class names for {config.num_classes} classes: name all or none")
+    space = info.autoencoder
+    if space is not None and space.channels != config.in_channels:
+        raise UserError(
+            f"{config.in_channels} channels for latents of {space.channels} ({space.name}): "
+            "bring a network and the autoencoder of its latents together"
+        )
 
 
 def _bias(module: nn.Linear | nn.Conv2d) -> Tensor:

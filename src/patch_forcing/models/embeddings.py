@@ -1,9 +1,10 @@
-"""Embeddings of position, time and label."""
+"""Embeddings of patches, positions and times."""
 
 import math
 
 import torch
-from jaxtyping import Float, Int64
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 FREQUENCIES = 128
@@ -49,12 +50,26 @@ class TimestepEmbedder(nn.Module):
         return self.mlp(timestep_features(t).to(next(self.mlp.parameters()).dtype))
 
 
-class LabelEmbedder(nn.Module):
-    """Labels → width D; the row at index `num_classes` is the null condition."""
+class PatchEmbedder(nn.Module):
+    """Image → tokens by a strided convolution."""
 
-    def __init__(self, num_classes: int, hidden_size: int):
+    def __init__(self, channels: int, hidden_size: int, patch_size: int):
         super().__init__()
-        self.embedding_table = nn.Embedding(num_classes + 1, hidden_size)
+        self.proj = nn.Conv2d(channels, hidden_size, patch_size, stride=patch_size)
 
-    def forward(self, labels: Int64[Tensor, " B"]) -> Float[Tensor, "B D"]:
-        return self.embedding_table(labels)
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
+        if x.is_cuda:
+            return strided_product(x, self.proj)
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+def strided_product(x: Float[Tensor, "B C H W"], convolution: nn.Conv2d) -> Float[Tensor, "B N D"]:
+    """What a convolution with the stride of its kernel is, token after token in memory.
+
+    A convolution's layout is channel after channel, and the compiler carries it into the blocks:
+    three of 57 norms, with a transposition within, took 6 ms of a training step's 252 (XL/2, H100).
+    """
+    size = convolution.kernel_size[0]
+    patches = x.unfold(2, size, size).unfold(3, size, size)  # (B, C, rows, columns, P, P)
+    patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)  # (B, N, C·P²)
+    return F.linear(patches, convolution.weight.flatten(1), convolution.bias)

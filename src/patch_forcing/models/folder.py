@@ -153,18 +153,18 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInf
         ) from None
 
 
-def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], mend: str) -> None:
+def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], mend: str) -> None:
     """Raises UserError naming the first tensor that is missing, of another shape, not finite or
     unknown, and the mend.
     """
     for name, tensor in expected.items():
-        if name not in found:
+        if name not in tensors:
             raise UserError(f"lacks the tensor {name!r}: {mend}")
-        if found[name].shape != tensor.shape:
-            had, has = tuple(found[name].shape), tuple(tensor.shape)
+        if tensors[name].shape != tensor.shape:
+            had, has = tuple(tensors[name].shape), tuple(tensor.shape)
             raise UserError(f"tensor {name!r} has shape {had}, not {has}: {mend}")
-        if not found[name].isfinite().all():
+        if not tensors[name].isfinite().all():
             raise UserError(f"tensor {name!r} holds NaN or infinity: {mend}")
-    for name in found:
+    for name in tensors:
         if name not in expected:
             raise unknown_name("tensor", name[:60], expected)

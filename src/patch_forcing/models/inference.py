@@ -20,7 +20,7 @@ Forward = Callable[..., ModelOutput]
 
 
 def cast_weights(model: PatchDiT, precision: Precision) -> None:
-    """Give a network the numbers it computes in; what goes in and comes out stays as it is.
+    """Cast the weights of a network to what it computes in. Inputs and outputs keep their dtype.
 
     fp8: the linear layers of the blocks multiply in FP8 (e4m3), scaled for each row of weights and
     each token of input, by torchao; the rest is bf16, and so are the first and the last MLP, which
@@ -34,11 +34,11 @@ def cast_weights(model: PatchDiT, precision: Precision) -> None:
 
 
 def compile_whole(model: PatchDiT) -> None:
-    """Compile a network as one graph for each shape it meets; values never compile it again.
+    """Compile a network as one graph for each shape of its inputs.
 
-    On a GPU, forward passes are recorded too, and replayed (models/recorded.py).
+    On a GPU, forward passes are also recorded and replayed (models/recorded.py).
     """
-    # without tokens_after, which only training asks for
+    # without tokens_after, which is for training alone
     forward = in_graphs(model.forward, compiled)
     if model.pos_embed.device.type == "cuda":
         forward = Recorded(forward)
@@ -46,9 +46,10 @@ def compile_whole(model: PatchDiT) -> None:
 
 
 def in_graphs(forward: Forward, compiler: Callable[..., Forward]) -> Forward:
-    """`PatchDiT.forward`, compiled: for each shape, but packed tokens in one graph, however many.
+    """`PatchDiT.forward`, compiled for each shape; packed tokens share one graph.
 
-    Samplers that pack meet up to sixteen numbers of them, at some seconds of compiling each.
+    Samplers that pack tokens have up to sixteen different numbers of them, and compiling takes
+    seconds for each.
     """
     whole, packed = compiler(forward, dynamic=False), compiler(forward, dynamic=None)
 
@@ -78,7 +79,7 @@ def _to_fp8(model: PatchDiT) -> None:
 
 
 def quantize_to_fp8(model: PatchDiT) -> None:
-    """The weights of `precision="fp8"`; whether the device can multiply them is not looked at.
+    """Quantise the weights as `precision="fp8"` does, on any device.
 
     Raises UserError without torchao.
     """
@@ -98,9 +99,9 @@ def quantize_to_fp8(model: PatchDiT) -> None:
 
 
 def takes_fp8(module: nn.Module, name: str, *, depth: int) -> bool:
-    """Whether that part of the blocks does: it multiplies every token, and errs little.
+    """Whether this part of the blocks multiplies in FP8: a layer of all tokens that errs little.
 
-    Modulation is projected once per distinct time.
+    Modulation is not: it is projected once per distinct time.
     """
     ends = ("0.mlp.", f"{depth - 1}.mlp.")
     return isinstance(module, nn.Linear) and "adaLN" not in name and not name.startswith(ends)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, check_range
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ class LatentSpace:
             if not isinstance(getattr(self, field), str):
                 raise UserError(f"LatentSpace: {field}={getattr(self, field)!r}: give a text")
         for field in ("channels", "factor"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError(f"LatentSpace: {field}={value!r}: choose a whole number above 0")
+            check_range(f"LatentSpace: {field}", getattr(self, field), 1, whole=True)
         for field in ("scale", "shift"):
             numbers = getattr(self, field)
             if not all(isinstance(x, int | float) and isfinite(x) for x in numbers):
@@ -48,14 +46,14 @@ class LatentSpace:
                     f"LatentSpace: {len(numbers)} numbers as {field} for {self.channels} channels: "
                     "give one, one for each channel, or p² for each"
                 )
-        if not all(x > 0 for x in self.scale):
-            raise UserError(f"LatentSpace: scale={self.scale}: choose above 0")
+        for number in self.scale:
+            check_range("LatentSpace: scale", number, above=0)
 
     def _tile(self, count: int) -> int | None:
         """p, where so many numbers are p² for each channel."""
-        each, rest = divmod(count, self.channels)
-        side = isqrt(each)
-        return side if each and not rest and side * side == each else None
+        area, rest = divmod(count, self.channels)
+        side = isqrt(area)
+        return side if area and not rest and side * side == area else None
 
     def normalised(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         """The autoencoder's latents → what a network sees."""

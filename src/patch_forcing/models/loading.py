@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from patch_forcing.core.errors import UserError, unknown_name
-from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.config import OPTIONAL, PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import CONFIG, DIT, WEIGHTS, check_tensors, read_folder
 
@@ -18,35 +18,36 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
     format version, or with a missing, surplus, wrong-shaped or non-finite tensor.
     """
     path = Path(path)
-    found = read_folder(path)
-    if found.class_name == DIT:
+    stored = read_folder(path)
+    if stored.class_name == DIT:
         raise UserError(
             f"{path} holds a DiT, which predicts the noise of another path: train from it with "
             "patch-forcing train RECIPE --init-from, and sample that"
         )
-    if found.class_name != "PatchDiT":
-        raise unknown_name(f"class in {path / CONFIG}", str(found.class_name), ["PatchDiT"])
-    known = {field.name for field in fields(PatchDiTConfig)}
-    for name in found.sizes.keys() - known:
-        raise unknown_name(f"size in {path / CONFIG}", name, known - found.sizes.keys() or known)
-    for field in fields(PatchDiTConfig):
-        if field.name not in found.sizes:
-            raise UserError(f"{path / CONFIG} lacks {field.name!r}: copy or export the model again")
-    if isinstance(found.sizes["depth"], int) and found.sizes["depth"] > len(found.weights):
+    if stored.class_name != "PatchDiT":
+        raise unknown_name(f"class in {path / CONFIG}", str(stored.class_name), ["PatchDiT"])
+    known = [field.name for field in fields(PatchDiTConfig)]
+    missing = [name for name in known if name not in (*stored.sizes, *OPTIONAL)]
+    for name in stored.sizes:
+        if name not in known:
+            raise unknown_name(f"size in {path / CONFIG}", name, missing or known)
+    if missing:
+        raise UserError(f"{path / CONFIG} lacks {missing[0]!r}: copy or export the model again")
+    if isinstance(stored.sizes["depth"], int) and stored.sizes["depth"] > len(stored.weights):
         raise UserError(  # before as many blocks are built
-            f"{path / CONFIG}: depth={found.sizes['depth']} for {len(found.weights)} tensors: "
+            f"{path / CONFIG}: depth={stored.sizes['depth']} for {len(stored.weights)} tensors: "
             "bring the config and the weights of one model together"
         )
     try:
         with torch.device("meta"):  # no memory and no initialisation for what is overwritten
-            model = PatchDiT(PatchDiTConfig(**found.sizes), found.data_info, found.sampling_info)
+            model = PatchDiT(PatchDiTConfig(**stored.sizes), stored.data_info, stored.sampling_info)
     except (TypeError, RuntimeError, OverflowError, UserError) as error:
         raise UserError(f"{path / CONFIG}: {error}: copy or export the model again") from None
     try:
-        check_tensors(found.weights, model.state_dict(), "copy or export the model again")
+        check_tensors(stored.weights, model.state_dict(), "copy or export the model again")
     except UserError as error:
         raise UserError(f"{path / WEIGHTS}: {error}") from None
     model = model.to_empty(device=device)
     model.init_positions()
-    model.load_state_dict(found.weights)
+    model.load_state_dict(stored.weights)
     return model.eval()

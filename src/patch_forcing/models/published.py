@@ -1,4 +1,4 @@
-"""Published checkpoints of PFT, SiT and DiT, and our model folders: one as the other.
+"""Published checkpoints of PFT, SiT and DiT → model folders, and the way back.
 
 All name their tensors alike (method.md §10). They differ in what comes out of the last layer, whose
 rows are ordered (patch row, patch column, channel): C + 1 channels of PFT, the last the
@@ -9,7 +9,6 @@ path at 1000 numbered steps: its weights can be trained on, but are no velocity.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from math import isqrt
 from typing import Any, Literal
 
@@ -77,7 +76,7 @@ def from_published(
     _check(ours, sizes)
     names = imagenet_classes() if sizes.num_classes == 1000 else ()
     info = _data_info(autoencoder, channels, names)
-    return ModelDescription(DIT if kind == "dit" else "PatchDiT", asdict(sizes), info, ours)
+    return ModelDescription(DIT if kind == "dit" else "PatchDiT", sizes.stored(), info, ours)
 
 
 def _data_info(space: LatentSpace | None, channels: int, names: tuple[str, ...]) -> DataInfo:
@@ -105,7 +104,7 @@ def to_published(model: PatchDiT) -> dict[str, Any]:
         weights |= {n: _widen(weights[n], sizes.patch_size, channels, channels) for n in _LAST}
     weights[_POSITIONS] = model.pos_embed.detach().clone()
     return {
-        "config": {"target": "patch_forcing.PatchDiT", "params": asdict(sizes)},
+        "config": {"target": "patch_forcing.PatchDiT", "params": sizes.stored()},
         "state_dict": weights,
     }
 
@@ -143,20 +142,24 @@ def _kind(kind: Kind | None, rows: int, channels: int, side: int) -> Kind:
     return kind or "pft"
 
 
-def _heads(config: Mapping[str, Any], depth: int, width: int, asked: int | None) -> int:
-    """Weights do not tell: the config, a known size, or the user does."""
+def _heads(config: Mapping[str, Any], depth: int, width: int, given: int | None) -> int:
+    """Weights do not tell the number of heads: the user, the config or a known size does."""
     params = config.get("params", config)
-    told = params.get("num_heads") if isinstance(params, Mapping) else None
-    found = asked or (told if type(told) is int else None) or _HEADS.get((depth, width))
-    if found is None:
+    configured = params.get("num_heads") if isinstance(params, Mapping) else None
+    if type(configured) is not int:
+        configured = None
+    heads = given or configured or _HEADS.get((depth, width))
+    if heads is None:
         raise UserError(f"{depth} blocks of width {width} have how many heads? Add --num-heads N")
-    if type(told) is int and asked not in (None, told):
-        raise UserError(f"--num-heads {asked}: the checkpoint's config says {told}: leave it out")
-    return found
+    if configured is not None and given not in (None, configured):
+        raise UserError(
+            f"--num-heads {given}: the checkpoint's config says {configured}: leave it out"
+        )
+    return heads
 
 
 def _positions(weights: dict[str, Tensor], width: int) -> int:
-    """Takes the position table out; returns how many patches a side has."""
+    """Remove the position table from the weights; how many patches a side of its image has."""
     if _POSITIONS not in weights:
         raise UserError(f"lacks the tensor {_POSITIONS!r}: give a PFT, SiT or DiT checkpoint")
     table = weights.pop(_POSITIONS)
@@ -171,13 +174,13 @@ def _positions(weights: dict[str, Tensor], width: int) -> int:
 
 
 def _keep(rows: Tensor, side: int, channels: int, kept: int) -> Tensor:
-    """Of each pixel's output channels, the first ones."""
+    """Keep the first output channels of each pixel."""
     grouped = rows.unflatten(0, (side**2, channels))[:, :kept]  # (P·P, kept, …)
     return grouped.flatten(0, 1).contiguous()
 
 
 def _widen(rows: Tensor, side: int, channels: int, more: int) -> Tensor:
-    """More output channels a pixel behind those there are, of zeros."""
+    """Append output channels of zeros to those of each pixel."""
     grouped = rows.unflatten(0, (side**2, channels))
     zeros = grouped.new_zeros(side**2, more, *grouped.shape[2:])
     return torch.cat([grouped, zeros], dim=1).flatten(0, 1)

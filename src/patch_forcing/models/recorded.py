@@ -15,7 +15,7 @@ from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.time import PatchTime
 
 _EAGER_CALLS = 2
-"""Of each shape, before it is recorded: everything is compiled and loaded by then."""
+"""Calls of each shape before it is recorded, by which everything is compiled and loaded."""
 
 
 class _Shape:
@@ -30,9 +30,9 @@ class _Shape:
 
 
 class Recorded:
-    """Takes the place of `PatchDiT.forward`, for sampling: gradients are left to the original.
+    """Takes the place of `PatchDiT.forward` in sampling; calls with gradients go to the original.
 
-    Keys and values that it hands out are overwritten by its next evaluation of all tokens; memories
+    Its next evaluation of all tokens overwrites the keys and values that it hands out. Memories
     that outlive that copy them.
     """
 
@@ -70,9 +70,7 @@ class Recorded:
             raise
 
     def _call(self, shape: _Shape, active: ActiveTokens | None) -> ModelOutput:
-        some = active is not None and active.tokens is not None
-        if some:
-            assert active is not None
+        if active is not None and active.tokens is not None:
             # where it was recorded; else where the latest evaluation of all tokens leaves them
             own = shape.memory or self._memories.get(_shapes(active.memory), [])
             if not own:  # keys and values have no fixed place yet
@@ -88,7 +86,7 @@ class Recorded:
             self._record(shape, active)
         assert shape.graph is not None and shape.output is not None
         shape.graph.replay()
-        if active is not None and not some:
+        if active is not None and active.tokens is None:
             active.memory.extend(shape.memory)
         velocity, logvar = shape.output.velocity, shape.output.logvar
         return ModelOutput(velocity.clone(), None if logvar is None else logvar.clone())

@@ -38,22 +38,22 @@ def warm_start(source: ModelDescription, model: PatchDiT) -> WarmStart:
         raise UserError(f"sizes that are none of a PatchDiT ({error}): export it again") from None
     _check_sizes(source, theirs, model)
     weights, own = dict(source.weights), model.state_dict()
-    said = []
+    changes = []
     if source.class_name == DIT:
         fresh = [name for name in own if name in _LAST or name.startswith("t_embedder.")]
         weights |= {name: own[name] for name in fresh}
-        said.append("last layer and time embedding new, since a DiT predicts noise")
+        changes.append("last layer and time embedding new, since a DiT predicts noise")
     elif theirs.predict_difficulty != model.config.predict_difficulty:
         weights |= {
             name: _outputs(weights[name], model.config) for name in _LAST if name in weights
         }
         added = model.config.predict_difficulty
-        said.append("log-variance added, velocity kept" if added else "log-variance left out")
-    if _TABLE in weights:
+        changes.append("log-variance added, velocity kept" if added else "log-variance left out")
+    if _TABLE in weights and _TABLE in own:
         weights[_TABLE], what = _table(weights[_TABLE], source, own[_TABLE], model)
-        said.append(what)
+        changes.append(what)
     check_tensors(weights, own, "export it again, or start from another model")
-    return WarmStart(weights, "; ".join(said))
+    return WarmStart(weights, "; ".join(changes))
 
 
 def _check_sizes(source: ModelDescription, theirs: PatchDiTConfig, model: PatchDiT) -> None:
@@ -70,9 +70,9 @@ def _check_sizes(source: ModelDescription, theirs: PatchDiTConfig, model: PatchD
         had, has = getattr(theirs, name), getattr(ours, name)
         if had != has:
             raise UserError(f"it has {name} {had}, this run {has}: {mend.format(had)}")
-    told = model.data_info.mismatch(source.data_info)
-    if told:
-        raise UserError(f"its images have {told}, as this run's: train on such data")
+    mismatch = model.data_info.mismatch(source.data_info)
+    if mismatch:
+        raise UserError(f"its images have {mismatch}, as this run's: train on such data")
 
 
 def _outputs(rows: Tensor, ours: PatchDiTConfig) -> Tensor:

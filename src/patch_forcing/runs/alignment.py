@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, Numbered, Pictured, TrainingData
@@ -17,8 +17,8 @@ from patch_forcing.data.feature_cache import FeatureCache, FeatureKey, write_fea
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.features.find import find_encoder
 from patch_forcing.features.network import FeatureNetwork, MapNetwork
-from patch_forcing.runs.recipes import Recipe
-from patch_forcing.training.alignment import Alignment, Projector, on_grid
+from patch_forcing.runs.recipe import Network, Recipe
+from patch_forcing.training.alignment import Alignment, AlignmentConfig, Projector, on_grid
 from patch_forcing.views.progress import progress_bar
 
 StepFeatures = Callable[[Batch, int], Tensor]
@@ -29,28 +29,25 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class OpenAlignment:
-    """An alignment whose encoder was found.
+    """An alignment whose encoder is there: a term of a run.
 
-    encoder: its identity. width: of its features.
+    encoder: its name. width: of its features.
     """
 
+    config: AlignmentConfig
     encoder: str
     width: int
-    features: StepFeatures
+    inputs: StepFeatures
 
-    def projector(self, recipe: Recipe) -> Projector:
-        """Freshly initialised."""
-        hidden, wide = recipe.network.hidden_size, recipe.alignment.projector_dim
-        return Projector(hidden, wide, self.width)
+    @property
+    def record(self) -> dict[str, str]:
+        """Which encoder it is."""
+        return {"encoder": self.encoder}
 
-
-def alignment_of(recipe: Recipe, projector: nn.Module | None) -> Alignment | None:
-    """The recipe's term of the objective."""
-    if projector is None:
-        return None
-    assert isinstance(projector, Projector)
-    block = recipe.alignment.block(recipe.network.depth)
-    return Alignment(projector, block, recipe.alignment.weight)
+    def build(self, network: Network) -> Alignment:
+        """With a projector freshly initialised."""
+        projector = Projector(network.hidden_size, self.config.projector_dim, self.width)
+        return Alignment(projector, self.config.block(network.depth), self.config.weight)
 
 
 def open_alignment(
@@ -85,6 +82,7 @@ def open_alignment(
     width = feature_width(encoder, grid, device)
     if config.cache is None:
         return OpenAlignment(
+            config,
             encoder.name,
             width,
             lambda batch, _: unit_features(encoder, batch.x_1, grid, bf16=bf16),
@@ -102,7 +100,7 @@ def open_alignment(
         spec = BatchSpec(step, recipe.batch_size, recipe.seed, places)
         return cache(data.picture_numbers(spec)).to(device)
 
-    return OpenAlignment(encoder.name, width, cached)
+    return OpenAlignment(config, encoder.name, width, cached)
 
 
 @torch.no_grad()

@@ -8,8 +8,8 @@ from patch_forcing.data.batch import ReplacesBadSamples, TrainingData
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.runs.run_folder import BAD_SAMPLES, StepLines
 
-FEW = 10
-"""So many never stop a run."""
+MAX_HARMLESS = 10
+"""Bad samples that never stop a run, whatever their share."""
 
 
 class BadSamples:
@@ -27,11 +27,11 @@ class BadSamples:
 
     @property
     def count(self) -> int:
-        """How many the run has come upon."""
+        """How many bad samples the run has met."""
         return len(self._named)
 
     def record(self, steps: int) -> None:
-        """Write down what the batch of step number `steps`, counted from 1, came upon.
+        """Write down the bad samples that the batch of step `steps`, counted from 1, has met.
 
         Raises UserError if by now too many of the samples looked at are bad.
         """
@@ -44,7 +44,7 @@ class BadSamples:
                     self._named[bad.path] = bad.reason
                     self.lines.write({"step": steps, "path": bad.path, "reason": bad.reason})
         looked_at = min(steps * self._batch_size, self._data.num_samples)
-        if self.count > max(FEW, self._data.max_bad_share * looked_at):
+        if self.count > max(MAX_HARMLESS, self._data.max_bad_share * looked_at):
             path, reason = list(self._named.items())[-1]
             raise UserError(
                 f"{self.count} of {looked_at} samples are bad, more than data.max_bad_share="

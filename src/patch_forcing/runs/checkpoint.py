@@ -29,7 +29,6 @@ KEEP = 3
 _OPTIMIZER = "optimizer.safetensors"
 _OPTIMIZER_SHARDS = "optimizer"
 """In its place a folder, to which each rank gave a file: of a sharded run. So is `model`."""
-_PROJECTOR = "projector.safetensors"
 
 
 def save_checkpoint(run: Path, step: int, state: TrainingState, ranks: Ranks = ALONE) -> Path:
@@ -54,8 +53,8 @@ def _save_whole(path: Path, state: TrainingState) -> None:
             (folder / name).mkdir()
             write_files(folder / name, model.description())
         write_tensors(folder / _OPTIMIZER, _flat(state.optimizers))
-        if state.projector is not None:
-            write_tensors(folder / _PROJECTOR, state.projector.state_dict())
+        for name, module in state.term_modules().items():
+            write_tensors(folder / f"{name}.safetensors", module.state_dict())
         write_manifest(folder)
 
 
@@ -99,8 +98,8 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> int:
             for name, model in state.networks().items():
                 model.load_state_dict(load_file(checkpoint / name / WEIGHTS))
             _fill(state.optimizers, load_file(checkpoint / _OPTIMIZER))
-        if state.projector is not None:
-            state.projector.load_state_dict(load_file(checkpoint / _PROJECTOR))
+        for name, module in state.term_modules().items():
+            module.load_state_dict(load_file(checkpoint / f"{name}.safetensors"))
     except (OSError, RuntimeError, ValueError, LookupError, SafetensorError) as error:
         raise UserError(
             f"{checkpoint} does not fit this run ({str(error).splitlines()[0]}): remove it to "

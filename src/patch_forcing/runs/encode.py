@@ -20,6 +20,7 @@ from patch_forcing.codecs.autoencoder import Autoencoder, Posterior
 from patch_forcing.core.errors import UserError, is_out_of_memory
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.latent_shards import (
+    CAPTIONED_VERSION,
     FORMAT_VERSION,
     INDEX,
     PLAN,
@@ -29,17 +30,21 @@ from patch_forcing.data.latent_shards import (
 )
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.ledger import Ledger, shard_path
-from patch_forcing.runs.bad_samples import FEW
+from patch_forcing.runs.bad_samples import MAX_HARMLESS
 from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
 from patch_forcing.views.progress import progress_bar
 
 
 class Encoded(NamedTuple):
-    """How it went: shards in all, those made here and found here, images and bad ones, done."""
+    """How an encoding went.
+
+    shards: in all. made, kept: of this process's shards. images, bad_samples: in these shards.
+    complete: whether the index is written.
+    """
 
     shards: int
     made: int
-    found: int
+    kept: int
     images: int
     bad_samples: int
     complete: bool
@@ -65,11 +70,6 @@ class Encoding:
                 f"size={options.size} is no multiple of {space.factor}, of which {space.name} "
                 f"makes one cell: choose one, such as {options.size + -options.size % space.factor}"
             )
-        if data.captioned:
-            raise UserError(
-                f"{data.place} comes with captions, which latents do not keep yet: add "
-                "--condition none, or class where there are classes"
-            )
         side = options.size // space.factor
         self.shape = (space.channels, side, side)
         mean, logvar = self._probe()
@@ -85,10 +85,10 @@ class Encoding:
 
     @torch.no_grad()
     def _probe(self) -> Posterior:
-        """What the autoencoder makes of a black image, before any work."""
+        """The posterior of an empty image, before any work."""
         space, size = self._autoencoder.space, self._options.size
         try:
-            found = self._autoencoder.encode(torch.zeros(1, 3, size, size, device=self._device))
+            posterior = self._autoencoder.encode(torch.zeros(1, 3, size, size, device=self._device))
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -96,12 +96,16 @@ class Encoding:
                 f"{space.name} cannot encode {size}×{size} pixels ({error}): its config is of "
                 "another autoencoder, or choose another --size"
             ) from None
-        space.normalised(found.mean)  # raises if its tiles do not fit
-        return found
+        space.normalised(posterior.mean)  # raises if its tiles do not fit
+        return posterior
+
+    @property
+    def _format_version(self) -> int:
+        return CAPTIONED_VERSION if self._data.layout.captions else FORMAT_VERSION
 
     @property
     def gib(self) -> float:
-        """What it will take on disk."""
+        """What the latents will take on disk; captions are not counted."""
         numbers = math.prod(self.shape) * (1 + self._logvar) * (1 + self._options.flip)
         return self._data.num_samples * numbers * 2 / 2**30
 
@@ -146,12 +150,12 @@ class Encoding:
         return range(first, min(first + self._options.shard_size, self._data.num_samples))
 
     def _planned(self) -> dict[str, Any]:
-        """What every shard depends on, as JSON gives it back."""
+        """All that shards depend on, as JSON gives it back."""
         options, layout = self._options, self._data.layout
         space = asdict(self._autoencoder.space)
         del space["name"]  # a copy of it elsewhere is the same
         plan = {
-            "format_version": FORMAT_VERSION,
+            "format_version": self._format_version,
             **{f"autoencoder.{name}": value for name, value in space.items()},
             "images": self._data.num_samples,
             "names": layout.identity,
@@ -168,7 +172,7 @@ class Encoding:
     def _count(self, bad: Counter[str], summary: dict[str, Any]) -> None:
         bad["seen"] += summary["stop"] - summary["first"]
         bad["bad"] += len(summary["bad"])
-        if bad["bad"] > max(FEW, self._options.max_bad_share * bad["seen"]):
+        if bad["bad"] > max(MAX_HARMLESS, self._options.max_bad_share * bad["seen"]):
             path, reason = summary["bad"][-1]
             raise UserError(
                 f"{bad['bad']} of {bad['seen']} images are bad, more than max_bad_share="
@@ -189,7 +193,7 @@ class Encoding:
         sums = np.sum([summary["sums"] for summary in summaries], axis=0)
         mean, square = sums / (images * (1 + self._options.flip) * math.prod(self.shape[1:]))
         index = {
-            "format_version": FORMAT_VERSION,
+            "format_version": self._format_version,
             "autoencoder": asdict(self._autoencoder.space),
             "size": self._options.size,
             "shape": self.shape,

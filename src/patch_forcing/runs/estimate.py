@@ -10,7 +10,7 @@ from patch_forcing.models.cost import operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.alignment import feature_width
 from patch_forcing.runs.checkpoint import KEEP
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.snapshots import DTYPE
 from patch_forcing.training.alignment import Projector
 from patch_forcing.training.posthoc_ema import WIDTHS

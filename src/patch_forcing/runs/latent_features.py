@@ -30,8 +30,8 @@ class LatentImages:
         self.latents: LatentData = LatentsSource(str(folder), flip=mirrored).open()
         plan = _plan(folder)
         self.images = open_images(size=plan["size"], fit=plan["fit"], flip=mirrored, channels=3)
-        found = (self.images.layout.identity, self.images.num_samples)
-        if found != (plan["names"], plan["images"]):
+        images = (self.images.layout.identity, self.images.num_samples)
+        if images != (plan["names"], plan["images"]):
             raise UserError(
                 f"{folder} was not made of {self.images.place}, or it has changed since: its "
                 f"{self.images.num_samples} images are not the {plan['images']} that were encoded"

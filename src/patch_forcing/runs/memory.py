@@ -10,8 +10,8 @@ import torch
 
 from patch_forcing.core.errors import UserError, is_out_of_memory
 from patch_forcing.distributed.ranks import Ranks
-from patch_forcing.models.layers import Recompute
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.models.recompute import Recompute
+from patch_forcing.runs.recipe import Recipe
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.atomic import remove_leftovers, write_atomic
 from patch_forcing.io.provenance import commit, versions
 from patch_forcing.io.run_layout import RUN, checkpoints, is_run_folder
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 
 METRICS, BAD_SAMPLES = "metrics.jsonl", "bad-samples.jsonl"
 FAILED_STEPS = "failed-steps.jsonl"
@@ -30,7 +30,7 @@ _MAY_CHANGE = {
 }
 """What a resumed run may change without being another run; steps, if nothing depends on them, and
 snapshots' distance, if there are any."""
-BEFORE = {"snapshot_every": 0, "time_nodes": 0}
+BEFORE = {"snapshot_every": 0, "time_nodes": 0, "data.condition": None}
 """What runs did that were begun before these fields were there."""
 
 
@@ -62,7 +62,8 @@ def open_run(
             )
         # a learning rate that falls at the end was on its way to that end
         may_change = _MAY_CHANGE - ({"steps"} if recipe.optimizer.decay_share else set())
-        now, then = _flat(resolved), BEFORE | _flat(before["recipe"])
+        now = _flat(resolved)
+        then = {field: BEFORE[field] for field in BEFORE if field in now} | _flat(before["recipe"])
         if now["snapshot_every"] != 0 != then["snapshot_every"]:
             may_change = may_change | {"snapshot_every"}
         for field in then.keys() - now.keys():

@@ -10,7 +10,7 @@ from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.io.atomic import remove_folder, remove_leftovers
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_step, checkpoints
 from patch_forcing.runs.checkpoint import KEEP, save_checkpoint
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run_folder import StepLines
 from patch_forcing.runs.snapshots import SNAPSHOTS, newest_snapshot, save_snapshot
 from patch_forcing.runs.state import TrainingState

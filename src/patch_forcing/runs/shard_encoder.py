@@ -13,16 +13,17 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from patch_forcing.codecs.autoencoder import Autoencoder
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import check_range
+from patch_forcing.data.batch import BadSample
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.images import BadImageError, Fit
-from patch_forcing.data.latent_shards import ShardArrays
+from patch_forcing.data.latent_shards import Captions, ShardArrays
 from patch_forcing.data.reader import ImageReader
-from patch_forcing.data.replacement import FAILURES
+from patch_forcing.data.replacement import FailedRun
 
 BATCHES_AHEAD = 2
 """Batches whose images are read, and whose latents are fetched, while one is encoded."""
-MOST = 65504.0
+MAX_FP16 = 65504.0
 """The largest number of fp16."""
 
 
@@ -48,10 +49,8 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         for name in ("size", "batch_size", "shard_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is out of range: choose 1 or more")
-        if not 0 <= self.max_bad_share <= 1:
-            raise UserError(f"max_bad_share={self.max_bad_share} is out of range: 0 to 1")
+            check_range(name, getattr(self, name), 1)
+        check_range("max_bad_share", self.max_bad_share, 0, 1)
 
 
 class ShardEncoder:
@@ -68,39 +67,38 @@ class ShardEncoder:
         self._data, self._autoencoder, self._options = data, autoencoder, options
         self._rows, self._device = rows, device
         self._reader = ImageReader(data.layout, options.size, 3, options.fit, memory=0)
-        self._failures = 0
+        self._failures = FailedRun()
 
     def shards(
         self, shards: Sequence[range], bar: Any
     ) -> Iterator[tuple[ShardArrays, dict[str, Any]]]:
-        """All images of each shard that can be read and encoded; and what was seen.
+        """All images of each shard that can be read and encoded, and the shard's summary.
 
         When a shard is handed out, batches of the next one are queued already.
         """
-        for shard, some, host in self._fetched(self._encoded(shards)):
+        for shard, numbers, host in self._fetched(self._encoded(shards)):
             if host is None:
                 yield self._whole(shard)
                 continue
             moments, sums = host()
-            shard.take(some, moments, sums)
-            bar.update(len(some))
+            shard.take(numbers, moments, sums)
+            bar.update(len(numbers))
 
     def _whole(self, shard: "_Shard") -> tuple[ShardArrays, dict[str, Any]]:
         layout, good = self._data.layout, shard.good
-        bad = shard.bad + [(layout.place(n), "its latent is not finite") for n in shard.spoilt]
+        spoilt = [BadSample(layout.place(n), "its latent is not finite") for n in shard.spoilt]
         nothing = np.zeros((1 + self._options.flip, 0, *self._rows), np.float16)
         stored = np.concatenate([nothing, *shard.rows], axis=1)
         arrays = ShardArrays(
             stored[0],
             stored[1] if self._options.flip else None,
-            np.array([layout.labels[n] for n in good], np.int64)
-            if self._data.num_classes
-            else None,
+            np.array([layout.labels[n] for n in good], np.int64) if layout.labels else None,
             np.array(good, np.int64),
+            _captions(layout.captions, good) if layout.captions else None,
         )
         sums = np.zeros((2, self._autoencoder.space.channels)) + sum(shard.sums)
         summary = {"first": shard.numbers.start, "stop": shard.numbers.stop, "images": len(good)}
-        return arrays, summary | {"bad": bad, "sums": sums.tolist()}
+        return arrays, summary | {"bad": shard.bad + spoilt, "sums": sums.tolist()}
 
     def _encoded(self, shards: Sequence[range]) -> Iterator["_Queued"]:
         """Batch after batch, queued on the device: nothing here waits for a GPU. After a shard's
@@ -108,11 +106,11 @@ class ShardEncoder:
         """
         for place, numbers in enumerate(shards):
             shard = _Shard(numbers)
-            for some, pixels in self._read(shard, chain.from_iterable(shards[place + 1 :])):
+            for batch, pixels in self._read(shard, chain.from_iterable(shards[place + 1 :])):
                 if self._device.type == "cuda":
                     pixels = pixels.pin_memory().to(self._device, non_blocking=True)
                 x = pixels.to(self._device).float() / 127.5 - 1
-                yield shard, some, _Host(*self._encode(x))
+                yield shard, batch, _Host(*self._encode(x))
             yield shard, [], None
 
     @torch.no_grad()
@@ -129,7 +127,7 @@ class ShardEncoder:
                 square = square + (space.normalised(mean + (logvar / 2).exp()) - seen) ** 2
             sums.append(torch.stack([seen.sum((2, 3)), square.sum((2, 3))], dim=1))
             whole = mean if logvar is None else torch.cat([mean, logvar], dim=1)
-            copies.append(torch.where(whole.abs() <= MOST, whole, torch.nan).half())
+            copies.append(torch.where(whole.abs() <= MAX_FP16, whole, torch.nan).half())
         return torch.stack(copies), torch.stack(sums).sum(dim=0)
 
     @staticmethod
@@ -153,7 +151,7 @@ class ShardEncoder:
         numbers, bad = shard.numbers, shard.bad
         then = list(islice(later, (1 + BATCHES_AHEAD) * self._options.batch_size))
         size = self._options.batch_size
-        some: list[int] = []
+        batch: list[int] = []
         pixels: list[Tensor] = []
         for number in numbers:
             if (number - numbers.start) % size == 0:
@@ -161,42 +159,41 @@ class ShardEncoder:
                 self._reader.read_ahead(islice(coming, (1 + BATCHES_AHEAD) * size))
             try:
                 pixels.append(self._reader(number))
-                some.append(number)
-                self._failures = 0
+                batch.append(number)
+                self._failures = FailedRun()
             except BadImageError as error:
-                place = self._data.layout.place(number)
-                bad.append((place, str(error)))
-                self._failures += error.may_pass
-                if self._failures == FAILURES:
-                    raise UserError(
-                        f"{place}: {error}, as with {FAILURES - 1} others: mend the disk or the "
-                        "connection and start the same command again"
-                    ) from None
-            if len(some) == size:
-                yield some, torch.stack(pixels)
-                some, pixels = [], []
-        if some:
-            yield some, torch.stack(pixels)
+                bad.append(BadSample(self._data.layout.place(number), str(error)))
+                self._failures.record(bad[-1], error)
+            if len(batch) == size:
+                yield batch, torch.stack(pixels)
+                batch, pixels = [], []
+        if batch:
+            yield batch, torch.stack(pixels)
 
 
 class _Shard:
-    """Of a shard under way: which images are good, what was stored of them, what went wrong."""
+    """A shard under way: which images are good, their rows so far, and which images are bad."""
 
     def __init__(self, numbers: range):
         self.numbers = numbers
         self.good: list[int] = []
-        self.bad: list[tuple[str, str]] = []  # in reading: where, and why
+        self.bad: list[BadSample] = []  # in reading
         self.spoilt: list[int] = []  # in encoding
         self.rows: list[np.ndarray] = []
         self.sums: list[np.ndarray] = []
 
-    def take(self, some: list[int], moments: np.ndarray, sums: np.ndarray) -> None:
+    def take(self, numbers: list[int], moments: np.ndarray, sums: np.ndarray) -> None:
         """A batch; moments: (copies, B, K, h, w), sums: (B, 2, C)."""
         finite = np.isfinite(moments).all(axis=(0, 2, 3, 4))
-        self.spoilt.extend(np.array(some)[~finite].tolist())
-        self.good.extend(np.array(some)[finite].tolist())
+        self.spoilt.extend(np.array(numbers)[~finite].tolist())
+        self.good.extend(np.array(numbers)[finite].tolist())
         self.rows.append(moments[:, finite])
         self.sums.append(sums[finite].sum(axis=0))
+
+
+def _captions(captions: Sequence[str], numbers: Sequence[int]) -> Captions:
+    """Of these images; an empty caption is none."""
+    return [(captions[number],) if captions[number] else () for number in numbers]
 
 
 class _Host:

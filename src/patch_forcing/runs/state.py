@@ -1,12 +1,14 @@
 """What training carries from step to step, and what it begins with."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.shards import (
@@ -17,16 +19,18 @@ from patch_forcing.distributed.shards import (
     whole_is_small,
 )
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.alignment import OpenAlignment
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.terms import RunTerm
 from patch_forcing.training.muon import Muon
 from patch_forcing.training.posthoc_ema import WIDTHS
+from patch_forcing.training.terms import Term
 
 
 class TrainingState(NamedTuple):
     """What training carries from step to step. Randomness needs no state: it is counted.
 
-    projector: of an alignment; trained with the model, and of no use to those who sample from it.
+    terms: of the objective; what they hold is trained with the model, and of no use to those who
+    sample from it.
     """
 
     model: PatchDiT
@@ -34,12 +38,16 @@ class TrainingState(NamedTuple):
     optimizers: list[torch.optim.Optimizer]
     power: tuple[PatchDiT, ...] = ()
     """Averages by a power function, one of each of WIDTHS, or none."""
-    projector: nn.Module | None = None
+    terms: tuple[Term, ...] = ()
 
     def trained(self) -> list[nn.Parameter]:
         """All weights that are."""
-        more = [] if self.projector is None else self.projector.parameters()
-        return [*self.model.parameters(), *more]
+        more = (module.parameters() for module in self.term_modules().values())
+        return [*self.model.parameters(), *chain.from_iterable(more)]
+
+    def term_modules(self) -> dict[str, nn.Module]:
+        """What is trained for terms alone, by the names of files."""
+        return {name: module for term in self.terms for name, module in term.modules.items()}
 
     def averages(self) -> tuple[PatchDiT, ...]:
         """The usual one first."""
@@ -63,25 +71,27 @@ def initial_state(
     recipe: Recipe,
     data: TrainingData,
     device: torch.device | str,
-    alignment: OpenAlignment | None = None,
+    terms: Sequence[RunTerm] = (),
     *,
     ranks: Ranks = ALONE,
     begin: Callable[[PatchDiT], None] | None = None,
 ) -> TrainingState:
     """Weights from the recipe's seed, leaving the caller's random state alone.
 
-    ranks: one alone has nobody to share them with. begin: may change them, before averages begin
-    from them.
+    terms: of the objective, made after the model. ranks: one alone has nobody to share with.
+    begin: may change the weights, before averages begin from them.
+    Raises UserError if the model is to be sharded, but has terms.
     """
     sharded = recipe.parallel == "shard" and ranks.world > 1
+    if sharded and terms:
+        raise UserError("parallel=shard with terms whose weights are not sharded: leave them out")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = recipe.network.build(data)
         if not sharded:  # else the whole model need not fit
             model = model.to(device)
-        projector = None  # after the model, whose weights it has no say in
-        if alignment is not None:
-            projector = alignment.projector(recipe).to(device)
+        # after the model, in whose weights they have no say
+        built = tuple(term.build(recipe.network) for term in terms)
     if begin is not None:
         with ranks.together():
             begin(model)
@@ -92,7 +102,9 @@ def initial_state(
         ranks.copy_first_(model.parameters())
     ema, *power = (copy.deepcopy(model).eval().requires_grad_(False) for _ in range(count))
     if not sharded:
-        state = TrainingState(model, ema, [], tuple(power), projector)
+        state = TrainingState(model, ema, [], tuple(power), built)
+        for module in state.term_modules().values():
+            module.to(device)
         optimizers = recipe.optimizer.build(state.trained(), model.hidden_matrices())
         return state._replace(optimizers=optimizers)
     mesh, bf16 = rank_mesh(torch.device(device)), recipe.precision == "bf16"

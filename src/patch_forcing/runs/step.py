@@ -1,15 +1,15 @@
 """One optimizer step of a recipe."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from patch_forcing.core.compiling import compiled
-from patch_forcing.core.losses import AlignedLossTerms, LossTerms
+from patch_forcing.core.losses import LossTerms
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.time import PatchTime
@@ -18,9 +18,10 @@ from patch_forcing.distributed.overlap import PIECES, RunningSums, compile_piece
 from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.shards import is_sharded, own_part, take_gradients
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.runs.alignment import StepFeatures, alignment_of
-from patch_forcing.runs.recipes import Recipe
+from patch_forcing.runs.inputs import Inputs
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.state import TrainingState
+from patch_forcing.runs.terms import RunTerm
 from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step
@@ -29,25 +30,6 @@ from patch_forcing.training.update import adamw_pass, update_at_once
 
 _EAGER_STEPS = 3
 """Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
-
-
-Terms = LossTerms | AlignedLossTerms
-
-
-class Inputs(NamedTuple):
-    """All that changes from step to step, as tensors, so that a graph can be replayed on them."""
-
-    x_1: Tensor
-    condition: Tensor | None
-    dropped: Tensor
-    x_0: Tensor
-    t_values: Tensor
-    t_index: Tensor | None
-    features: Tensor | None
-    lr: Tensor
-    ema_share: Tensor
-    narrow_share: Tensor
-    wide_share: Tensor
 
 
 class _Computed(NamedTuple):
@@ -73,13 +55,13 @@ class _Computed(NamedTuple):
         x_0: Tensor,
         values: Tensor,
         index: Tensor | None,
-        features: Tensor | None,
-    ) -> Terms:
-        """Of a part of the batch."""
+        terms: tuple[Tensor, ...],
+    ) -> LossTerms:
+        """Of a part of the batch; terms: the inputs of the objective's."""
         if condition is not None:
             condition = model.drop_condition(condition, dropped)
         time = PatchTime(values, index)
-        return self.objective(model, x_1, condition, x_0=x_0, t=time, features=features)
+        return self.objective(model, x_1, condition, x_0=x_0, t=time, inputs=terms)
 
 
 class TrainStep:
@@ -92,7 +74,7 @@ class TrainStep:
     Ranks, and the recipe's `accumulate` parts of each rank's share, add up to the gradient of the
     mean over the whole batch: the same but for the rounding of sums.
 
-    features: of the recipe's alignment, if it has one.
+    terms: what gives the inputs of the state's, in their order.
     """
 
     def __init__(
@@ -101,7 +83,7 @@ class TrainStep:
         recipe: Recipe,
         device: torch.device | str,
         ranks: Ranks = ALONE,
-        features: StepFeatures | None = None,
+        terms: Sequence[RunTerm] = (),
         *,
         pieces: int | None = None,
     ):
@@ -114,10 +96,10 @@ class TrainStep:
             LinearPath(state.model.patch_size),
             recipe.timestep_sampler(),
             recipe.nll_weight,
-            alignment_of(recipe, state.projector),
+            state.terms,
         )
-        self._terms = LossTerms if state.projector is None else AlignedLossTerms
-        self._features = features
+        assert len(terms) == len(state.terms)
+        self._terms = tuple(terms)
         self._sharded = is_sharded(state.model)
         self._sums: RunningSums | None = None
         # two H200: sums take 10 of 238 ms at the end, but 12 beside kernels that they slow down
@@ -142,32 +124,36 @@ class TrainStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: Tensor | None = None
 
-    def __call__(self, batch: Batch, step: int) -> tuple[Terms, Tensor]:
+    def __call__(self, batch: Batch, step: int) -> tuple[LossTerms, Tensor]:
         """Step 0, 1, … on this rank's share of a batch.
 
         Returns the loss of the whole batch and its gradient's norm before clipping.
         """
         inputs = self.inputs(batch, step)
         result = self._replay(inputs) if self._replays else self._update(inputs)
-        *terms, norm = result.unbind()
-        return self._terms(*terms), norm
+        total, velocity, nll, *others, norm = result.unbind()
+        names = (term.name for term in self._state.terms)
+        return LossTerms(total, velocity, nll, dict(zip(names, others, strict=True))), norm
 
-    def inputs(self, batch: Batch, step: int, *, features: bool = True) -> Inputs:
+    def inputs(self, batch: Batch, step: int, *, terms: bool = True) -> Inputs:
         """All that a step sees: those of the ranks, one after the other, are those of one alone.
 
-        features: False leaves out those of an encoder, for who looks at velocities only.
+        terms: False leaves out those of the objective's terms, for who looks at velocities only.
         """
         recipe = self._recipe
         places = torch.arange(len(batch.x_1), device=self._device) + self._first_place
         generator = CountedGenerator(recipe.seed, places, step, self._device)
+        drawn = self._draw(batch.x_1, generator)
+        narrow, wide = (self._scalar(power_share(step + 1, width)) for width in WIDTHS)
         return Inputs(
             batch.x_1,
             batch.condition,
-            *self._draw(batch.x_1, generator),
-            self._features(batch, step) if features and self._features is not None else None,
+            *drawn,
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
-            *(self._scalar(power_share(step + 1, width)) for width in WIDTHS),
+            narrow,
+            wide,
+            tuple(term.inputs(batch, step) for term in self._terms) if terms else (),
         )
 
     def close(self) -> None:
@@ -178,11 +164,8 @@ class TrainStep:
 
     def _replay(self, inputs: Inputs) -> Tensor:
         if self._inputs is None:
-            copies: list[Any] = [None if new is None else _copy(new) for new in inputs]
-            self._inputs = Inputs(*copies)
-        for ours, new in zip(self._inputs, inputs, strict=True):
-            if ours is not None and new is not None:
-                ours.copy_(new)
+            self._inputs = inputs.copy()
+        self._inputs.fill(inputs)
         if self._eager_steps:
             self._eager_steps -= 1
             return self._update(self._inputs)
@@ -202,17 +185,17 @@ class TrainStep:
         model, recipe = self._state.model, self._recipe
         bf16 = recipe.precision == "bf16"
         share = self._scalar(1 / (self._ranks.world * recipe.accumulate))
-        terms = torch.zeros(len(self._terms._fields), device=self._device)
-        for number, part in enumerate(_parts(inputs, recipe.accumulate), 1):
+        losses = torch.zeros(3 + len(self._terms), device=self._device)
+        for number, part in enumerate(inputs.parts(recipe.accumulate), 1):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
                 loss = self._loss(model, *part)
             if self._sums is not None and number == recipe.accumulate:
                 self._sums.begin()
             loss.total.backward(share)
-            terms += torch.stack([term.detach() for term in loss]) * share
+            losses += torch.stack([term.detach() for term in loss]) * share
         weights = [own_part(weight) for weight in self._state.trained()]
-        norm = self._sum_shards(weights, terms) if self._sharded else self._sum(weights, terms)
-        result = torch.cat([terms, norm[None]])
+        norm = self._sum_shards(weights, losses) if self._sharded else self._sum(weights, losses)
+        result = torch.cat([losses, norm[None]])
         skip = 1 - result.isfinite().all().float()
         self._move(inputs, norm, skip)
         return result
@@ -232,7 +215,7 @@ class TrainStep:
         for average, share in zip(averages, shares, strict=True):
             self._update_ema(average, averaged, share * (1 - skip))
 
-    def _sum(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
+    def _sum(self, weights: list[nn.Parameter], losses: Tensor) -> Tensor:
         """Losses and gradients over ranks, clipped; returns the gradient's norm before that.
 
         What moves all at once clips by itself.
@@ -240,15 +223,15 @@ class TrainStep:
         # recorded with the rest of the step; losses go along, so that ranks agree on whether they
         # are finite
         if self._sums is None:
-            self._ranks.sum_([*(w.grad for w in weights if w.grad is not None), terms])
+            self._ranks.sum_([*(w.grad for w in weights if w.grad is not None), losses])
         else:
             self._sums.finish()
-            self._ranks.sum_([terms])
+            self._ranks.sum_([losses])
         if self._at_once:
             return nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
         return nn.utils.clip_grad_norm_(weights, self._recipe.optimizer.clip_norm)
 
-    def _sum_shards(self, weights: list[nn.Parameter], terms: Tensor) -> Tensor:
+    def _sum_shards(self, weights: list[nn.Parameter], losses: Tensor) -> Tensor:
         """The same where each rank has its rows of the gradient, already summed over ranks.
 
         They are summed part by part: a sum after the last one would need room for the gradient of
@@ -257,7 +240,7 @@ class TrainStep:
         take_gradients(self._state.model.parameters())
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         square = torch.stack(torch._foreach_norm(gradients)).square().sum()
-        self._ranks.sum_([terms, square])
+        self._ranks.sum_([losses, square])
         norm = square.sqrt()
         torch._foreach_mul_(gradients, self._clip(norm))
         return norm
@@ -266,7 +249,7 @@ class TrainStep:
         """The factor by which torch's clip_grad_norm_ clips gradients of this norm."""
         return (self._recipe.optimizer.clip_norm / (norm + 1e-6)).clamp(max=1.0)
 
-    def _compiled(self, loss: Callable[..., Terms]) -> Callable[..., Terms]:
+    def _compiled(self, loss: Callable[..., LossTerms]) -> Callable[..., LossTerms]:
         if self._sharded:  # the blocks are
             return loss
         if self._sums is not None:
@@ -278,20 +261,14 @@ class TrainStep:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting
 
 
-def _parts(inputs: Inputs, count: int) -> Iterator[tuple[Any, ...]]:
-    """What the loss takes, in equal parts of the batch."""
-    chunks = [[None] * count if whole is None else whole.chunk(count) for whole in inputs[:7]]
-    return zip(*chunks, strict=True)
-
-
 def _groups(state: TrainingState) -> list[list[int]]:
-    """Places of what is trained: each block's, the rest of the model's, and the projector's."""
+    """Places of what is trained: each block's, the rest of the model's, and that of terms."""
     blocks = {id(w): n for n, block in enumerate(state.model.blocks) for w in block.parameters()}
-    rest, projector = len(state.model.blocks), len(state.model.blocks) + 1
+    rest, terms = len(state.model.blocks), len(state.model.blocks) + 1
     groups = defaultdict(list)
     for place, weight in enumerate(state.model.parameters()):
         groups[blocks.get(id(weight), rest)].append(place)
-    groups[projector].extend(range(sum(map(len, groups.values())), len(state.trained())))
+    groups[terms].extend(range(sum(map(len, groups.values())), len(state.trained())))
     return [group for group in groups.values() if group]
 
 
@@ -306,7 +283,3 @@ def side_stream(device: torch.device | str) -> Iterator[None]:
     with torch.cuda.stream(stream):
         yield
     torch.cuda.current_stream(device).wait_stream(stream)
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.clone(memory_format=torch.contiguous_format)

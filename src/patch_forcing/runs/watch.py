@@ -26,12 +26,12 @@ from patch_forcing.generation.gallery import write_model_sheet
 from patch_forcing.models.cost import matrix_rate, operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import ModelDescription
-from patch_forcing.runs.recipes import Recipe
-from patch_forcing.runs.step import Inputs
+from patch_forcing.runs.inputs import Inputs
+from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.trackers import Trackers
 
 LOG = logging.getLogger("patch_forcing")
-MOST = 256
+MAX_IMAGES = 256
 """Images of a batch whose errors are looked at."""
 SETTLED = 200
 """Steps, or the warm-up if that is longer, before which a difficulty head may be anything."""
@@ -42,21 +42,21 @@ SOUND = (0.5, 2.0)
 
 
 def look(model: PatchDiT, recipe: Recipe, inputs: Inputs) -> PatchErrors:
-    """Errors of the weights as they are, on a step's own inputs, MOST images of them at most.
+    """Errors of the weights as they are, on a step's own inputs, MAX_IMAGES images of them at most.
 
     One forward pass without gradient, beside the step: that one may be compiled and recorded.
     """
     x_1, condition, dropped, x_0, values, index = inputs[:6]
-    few = slice(min(MOST, max(1, len(x_1) // recipe.accumulate)))
-    x_1, x_0 = x_1[few], x_0[few]
-    t = PatchTime(values[few], None if index is None else index[few])
+    rows = slice(min(MAX_IMAGES, max(1, len(x_1) // recipe.accumulate)))
+    x_1, x_0 = x_1[rows], x_0[rows]
+    t = PatchTime(values[rows], None if index is None else index[rows])
     path = LinearPath(model.patch_size)
     with (
         torch.no_grad(),
         torch.autocast(x_1.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"),
     ):
         if condition is not None:
-            condition = model.drop_condition(condition[few], dropped[few])
+            condition = model.drop_condition(condition[rows], dropped[rows])
         output = model(path.interpolate(x_0, x_1, t), t, condition)
     target, patch_size = path.velocity(x_0, x_1), model.patch_size
     return patch_errors(output.velocity, output.logvar, target, t.to_dense(), patch_size).cpu()
@@ -73,9 +73,9 @@ def error_row(errors: PatchErrors) -> dict[str, float]:
         return {f"{name}_at_{k / BINS:.1f}": _short(mean) for k, mean in enumerate(means)}
 
     row = by_time("velocity", errors.error)
-    found = calibration(errors)
-    if found is not None and errors.standardised is not None:
-        row |= {f"difficulty_{name}": _short(value) for name, value in found._asdict().items()}
+    fit = calibration(errors)
+    if fit is not None and errors.standardised is not None:
+        row |= {f"difficulty_{name}": _short(value) for name, value in fit._asdict().items()}
         row |= by_time("difficulty_ratio", errors.standardised)
     return row
 
@@ -87,26 +87,26 @@ class HeadCheck:
         # a head that nothing teaches is meant to be as it is
         self._taught = recipe.nll_weight > 0
         self._from = max(SETTLED, recipe.optimizer.warmup_steps)
-        self._in_a_row, self._said = 0, False
+        self._in_a_row, self._warned = 0, False
 
-    def record(self, steps: int, found: Calibration | None) -> str | None:
-        """What is wrong, if it has been for IN_A_ROW records and was not said before."""
-        if found is None or not self._taught or self._said or steps < self._from:
+    def record(self, steps: int, fit: Calibration | None) -> str | None:
+        """What is wrong, if it has been for IN_A_ROW records; None if this was returned before."""
+        if fit is None or not self._taught or self._warned or steps < self._from:
             return None
         low, high = SOUND
-        dead, wild = not found.gain > 0, not low <= found.ratio <= high
+        dead, wild = not fit.gain > 0, not low <= fit.ratio <= high
         self._in_a_row = self._in_a_row + 1 if dead or wild else 0
         if self._in_a_row < IN_A_ROW:
             return None
-        self._said = True
+        self._warned = True
         if dead:
             return (
                 f"the difficulty head is dead: its variances fit no better than one constant "
-                f"(gain {found.gain:.3g} nats, spread of their logarithm {found.spread:.3g}): "
+                f"(gain {fit.gain:.3g} nats, spread of their logarithm {fit.spread:.3g}): "
                 "adaptive samplers will not profit; a higher --nll-weight teaches it more"
             )
         return (
-            f"the difficulty head is badly calibrated: squared errors are {found.ratio:.3g} times "
+            f"the difficulty head is badly calibrated: squared errors are {fit.ratio:.3g} times "
             "the variance it predicts; a higher --nll-weight teaches it more"
         )
 
@@ -150,8 +150,8 @@ class Watch:
         forget_gathered(model)
         if self._ranks.first:
             row |= error_row(errors)
-            if said := self._head.record(steps, calibration(errors)):
-                LOG.warning("step %d: %s", steps, said)
+            if warning := self._head.record(steps, calibration(errors)):
+                LOG.warning("step %d: %s", steps, warning)
         return row
 
     def log(self, steps: int, row: Mapping[str, Any]) -> None:

@@ -11,10 +11,13 @@ from patch_forcing.sampling.history import History
 from patch_forcing.sampling.sampler import Call, TrajectorySampler
 from patch_forcing.sampling.trajectory import Trajectory
 
-LONGEST = 1 + 2**0.5
-"""Of a step, in steps before it, as far as a velocity's change is followed: two-step formulas of
-steps that grow faster are not all stable (Grigorieff 1983), and a line that is followed too far is
-worse than a shorter one. The fitted grid's steps grow 2.3 times at most, those of shift 3 twice."""
+MAX_GROWTH = 1 + 2**0.5
+"""From one step to the next, as far as a velocity's change is followed.
+
+Two-step formulas of steps that grow faster are not all stable (Grigorieff 1983), and a line that is
+followed too far is worse than a shorter one. Steps of the fitted grid grow 2.3 times at most, those
+of shift 3 twice.
+"""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class AdamsBashforthSampler(TrajectorySampler):
 
     The two-step method for steps of any length (Hairer, Nørsett & Wanner, Solving Ordinary
     Differential Equations I, III.5), all patches together; guidance as `History` takes it. Where Δ
-    is more than LONGEST·Δ', the factor Δ/(2·Δ') is LONGEST/2.
+    is more than MAX_GROWTH·Δ', the factor Δ/(2·Δ') is MAX_GROWTH/2.
 
     reuse_guidance: after two guided evaluations only every second one is guided, at the cost of
     two; the others cost one, and take what guidance added before, w, as it fades: w·r^(Δ/Δ'), with
@@ -33,19 +36,21 @@ class AdamsBashforthSampler(TrajectorySampler):
 
     reuse_guidance: bool = False
 
+    order = 2
+
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
-        history = History(run, longest=LONGEST)
+        history = History(run, max_growth=MAX_GROWTH)
         everywhere = torch.ones_like(run.t, dtype=torch.bool)
         inside = 0
         for k, now, then in run.steps(time_grid):
-            known = self.reuse_guidance and history.is_guided(now) and reuses(inside)
+            reuse = self.reuse_guidance and history.is_guided(now) and reuses(inside)
             output = run.evaluate(
                 k,
                 run.shared_time(now),
-                guided=not known,
-                complete=history.with_guidance if known else None,
+                guided=not reuse,
+                complete=history.with_guidance if reuse else None,
             )
             inside += output.guided is not None
             run.move(history.slope(output, run.shared_time(then), everywhere), then)

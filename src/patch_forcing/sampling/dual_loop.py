@@ -4,7 +4,7 @@ Random order is the same loop with a random easy set: the control that shows whe
 difficulty matters (Patch Forcing, arXiv 2604.19141).
 """
 
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,24 +12,27 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patch_forcing.core.active import Memory, token_index
-from patch_forcing.core.difficulty import check_fraction, easy_count, easy_set
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.difficulty import easy_count, easy_set
+from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import FieldOutput
-from patch_forcing.sampling.grids import MOST, substeps
+from patch_forcing.sampling.grids import MAX_STEPS, substeps
 from patch_forcing.sampling.sampler import Call, TrajectorySampler
 from patch_forcing.sampling.trajectory import Moving, Trajectory
 
 
 @dataclass(frozen=True)
 class _TwoLoops(TrajectorySampler):
-    """easy_fraction: p, the share of patches ahead. inner_steps: n, evaluations a step.
+    """At τ_k, the first ⌊p·N⌋ patches of an order take the whole step Δ, the others Δ/n. Then n − 1
+    evaluations with mixed times move the others by Δ/n each. n evaluations a step, first order.
 
-    evaluate: what the n − 1 inner evaluations of a step compute: all patches, or only those that
-    are moving, with the others' keys and values as the step's first evaluation left them.
-    refresh: of those, every so many computes all patches after all; 0 is none. Where guidance sets
-    in or ends within a step, all are computed too.
+    easy_fraction: p, the share of patches ahead.
+    inner_steps: n, the evaluations of a step.
+    evaluate: what the n − 1 inner evaluations of a step compute. "all": all patches. "moving": only
+    those that move, with keys and values of the others as the step's first evaluation left them.
+    refresh: R, with "moving": every R-th inner evaluation of a step computes all patches; 0 is
+    none. All are computed, too, where guidance sets in or ends within a step.
     """
 
     easy_fraction: float = 0.4
@@ -37,100 +40,93 @@ class _TwoLoops(TrajectorySampler):
     evaluate: str = "all"
     refresh: int = 0
 
+    of_paper = True
+
     def __post_init__(self) -> None:
-        check_fraction("easy_fraction", self.easy_fraction)
-        if not isinstance(self.inner_steps, int) or not 1 <= self.inner_steps <= MOST:
-            raise UserError(
-                f"inner_steps={self.inner_steps} is out of range: choose a whole number, 1 or more"
-            )
+        check_range("easy_fraction", self.easy_fraction, 0, 1)
+        check_range("inner_steps", self.inner_steps, 1, MAX_STEPS, whole=True)
         if self.evaluate not in ("all", "moving"):
             raise UserError(f"evaluate={self.evaluate!r} is unknown: choose all or moving")
-        if not isinstance(self.refresh, int) or not 0 <= self.refresh <= MOST:
-            raise UserError(f"refresh={self.refresh} is out of range: choose 0 or more; 0 is none")
+        check_range("refresh", self.refresh, 0, MAX_STEPS, whole=True, mend="; 0 is none")
         if self.refresh and self.evaluate == "all":
             raise UserError(f"refresh={self.refresh} is for evaluate=moving: leave it out")
 
-    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
-        hard_count = num_patches - easy_count(self.easy_fraction, num_patches)
-        calls = []
-        for now, then in pairwise(time_grid):
-            calls.append(Call((now,)))
-            if not hard_count and self.evaluate == "moving":
-                continue  # nothing moves
-            inner = substeps(now, then, self.inner_steps)[1:-1]
-            for number, hard_now in enumerate(inner, 1):
-                share = 1.0 if self._computes_all(number) else hard_count / num_patches
-                calls.append(Call(_times(hard_count, num_patches, then, hard_now), share))
-        return calls
+    @abstractmethod
+    def rank(
+        self, run: Trajectory, output: FieldOutput, generator: Generator
+    ) -> Float[Tensor, "B N"]:
+        """What the patches are ordered by in a step, lowest first."""
 
-    def _computes_all(self, number: int) -> bool:
-        """Whether inner evaluation 1, 2, … of a step computes all patches."""
-        return self.evaluate == "all" or bool(self.refresh and number % self.refresh == 0)
-
-    def _run(
-        self,
-        run: Trajectory,
-        time_grid: list[float] | Tensor,
-        rank: Callable[[FieldOutput], Float[Tensor, "B N"]],
+    def follow(
+        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
-        """rank: what the patches are ordered by, lowest first."""
         patches = run.t.shape[1]
-        hard_count = patches - easy_count(self.easy_fraction, patches)
+        hard_count = self._hard_count(patches)
         memory = Memory() if self.evaluate == "moving" and self.inner_steps > 1 else None
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), memory=memory)
-            easy: Bool[Tensor, "B N"] = easy_set(rank(output), self.easy_fraction)
-            hard = Moving(~easy, token_index(~easy, hard_count))
-            inner = substeps(now, then, self.inner_steps)
+            easy = easy_set(self.rank(run, output, generator), self.easy_fraction)
+            moving = Moving(~easy, token_index(~easy, hard_count))
+            fine = substeps(now, then, self.inner_steps)
             run.move(output.velocity, then, where=easy)
-            run.move(output.velocity, inner[1], where=~easy)
-            for number, (hard_now, hard_then) in enumerate(pairwise(inner[1:]), 1):
-                if not hard_count and self.evaluate == "moving":
-                    continue  # nothing moves
-                time = _time(run, easy, hard_count, then, hard_now)
-                if self._computes_all(number):
-                    output = run.evaluate(k, time, memory=memory)
-                else:
-                    output = run.evaluate(k, time, memory=memory, moving=hard)
-                run.move(output.velocity, hard_then, where=~easy)
+            run.move(output.velocity, fine[1], where=~easy)
+            for j in self._inner(patches):
+                time = _patch_time(run, easy, _times(hard_count, patches, then, fine[j]))
+                computed = None if self._computes_all(j) else moving
+                output = run.evaluate(k, time, memory=memory, moving=computed)
+                run.move(output.velocity, fine[j + 1], where=~easy)
 
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        hard_count = self._hard_count(num_patches)
+        calls = []
+        for now, then in pairwise(time_grid):
+            fine = substeps(now, then, self.inner_steps)
+            calls.append(Call((now,)))
+            for j in self._inner(num_patches):
+                share = 1.0 if self._computes_all(j) else hard_count / num_patches
+                calls.append(Call(_times(hard_count, num_patches, then, fine[j]), share))
+        return calls
 
-def _time(
-    run: Trajectory, easy: Bool[Tensor, "B N"], hard_count: int, easy_t: float, hard_t: float
-) -> PatchTime:
-    """Two times, or the one that occurs: guidance asks which do."""
-    times = _times(hard_count, run.t.shape[1], easy_t, hard_t)
-    return run.shared_time(*times) if len(times) == 1 else PatchTime.two_level(easy, *times)
+    def _hard_count(self, patches: int) -> int:
+        return patches - easy_count(self.easy_fraction, patches)
+
+    def _inner(self, patches: int) -> range:
+        """The inner evaluations of a step, 1 … n − 1; none where no patch moves in them."""
+        idle = self.evaluate == "moving" and not self._hard_count(patches)
+        return range(1, 1 if idle else self.inner_steps)
+
+    def _computes_all(self, j: int) -> bool:
+        return self.evaluate == "all" or bool(self.refresh and j % self.refresh == 0)
 
 
 def _times(hard_count: int, patches: int, easy_t: float, hard_t: float) -> tuple[float, ...]:
+    """The times that occur, the easy patches' first: guidance depends on them."""
     if hard_count in (0, patches):
         return (hard_t if hard_count else easy_t,)
     return (easy_t, hard_t)
 
 
+def _patch_time(run: Trajectory, easy: Bool[Tensor, "B N"], times: tuple[float, ...]) -> PatchTime:
+    return run.shared_time(*times) if len(times) == 1 else PatchTime.two_level(easy, *times)
+
+
 @dataclass(frozen=True)
 class DualLoopSampler(_TwoLoops):
-    """At τ_k, the ⌊p·N⌋ easiest patches take the whole step Δ, the others Δ/n; then n − 1
-    evaluations with mixed times move the others by Δ/n each. n evaluations a step, first order.
-    """
+    """Two loops with the ⌊p·N⌋ easiest patches ahead in each step."""
 
-    def follow(
-        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
-    ) -> None:
-        self._run(run, time_grid, rank=run.difficulty)
+    needs_difficulty = True
+
+    def rank(
+        self, run: Trajectory, output: FieldOutput, generator: Generator
+    ) -> Float[Tensor, "B N"]:
+        return run.difficulty(output)
 
 
 @dataclass(frozen=True)
 class RandomOrderSampler(_TwoLoops):
-    """Dual-loop with ⌊p·N⌋ random patches ahead in each step."""
+    """Two loops with ⌊p·N⌋ random patches ahead in each step."""
 
-    def follow(
-        self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
-    ) -> None:
-        batch, patches = run.t.shape
-        self._run(
-            run,
-            time_grid,
-            rank=lambda _: draw_uniform(generator, batch, patches, device=run.x.device),
-        )
+    def rank(
+        self, run: Trajectory, output: FieldOutput, generator: Generator
+    ) -> Float[Tensor, "B N"]:
+        return draw_uniform(generator, *run.t.shape, device=run.x.device)

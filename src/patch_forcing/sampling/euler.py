@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from patch_forcing.core.random import Generator
-from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.sampler import TrajectorySampler
 from patch_forcing.sampling.trajectory import Trajectory
 
 
@@ -13,12 +13,11 @@ from patch_forcing.sampling.trajectory import Trajectory
 class EulerSampler(TrajectorySampler):
     """x += (τ_{k+1} − τ_k)·v(x, τ_k). One evaluation a step, first order."""
 
+    of_paper = True
+
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now))
             run.move(output.velocity, then)
-
-    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
-        return [Call((now,)) for now in time_grid[:-1]]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import check_range
 from patch_forcing.core.random import Generator
-from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.sampler import TrajectorySampler
 from patch_forcing.sampling.trajectory import Trajectory
 
 
@@ -37,8 +37,7 @@ class EulerMaruyamaSampler(TrajectorySampler):
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise < float("inf"):
-            raise UserError(f"noise={self.noise} is out of range: choose 0 or more; 0 is Euler")
+        check_range("noise", self.noise, 0, mend="; 0 is Euler")
 
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
@@ -52,6 +51,3 @@ class EulerMaruyamaSampler(TrajectorySampler):
             noise = run.path.predict_noise(run.x, velocity, time)
             run.move(velocity - self.noise * (1 - now) * noise, then)
             run.stir((1 - now) * (2 * self.noise * (then - now)) ** 0.5, generator)
-
-    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
-        return [Call((now,)) for now in time_grid[:-1]]

@@ -13,12 +13,12 @@ class Evaluation:
     """One call of the field: what a callback sees and a trace keeps.
 
     step: index of the time step, from 0.
-    t: (B, N), the times of the call; of patches that were not computed, what they would have been.
-    state_t: (B, N), the times the image had reached; t is ahead of it only where a patch was pushed
+    t: (B, N), the times of the call. A patch that was not computed has the time it was seen at.
+    state_t: (B, N), the times the image had reached. t is ahead of it only where a patch was pushed
     ahead for this call, as context or on trial.
     difficulty: (B, N), or None if the model predicts none.
     evaluated: (B, N), the patches that were computed.
-    prediction: (B, C, H, W), the one-step prediction of the data.
+    prediction: (B, C, H, W), the one-step prediction x̂_1 of the data.
     """
 
     step: int
@@ -29,13 +29,12 @@ class Evaluation:
     prediction: Float[Tensor, "B C H W"]
 
     def __getitem__(self, images: slice) -> "Evaluation":
-        """The same call, of some images of the batch."""
-        hard = None if self.difficulty is None else self.difficulty[images]
+        """The same call, of these images of the batch."""
         return Evaluation(
             self.step,
             self.t[images],
             self.state_t[images],
-            hard,
+            None if self.difficulty is None else self.difficulty[images],
             self.evaluated[images],
             self.prediction[images],
         )
@@ -43,12 +42,12 @@ class Evaluation:
     @staticmethod
     def join(calls: Sequence["Evaluation"]) -> "Evaluation":
         """The same call of several batches, as one of all their images."""
-        hard = [call.difficulty for call in calls if call.difficulty is not None]
+        difficulty = [call.difficulty for call in calls if call.difficulty is not None]
         return Evaluation(
             calls[0].step,
             torch.cat([call.t for call in calls]),
             torch.cat([call.state_t for call in calls]),
-            torch.cat(hard) if hard else None,
+            torch.cat(difficulty) if difficulty else None,
             torch.cat([call.evaluated for call in calls]),
             torch.cat([call.prediction for call in calls]),
         )
@@ -61,10 +60,12 @@ Callback = Callable[[Evaluation], None]
 class SampleResult:
     """What a sampler returns.
 
-    x_1: (B, C, H, W), the samples, fp32. nfe: network evaluations per image, guidance counted, all
-    that was computed. trace: one Evaluation per call, if asked for. t: (B, N), the time every patch
-    ended at: 1. image_nfe: (B,), what each image's own patches took; where they choose for
-    themselves, not all the same.
+    x_1: (B, C, H, W), the samples, fp32.
+    nfe: network evaluations per image, all that was computed, guidance counted.
+    trace: one Evaluation per call, or None if none was kept.
+    t: (B, N), the time that every patch ended at: 1.
+    image_nfe: (B,), the evaluations of each image's own patches. They differ between images where
+    patches choose for themselves.
     """
 
     x_1: Float[Tensor, "B C H W"]

@@ -9,19 +9,21 @@ from patch_forcing.core.active import ActiveTokens, Memory, Tokens, asked
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model
-from patch_forcing.core.patches import spread
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.guidance import Guidance, ends, extrapolate, guided_patches, scales
+from patch_forcing.sampling.guidance import Guidance
 
 
 class FieldOutput(NamedTuple):
     """One evaluation of a field.
 
-    velocity: (B, C, H, W), guided. difficulty: (B, N), or None if the model predicts none.
-    evaluations: what it cost, in network evaluations per image: an evaluation of some tokens counts
-    by their share. unguided: (B, C, H, W), the bare conditional velocity; the same as `velocity`
-    without guidance. whole: all tokens were computed; if not, only theirs mean anything. guided:
-    the patches that guidance changed; None: none. guided_until: the time at which that ends.
+    velocity: (B, C, H, W), guided.
+    difficulty: (B, N), or None if the model predicts none.
+    evaluations: what it cost, in network evaluations per image. An evaluation of a part of the
+    tokens counts by their share.
+    unguided: (B, C, H, W), the bare conditional velocity; `velocity` itself without guidance.
+    whole: whether all tokens were computed; if not, only theirs mean anything.
+    guided: (B, N), the patches that guidance changed; None: none.
+    guided_until: the time at which guidance ends.
     """
 
     velocity: Float[Tensor, "B C H W"]
@@ -33,27 +35,47 @@ class FieldOutput(NamedTuple):
     guided_until: float = float("inf")
 
 
+class Recall(NamedTuple):
+    """How an evaluation computes a part of the tokens and recalls the others.
+
+    memory: what earlier calls remember of all tokens; the call brings it up to date.
+    tokens: the ones to compute, as many of each image, or packed. None: all are computed. They all
+    are, too, where the memory is empty, or where guidance has set in or ended since it was filled.
+    """
+
+    memory: Memory
+    tokens: Tokens | None = None
+
+    def active(self, t: PatchTime, guided: bool) -> ActiveTokens:
+        """What the network is to compute at these times."""
+        memory, tokens = self
+        if tokens is None or not memory.of_model or memory.guided != guided:
+            memory.guided, memory.of_model, tokens = guided, [], None
+        else:
+            memory.before(t)
+        return ActiveTokens(tokens, memory.of_model)
+
+
 @runtime_checkable
 class Field(Protocol):
-    """A velocity with per-patch difficulty, from per-patch times."""
+    """A velocity with per-patch difficulty, from per-patch times.
+
+    Anything with these two members is a field, so that one field may wrap another and change the
+    images and times on their way in and the output on its way back. A wrapper hands on `guided` and
+    `recall`, changes `velocity` and `unguided` alike by `_replace`, and gives `guided_until` in its
+    caller's time; all else stays the inner field's, so that costs and memory do.
+    """
 
     @property
     def patch_size(self) -> int: ...
 
     def __call__(
-        self,
-        x_t: Tensor,
-        t: PatchTime,
-        *,
-        guided: bool = True,
-        tokens: Tokens | None = None,
-        memory: Memory | None = None,
+        self, x_t: Tensor, t: PatchTime, *, guided: bool = True, recall: Recall | None = None
     ) -> FieldOutput:
-        """`guided=False`: the bare conditional velocity, at the cost of one evaluation.
+        """guided: if False, the bare conditional velocity, at the cost of one evaluation.
 
-        memory: is brought up to date. tokens: compute these only, as many of each image or packed,
-        the others as remembered from a call with the same memory and no tokens; everything is
-        computed after all where guidance has set in or ended since then.
+        recall: which tokens are computed, and what is remembered of the others. Samplers that
+        evaluate everything never give it.
         """
         ...
 
@@ -61,7 +83,7 @@ class Field(Protocol):
 class VelocityField:
     """The `Field` of a model.
 
-    condition: what the model takes, one row per image, or None.
+    condition: what the model takes, one row for each image, or None.
     Raises UserError if the condition does not suit the model, or if guidance has none to drop.
     """
 
@@ -82,50 +104,32 @@ class VelocityField:
         return self.model.patch_size
 
     def __call__(
-        self,
-        x_t: Tensor,
-        t: PatchTime,
-        *,
-        guided: bool = True,
-        tokens: Tokens | None = None,
-        memory: Memory | None = None,
+        self, x_t: Tensor, t: PatchTime, *, guided: bool = True, recall: Recall | None = None
     ) -> FieldOutput:
         if self.condition is not None and len(self.condition) != len(x_t):
             raise UserError(
                 f"{len(self.condition)} conditions for {len(x_t)} images: give one each"
             )
         guidance = self.guidance if guided else None
-        where = None if guidance is None else guided_patches(guidance, t)
-        if where is None:
-            guidance = None
-        active = None
-        if memory is None:
-            if tokens is not None:
-                raise UserError("tokens without memory: give the memory of an earlier call")
-        else:
-            if not memory.of_model or memory.guided != (guidance is not None):
-                tokens = None
-            if tokens is None:
-                memory.guided, memory.of_model, tokens = guidance is not None, [], None
-            else:
-                memory.before(t)
-            active = ActiveTokens(tokens, memory.of_model)
+        where = None if guidance is None else guidance.where(t)
+        active = None if recall is None else recall.active(t, guided=where is not None)
         if guidance is None or where is None:
             output = self.model(x_t, t, self.condition, **asked(active))
-            cost, unguided = 1, output.velocity
+            unguided, cost, until = output.velocity, 1, float("inf")
         else:
             pair = guidance.predict(self.model, x_t, t, self.condition, active)
-            scale = scales(guidance, t)
-            pixels = spread(where, x_t.shape[-2:], self.patch_size)
-            if isinstance(scale, Tensor):
-                scale = spread(scale, x_t.shape[-2:], self.patch_size)
-            output = extrapolate(guidance, pair, pixels, scale)
-            cost, unguided = 2, pair.good.velocity
-        if memory is not None:
-            memory.after(t, tokens)
-        hard = None if output.logvar is None else difficulty(output.logvar, self.patch_size)
+            output = guidance.combine(pair, t, where, self.patch_size)
+            unguided, cost, until = pair.good.velocity, 2, guidance.end
+        tokens = None if active is None else active.tokens
+        if recall is not None:
+            recall.memory.after(t, tokens)
         share = 1.0 if tokens is None else tokens.numel() / (len(x_t) * t.num_patches)
-        until = float("inf") if guidance is None else ends(guidance)
         return FieldOutput(
-            output.velocity, hard, cost * share, unguided, tokens is None, where, until
+            output.velocity,
+            None if output.logvar is None else difficulty(output.logvar, self.patch_size),
+            cost * share,
+            unguided,
+            whole=tokens is None,
+            guided=where,
+            guided_until=until,
         )

@@ -20,11 +20,11 @@ from patch_forcing.sampling.field import Field
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.trajectory import Trajectory
 
-LEAST_DENSITY, MOST_DENSITY = 0.25, 4.0
+MIN_DENSITY, MAX_DENSITY = 0.25, 4.0
 """Of steps, against equal ones: a network that was rarely trained somewhere may wiggle there."""
-_TINY = 1e-30
-NUDGE = 1e-2
-"""RMS of the error whose growth is measured."""
+_MIN_RMS = 1e-30
+NUDGE_RMS = 1e-2
+"""Of the error whose growth is measured."""
 
 
 class LocalError(NamedTuple):
@@ -63,10 +63,10 @@ def local_error(
     places = [*range(0, num_steps - every, every)]
     growth = []
     for k in places:
-        error = NUDGE * changes[k] / _rms(changes[k]).clamp(min=_TINY)
+        error = NUDGE_RMS * changes[k] / _rms(changes[k]).clamp(min=_MIN_RMS)
         final = _finish(field, states[k] + error, grid[k:], velocities[max(0, k - 1) : k])
-        growth.append(_rms(final - end) / NUDGE)
-    logs = torch.stack(growth).clamp(min=_TINY).log().tolist()
+        growth.append(_rms(final - end) / NUDGE_RMS)
+    logs = torch.stack(growth).clamp(min=_MIN_RMS).log().tolist()
     # the last intervals: an error made at the end stays as it is
     known = np.interp(np.arange(num_steps), [*places, num_steps], [*logs, 0.0])
     return LocalError(bend.tolist(), np.exp(known).tolist())
@@ -78,10 +78,10 @@ def fit_quantiles(error: LocalError, order: int = 2, count: int = 32) -> tuple[f
     if not both.any():
         both = np.ones_like(both)  # the flow is straight: any grid is exact
     density = both ** (1 / (order + 1))
-    density = (density / density.mean()).clip(LEAST_DENSITY, MOST_DENSITY)
+    density = (density / density.mean()).clip(MIN_DENSITY, MAX_DENSITY)
     share = np.concatenate([[0.0], density.cumsum() / density.sum()])
-    found = np.interp(np.linspace(0, 1, count + 1), share, np.linspace(0, 1, len(share)))
-    return (0.0, *map(float, found[1:-1]), 1.0)
+    times = np.interp(np.linspace(0, 1, count + 1), share, np.linspace(0, 1, len(share)))
+    return (0.0, *map(float, times[1:-1]), 1.0)
 
 
 def _second_order(velocities: list[Tensor]) -> Tensor:

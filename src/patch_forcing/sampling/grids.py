@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import check_range
 from patch_forcing.core.time import check_grid
 
-MOST = 1_000_000
-"""Steps and evaluations beyond this are a slip of the finger."""
+MAX_STEPS = 1_000_000
+"""Of a run, and its evaluations: more are a slip of the finger."""
 
 
 @runtime_checkable
@@ -22,8 +22,7 @@ class Grid(Protocol):
 
 def uniform_grid(num_steps: int) -> list[float]:
     """K equal steps."""
-    if not 1 <= num_steps <= MOST:
-        raise UserError(f"{num_steps} steps: choose 1 to {MOST}")
+    check_range("steps", num_steps, 1, MAX_STEPS)
     return [k / num_steps for k in range(num_steps + 1)]
 
 
@@ -45,8 +44,7 @@ class ShiftedGrid:
     shift: float = 1.6
 
     def __post_init__(self) -> None:
-        if not 1e-3 <= self.shift <= 1e3:
-            raise UserError(f"shift={self.shift} is out of range: choose 0.001 to 1000; 1 is none")
+        check_range("shift", self.shift, 0.001, 1000, mend="; 1 is none")
 
     def __call__(self, num_steps: int) -> list[float]:
         return [u / (u + self.shift * (1 - u)) for u in uniform_grid(num_steps)]

@@ -1,17 +1,19 @@
 """Guidance: one prediction made out of two, patch by patch in time."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from patch_forcing.core.active import ActiveTokens, asked
-from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.output import Model, ModelOutput
+from patch_forcing.core.patches import spread
 from patch_forcing.core.time import PatchTime
 
 Interval = tuple[float, float]
@@ -34,122 +36,20 @@ class Pair(NamedTuple):
     bad: ModelOutput
 
 
-@runtime_checkable
-class Guidance(Protocol):
-    """What a VelocityField asks of guidance."""
-
-    @property
-    def scale(self) -> float: ...
-
-    @property
-    def interval(self) -> Interval | None: ...
-
-    @property
-    def extrapolate_logvar(self) -> bool: ...
-
-    @property
-    def schedule(self) -> str: ...
-
-    def check(self, condition: Tensor | None) -> None:
-        """Raises UserError if there is nothing to guide."""
-
-    def predict(
-        self,
-        model: Model,
-        x_t: Tensor,
-        t: PatchTime,
-        condition: Tensor | None,
-        active: ActiveTokens | None = None,
-    ) -> Pair:
-        """Both predictions, two evaluations; of the active tokens, if given, as for a model."""
-
-
-def guided_patches(guidance: Guidance, t: PatchTime) -> Bool[Tensor, "B N"] | None:
-    """The patches whose time lies in the guidance interval, ends included; None if none does."""
-    if t.known is not None and not is_guided(guidance, t.known):
-        return None
-    low, high = _bounds(guidance)
-    dense = t.to_dense()
-    inside = (dense >= float(low)) & (dense <= float(high))
-    return inside if t.known is not None or inside.any() else None
-
-
-def is_guided(guidance: Guidance, times: Iterable[float]) -> bool:
-    """Whether one of the times lies in the guidance interval, rounded to fp32 as times are."""
-    low, high = _bounds(guidance)
-    return any(low <= np.float32(time) <= high for time in times)
-
-
-def ends(guidance: Guidance) -> float:
-    """The time after which nothing is guided; inf if that is the end of all."""
-    high = _bounds(guidance)[1]
-    return float(high) if high < 1 else float("inf")
-
-
-def reuses(before: int) -> bool:
-    """Whether an evaluation may do with what guidance added at earlier ones.
-
-    before: evaluations within the interval until now. The first two say how fast that fades; from
-    then on every second one is measured anew.
-    """
-    return before >= 2 and before % 2 == 0
-
-
-def _bounds(guidance: Guidance) -> tuple[np.float32, np.float32]:
-    low, high = guidance.interval or (0.0, 1.0)
-    return np.float32(low), np.float32(high)
-
-
-def scales(guidance: Guidance, t: PatchTime) -> Float[Tensor, "B N"] | float:
-    """The scale at each patch's time, 1 + (scale − 1)·schedule(t); one number if it is constant."""
-    if guidance.schedule == "constant":
-        return guidance.scale
-    return 1 + (guidance.scale - 1) * SCHEDULES[guidance.schedule](t.to_dense())
-
-
-def extrapolate(
-    guidance: Guidance,
-    pair: Pair,
-    where: Bool[Tensor, "B 1 H W"],
-    scale: Float[Tensor, "B 1 H W"] | float,
-) -> ModelOutput:
-    """Bad + scale·(good − bad) in the pixels of `where`, good elsewhere.
-
-    The log-variance stays the good prediction's, unless the guidance extrapolates it too.
-    """
-
-    def guided(good: Tensor, bad: Tensor) -> Tensor:
-        return torch.where(where, bad + scale * (good - bad), good)
-
-    logvar = pair.good.logvar
-    if guidance.extrapolate_logvar:
-        if logvar is None or pair.bad.logvar is None:
-            raise UserError("extrapolate_logvar=True, but a model predicts none: leave it out")
-        logvar = guided(logvar, pair.bad.logvar)
-    return ModelOutput(guided(pair.good.velocity, pair.bad.velocity), logvar)
-
-
-def _check(scale: float, interval: Interval | None, schedule: str) -> None:
-    if schedule not in SCHEDULES:
-        raise unknown_name("guidance schedule", schedule, SCHEDULES)
-    if schedule != "constant" and scale < 1:
-        raise UserError(f"guidance scale {scale} with a {schedule} schedule: choose 1 or more")
-    if not 0 <= scale < float("inf"):
-        raise UserError(f"guidance scale {scale} is out of range: choose 0 or more; 1 is none")
-    if interval is not None and not 0 <= interval[0] < interval[1] <= 1:
-        raise UserError(f"guidance interval {interval}: give two times, 0 <= low < high <= 1")
-
-
 @dataclass(frozen=True)
-class ClassifierFreeGuidance:
-    """v = v_∅ + scale·(v_c − v_∅) (Ho & Salimans 2022), where t lies in `interval`, patch by patch.
+class Guidance(ABC):
+    """v = v_bad + scale·(v_good − v_bad) where a patch's t lies in `interval`, else v = v_good.
 
+    A kind of guidance says what the good and the bad prediction are.
+
+    scale: 0 or more; 1 is no guidance.
     interval: (low, high), 0 ≤ low < high ≤ 1, ends included (Kynkäänniemi et al. 2024); None is
-    all of time. Outside it, the conditional velocity; while no patch is inside, one evaluation.
+    all of time. While no patch is inside, a call costs one evaluation.
     extrapolate_logvar: apply the formula to the log-variance too, as the published code does;
-    otherwise difficulty is the conditional branch's.
-    schedule: how the scale depends on a patch's time: constant, or linear or cosine, which rise
-    from 1 at t = 0 to 2·scale − 1 at t = 1 and are `scale` on average.
+    otherwise difficulty is that of the good prediction.
+    schedule: how the scale depends on a patch's time. It is constant, or it rises (linear, cosine)
+    from 1 at t = 0 to 2·scale − 1 at t = 1 and is `scale` on average; `scale` is then 1 or more.
+    Raises UserError for values out of range.
     """
 
     scale: float
@@ -158,7 +58,83 @@ class ClassifierFreeGuidance:
     schedule: str = "constant"
 
     def __post_init__(self) -> None:
-        _check(self.scale, self.interval, self.schedule)
+        if self.schedule not in SCHEDULES:
+            raise unknown_name("guidance schedule", self.schedule, SCHEDULES)
+        if self.schedule == "constant":
+            check_range("guidance scale", self.scale, 0, mend="; 1 is none")
+        else:
+            mend = f" with a {self.schedule} schedule"
+            check_range("guidance scale", self.scale, 1, mend=mend)
+        if self.interval is not None and not 0 <= self.interval[0] < self.interval[1] <= 1:
+            raise UserError(
+                f"guidance interval {self.interval}: give two times, 0 <= low < high <= 1"
+            )
+
+    @abstractmethod
+    def check(self, condition: Tensor | None) -> None:
+        """Raises UserError if there is nothing to guide by under this condition."""
+
+    @abstractmethod
+    def predict(
+        self,
+        model: Model,
+        x_t: Tensor,
+        t: PatchTime,
+        condition: Tensor | None,
+        active: ActiveTokens | None = None,
+    ) -> Pair:
+        """Both predictions, for two evaluations; of the active tokens, if given, as for a model."""
+
+    def acts_at(self, times: Iterable[float]) -> bool:
+        """Whether one of the times lies in the interval, rounded to fp32 as times are."""
+        low, high = self._bounds
+        return any(low <= np.float32(time) <= high for time in times)
+
+    def where(self, t: PatchTime) -> Bool[Tensor, "B N"] | None:
+        """The patches whose time lies in the interval; None if no patch's does."""
+        if t.known is not None and not self.acts_at(t.known):
+            return None
+        low, high = self._bounds
+        dense = t.to_dense()
+        inside = (dense >= float(low)) & (dense <= float(high))
+        return inside if t.known is not None or inside.any() else None
+
+    @property
+    def end(self) -> float:
+        """The time after which nothing is guided; infinite if guidance lasts to the end."""
+        high = self._bounds[1]
+        return float(high) if high < 1 else float("inf")
+
+    def combine(
+        self, pair: Pair, t: PatchTime, where: Bool[Tensor, "B N"], patch_size: int
+    ) -> ModelOutput:
+        """The guided prediction in the patches of `where`, the good one elsewhere."""
+        size = pair.good.velocity.shape[-2:]
+        pixels = spread(where, size, patch_size)
+        scale: Tensor | float = self.scale
+        if self.schedule != "constant":
+            per_patch = 1 + (self.scale - 1) * SCHEDULES[self.schedule](t.to_dense())
+            scale = spread(per_patch, size, patch_size)
+
+        def guided(good: Tensor, bad: Tensor) -> Tensor:
+            return torch.where(pixels, bad + scale * (good - bad), good)
+
+        logvar = pair.good.logvar
+        if self.extrapolate_logvar:
+            if logvar is None or pair.bad.logvar is None:
+                raise UserError("extrapolate_logvar=True, but a model predicts none: leave it out")
+            logvar = guided(logvar, pair.bad.logvar)
+        return ModelOutput(guided(pair.good.velocity, pair.bad.velocity), logvar)
+
+    @property
+    def _bounds(self) -> tuple[np.float32, np.float32]:
+        low, high = self.interval or (0.0, 1.0)
+        return np.float32(low), np.float32(high)
+
+
+@dataclass(frozen=True)
+class ClassifierFreeGuidance(Guidance):
+    """v = v_∅ + scale·(v_c − v_∅): away from the null condition (Ho & Salimans 2022)."""
 
     def check(self, condition: Tensor | None) -> None:
         if condition is None:
@@ -184,20 +160,15 @@ class ClassifierFreeGuidance:
 
 
 @dataclass(frozen=True)
-class Autoguidance:
-    """v = v_weak + scale·(v − v_weak), with a weaker model of the same data (Karras et al. 2024).
-
-    The rest: as in ClassifierFreeGuidance.
-    """
+class _WeakModel:
+    """A base of its own, so that its field comes before those of Guidance."""
 
     weak_model: Model
-    scale: float
-    interval: Interval | None = None
-    extrapolate_logvar: bool = False
-    schedule: str = "constant"
 
-    def __post_init__(self) -> None:
-        _check(self.scale, self.interval, self.schedule)
+
+@dataclass(frozen=True)
+class Autoguidance(Guidance, _WeakModel):
+    """v = v_weak + scale·(v − v_weak), with a weaker model of the data (Karras et al. 2024)."""
 
     def check(self, condition: Tensor | None) -> None:
         if condition is not None:
@@ -212,11 +183,20 @@ class Autoguidance:
         active: ActiveTokens | None = None,
     ) -> Pair:
         if active is not None and active.tokens is None:
-            active.memory.extend(([], []))  # one each
+            active.memory.extend(([], []))  # a memory for either model
         good, bad = (
-            each(
+            network(
                 x_t, t, condition, **asked(active and ActiveTokens(active.tokens, active.memory[k]))
             )
-            for k, each in enumerate((model, self.weak_model))
+            for k, network in enumerate((model, self.weak_model))
         )
         return Pair(good, bad)
+
+
+def reuses(before: int) -> bool:
+    """Whether an evaluation may take what guidance added at earlier ones, instead of computing it.
+
+    before: the evaluations within the interval until now. The first two are guided, since they say
+    how fast that part fades; from then on every second one is.
+    """
+    return before >= 2 and before % 2 == 0

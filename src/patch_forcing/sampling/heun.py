@@ -20,6 +20,8 @@ class HeunSampler(TrajectorySampler):
     Two evaluations a step, second order. The last step is Euler's: 2·K − 1 in all.
     """
 
+    order = 2
+
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:

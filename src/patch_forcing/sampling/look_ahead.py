@@ -1,23 +1,18 @@
 """Look-ahead: easy patches are pushed ahead for one evaluation, as context for the hard ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from patch_forcing.core.difficulty import check_fraction, easy_set
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.difficulty import easy_set
+from patch_forcing.core.errors import check_range
 from patch_forcing.core.random import Generator
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.sampler import Call, TrajectorySampler
 from patch_forcing.sampling.trajectory import Trajectory
 
 PLAIN_UNTIL = 0.05
-"""Up to this time nothing is known yet: plain steps."""
-
-
-def _is_plain(now: float) -> bool:
-    # 0.05 in fp32 is above 0.05, and the same grid in another precision is the same grid
-    return now <= PLAIN_UNTIL + 1e-6
+"""Steps that start until this time are plain: the image shows too little to be context."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +30,23 @@ class LookAheadSampler(TrajectorySampler):
     context_ratio: float = 1.4
     unguided_context: bool = False
 
+    of_paper = True
+    needs_difficulty = True
+
     def __post_init__(self) -> None:
-        check_fraction("easy_fraction", self.easy_fraction)
-        if not 1 <= self.context_ratio < float("inf"):
-            raise UserError(f"context_ratio={self.context_ratio} is out of range: choose 1 or more")
+        check_range("easy_fraction", self.easy_fraction, 0, 1)
+        check_range("context_ratio", self.context_ratio, 1)
 
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
         for k, now, then in run.steps(time_grid):
-            plain = _is_plain(now)
-            guided = not (plain and self.unguided_context)
-            first = run.evaluate(k, run.shared_time(now), guided=guided)
-            hard = run.difficulty(first)
-            if plain:
+            first = run.evaluate(k, run.shared_time(now), guided=self._is_guided(now))
+            difficulty = run.difficulty(first)
+            if _is_plain(now):
                 run.move(first.velocity, then)
                 continue
-            easy = easy_set(hard, self.easy_fraction)
+            easy = easy_set(difficulty, self.easy_fraction)
             ahead = self._ahead(now)
             push = first.unguided if self.unguided_context else first.velocity
             context = run.displaced(push, ahead, where=easy)
@@ -62,11 +57,23 @@ class LookAheadSampler(TrajectorySampler):
     def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
         calls = []
         for now in time_grid[:-1]:
-            plain = _is_plain(now)
-            calls.append(Call((now,), guided=not (plain and self.unguided_context)))
-            if not plain:
+            calls.append(Call((now,), guided=self._is_guided(now)))
+            if not _is_plain(now):
                 calls.append(Call((self._ahead(now), now)))
         return calls
 
+    def as_published(self) -> "LookAheadSampler":
+        return replace(self, unguided_context=True)
+
     def _ahead(self, now: float) -> float:
+        """The time that context is pushed to."""
         return min(1.0, self.context_ratio * now)
+
+    def _is_guided(self, now: float) -> bool:
+        """Whether the first evaluation of a step is."""
+        return not (self.unguided_context and _is_plain(now))
+
+
+def _is_plain(now: float) -> bool:
+    # 0.05 in fp32 is above 0.05, and the same grid in another precision is the same grid
+    return now <= PLAIN_UNTIL + 1e-6

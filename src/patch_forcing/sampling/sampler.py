@@ -1,7 +1,7 @@
 """What a sampler is: it takes noise to samples along a time grid, and plans its evaluations."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,9 +15,9 @@ from patch_forcing.sampling.trajectory import Trajectory
 class Call(NamedTuple):
     """An evaluation that is to come.
 
-    times: all that patches are at. share: of the patches that are computed; more where guidance
-    sets in or ends since the last whole evaluation. guided: not the bare conditional velocity.
-    reuse: what guidance adds may come from earlier ones.
+    times: all times that patches are at. share: of the patches that are computed; all are where
+    guidance sets in or ends since the last whole evaluation. guided: not the bare conditional
+    velocity. reuse: what guidance adds may come from earlier evaluations.
     """
 
     times: tuple[float, ...]
@@ -30,6 +30,16 @@ class Call(NamedTuple):
 class Sampler(Protocol):
     """From noise to samples along a time grid."""
 
+    @property
+    def order(self) -> int:
+        """The power of the step by which the error at the end falls."""
+        ...
+
+    @property
+    def needs_difficulty(self) -> bool:
+        """Whether it orders patches by the difficulty that a model predicts."""
+        ...
+
     def __call__(
         self,
         field: Field,
@@ -40,10 +50,13 @@ class Sampler(Protocol):
         trace: bool = False,
         callback: Callback | None = None,
     ) -> SampleResult:
-        """generator: for samplers that draw; with one stream per image, no image depends on others.
+        """The samples of this noise.
 
-        Raises UserError for a grid that does not rise from 0 to 1, or a field without the
-        difficulty that the sampler needs, or that returns NaN, naming the step.
+        time_grid: K + 1 times that rise from 0 to 1. generator: for samplers that draw; with one
+        stream per image, no image depends on the others. trace: keep every evaluation. callback: is
+        given every evaluation as it is done.
+        Raises UserError for a grid that does not rise from 0 to 1, for a field without the
+        difficulty that the sampler needs, and for one that returns NaN, naming the step.
         """
         ...
 
@@ -56,13 +69,32 @@ class Sampler(Protocol):
 
 
 class TrajectorySampler(ABC):
-    """A `Sampler` that says how one trajectory goes; starting and ending it is the same for all."""
+    """A `Sampler` that says how a trajectory goes on; all trajectories start and end alike.
+
+    of_paper: whether the paper (arXiv 2604.19141) has it, and its published code.
+    """
+
+    of_paper: ClassVar[bool] = False
+    order: int = 1  # no ClassVar: of one sampler it is an option
+
+    @property
+    def needs_difficulty(self) -> bool:
+        """Whether it orders patches by the difficulty that a model predicts."""
+        return False
 
     @abstractmethod
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
         """Take the run from noise to data."""
+
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        """One evaluation a step, of all patches, at its start."""
+        return [Call((now,)) for now in time_grid[:-1]]
+
+    def as_published(self) -> "TrajectorySampler":
+        """What the published code does under guidance, where it differs from ours."""
+        return self
 
     def __call__(
         self,

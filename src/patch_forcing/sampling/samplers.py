@@ -1,19 +1,19 @@
 """The samplers by name, and how many steps a budget of evaluations buys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.sampling.adams_bashforth import AdamsBashforthSampler
-from patch_forcing.sampling.adaptive import AdaptiveSampler
 from patch_forcing.sampling.dual_loop import DualLoopSampler, RandomOrderSampler
 from patch_forcing.sampling.euler import EulerSampler
 from patch_forcing.sampling.euler_maruyama import EulerMaruyamaSampler
-from patch_forcing.sampling.grids import MOST, uniform_grid
-from patch_forcing.sampling.guidance import Guidance, is_guided, reuses
+from patch_forcing.sampling.experimental.adaptive import AdaptiveSampler
+from patch_forcing.sampling.experimental.multirate import MultirateSampler
+from patch_forcing.sampling.grids import MAX_STEPS, uniform_grid
+from patch_forcing.sampling.guidance import Guidance, reuses
 from patch_forcing.sampling.heun import HeunSampler
 from patch_forcing.sampling.look_ahead import LookAheadSampler
-from patch_forcing.sampling.multirate import MultirateSampler
 from patch_forcing.sampling.sampler import Sampler
 
 SAMPLERS: dict[str, type[Any]] = {
@@ -27,6 +27,27 @@ SAMPLERS: dict[str, type[Any]] = {
     "multirate": MultirateSampler,
     "adaptive": AdaptiveSampler,
 }
+
+OF_PAPER = tuple(name for name, sampler in SAMPLERS.items() if sampler.of_paper)
+"""The samplers of the paper that this project implements (arXiv 2604.19141)."""
+
+
+def listed(names: Iterable[str], word: str = "or") -> str:
+    """Names in a sentence: "euler, heun or look-ahead"."""
+    *others, last = names
+    return f"{', '.join(others)} {word} {last}" if others else last
+
+
+def check_difficulty(sampler: Sampler, predicted: bool) -> None:
+    """Raises UserError if the sampler needs a difficulty that the model does not predict."""
+    if sampler.needs_difficulty and not predicted:
+        kind = type(sampler)
+        name = next((name for name, known in SAMPLERS.items() if known is kind), kind.__name__)
+        able = (name for name, known in SAMPLERS.items() if not known().needs_difficulty)
+        raise UserError(
+            f"this model predicts no difficulty, which {name} orders patches by: sample with "
+            f"{listed(able)}"
+        )
 
 
 class Preset(NamedTuple):
@@ -49,13 +70,9 @@ PRESETS = {
 patches would have too few steps, or all would, for evaluations that guidance does not need."""
 
 
-_SECOND_ORDER = (AdamsBashforthSampler, HeunSampler, MultirateSampler, AdaptiveSampler)
-
-
 def usual_calls(sampler: Sampler) -> int:
     """Calls of the field in a run whose length is not given: more is hardly seen in the images."""
-    second_order = isinstance(sampler, _SECOND_ORDER) and getattr(sampler, "order", 2) == 2
-    return 24 if second_order else 48
+    return 24 if sampler.order == 2 else 48
 
 
 class BudgetError(UserError):
@@ -74,7 +91,7 @@ def count_evaluations(
     """
     total, guided_before, inside = 0.0, False, 0
     for call in sampler.plan(time_grid, num_patches):
-        guided = call.guided and guidance is not None and is_guided(guidance, call.times)
+        guided = call.guided and guidance is not None and guidance.acts_at(call.times)
         inside += guided
         guided &= not (call.reuse and reuses(inside - 1))
         # keys and values of waiting patches are of no use once guidance sets in or ends
@@ -99,8 +116,7 @@ def steps_within(
     def needed(steps: int) -> float:
         return count_evaluations(sampler, make_grid(steps), num_patches, guidance)
 
-    if not budget <= MOST:
-        raise UserError(f"{budget} evaluations: choose up to {MOST}")
+    check_range("nfe", budget, high=MAX_STEPS)
     most = budget + 1e-6  # shares are fractions, whose sum rounds
     if needed(1) > most:
         raise BudgetError(

@@ -15,7 +15,7 @@ from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import Generator, draw_normal
 from patch_forcing.core.time import PatchTime, check_grid
 from patch_forcing.sampling.evaluation import Callback, Evaluation, SampleResult
-from patch_forcing.sampling.field import Field, FieldOutput
+from patch_forcing.sampling.field import Field, FieldOutput, Recall
 
 
 class Step(NamedTuple):
@@ -27,32 +27,13 @@ class Step(NamedTuple):
 
 
 class Moving(NamedTuple):
-    """The patches that an evaluation is for: where, (B, N), as token indices too, maybe packed."""
+    """The patches that an evaluation is for.
+
+    where: (B, N). tokens: the same as token indices, as many of each image, or packed.
+    """
 
     where: Bool[Tensor, "B N"]
     tokens: Tokens
-
-
-def _merge(
-    new: FieldOutput, before: FieldOutput, where: Bool[Tensor, "B N"], patch_size: int
-) -> FieldOutput:
-    """`new` in the patches of `where`, `before` elsewhere."""
-    pixels = spread(where, new.velocity.shape[-2:], patch_size)
-    hard = new.difficulty
-    if hard is not None and before.difficulty is not None:
-        hard = torch.where(where, hard, before.difficulty)
-    guided = new.guided
-    if guided is not None or before.guided is not None:
-        none = torch.zeros_like(where)
-        now, then = (none if mask is None else mask for mask in (guided, before.guided))
-        guided = torch.where(where, now, then)
-    return new._replace(
-        velocity=torch.where(pixels, new.velocity, before.velocity),
-        unguided=torch.where(pixels, new.unguided, before.unguided),
-        difficulty=hard,
-        guided=guided,
-        guided_until=min(new.guided_until, before.guided_until),
-    )
 
 
 class Trajectory:
@@ -78,7 +59,7 @@ class Trajectory:
         self._image_nfe = self.x.new_zeros(len(x_0))
         self.step = 0
         self._last: FieldOutput | None = None
-        self._broken: list[tuple[int, str, Tensor]] = []  # read at the end: reading waits
+        self._checks: list[tuple[int, str, Tensor]] = []  # read at the end: reading waits
         self._records: list[Evaluation] | None = [] if trace else None
         self._callback = callback
 
@@ -104,22 +85,22 @@ class Trajectory:
     ) -> FieldOutput:
         """The field at the current image, or at `x` in its place.
 
-        memory: what evaluations of some patches know of the others, brought up to date. moving:
-        compute these only; the others keep their velocity and difficulty of the evaluation before.
-        complete: what the sampler adds to it before it is recorded.
+        memory: what evaluations of a part of the patches know of the others; it is brought up to
+        date. moving: with a memory, compute these patches only; the others keep the velocity and
+        the difficulty of the evaluation before.
+        complete: what the sampler adds to the output before it is recorded.
         """
         self.step, t = step, t.padded()
         x = self.x if x is None else x
-        before: FieldOutput | None = self._last
-        options: dict[str, Any] = {} if memory is None else {"memory": memory}
-        if moving is not None:
-            options["tokens"] = moving.tokens
+        options: dict[str, Any] = {}  # a field that computes everything need not know `recall`
+        if memory is not None:
+            options["recall"] = Recall(memory, None if moving is None else moving.tokens)
         with torch.no_grad():
             output = self.field(x, t, guided=guided, **options)
         evaluated = torch.ones_like(self.t, dtype=torch.bool)
-        if moving is not None and before is not None and not output.whole:
+        if moving is not None and self._last is not None and not output.whole:
             evaluated = moving.where
-            output = _merge(output, before, evaluated, self.field.patch_size)
+            output = _merge(output, self._last, evaluated, self.field.patch_size)
         if complete is not None:
             output = complete(output)
         self._last = output
@@ -128,7 +109,7 @@ class Trajectory:
         return output
 
     def rest(self, step: int, t: PatchTime, x: Tensor) -> None:
-        """On record only: a step at which no patch of any image has anything to do."""
+        """Record a step at which no patch of any image has anything to do."""
         assert self._last is not None
         self.step = step
         self._record(t, x, self._last, torch.zeros_like(self.t, dtype=torch.bool))
@@ -158,14 +139,14 @@ class Trajectory:
             self._callback(record)
 
     def difficulty(self, output: FieldOutput) -> Float[Tensor, "B N"]:
-        """The difficulty of an evaluation, to choose by. Raises UserError if the model has none.
+        """The difficulty of an evaluation, to order patches by.
 
-        NaN is found at the end of the run.
+        Raises UserError if the model predicts none. NaN is an error at the end of the run.
         """
         if output.difficulty is None:
             raise UserError(
-                "this model predicts no difficulty, which the sampler orders patches by: "
-                "sample with adams-bashforth, euler or heun"
+                "this model predicts no difficulty, which the sampler orders patches by: choose "
+                "one whose needs_difficulty is False"
             )
         self._watch("difficulty is NaN at step {step}", output.difficulty.isnan().any())
         return output.difficulty
@@ -189,17 +170,39 @@ class Trajectory:
         self.x = self.x + std * fresh
 
     def _watch(self, what: str, broken: Bool[Tensor, ""]) -> None:
-        self._broken.append((self.step, what, broken))
+        self._checks.append((self.step, what, broken))
 
     def result(self) -> SampleResult:
         """The finished run. Raises UserError if anything was NaN, or the image infinite."""
         behind = (self.t != 1).any()
-        found = torch.stack([*(broken for _, _, broken in self._broken), behind]).tolist()
-        for (step, what, _), broken in zip(self._broken, found, strict=False):
+        flags = torch.stack([*(broken for _, _, broken in self._checks), behind]).tolist()
+        for (step, what, _), broken in zip(self._checks, flags, strict=False):
             if broken:
                 raise UserError(
                     f"{what.format(step=step)}: the model's weights are broken, or the guidance "
                     "scale is far too large"
                 )
-        assert not found[-1], "a sampler left patches behind"
+        assert not flags[-1], "a sampler left patches behind"
         return SampleResult(self.x, self.nfe, self._records, self.t, self._image_nfe)
+
+
+def _merge(
+    new: FieldOutput, before: FieldOutput, where: Bool[Tensor, "B N"], patch_size: int
+) -> FieldOutput:
+    """`new` in the patches of `where`, `before` elsewhere."""
+    pixels = spread(where, new.velocity.shape[-2:], patch_size)
+    difficulty = new.difficulty
+    if difficulty is not None and before.difficulty is not None:
+        difficulty = torch.where(where, difficulty, before.difficulty)
+    guided = new.guided
+    if guided is not None or before.guided is not None:
+        none = torch.zeros_like(where)
+        now, then = (none if mask is None else mask for mask in (guided, before.guided))
+        guided = torch.where(where, now, then)
+    return new._replace(
+        velocity=torch.where(pixels, new.velocity, before.velocity),
+        unguided=torch.where(pixels, new.unguided, before.unguided),
+        difficulty=difficulty,
+        guided=guided,
+        guided_until=min(new.guided_until, before.guided_until),
+    )

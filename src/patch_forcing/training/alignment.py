@@ -3,14 +3,14 @@
 Yu et al. 2024, "Representation Alignment for Generation" (REPA).
 """
 
-import math
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.losses import misalignment
 
 
@@ -33,12 +33,10 @@ class AlignmentConfig:
     from its images."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.weight < math.inf:
-            raise UserError(f"alignment.weight={self.weight} is out of range: choose above 0")
-        for name, least in (("depth", 1), ("projector_dim", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"alignment.{name}={value} is out of range: choose 1 or more")
+        check_range("alignment.weight", self.weight, above=0)
+        if self.depth is not None:
+            check_range("alignment.depth", self.depth, 1)
+        check_range("alignment.projector_dim", self.projector_dim, 1)
         for name in ("encoder", "cache"):
             if getattr(self, name) == "":
                 raise UserError(f"alignment.{name} is empty: name one, or leave it out")
@@ -78,17 +76,24 @@ class Projector(nn.Sequential):
 
 @dataclass(frozen=True)
 class Alignment:
-    """The term of the objective: weight · −mean cosine similarity after block `block`."""
+    """A term of the objective: weight · −mean cosine similarity after block `block`."""
+
+    name: ClassVar[str] = "alignment"
 
     projector: Projector
     block: int
     weight: float = 0.5
 
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The projector."""
+        return {"projector": self.projector}
+
     def __call__(
-        self, tokens: Float[Tensor, "B N D"], features: Float[Tensor, "B N F"]
+        self, tokens: Float[Tensor, "B N D"], inputs: Float[Tensor, "B N F"]
     ) -> Float[Tensor, ""]:
         """−mean cosine similarity of projected tokens with features, not yet weighted."""
-        return misalignment(self.projector(tokens), features)
+        return misalignment(self.projector(tokens), inputs)
 
 
 def on_grid(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.losses import AlignedLossTerms, LossTerms
+from patch_forcing.core.losses import LossTerms
 
 PATIENCE = 10
 """Steps in a row that may fail; one that fails now and then does no harm."""
@@ -49,7 +49,7 @@ class FiniteSteps:
         self._in_a_row: list[FailedStep] = []
         self._first, self._patience = first, patience
 
-    def record(self, loss: LossTerms | AlignedLossTerms, norm: Tensor) -> None:
+    def record(self, loss: LossTerms, norm: Tensor) -> None:
         """Remember a step, without waiting for it."""
         self._steps.append(torch.stack([loss.total, norm]))
 

@@ -1,39 +1,42 @@
 """The training objective of Patch Forcing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
-from patch_forcing.core.losses import AlignedLossTerms, LossTerms, gaussian_nll, velocity_error
+from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.core.losses import LossTerms, gaussian_nll, velocity_error
 from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.patches import patch_grid
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator, Generator, draw_normal
 from patch_forcing.core.time import PatchTime, as_patch_time
 from patch_forcing.core.timesteps import TimestepSampler
-from patch_forcing.training.alignment import Alignment
+from patch_forcing.training.terms import Term
 
 
 @dataclass(frozen=True)
 class PatchForcingObjective:
     """L = mean‖v − v*‖² + nll_weight·NLL over noise and per-patch times (arXiv 2604.19141).
 
-    Terms are fp32 whatever the model computes in.
+    All of the loss is fp32 whatever the model computes in.
 
-    alignment: with it (training/alignment.py), + weight·alignment of tokens and features; calls
-    then take features, and return AlignedLossTerms.
+    terms: + Σ weight·term, such as an alignment (training/alignment.py); a call takes one tensor of
+    inputs for each. All look after the same block.
     """
 
     path: LinearPath
     timesteps: TimestepSampler
     nll_weight: float = 0.01
-    alignment: Alignment | None = None
+    terms: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.nll_weight < float("inf"):
-            raise UserError(f"nll_weight={self.nll_weight} is out of range: choose 0 or more")
+        check_range("nll_weight", self.nll_weight, 0)
+        blocks = sorted({term.block for term in self.terms})
+        if len(blocks) > 1:
+            raise UserError(f"terms look after blocks {blocks}: choose one block for all")
 
     def __call__(
         self,
@@ -44,14 +47,15 @@ class PatchForcingObjective:
         x_0: Float[Tensor, "B C H W"] | None = None,
         t: PatchTime | Tensor | None = None,
         generator: Generator = None,
-        features: Float[Tensor, "B N F"] | None = None,
-    ) -> LossTerms | AlignedLossTerms:
+        inputs: Sequence[Tensor] = (),
+    ) -> LossTerms:
         """Loss of the batch x_1; noise and times are drawn from `generator` unless given.
 
-        features: a frozen encoder's of the clean images, on the grid of patches, for an alignment.
+        inputs: of each term; of an alignment the features (B, N, F) of the clean images.
         """
-        if (features is None) != (self.alignment is None):
-            raise UserError("features go with an alignment: give both or neither")
+        if len(inputs) != len(self.terms):
+            names = ", ".join(term.name for term in self.terms) or "no terms"
+            raise UserError(f"{len(inputs)} inputs for {names}: give one tensor for each term")
         if x_0 is None:
             x_0 = self.draw_noise(x_1, generator)
         elif x_0.shape != x_1.shape:
@@ -62,16 +66,21 @@ class PatchForcingObjective:
         time = as_patch_time(t, len(x_1), rows * cols)
         target = self.path.velocity(x_0, x_1)
         x_t = self.path.interpolate(x_0, x_1, time)
-        if self.alignment is None or features is None:
-            return self._terms(model(x_t, time, condition), target)
-        after = self.alignment.block
+        if not self.terms:
+            return self._plain(model(x_t, time, condition), target)
+        after = self.terms[0].block
         output = model(x_t, time, condition, tokens_after=after)
         assert output.tokens is not None
-        total, velocity, nll = self._terms(output, target)
-        aligned = self.alignment(output.tokens, features)
-        return AlignedLossTerms(total + self.alignment.weight * aligned, velocity, nll, aligned)
+        loss = self._plain(output, target)
+        others: dict[str, Tensor] = {}
+        total = loss.total
+        for term, given in zip(self.terms, inputs, strict=True):
+            others[term.name] = term(output.tokens, given)
+            total = total + term.weight * others[term.name]
+        return LossTerms(total, loss.velocity, loss.nll, others)
 
-    def _terms(self, output: ModelOutput, target: Tensor) -> LossTerms:
+    def _plain(self, output: ModelOutput, target: Tensor) -> LossTerms:
+        """Velocity and likelihood alone."""
         velocity = velocity_error(output.velocity, target)
         if output.logvar is None:
             return LossTerms(velocity, velocity, velocity.new_zeros(()))

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import check_range
 from patch_forcing.training.muon import Muon
 
 
@@ -33,18 +33,14 @@ class OptimizerConfig:
     """The gradient's norm is clipped to this."""
 
     def __post_init__(self) -> None:
-        ranges = {
-            "lr": (0 < self.lr < 1e30, "above 0"),
-            "warmup_steps": (self.warmup_steps >= 0, "0 or more"),
-            "decay_share": (0 <= self.decay_share <= 1, "0 to 1"),
-            "betas": (all(0 <= beta < 1 for beta in self.betas), "0 or more, below 1"),
-            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
-            "clip_norm": (self.clip_norm > 0, "above 0; inf is none"),
-        }
-        for name, (fits, wanted) in ranges.items():
-            if not fits:
-                value = getattr(self, name)
-                raise UserError(f"optimizer.{name}={value} is out of range: choose {wanted}")
+        check_range("optimizer.lr", self.lr, above=0, below=1e30)
+        check_range("optimizer.warmup_steps", self.warmup_steps, 0)
+        check_range("optimizer.decay_share", self.decay_share, 0, 1)
+        for beta in self.betas:
+            check_range("optimizer.betas", beta, 0, below=1)
+        check_range("optimizer.weight_decay", self.weight_decay, 0)
+        if self.clip_norm != math.inf:
+            check_range("optimizer.clip_norm", self.clip_norm, above=0, mend="; inf is none")
 
     def build(
         self, weights: Iterable[nn.Parameter], matrices: Iterable[nn.Parameter] = ()

@@ -18,7 +18,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import FieldOutput
-from patch_forcing.sampling.grids import MOST, substeps
+from patch_forcing.sampling.grids import MAX_STEPS, substeps
 from patch_forcing.sampling.history import History
 from patch_forcing.sampling.sampler import Call, TrajectorySampler
 from patch_forcing.sampling.trajectory import Moving, Trajectory
@@ -32,14 +32,15 @@ class MultirateSampler(TrajectorySampler):
     the groups that are due are evaluated and move, while the others wait. A patch moves by
     variable-step Adams–Bashforth from its own last two evaluations.
 
-    rates: substeps a step, rising, each a divisor of the next. shares: of the patches, in sum 1.
-    order: 2, or 1 for Euler steps. evaluate: what evaluations within a step compute: the moving
-    patches, or all.
-    context: how they see the groups that wait. level: at the same time as all, on the way to the
-    end of their own step; not computed, their keys and values are carried on by their last change.
-    ahead: at that end, as per-patch training allows; not computed, their keys and values are those
-    of the step's first evaluation.
-    rank: by difficulty, or at random: the control.
+    rates: substeps a step, rising, each a divisor of the next.
+    shares: of the patches in each group, in sum 1.
+    order: 2, or 1 for Euler steps.
+    evaluate: what evaluations within a step compute. "moving": the patches that move. "all": all.
+    context: how the patches that move see the groups that wait. "level": where those are at the
+    time of the evaluation, on the way to the end of their own step; not computed, their keys and
+    values are carried on by their last change. "ahead": at that end, as per-patch training allows;
+    not computed, their keys and values are those of the step's first evaluation.
+    rank: what patches are ordered by. "difficulty", or "random", the control.
     """
 
     rates: tuple[int, ...] = (1, 2)
@@ -52,7 +53,7 @@ class MultirateSampler(TrajectorySampler):
     def __post_init__(self) -> None:
         rates, shares = self.rates, self.shares
         rising = all(0 < a < b and b % a == 0 for a, b in pairwise(rates))
-        if not rates or rates[0] < 1 or rates[-1] > MOST or not rising:
+        if not rates or rates[0] < 1 or rates[-1] > MAX_STEPS or not rising:
             raise UserError(
                 f"rates={_text(rates)}: give rising whole numbers from 1, each a divisor of the "
                 "next, such as 1/2/4"
@@ -72,6 +73,11 @@ class MultirateSampler(TrajectorySampler):
                 one_of = " or ".join(map(str, known))
                 raise UserError(f"{name}={getattr(self, name)}: choose {one_of}")
 
+    @property
+    def needs_difficulty(self) -> bool:
+        """Whether there are groups to order patches into, by difficulty."""
+        return self.rank == "difficulty" and len(self.rates) > 1
+
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
@@ -82,7 +88,7 @@ class MultirateSampler(TrajectorySampler):
         history = History(run, self.order, apart=len(self.rates) > 1)
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), memory=memory)
-            group = self._groups(self._hardness(run, output, generator))
+            group = self._groups(self._ranking(run, output, generator))
             for substep in self._substeps(now, then, patches):
                 due = group >= substep.first_due
                 if substep.number:
@@ -109,19 +115,18 @@ class MultirateSampler(TrajectorySampler):
                 calls.append(Call(times, share))
         return calls
 
-    def _hardness(
+    def _ranking(
         self, run: Trajectory, output: FieldOutput, generator: Generator
     ) -> Float[Tensor, "B N"]:
+        """What the patches are ordered by in a step, lowest first."""
         if self.rank == "random":
             return draw_uniform(generator, *run.t.shape, device=run.x.device)
-        if len(self.rates) > 1:
-            return run.difficulty(output)
-        return torch.zeros_like(run.t)
+        return run.difficulty(output) if self.needs_difficulty else torch.zeros_like(run.t)
 
     def _substeps(self, now: float, then: float, patches: int) -> list["_Substep"]:
         """Those of one step at which patches are due; the first has all of them."""
         fine = substeps(now, then, self.rates[-1])
-        reached, found = [now] * len(self.rates), []
+        reached, due = [now] * len(self.rates), []
         for number, count in enumerate(self._due_counts(patches)):
             if not count:
                 continue
@@ -130,9 +135,9 @@ class MultirateSampler(TrajectorySampler):
                 fine[number + self.rates[-1] // rate] if g >= first_due else reached[g]
                 for g, rate in enumerate(self.rates)
             ]
-            found.append(_Substep(number, fine[number], count, first_due, reached, goals))
+            due.append(_Substep(number, fine[number], count, first_due, reached, goals))
             reached = goals
-        return found
+        return due
 
     def _first_due(self, number: int) -> int:
         """The easiest group that moves at substep 0, 1, … of the hardest; harder ones do too."""
@@ -155,10 +160,10 @@ class MultirateSampler(TrajectorySampler):
         sizes = [end - start for start, end in pairwise(starts)]
         return tuple(t for t, size in zip(reached, sizes, strict=True) if size)
 
-    def _groups(self, hardness: Float[Tensor, "B N"]) -> Int64[Tensor, "B N"]:
+    def _groups(self, ranking: Float[Tensor, "B N"]) -> Int64[Tensor, "B N"]:
         """Each patch's group; ties go to the lower index."""
-        ranks = hardness.argsort(dim=1, stable=True).argsort(dim=1)
-        starts = self._starts(hardness.shape[1])[1:]
+        ranks = ranking.argsort(dim=1, stable=True).argsort(dim=1)
+        starts = self._starts(ranking.shape[1])[1:]
         group = torch.zeros_like(ranks)
         for start in starts:
             group += ranks >= start
@@ -174,10 +179,11 @@ def _group_time(
 
 
 class _Substep(NamedTuple):
-    """Where some patches are due: so many, of the groups from `first_due` on.
+    """A substep of a step at which patches are due.
 
-    number: of the hardest group's substeps in this step. now: the time it has reached; reached:
-    what each group has; goals: what each will have.
+    number: which of the hardest group's substeps, from 0. now: the time which that group has
+    reached. patches: how many are due. first_due: the easiest group that is due; harder ones are
+    too. reached, goals: the times that the groups have reached, and will have after it.
     """
 
     number: int

@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patch_forcing.core.active import CarriedMemory, packed_tokens
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.random import Generator
 from patch_forcing.sampling.history import History
-from patch_forcing.sampling.sampler import Call, TrajectorySampler
+from patch_forcing.sampling.sampler import TrajectorySampler
 from patch_forcing.sampling.trajectory import Moving, Trajectory
 
-ALL_TOGETHER = 2
-"""Steps that all patches take: before, nobody knows how his velocity changes."""
+SHARED_STEPS = 2
+"""Steps that all patches take: before, it is not known how a patch's velocity changes."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +30,25 @@ class AdaptiveSampler(TrajectorySampler):
 
     exit: a patch with e(1 − t) ≤ exit goes to t = 1 in one step, and is never computed again.
     tolerance: at every second step, a patch with e(h) ≤ tolerance·τ² takes two steps of the grid at
-    once, to τ; an error made early grows on its way. The patch of each image with the largest e
-    never does.
+    once, to τ, since an error made early grows on its way. The patch of each image with the largest
+    e never does.
+    evaluate: what is computed. "moving": the patches that move, packed, whichever image they are
+    of. "all": all patches, the control.
 
-    All see the patches that wait or have left where they are on their way at the time, keys and
-    values carried on by their last change. evaluate: what is computed: the moving patches, packed,
-    whichever image they are of, or all: the control. An image takes at most what
-    adams-bashforth does; a GPU waits once a step, to learn how many patches move.
+    Patches that wait or have left are seen where they are on their way at the time; not computed,
+    their keys and values are carried on by their last change. An image takes at most the
+    evaluations of adams-bashforth. A GPU waits once a step, to learn how many patches move.
     """
 
     exit: float = 0.006
     tolerance: float = 0.02
     evaluate: str = "moving"
 
+    order = 2
+
     def __post_init__(self) -> None:
         for name in ("exit", "tolerance"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(
-                    f"{name}={getattr(self, name)} is out of range: choose 0 or more; 0 is never"
-                )
+            check_range(name, getattr(self, name), 0, mend="; 0 is never")
         if self.evaluate not in ("moving", "all"):
             raise UserError(f"evaluate={self.evaluate!r} is unknown: choose moving or all")
 
@@ -64,7 +64,7 @@ class AdaptiveSampler(TrajectorySampler):
         next_step = torch.zeros_like(run.t, dtype=torch.int64)
         for k, now, _ in steps:
             count, x, time = due.numel(), run.x, run.shared_time(now)
-            if chooses and k > ALL_TOGETHER:
+            if chooses and k > SHARED_STEPS:
                 due = next_step == k
                 count, x = int(due.sum()), history.at(now, due)
             if not count:
@@ -75,14 +75,11 @@ class AdaptiveSampler(TrajectorySampler):
                 moving = Moving(due, packed_tokens(due, count))
             history.take(run.evaluate(k, time, x, memory=memory, moving=moving), due)
             goals = {k + 1: due}
-            if k >= ALL_TOGETHER:
+            if k >= SHARED_STEPS:
                 goals = self._goals(history, k, ends, due)
             for step, where in goals.items():
                 run.move(history.mean(ends[step - 1]), ends[step - 1], where)
                 next_step = next_step.masked_fill(where, step)
-
-    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
-        return [Call((now,)) for now in time_grid[:-1]]
 
     def _goals(
         self, history: History, k: int, ends: list[float], due: Bool[Tensor, "B N"]
@@ -94,8 +91,8 @@ class AdaptiveSampler(TrajectorySampler):
             due = due & ~goals[last]
         if self.tolerance > 0 and k % 2 == 0 and k + 2 < last:
             bend = history.bend(ends[k + 1])
-            hardest = bend >= _largest(bend, due)
-            goals[k + 2] = due & ~hardest & (bend <= self.tolerance * ends[k + 1] ** 2)
+            largest = bend >= _largest(bend, due)
+            goals[k + 2] = due & ~largest & (bend <= self.tolerance * ends[k + 1] ** 2)
             due = due & ~goals[k + 2]
         return goals | {k + 1: due}
 

@@ -1,0 +1,104 @@
+"""What an image is of, as a network takes it in: one module for each kind of condition.
+
+A condition is one tensor whose first axis is the image, such as labels (B,). Its kind says what
+tensors suit, which one is the null condition, and what a network makes of them. Whoever hands
+conditions on (trainers, samplers, guidance) looks at the first axis alone.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from patch_forcing.core.errors import UserError
+
+
+class Embedded(NamedTuple):
+    """The conditions of a batch, embedded.
+
+    vector: (B, D), added to the embedding of each time. tokens: (B, L, D), what blocks attend to
+    besides the image; mask: (B, L), where those are not padding. Both None: the vector is all.
+    """
+
+    vector: Float[Tensor, "B D"]
+    tokens: Float[Tensor, "B L D"] | None = None
+    mask: Bool[Tensor, "B L"] | None = None
+
+
+@runtime_checkable
+class ConditionModule(Protocol):
+    """The part of a network, an nn.Module, that embeds conditions of one kind."""
+
+    def __call__(self, condition: Tensor) -> Embedded: ...
+
+    def init_weights(self) -> None:
+        """Called when all linear layers of the network, those in here too, are initialised."""
+
+    def check(self, condition: Tensor, batch: int) -> None:
+        """Raises UserError unless it is a condition of this kind for so many images."""
+
+    def null(self, batch: int) -> Tensor:
+        """The null condition of so many images, on the device of the weights."""
+
+
+@runtime_checkable
+class Condition(Protocol):
+    """A kind of condition with its options: a frozen dataclass, validated when built."""
+
+    def module(self, num_classes: int, hidden_size: int) -> ConditionModule:
+        """The module of a network of these sizes."""
+
+
+@dataclass(frozen=True)
+class ClassCondition:
+    """Labels (B,), int64: 0 … num_classes − 1, and num_classes for the null condition."""
+
+    def module(self, num_classes: int, hidden_size: int) -> ConditionModule:
+        """A table of vectors."""
+        return LabelEmbedder(num_classes, hidden_size)
+
+
+CONDITIONS: dict[str, type[Condition]] = {"class": ClassCondition}
+"""By the names that `PatchDiTConfig.condition` knows."""
+
+
+class LabelEmbedder(nn.Module):
+    """Labels → width D; the row at index `num_classes` is the null condition."""
+
+    def __init__(self, num_classes: int, hidden_size: int):
+        super().__init__()
+        self.num_classes = num_classes
+        self.embedding_table = nn.Embedding(num_classes + 1, hidden_size)
+
+    def forward(self, labels: Int64[Tensor, "..."]) -> Embedded:
+        """Raises UserError unless there is one label for each image."""
+        if labels.ndim != 1:
+            raise UserError(f"labels {tuple(labels.shape)}: give one for each image, (B,)")
+        return Embedded(self.embedding_table(labels))
+
+    def init_weights(self) -> None:
+        """Small, so that the zero-initialised modulation starts to learn smoothly."""
+        nn.init.normal_(self.embedding_table.weight, std=0.02)
+
+    def check(self, condition: Tensor, batch: int) -> None:
+        """Raises UserError unless these are (batch,) labels in range."""
+        if condition.shape != (batch,) or condition.dtype != torch.int64:
+            raise UserError(
+                f"labels {tuple(condition.shape)} of {condition.dtype}: give ({batch},) int64"
+            )
+        wrong = condition[(condition < 0) | (condition >= self.num_classes)]
+        if len(wrong):
+            raise label_error(int(wrong[0]), self.num_classes)
+
+    def null(self, batch: int) -> Int64[Tensor, " {batch}"]:
+        """The label behind the last class."""
+        return torch.full((batch,), self.num_classes, device=self.embedding_table.weight.device)
+
+
+def label_error(label: int, num_classes: int) -> UserError:
+    """The error for a label that the model does not know."""
+    if num_classes == 0:
+        return UserError(f"label {label}: this model is unconditional, give no labels")
+    return UserError(f"label {label} is out of range: this model knows 0 to {num_classes - 1}")
