@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patch_forcing.core.active import ActiveTokens, Memory, Tokens, asked
+from patch_forcing.core.active import ActiveTokens, Memory, Tokens, active_option
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model
@@ -114,7 +114,7 @@ class VelocityField:
         where = None if guidance is None else guidance.where(t)
         active = None if recall is None else recall.active(t, guided=where is not None)
         if guidance is None or where is None:
-            output = self.model(x_t, t, self.condition, **asked(active))
+            output = self.model(x_t, t, self.condition, **active_option(active))
             unguided, cost, until = output.velocity, 1, float("inf")
         else:
             pair = guidance.predict(self.model, x_t, t, self.condition, active)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from patch_forcing.core.active import ActiveTokens, asked
+from patch_forcing.core.active import ActiveTokens, active_option
 from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.patches import spread
@@ -153,7 +153,7 @@ class ClassifierFreeGuidance(Guidance):
         both = torch.cat([condition, model.drop_condition(condition, everything)])
         if active is not None:
             active = active.tile(2, len(x_t) * t.num_patches)
-        output = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both, **asked(active))
+        output = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both, **active_option(active))
         logvars = (None, None) if output.logvar is None else output.logvar.chunk(2)
         good, bad = map(ModelOutput, output.velocity.chunk(2), logvars)
         return Pair(good, bad)
@@ -184,11 +184,12 @@ class Autoguidance(Guidance, _WeakModel):
     ) -> Pair:
         if active is not None and active.tokens is None:
             active.memory.extend(([], []))  # a memory for either model
+        parts: list[ActiveTokens | None] = [None, None]
+        if active is not None:
+            parts = [ActiveTokens(active.tokens, memory) for memory in active.memory]
         good, bad = (
-            network(
-                x_t, t, condition, **asked(active and ActiveTokens(active.tokens, active.memory[k]))
-            )
-            for k, network in enumerate((model, self.weak_model))
+            network(x_t, t, condition, **active_option(part))
+            for network, part in zip((model, self.weak_model), parts, strict=True)
         )
         return Pair(good, bad)
 
