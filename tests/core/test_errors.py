@@ -29,6 +29,15 @@ def test_a_number_is_within_its_range_or_named_with_it(options, inside, outside,
         assert str(caught.value) == f"steps={value} is out of range: {sentence}"
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("scale", "scale=-1"), ("Clock: scale", "Clock: scale=-1"), ("the scale", "the scale -1")],
+)
+def test_names_are_followed_by_a_sign_and_words_are_not(name, written):
+    with pytest.raises(UserError, match=f"^{written} is out of range: choose 0 or more$"):
+        check_range(name, -1, 0)
+
+
 def test_an_option_of_the_command_line_is_named_as_it_is_written():
     with pytest.raises(UserError, match=r"^--images 1 is out of range: choose 2 to 9$"):
         check_range("--images", 1, 2, 9)

@@ -26,8 +26,8 @@ def check_range(
 ) -> None:
     """Raises UserError that names the value and the range, unless a finite value lies within it.
 
-    name: as the user wrote it. An option of the command line begins with "--". Words in its place
-    say what the value is.
+    name: of the value as the user wrote it, or what it is in words. An option of the command line
+    begins with "--". A class may stand before it: "Class: name".
     low, high: the ends of the range, if they belong to it.
     above, below: the ends of the range, if they do not.
     whole: whether the value has to be an integer.
