@@ -5,11 +5,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-<<<<<<< HEAD
-from patch_forcing.core.active import ActiveTokens, Memory, Tokens, active_option
-=======
 from patch_forcing.core.active import ActiveTokens, Memory, Tokens
->>>>>>> main
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model
@@ -119,11 +115,7 @@ class VelocityField:
         active = None if recall is None else recall.active(t, guided=where is not None)
         query = Query(x_t, t, self.condition, active)
         if guidance is None or where is None:
-<<<<<<< HEAD
-            output = self.model(x_t, t, self.condition, **active_option(active))
-=======
             output = query.ask(self.model)
->>>>>>> main
             unguided, cost, until = output.velocity, 1, float("inf")
         else:
             pair = guidance.predict(self.model, query)
