@@ -73,6 +73,7 @@ def draw_rooms(axes: Axes, floors: list[list[str]]) -> dict[str, tuple[float, ..
             shape = FancyBboxPatch((left, top - high), wide, high, "round,pad=0.04")
             axes.add_patch(shape).set(facecolor=colour, edgecolor=FAINT)
             style = {"x": left + wide / 2, "ha": "center", "va": "top", "zorder": 5}
+            style["bbox"] = {"facecolor": colour, "edgecolor": "none", "pad": 1}
             axes.text(y=top - 0.07, s=room, size=13, weight="bold", color=INK, **style)
             axes.text(y=top - 0.33, s="\n".join(note), size=9, color=FAINT, **style)
         top -= high + STAIRS

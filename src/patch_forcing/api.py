@@ -8,11 +8,13 @@ from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.time import PatchTime
+from patch_forcing.data.torch_dataset import DatasetData
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult, load
 from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.snapshots import reconstruct_ema
+from patch_forcing.runs.start import train
 from patch_forcing.sampling import samplers
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
@@ -23,6 +25,7 @@ __all__ = [
     "ClassifierFreeGuidance",
     "CountedGenerator",
     "DataInfo",
+    "DatasetData",
     "LinearPath",
     "LossTerms",
     "ModelOutput",
@@ -41,4 +44,5 @@ __all__ = [
     "reconstruct_ema",
     "samplers",
     "timesteps",
+    "train",
 ]

@@ -15,11 +15,11 @@ def mistake(capsys, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["patch-forcing", *line.split(" ")])
         with pytest.raises(SystemExit) as end:
             main()
-        said = capsys.readouterr()
+        printed = capsys.readouterr()
         assert end.value.code == 2
-        assert said.out == ""
-        assert len(said.err.splitlines()) == 1
-        assert said.err.startswith("patch-forcing: ")
-        return said.err
+        assert printed.out == ""
+        assert len(printed.err.splitlines()) == 1
+        assert printed.err.startswith("patch-forcing: ")
+        return printed.err
 
     return make

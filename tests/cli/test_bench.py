@@ -43,8 +43,8 @@ def test_the_front_is_printed_written_and_drawn(tmp_path, capsys):
     sizes = ["--images", "6", "--nfe", "2,8", "--samplers", "euler; dual-loop", "--out", str(out)]
     run(["bench", "samplers", "digits", *sizes])
     report = json.loads(out.read_text())
-    found = [(point["sampler"], point["nfe"]) for point in report["points"]]
-    assert found == [("euler", 2), ("euler", 8), ("dual-loop", 2), ("dual-loop", 8)]
+    budgets = [(point["sampler"], point["nfe"]) for point in report["points"]]
+    assert budgets == [("euler", 2), ("euler", 8), ("dual-loop", 2), ("dual-loop", 8)]
     settings = {point["settings"] for point in report["points"]}
     assert settings == {"euler", "dual-loop:easy_fraction=0.6,inner_steps=2"}
     assert {"hardware", "versions", "commit", "model_hash", "images"} <= report.keys()

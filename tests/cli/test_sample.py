@@ -72,10 +72,10 @@ def test_processes_share_an_array_of_all_classes(tmp_path, monkeypatch, capsys):
         for rank in range(world):
             monkeypatch.setenv("RANK", str(rank))
             run([*line, str(folder), "--npz", str(folder / "a.npz")])
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("13 images in 4 shards")
-    assert "other processes have shards to make" in said[-3]
-    assert said[-1] == f"13 images with 1 evaluations each: {tmp_path / '3' / 'a.npz'}"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("13 images in 4 shards")
+    assert "other processes have shards to make" in lines[-3]
+    assert lines[-1] == f"13 images with 1 evaluations each: {tmp_path / '3' / 'a.npz'}"
     assert (tmp_path / "1" / "a.npz").read_bytes() == (tmp_path / "3" / "a.npz").read_bytes()
     names = {file.name for file in (tmp_path / "3").iterdir()}
     assert names == {"a.npz", "sheet.png", "samples.json"}
@@ -109,7 +109,7 @@ def test_a_class_called_all_is_that_class_and_none_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ranks", "options", "said"),
+    ("ranks", "options", "message"),
     [
         ({}, "--no-pngs", "--no-pngs without --npz keeps no images: add --npz FILE"),
         ({}, "--npz a.npz --shard-size 0", "shard_size=0 is out of range"),
@@ -119,10 +119,10 @@ def test_a_class_called_all_is_that_class_and_none_is_an_error(tmp_path):
         ({"RANK": "x", "WORLD_SIZE": "2"}, "--npz a.npz", "RANK=x"),
     ],
 )
-def test_mistakes_of_several_processes(tmp_path, monkeypatch, ranks, options, said):
+def test_mistakes_of_several_processes(tmp_path, monkeypatch, ranks, options, message):
     monkeypatch.chdir(tmp_path)
     for name, value in ranks.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(pf.UserError, match=said):
+    with pytest.raises(pf.UserError, match=message):
         run(["sample", "digits", "--labels", "3", "--seeds", "0-3", *options.split()])
     assert list(tmp_path.iterdir()) == []

@@ -53,10 +53,10 @@ def test_shards_are_checked_trained_on_resumed_and_sampled(here, capsys):
     train = ["train", "shards", "--data.path", "my shards/{0..2}.tar", *TINY]
     run([*train, "--steps", "2"])
     run([*train, "--steps", "4"])
-    said = capsys.readouterr().out
-    assert said.startswith("13 images, 2 classes")
-    assert "4 steps, resumed at 2" in said
-    assert "bad samples, replaced by others: 1, see runs/shards/bad-samples.jsonl" in said
+    printed = capsys.readouterr().out
+    assert printed.startswith("13 images, 2 classes")
+    assert "4 steps, resumed at 2" in printed
+    assert "bad samples, replaced by others: 1, see runs/shards/bad-samples.jsonl" in printed
     run(["sample", "runs/shards", "--labels", "1", "--steps", "1", "--sampler", "euler"])
     assert (here / "samples" / "0.png").is_file()
 
@@ -64,16 +64,16 @@ def test_shards_are_checked_trained_on_resumed_and_sampled(here, capsys):
 @pytest.mark.usefixtures("saved")
 def test_a_data_set_that_datasets_saved_is_checked_and_trained_on(capsys):
     run(["data", "hub", "saved", "--split", "test", "--label-column", "side"])
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "3 images, 2 classes (left 2, right 1), read as 20×20 in colour"
-    assert said[-2] == "every image can be read"
-    assert said[-1] == (
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "3 images, 2 classes (left 2, right 1), read as 20×20 in colour"
+    assert printed[-2] == "every image can be read"
+    assert printed[-1] == (
         "next: patch-forcing train hub --data.path saved --data.split test --data.label-column side"
     )
-    run([*shlex.split(said[-1])[2:], *TINY, "--steps", "1"])  # what it says to type works
+    run([*shlex.split(printed[-1])[2:], *TINY, "--steps", "1"])  # what it says to type works
     run(["train", "hub", "--data.path", "saved", "--dry-run"])
-    found = capsys.readouterr().out
-    resolved = json.loads(found[found.index("{\n") :])
+    printed = capsys.readouterr().out
+    resolved = json.loads(printed[printed.index("{\n") :])
     assert resolved["found"]["classes"] == {"cat": 4, "owl": 4}
     assert resolved["model"]["num_classes"] == 2
 
@@ -83,10 +83,10 @@ def test_captions_are_checked_and_what_they_are_good_for_is_said(here, capsys):
     for file in list((here / "mine").iterdir())[1:]:
         file.with_suffix(".txt").write_text("noise")
     run(["data", "mine"])
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "3 images, with captions, read as 20×20 in colour"
-    assert next(line for line in said if line.startswith("bad: ")).endswith(".png: no caption")
-    assert said[-1] == (
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "3 images, with captions, read as 20×20 in colour"
+    assert next(line for line in printed if line.startswith("bad: ")).endswith(".png: no caption")
+    assert printed[-1] == (
         "no network here takes captions yet: with --data.condition none it trains without"
     )
     run(["data", "mine", "--condition", "none"])
@@ -104,16 +104,16 @@ def test_lists_and_help_name_them(capsys):
     run(["data"])
     assert "patch-forcing data shards PATH" in capsys.readouterr().out
     run(["train", "--list"])
-    said = capsys.readouterr().out
-    assert "\nshards\n  needs:   --data.path PATH: tar files" in said
-    assert "\nhub\n  needs:   --data.path OWNER/NAME" in said
+    printed = capsys.readouterr().out
+    assert "\nshards\n  needs:   --data.path PATH: tar files" in printed
+    assert "\nhub\n  needs:   --data.path OWNER/NAME" in printed
     for command in ("data hub", "data hub x", "data shards", "train shards", "train hub"):
         with pytest.raises(SystemExit) as end:
             run([*command.split(), "--help"])
         assert end.value.code == 0
-        said = capsys.readouterr().out
-        assert "condition" in said
-        assert ("split" in said) == ("hub" in command)
+        printed = capsys.readouterr().out
+        assert "condition" in printed
+        assert ("split" in printed) == ("hub" in command)
 
 
 WRONG = {

@@ -81,8 +81,10 @@ def test_any_number_of_processes_leave_the_same_bytes(pipe, whole, tmp_path, ord
     parts = [job(pipe, tmp_path).run(rank, len(order), progress=False) for rank in order]
     # whoever makes the last of the four shards writes the array; who has none finds it, or does not
     last = max(place for place, rank in enumerate(order) if rank < 4)
-    assert [one.nfe is not None for one in parts] == [place >= last for place in range(len(order))]
-    assert sum(one.made for one in parts) == 4
+    assert [part.nfe is not None for part in parts] == [
+        place >= last for place in range(len(order))
+    ]
+    assert sum(part.made for part in parts) == 4
     assert files(tmp_path) == files(whole)
 
 
@@ -135,10 +137,10 @@ def test_a_killed_process_is_gone_on_with(tmp_path, monkeypatch, capsys):
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "a.npz").exists()
     run([*line, "--npz", "a.npz"])
-    said = capsys.readouterr().out
-    found = int(said.split(" were there")[0].rsplit(" ", 1)[1])
-    assert 2 <= found < 20
-    assert f"{20 - found} of 20 shards made" in said
+    printed = capsys.readouterr().out
+    kept = int(printed.split(" were there")[0].rsplit(" ", 1)[1])
+    assert 2 <= kept < 20
+    assert f"{20 - kept} of 20 shards made" in printed
     run([*line, "--npz", "b.npz"])
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
@@ -174,8 +176,8 @@ def test_processes_that_find_all_shards_at_once_do_not_disturb_each_other(
     jobs = [job(pipe, tmp_path) for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         parts = list(threads.map(lambda rank: jobs[rank].run(rank, 4, progress=False), range(4)))
-    assert [one.made for one in parts] == [0, 0, 0, 0]
-    assert {one.nfe for one in parts} == {4.0}
+    assert [part.made for part in parts] == [0, 0, 0, 0]
+    assert {part.nfe for part in parts} == {4.0}
     assert files(tmp_path) == files(whole)
 
 
@@ -196,14 +198,14 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("done", [True, False])
 def test_other_samples_do_not_go_on_there(pipe, whole, tmp_path, what, done):
-    change, said = CHANGES[what]
+    change, message = CHANGES[what]
     folder = tmp_path / "copy"
     if done:
         shutil.copytree(whole, folder)
     else:
         job(pipe, folder).run(0, 3, progress=False)
     before = files(folder)
-    with pytest.raises(pf.UserError, match=said):
+    with pytest.raises(pf.UserError, match=message):
         job(pipe, folder, **change)
     assert files(folder) == before
 

@@ -60,6 +60,12 @@ def test_the_seed_and_the_timesteps_change_the_run(recipe, tmp_path):
         assert any(not ours[key].equal(theirs[key]) for key in ours)
 
 
+def test_what_a_deterministic_run_refuses_is_allowed_again_after_it(recipe, tmp_path):
+    deterministic = dataclasses.replace(recipe, steps=1, deterministic=True)
+    train("digits", deterministic, tmp_path / "run", progress=False)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_training_learns(recipe, tmp_path):
     train("digits", dataclasses.replace(recipe, steps=60), tmp_path / "run", progress=False)
     totals = [total for _, total in losses(tmp_path / "run")]

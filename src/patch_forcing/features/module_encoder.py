@@ -24,7 +24,7 @@ class ModuleEncoder:
     Of tokens, the last rows·columns are those of patches, in front of which others may stand, as
     class tokens do. From Python, the way to align with a network of your own:
 
-        train(name, recipe, run, encoder=ModuleEncoder(network, "mine, version 3"))
+        pf.train("folder", data, encoder=ModuleEncoder(network, "mine, version 3"), …)
 
     name: tells it apart from others; a cache and a resumed run compare it.
     patch: side of its patches in pixels. size: height and width of the images it sees; None: of

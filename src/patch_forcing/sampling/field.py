@@ -5,12 +5,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patch_forcing.core.active import ActiveTokens, Memory, Tokens, asked
+from patch_forcing.core.active import ActiveTokens, Memory, Tokens
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import Model
 from patch_forcing.core.time import PatchTime
-from patch_forcing.sampling.guidance import Guidance
+from patch_forcing.sampling.guidance import Guidance, Query
 
 
 class FieldOutput(NamedTuple):
@@ -113,11 +113,12 @@ class VelocityField:
         guidance = self.guidance if guided else None
         where = None if guidance is None else guidance.where(t)
         active = None if recall is None else recall.active(t, guided=where is not None)
+        query = Query(x_t, t, self.condition, active)
         if guidance is None or where is None:
-            output = self.model(x_t, t, self.condition, **asked(active))
+            output = query.ask(self.model)
             unguided, cost, until = output.velocity, 1, float("inf")
         else:
-            pair = guidance.predict(self.model, x_t, t, self.condition, active)
+            pair = guidance.predict(self.model, query)
             output = guidance.combine(pair, t, where, self.patch_size)
             unguided, cost, until = pair.good.velocity, 2, guidance.end
         tokens = None if active is None else active.tokens

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patch_forcing.core.active import ActiveTokens, asked
+from patch_forcing.core.active import ActiveTokens, active_option
 from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.patches import spread
@@ -27,6 +27,19 @@ SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
 
 Wang et al. 2024 (arXiv 2404.13040): what rises from noise to data is better than a constant.
 """
+
+
+class Query(NamedTuple):
+    """What a model is called with: images, times, their condition, and which tokens it computes."""
+
+    x_t: Float[Tensor, "B C H W"]
+    t: PatchTime
+    condition: Tensor | None
+    active: ActiveTokens | None = None
+
+    def ask(self, model: Model) -> ModelOutput:
+        """The model's prediction."""
+        return model(self.x_t, self.t, self.condition, **active_option(self.active))
 
 
 class Pair(NamedTuple):
@@ -75,15 +88,8 @@ class Guidance(ABC):
         """Raises UserError if there is nothing to guide by under this condition."""
 
     @abstractmethod
-    def predict(
-        self,
-        model: Model,
-        x_t: Tensor,
-        t: PatchTime,
-        condition: Tensor | None,
-        active: ActiveTokens | None = None,
-    ) -> Pair:
-        """Both predictions, for two evaluations; of the active tokens, if given, as for a model."""
+    def predict(self, model: Model, query: Query) -> Pair:
+        """Both predictions, at the cost of two evaluations."""
 
     def acts_at(self, times: Iterable[float]) -> bool:
         """Whether one of the times lies in the interval, rounded to fp32 as times are."""
@@ -140,20 +146,14 @@ class ClassifierFreeGuidance(Guidance):
         if condition is None:
             raise UserError("guidance without a condition: give labels, or leave guidance out")
 
-    def predict(
-        self,
-        model: Model,
-        x_t: Tensor,
-        t: PatchTime,
-        condition: Tensor | None,
-        active: ActiveTokens | None = None,
-    ) -> Pair:
+    def predict(self, model: Model, query: Query) -> Pair:
+        x_t, t, condition, active = query
         assert condition is not None
         everything = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
         both = torch.cat([condition, model.drop_condition(condition, everything)])
         if active is not None:
             active = active.tile(2, len(x_t) * t.num_patches)
-        output = model(x_t.repeat(2, 1, 1, 1), t.tile(2), both, **asked(active))
+        output = Query(x_t.repeat(2, 1, 1, 1), t.tile(2), both, active).ask(model)
         logvars = (None, None) if output.logvar is None else output.logvar.chunk(2)
         good, bad = map(ModelOutput, output.velocity.chunk(2), logvars)
         return Pair(good, bad)
@@ -174,23 +174,15 @@ class Autoguidance(Guidance, _WeakModel):
         if condition is not None:
             self.weak_model.check_condition(condition, len(condition))
 
-    def predict(
-        self,
-        model: Model,
-        x_t: Tensor,
-        t: PatchTime,
-        condition: Tensor | None,
-        active: ActiveTokens | None = None,
-    ) -> Pair:
-        if active is not None and active.tokens is None:
-            active.memory.extend(([], []))  # a memory for either model
-        good, bad = (
-            network(
-                x_t, t, condition, **asked(active and ActiveTokens(active.tokens, active.memory[k]))
-            )
-            for k, network in enumerate((model, self.weak_model))
-        )
-        return Pair(good, bad)
+    def predict(self, model: Model, query: Query) -> Pair:
+        models, active = (model, self.weak_model), query.active
+        if active is None:
+            return Pair(*map(query.ask, models))
+        if active.tokens is None:
+            active.memory.extend([] for _ in models)  # a memory for either model
+        parts = (ActiveTokens(active.tokens, memory) for memory in active.memory)
+        queries = (query._replace(active=part) for part in parts)
+        return Pair(*(own.ask(one) for own, one in zip(queries, models, strict=True)))
 
 
 def reuses(before: int) -> bool:
