@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.faults.system_calls import run_child
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, ema_folder
 from patch_forcing.models.loading import load_model
@@ -124,10 +125,10 @@ def before(
             data = opened(self)
             batch = data.batch
 
-            def batch_after_action(number: int, *args: object) -> object:
-                if number == step:
+            def batch_after_action(spec: BatchSpec, *args: object) -> object:
+                if spec.step == step:
                     action()
-                return batch(number, *args)
+                return batch(spec, *args)
 
             object.__setattr__(data, "batch", batch_after_action)
             return data

@@ -97,8 +97,8 @@ def page(report: dict[str, Any], rows: dict[str, faults.Row]) -> str:
     for row in rows.values():
         notes = "; ".join(f"{what}: {value}" for what, value in row.notes.items())
         details.append(f"| {row.fault} | {notes} |")
-    found = ", ".join(f"{name} {version}" for name, version in dict(report["versions"]).items())
-    where = f"{report['date']}, commit {report['commit']}, {report['hardware']}, {found}"
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    where = f"{report['date']}, commit {report['commit']}, {report['hardware']}, {versions}"
     return PAGE + "\n".join([*lines, "", *details, "", f"Measured {where}."]) + "\n"
 
 

@@ -28,9 +28,9 @@ def test_polynomials_below_the_number_of_nodes_come_out_exactly(count, seed):
     t = torch.from_numpy(random.uniform(size=(2, 7))).float()
     nodes = chebyshev_nodes(count)
     rows = torch.from_numpy(polynomial(nodes.double().numpy())).float()
-    found = lagrange_weights(t, nodes) @ rows
+    result = lagrange_weights(t, nodes) @ rows
     size = np.abs(polynomial.coef).sum()
-    assert found.numpy() == pytest.approx(polynomial(t.double().numpy()), abs=3e-6 * size)
+    assert result.numpy() == pytest.approx(polynomial(t.double().numpy()), abs=3e-6 * size)
 
 
 def test_some_patches_take_what_they_take_among_all():
@@ -38,11 +38,11 @@ def test_some_patches_take_what_they_take_among_all():
     rows = torch.rand(2, 3, 5)
     everywhere = time.gather(rows)  # (2, 7, 5)
     tokens = torch.tensor([[0, 3], [6, 1]])
-    found = time.at(tokens).gather(rows)
-    torch.testing.assert_close(found, everywhere[torch.arange(2)[:, None], tokens])
+    result = time.at(tokens).gather(rows)
+    torch.testing.assert_close(result, everywhere[torch.arange(2)[:, None], tokens])
     packed = torch.tensor([2, 6, 7, 13, 8])
-    found = time.at(packed).gather(rows.flatten(0, 1)[None])
-    torch.testing.assert_close(found, everywhere.flatten(0, 1)[packed][None])
+    result = time.at(packed).gather(rows.flatten(0, 1)[None])
+    torch.testing.assert_close(result, everywhere.flatten(0, 1)[packed][None])
 
 
 @given(st.integers(2, 40))

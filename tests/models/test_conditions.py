@@ -135,12 +135,12 @@ def test_another_kind_is_embedded_by_its_own_module(sequences):
     seen = []
     model.blocks[1].register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     x, t = inputs(model)
-    found = all_channels(model(x, t, condition))
+    result = all_channels(model(x, t, condition))
     assert seen[0].tokens.shape == (2, 5, 32)
     assert seen[0].mask.equal(torch.tensor([[True] * 5, [True] * 2 + [False] * 3]))
     expected = model.t_embedder(t) + model.y_embedder(condition).vector[:, None]
     assert seen[0].rows.equal(expected)
-    assert not found.equal(all_channels(model(x, t, condition.flip(0))))
+    assert not result.equal(all_channels(model(x, t, condition.flip(0))))
 
 
 def test_another_kind_is_dropped_refused_and_null_in_its_own_way(sequences):

@@ -72,8 +72,8 @@ def test_active_tokens_cost_their_share_and_look_at_all(name, active):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_numbers_follow_from_the_sizes(name):
-    found = {levels: formula(pf.preset(name), levels) for levels in GOLDEN[name]}
-    assert found == GOLDEN[name]
+    result = {levels: formula(pf.preset(name), levels) for levels in GOLDEN[name]}
+    assert result == GOLDEN[name]
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -231,9 +231,9 @@ def test_times_for_another_number_of_images_are_refused():
 def test_hidden_matrices_are_the_blocks_linear_weights():
     model = pf.PatchDiT(pf.PatchDiTConfig(input_size=4, hidden_size=8, depth=2, num_heads=2))
     names = {id(weight): name for name, weight in model.named_parameters()}
-    found = [names[id(weight)] for weight in model.hidden_matrices()]
+    matrices = [names[id(weight)] for weight in model.hidden_matrices()]
     layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "adaLN_modulation.1")
-    assert found == [f"blocks.{i}.{layer}.weight" for i in range(2) for layer in layers]
+    assert matrices == [f"blocks.{i}.{layer}.weight" for i in range(2) for layer in layers]
 
 
 @pytest.mark.parametrize("what", ["cheap", "all"])
@@ -299,8 +299,8 @@ def test_conditions_between_nodes_are_those_of_each_time_in_trained_networks(nam
         out = larger(x, time, labels)
         gradients = torch.autograd.grad(out.velocity.square().mean(), weights)
         results.append([out.velocity, out.logvar, *gradients])
-    for exact, found in zip(*results, strict=True):
-        assert (found - exact).norm() <= 3e-6 * exact.norm()  # bf16 rounds at 4e-3
+    for exact, result in zip(*results, strict=True):
+        assert (result - exact).norm() <= 3e-6 * exact.norm()  # bf16 rounds at 4e-3
 
 
 @pytest.mark.parametrize(("channels", "size", "patch_size"), [(3, (8, 12), 4), (2, (4, 4), 1)])

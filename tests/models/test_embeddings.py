@@ -20,21 +20,21 @@ def test_timestep_features_are_cosines_then_sines_of_raw_time(times):
     t = np.array(times)
     angle = t[:, None] * np.exp(-np.log(10_000) * np.arange(128) / 128)
     expected = np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
-    found = timestep_features(torch.tensor([times], dtype=torch.float32))
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found[0].numpy(), expected, atol=3e-7)
+    result = timestep_features(torch.tensor([times], dtype=torch.float32))
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result[0].numpy(), expected, atol=3e-7)
 
 
 @pytest.mark.parametrize(("rows", "cols", "dim"), [(1, 1, 4), (2, 3, 8), (5, 2, 24)])
 def test_positions_are_sines_then_cosines_columns_before_rows(rows, cols, dim):
-    found = sincos_positions(rows, cols, dim)
+    result = sincos_positions(rows, cols, dim)
     quarter = dim // 4
     for row in range(rows):
         for col in range(cols):
             for k in range(quarter):
                 omega = 10_000 ** (-k / quarter)
                 expected = [f(x * omega) for x in (col, row) for f in (math.sin, math.cos)]
-                position = found[row * cols + col, k::quarter].tolist()
+                position = result[row * cols + col, k::quarter].tolist()
                 assert position == pytest.approx(expected, abs=1e-7)
 
 
@@ -55,6 +55,6 @@ def test_timestep_embedder_is_two_linear_layers_with_silu_between():
 def test_timestep_embedder_computes_features_in_fp32_and_answers_in_its_own_dtype():
     embedder, t = TimestepEmbedder(12), torch.rand(1, 4)
     expected = embedder(t)
-    found = embedder.bfloat16()(t)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), expected, atol=2e-2, rtol=2e-2)
+    result = embedder.bfloat16()(t)
+    assert result.dtype == torch.bfloat16
+    torch.testing.assert_close(result.float(), expected, atol=2e-2, rtol=2e-2)

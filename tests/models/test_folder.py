@@ -283,9 +283,9 @@ def test_values_of_the_wrong_kind_name_the_config(tmp_path):
         config[part][name] = value
         (folder / "config.json").write_text(json.dumps(config))
     command = [sys.executable, "-c", LOAD_ALL, *map(str, folders)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert len(said) == len(folders)
-    for line, folder, (_, _, value) in zip(said, folders, WRONG_KINDS, strict=True):
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(lines) == len(folders)
+    for line, folder, (_, _, value) in zip(lines, folders, WRONG_KINDS, strict=True):
         assert line.startswith(f"{folder / 'config.json'}: ")
         wanted = "1 class names for 5 classes" if "few" in str(value) else str(value).strip("[]")
         assert wanted in line

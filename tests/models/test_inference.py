@@ -38,9 +38,9 @@ def test_fp8_says_what_it_needs_and_changes_nothing():
 
 def test_fp8_is_for_what_multiplies_every_token_but_the_first_and_the_last_mlp():
     blocks = tiny_dit(depth=12).blocks
-    found = {name for name, part in blocks.named_modules() if takes_fp8(part, name, depth=12)}
+    names = {name for name, part in blocks.named_modules() if takes_fp8(part, name, depth=12)}
     attention = {f"{k}.attn.{name}" for k in range(12) for name in ("qkv", "proj")}
-    assert found == attention | {f"{k}.mlp.{name}" for k in range(1, 11) for name in ("fc1", "fc2")}
+    assert names == attention | {f"{k}.mlp.{name}" for k in range(1, 11) for name in ("fc1", "fc2")}
 
 
 @pytest.mark.gpu

@@ -22,12 +22,12 @@ def test_what_is_normalised_comes_back(channels, side, data):
     space = LatentSpace("x", "X", "", channels, 8, scale, shift)
     z = torch.randn(2, channels, 2 * side, side)
     torch.testing.assert_close(space.raw(space.normalised(z)), z, atol=2e-4, rtol=1e-4)
-    each = [((z[0, 0, 0, 0] - shift[0]) * scale[0]), space.normalised(z)[0, 0, 0, 0]]
-    torch.testing.assert_close(*each, check_dtype=False)
+    both = [((z[0, 0, 0, 0] - shift[0]) * scale[0]), space.normalised(z)[0, 0, 0, 0]]
+    torch.testing.assert_close(*both, check_dtype=False)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"channels": 0}, "channels=0"),
         ({"factor": True}, "factor=True"),
@@ -37,8 +37,8 @@ def test_what_is_normalised_comes_back(channels, side, data):
         ({"shift": (float("nan"),)}, "finite"),
     ],
 )
-def test_what_does_not_fit_is_an_error(change, said):
-    with pytest.raises(pf.UserError, match=said):
+def test_what_does_not_fit_is_an_error(change, message):
+    with pytest.raises(pf.UserError, match=message):
         LatentSpace(**{"name": "x", "kind": "X", "hash": "", "channels": 4, "factor": 8, **change})
 
 

@@ -151,7 +151,7 @@ def broken(**changes):
 
 
 @pytest.mark.parametrize(
-    ("content", "options", "said"),
+    ("content", "options", "message"),
     [
         (broken(pos_embed=None), {}, "lacks the tensor 'pos_embed'"),
         (broken(**{"blocks.1.attn.qkv.bias": None}), {}, "lacks the tensor 'blocks.1.attn.qkv.b"),
@@ -172,11 +172,11 @@ def broken(**changes):
         ({"config": CONFIG, "state_dict": broken()}, {"num_heads": 8}, "config says 4"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path, content, options, said):
+def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path, content, options, message):
     torch.save(content, tmp_path / "x.pt")
     with pytest.raises(pf.UserError, match="x") as error:
         import_checkpoint(tmp_path / "x.pt", tmp_path / "out", **{"num_heads": 4, **options})
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
 
 

@@ -55,7 +55,7 @@ def test_each_graph_finds_the_keys_and_values_that_it_was_recorded_on(sampler, i
     for seed in range(3):
         noise = CountedGenerator(range(seed, seed + 2)).fork("noise").normal(1, 8, 8)
         with torch.no_grad():
-            expected, found = (
+            expected, result = (
                 run(
                     pf.VelocityField(model, labels, pf.ClassifierFreeGuidance(2.0, interval)),
                     noise,
@@ -63,7 +63,7 @@ def test_each_graph_finds_the_keys_and_values_that_it_was_recorded_on(sampler, i
                 )
                 for model in (plain, recorded)
             )
-        assert found.x_1.equal(expected.x_1)
+        assert result.x_1.equal(expected.x_1)
     assert any(shape.graph for shape in recorded.forward._shapes.values())
 
 

@@ -98,7 +98,7 @@ def test_of_a_dit_the_blocks_are_kept():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "said"),
+    ("sizes", "message"),
     [
         ({"hidden_size": 64}, "hidden_size 64, this run 32: give --network.hidden-size 64"),
         ({"depth": 3}, "depth 3, this run 2: give --network.depth 3"),
@@ -108,8 +108,8 @@ def test_of_a_dit_the_blocks_are_kept():
         ({"input_size": 16}, "image_size"),
     ],
 )
-def test_other_sizes_are_named(sizes, said):
-    with pytest.raises(pf.UserError, match=said):
+def test_other_sizes_are_named(sizes, message):
+    with pytest.raises(pf.UserError, match=message):
         warm_start(tiny_dit(**sizes).description(), tiny_dit())
 
 
@@ -118,7 +118,7 @@ def test_other_numbers_for_the_same_images_are_named():
     theirs.data_info = pf.DataInfo(data_range=(0.0, 1.0))
     with pytest.raises(pf.UserError, match="data_range"):
         warm_start(theirs.description(), tiny_dit())
-    for changes, said in (
+    for changes, message in (
         ({"hash": "b"}, "autoencoder of hash a, not b"),
         ({"scale": (1.0,) * 3}, r"autoencoder of scale 1.0, not \(1.0, 1.0, 1.0\)"),
         ({"scale": (2.0,), "hash": ""}, "latent_scale 1.0, not 2.0"),
@@ -129,7 +129,7 @@ def test_other_numbers_for_the_same_images_are_named():
         theirs.data_info = pf.DataInfo.of_latents(space)
         if changes is not None:
             ours.data_info = pf.DataInfo.of_latents(replace(space, **changes))
-        with pytest.raises(pf.UserError, match=said):
+        with pytest.raises(pf.UserError, match=message):
             warm_start(theirs.description(), ours)
     ours.data_info = pf.DataInfo.of_latents(replace(space, hash="", name="y"))
     assert warm_start(theirs.description(), ours).weights

@@ -148,6 +148,6 @@ def packed_tokens(where: Bool[Tensor, "B N"], count: int) -> Int64[Tensor, " T"]
     return order[torch.where(places < count, places, 0)]
 
 
-def asked(active: ActiveTokens | None) -> dict[str, Any]:
-    """The keyword of a call; none, if nothing is asked for, since not every model knows it."""
+def active_option(active: ActiveTokens | None) -> dict[str, Any]:
+    """The keyword argument of a model's call. There is none for None, which every model takes."""
     return {} if active is None else {"active": active}

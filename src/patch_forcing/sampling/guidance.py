@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patch_forcing.core.active import ActiveTokens, asked
+from patch_forcing.core.active import ActiveTokens, active_option
 from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.output import Model, ModelOutput
 from patch_forcing.core.patches import spread
@@ -39,7 +39,7 @@ class Query(NamedTuple):
 
     def ask(self, model: Model) -> ModelOutput:
         """The model's prediction."""
-        return model(self.x_t, self.t, self.condition, **asked(self.active))
+        return model(self.x_t, self.t, self.condition, **active_option(self.active))
 
 
 class Pair(NamedTuple):
