@@ -75,7 +75,7 @@ class Fading:
         return bool(np.float32(t) <= self.until)
 
     def after(self, h: Float[Tensor, "B N"]) -> Float[Tensor, "B C H W"]:
-        """W as it fades in a time h."""
+        """What is left of w after a time h without guidance."""
         return self._spread((self._rate * h).exp()) * self.w
 
     def share(self, h: Float[Tensor, "B N"], time: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
