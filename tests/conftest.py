@@ -9,14 +9,7 @@ from jaxtyping import install_import_hook
 from tests.support import typecheck
 
 install_import_hook("patch_forcing", f"{typecheck.__name__}.check")  # for all that tests import
-
-import torch  # noqa: E402
-
-from patch_forcing.runs.recipe import Recipe  # noqa: E402
-from tests.support.tiny import TINY  # noqa: E402
-
-# Tensors here are tiny: threads would only wait for each other, most of all on a busy machine.
-torch.set_num_threads(1)
+# torch is imported where it is needed: the process that hands tests to workers has no use for it.
 
 # Time limits belong to benchmarks: no test may fail because a machine is slow.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
@@ -29,12 +22,24 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PATCH_FORCING_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tensors here are tiny: threads would only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
+    import torch
+
     torch.manual_seed(0)
 
 
 @pytest.fixture
-def recipe() -> Recipe:
+def recipe():
     """Small enough to train in a test, on the real scans."""
+    from tests.support.tiny import TINY
+
     return TINY

@@ -1,10 +1,8 @@
 """Runs that must repeat: stopped and resumed, for long, and as recorded in the repository."""
 
-import hashlib
 import itertools
 import json
 import os
-import platform
 import signal
 import tarfile
 from collections.abc import Callable, Sequence
@@ -21,13 +19,13 @@ from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.hub import HubSource
 from patch_forcing.data.shards import ShardsSource
-from patch_forcing.io.provenance import hardware
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
 from tests.support.emoji_font import tiny_atlas
+from tests.support.golden import GOLDEN, machine
 from tests.support.image_files import photos
 from tests.support.same_runs import losses
 from tests.support.tiny import TINY
@@ -205,9 +203,6 @@ def _note(sizes: Path) -> None:
         stream.write(f"{pages * os.sysconf('SC_PAGE_SIZE')}\n")
 
 
-GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
-
-
 GOLDEN_STEPS = 100
 
 
@@ -262,18 +257,3 @@ def _losses(recipe: Recipe, run: Path, steps: int) -> list[float]:
     logged = [loss for _, loss in losses(run)]
     assert len(logged) == steps, f"{len(logged)} of {steps} steps done"
     return logged
-
-
-def machine() -> dict[str, str]:
-    """What a loss depends on, bit for bit, beside the code: torch and the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        flags = next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        flags = platform.processor()
-    return {
-        "torch": torch.__version__,
-        "kernels": torch.backends.cpu.get_cpu_capability(),
-        "processor": hardware("cpu").partition(",")[0],
-        "flags": hashlib.sha256(flags.encode()).hexdigest()[:12],
-    }

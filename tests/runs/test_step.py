@@ -130,7 +130,7 @@ def test_sums_during_the_backward_pass_are_those_after_it(device):
         pytest.skip("needs two GPUs")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     printed = run_script("overlapped_step", device, launcher=launcher, OMP_NUM_THREADS="1")
-    plain, in_parts, compiled = json.loads(printed)
+    plain, in_parts, compiled = json.loads(printed.splitlines()[-1])  # gloo may write lines before
     assert all(case["ranks"] for case in (plain, in_parts, compiled))
     if device == "cpu":  # of two numbers there is one sum
         assert plain["bitwise"] and in_parts["bitwise"]

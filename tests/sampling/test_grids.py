@@ -135,16 +135,17 @@ def costs_by_steps(sampler, make_grid, guidance):
         pf.ClassifierFreeGuidance(2.0, (0.1, 0.8)),
     ],
 )
-@given(budget=st.floats(1, 40))
-def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, guidance, budget):
+def test_steps_within_a_budget_are_the_most_that_fit(sampler, make_grid, guidance):
     costs = costs_by_steps(sampler, make_grid, guidance)
-    fitting = [steps for steps, cost in enumerate(costs, 1) if cost <= budget + 1e-6]
-    if fitting:
-        steps = pf.samplers.steps_within(sampler, budget, 10, guidance, make_grid)
-        assert steps == max(fitting)
-    else:
-        with pytest.raises(pf.UserError, match="evaluations are too few"):
-            pf.samplers.steps_within(sampler, budget, 10, guidance, make_grid)
+    exact = [costs[count - 1] for count in (1, 2, 5, 12) if costs[count - 1] <= 40]
+    for budget in (*exact, *(cost - 0.01 for cost in exact if cost >= 1.01), 17.3, 40):
+        fitting = [steps for steps, cost in enumerate(costs, 1) if cost <= budget + 1e-6]
+        if fitting:
+            steps = pf.samplers.steps_within(sampler, budget, 10, guidance, make_grid)
+            assert steps == max(fitting)
+        else:
+            with pytest.raises(pf.UserError, match="evaluations are too few"):
+                pf.samplers.steps_within(sampler, budget, 10, guidance, make_grid)
 
 
 @pytest.mark.parametrize(

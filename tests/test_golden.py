@@ -1,0 +1,68 @@
+"""Samples, recipes and model folders are what they were: see tests/golden."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+import patch_forcing as pf
+from patch_forcing.generation.find import find_bundled
+from patch_forcing.runs.run_folder import BEFORE
+from patch_forcing.sampling.samplers import SAMPLERS
+from tests.scripts.golden_recipes import FILE, resolved
+from tests.scripts.golden_samples import MODELS, recorded, sampled
+from tests.support.golden import machine
+
+COUNTS = {"nfe", "token_evaluations"}
+"""What samplers that measure their error may spend otherwise where kernels round otherwise."""
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("model", MODELS)
+def test_samples_of_a_seed_are_those_recorded(model, sampler, tmp_path):
+    """Exact on the recorded kind of machine; else within a step of 255 in a few bytes."""
+    record, lines = recorded(model)
+    rows, images = sampled(model, sampler, tmp_path)
+    expected = record["rows"][sampler]
+    if record["on"] == machine():
+        assert rows == expected
+        assert np.array_equal(images, lines[sampler])
+        return
+    for row, old in zip(rows, expected, strict=True):
+        assert {k: row[k] for k in old.keys() - COUNTS} == {k: old[k] for k in old.keys() - COUNTS}
+    apart = np.abs(images.astype(int) - lines[sampler])
+    assert apart.max() <= 1
+    assert np.mean(apart > 0) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256"), [("digits", "bbf8f53d0ed33e4e"), ("emoji-64", "ec15e50eda31a38d")]
+)
+def test_a_bundled_model_is_saved_in_the_same_bytes(name, sha256, tmp_path):
+    folder = find_bundled(name)
+    pf.load_model(folder).save(tmp_path / name)
+    assert (tmp_path / name / "config.json").read_bytes() == (folder / "config.json").read_bytes()
+    weights = (tmp_path / name / "model.safetensors").read_bytes()  # in fp32
+    assert hashlib.sha256(weights).hexdigest()[:16] == sha256
+
+
+def flat(record: dict, prefix: str = "") -> dict[str, object]:
+    """Its fields by dotted names."""
+    fields = {}
+    for name, value in record.items():
+        inner = isinstance(value, dict)
+        fields |= flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return fields
+
+
+def test_commands_and_recipes_resolve_to_what_was_recorded():
+    """A field may be new: then it does what was done before it was there."""
+    recorded = json.loads(FILE.read_text(encoding="utf-8"))
+    now = resolved()
+    assert now.keys() >= recorded.keys()
+    for what, record in recorded.items():
+        before, after = flat(record), flat(now[what])
+        assert {name: after.get(name) for name in before} == before, what
+        new = {name.removeprefix("recipe."): after[name] for name in after.keys() - before.keys()}
+        assert new.items() <= BEFORE.items(), what
