@@ -162,7 +162,7 @@ def run_all(
 
     Raises UserError before the first if the file there holds other measurements.
     """
-    saver.KEEP = 1 + options.steps // options.every  # all are sampled from
+    saver.KEPT_CHECKPOINTS = 1 + options.steps // options.every  # all are sampled from
     data = next(iter(recipes.values())).data.open()
     real = real_scenes(data, features, options.samples, options.device)
     floor = frechet_distance(real.statistics, features.reference)

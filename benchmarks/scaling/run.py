@@ -23,13 +23,13 @@ from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, read_rows, write_json
 from benchmarks.scaling.jobs import LEG_STEPS
 from benchmarks.scaling.processes import GPUS, each_alone, in_processes
-from patch_forcing.distributed.overlap import PIECES
+from patch_forcing.distributed.overlap import MAX_PIECES
 
 VARIANTS: dict[str, tuple[int, str, int]] = {  # GPUs, what each holds, pieces for sums
     "one": (1, "replicate", 0),
     "DDP": (GPUS, "replicate", 0),
     "FSDP2": (GPUS, "shard", 0),
-    f"DDP, {PIECES} pieces": (GPUS, "replicate", PIECES),
+    f"DDP, {MAX_PIECES} pieces": (GPUS, "replicate", MAX_PIECES),
     "DDP, 3 pieces": (GPUS, "replicate", 3),
 }
 BATCHES = (128, 64)

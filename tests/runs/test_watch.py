@@ -127,7 +127,7 @@ def test_a_head_that_nothing_teaches_is_not_called_dead(recipe):
 
 def test_a_dead_head_is_said_in_training(recipe, tmp_path, caplog, monkeypatch):
     # taught so slowly that it stays where it began, which is one constant
-    monkeypatch.setattr("patch_forcing.runs.watch.SETTLED", 2)
+    monkeypatch.setattr("patch_forcing.runs.watch.MIN_STEPS", 2)
     slow = dataclasses.replace(recipe.optimizer, lr=1e-9)
     recipe = dataclasses.replace(recipe, optimizer=slow)
     train("digits", recipe, tmp_path / "run", progress=False)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from patch_forcing.training.posthoc_ema import (
-    WIDEST,
+    MAX_WIDTH,
     Profile,
     _inner,
     power_share,
@@ -15,7 +15,7 @@ from patch_forcing.training.posthoc_ema import (
     snapshot_weights,
 )
 
-widths = st.floats(0.01, WIDEST)
+widths = st.floats(0.01, MAX_WIDTH)
 
 
 def density(gamma, t, tau):

@@ -17,8 +17,8 @@ from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.layers import Conditioning
 
-PIECES = 7
-"""At most. The sum of the last one is not hidden; between two, no kernels are fused."""
+MAX_PIECES = 7
+"""The sum of the last one is not hidden; between two, no kernels are fused."""
 
 
 def cut(model: PatchDiT, blocks: Iterable[nn.Module], pieces: int) -> list[list[nn.Module]]:

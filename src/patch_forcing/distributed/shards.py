@@ -19,7 +19,7 @@ from patch_forcing.core.compiling import compiled_in_training
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.layers import Block
 
-_SMALL = 0.05
+_SMALL_SHARE = 0.05
 """Of a GPU's memory. XL/2 in bf16 is 1.7 % of 80 GB."""
 
 
@@ -72,7 +72,7 @@ def whole_is_small(model: PatchDiT, device: torch.device, *, bf16: bool) -> bool
         return False
     numbers = sum(weight.numel() for weight in model.blocks.parameters())
     memory = torch.cuda.get_device_properties(device).total_memory
-    return numbers * (2 if bf16 else 4) < _SMALL * memory
+    return numbers * (2 if bf16 else 4) < _SMALL_SHARE * memory
 
 
 def is_sharded(model: nn.Module) -> bool:

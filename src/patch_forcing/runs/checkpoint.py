@@ -24,7 +24,7 @@ from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step
 from patch_forcing.models.folder import WEIGHTS, write_config, write_files, write_tensors
 from patch_forcing.runs.state import TrainingState
 
-KEEP = 3
+KEPT_CHECKPOINTS = 3
 """Checkpoints kept: the newest, and two to fall back on."""
 _OPTIMIZER = "optimizer.safetensors"
 _OPTIMIZER_SHARDS = "optimizer"

@@ -9,7 +9,7 @@ from patch_forcing.features.find import find_encoder, known_width
 from patch_forcing.models.cost import operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.alignment import feature_width
-from patch_forcing.runs.checkpoint import KEEP
+from patch_forcing.runs.checkpoint import KEPT_CHECKPOINTS
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.snapshots import DTYPE
 from patch_forcing.training.alignment import Projector
@@ -93,7 +93,7 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
         projector,
         forward / 1e9,
         (state + copies + 4 * (weights + projector) + activations) / 2**30,
-        KEEP * state / 2**30,
+        KEPT_CHECKPOINTS * state / 2**30,
         snapshots * power * DTYPE.itemsize * weights / 2**30,
         recipe.steps,
         images,

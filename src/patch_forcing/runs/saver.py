@@ -9,7 +9,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.io.atomic import remove_folder, remove_leftovers
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_step, checkpoints
-from patch_forcing.runs.checkpoint import KEEP, save_checkpoint
+from patch_forcing.runs.checkpoint import KEPT_CHECKPOINTS, save_checkpoint
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run_folder import StepLines
 from patch_forcing.runs.snapshots import SNAPSHOTS, newest_snapshot, save_snapshot
@@ -112,7 +112,7 @@ class Saver:
         save_checkpoint(self._run, steps, state, self._ranks)
         with self._ranks.together(OSError):
             if self._ranks.first:
-                keep_newest(self._run, KEEP, steps)
+                keep_newest(self._run, KEPT_CHECKPOINTS, steps)
 
 
 def _is_behind(saved: int, steps: int, every: int) -> bool:

@@ -18,7 +18,7 @@ from patch_forcing.io.run_layout import checkpoint_step, is_run_folder, step_fol
 from patch_forcing.models.folder import WEIGHTS, read_folder, write_files
 from patch_forcing.runs.state import TrainingState, power_name
 from patch_forcing.training.posthoc_ema import (
-    WIDEST,
+    MAX_WIDTH,
     WIDTHS,
     Profile,
     profile_error,
@@ -114,7 +114,7 @@ def ema_weights(
     for number, width in enumerate(widths):
         if width in widths[:number]:
             raise UserError(f"width {width:g} is there twice: give each once")
-        if not 0 < width <= WIDEST or _fit(stored, width)[1] > MAX_ERROR:
+        if not 0 < width <= MAX_WIDTH or _fit(stored, width)[1] > MAX_ERROR:
             low, high = _range(stored)
             raise UserError(
                 f"width {width:g} is out of range: choose {low:.3f} to {high:.3f}, which "
@@ -141,7 +141,7 @@ def _range(stored: Sequence[Profile]) -> tuple[float, float]:
                 bad = middle
         return good / 1000
 
-    return last_good(50, 1), last_good(100, round(1000 * WIDEST) + 1)
+    return last_good(50, 1), last_good(100, round(1000 * MAX_WIDTH) + 1)
 
 
 def _snapshots_until(run: Path, step: int | None) -> list[Path]:

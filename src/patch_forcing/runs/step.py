@@ -14,7 +14,7 @@ from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.time import PatchTime
 from patch_forcing.data.batch import Batch
-from patch_forcing.distributed.overlap import PIECES, RunningSums, compile_pieces
+from patch_forcing.distributed.overlap import MAX_PIECES, RunningSums, compile_pieces
 from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.shards import is_sharded, own_part, take_gradients
 from patch_forcing.models.dit import PatchDiT
@@ -103,7 +103,7 @@ class TrainStep:
         self._sharded = is_sharded(state.model)
         self._sums: RunningSums | None = None
         # two H200: sums take 10 of 238 ms at the end, but 12 beside kernels that they slow down
-        self._pieces = pieces if pieces is not None else 0 if ranks.one_host else PIECES
+        self._pieces = pieces if pieces is not None else 0 if ranks.one_host else MAX_PIECES
         if self._pieces and ranks.world > 1 and not self._sharded:
             self._sums = RunningSums(state.model, state.trained(), ranks, self._pieces)
         computed = _Computed(objective, recipe.label_dropout)

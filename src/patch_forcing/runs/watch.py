@@ -33,11 +33,11 @@ from patch_forcing.runs.trackers import Trackers
 LOG = logging.getLogger("patch_forcing")
 MAX_IMAGES = 256
 """Images of a batch whose errors are looked at."""
-SETTLED = 200
+MIN_STEPS = 200
 """Steps, or the warm-up if that is longer, before which a difficulty head may be anything."""
-IN_A_ROW = 3
+MIN_BAD_LINES = 3
 """Lines of metrics.jsonl in which a head must seem dead before it is said to be."""
-SOUND = (0.5, 2.0)
+RATIO_RANGE = (0.5, 2.0)
 """Squared error over predicted variance; outside, a head is badly calibrated."""
 
 
@@ -86,17 +86,17 @@ class HeadCheck:
     def __init__(self, recipe: Recipe):
         # a head that nothing teaches is meant to be as it is
         self._taught = recipe.nll_weight > 0
-        self._from = max(SETTLED, recipe.optimizer.warmup_steps)
+        self._from = max(MIN_STEPS, recipe.optimizer.warmup_steps)
         self._in_a_row, self._warned = 0, False
 
     def record(self, steps: int, fit: Calibration | None) -> str | None:
-        """What is wrong, if it has been for IN_A_ROW records; None if this was returned before."""
+        """What is wrong, if it has been for MIN_BAD_LINES records; None if that is known."""
         if fit is None or not self._taught or self._warned or steps < self._from:
             return None
-        low, high = SOUND
+        low, high = RATIO_RANGE
         dead, wild = not fit.gain > 0, not low <= fit.ratio <= high
         self._in_a_row = self._in_a_row + 1 if dead or wild else 0
-        if self._in_a_row < IN_A_ROW:
+        if self._in_a_row < MIN_BAD_LINES:
             return None
         self._warned = True
         if dead:

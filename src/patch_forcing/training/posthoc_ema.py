@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 WIDTHS = (0.05, 0.10)
 """Of the two averages that are kept (section 3.2)."""
-WIDEST = 0.28
+MAX_WIDTH = 0.28
 """The width of a plain mean, γ = 0, is 1/√12 = 0.289."""
 
 
@@ -25,7 +25,7 @@ class Profile(NamedTuple):
 
 
 def profile_exponent(width: float) -> float:
-    """γ ≥ 0 of the width σ = √(γ + 1)/((γ + 2)·√(γ + 3)), in (0, WIDEST]."""
+    """γ ≥ 0 of the width σ = √(γ + 1)/((γ + 2)·√(γ + 3)), in (0, MAX_WIDTH]."""
     inverse = width**-2
     return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
 
