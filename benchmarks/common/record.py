@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = "docs/results"
 
 
-def command_of(file: str) -> str:
+def command_of(file: str | Path) -> str:
     """How a user starts the module of that file: `python -m benchmarks.FOLDER.FILE`."""
     module = Path(file).resolve().relative_to(ROOT).with_suffix("")
     return f"python -m {'.'.join(module.parts)}"

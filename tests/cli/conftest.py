@@ -1,10 +1,17 @@
-"""A mistake on the command line, as the user meets it."""
+"""A folder to type commands in, and mistakes on the command line, as the user meets them."""
 
 import sys
 
 import pytest
 
 from patch_forcing.cli.main import main
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
@@ -23,3 +30,15 @@ def mistake(capsys, monkeypatch):
         return printed.err
 
     return make
+
+
+@pytest.fixture
+def refused(here, mistake):
+    """Checks that a line is a mistake whose message holds this, and that nothing is written."""
+
+    def check(line: str, message: str) -> None:
+        before = {file: file.stat().st_mtime_ns for file in here.rglob("*")}
+        assert message in mistake(line)
+        assert {file: file.stat().st_mtime_ns for file in here.rglob("*")} == before
+
+    return check

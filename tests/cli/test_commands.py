@@ -13,15 +13,9 @@ import pytest
 from PIL import Image
 
 from patch_forcing.cli.main import run
+from tests.support.tiny import SMALL_NETWORK
 
-TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
-TINY += ["--batch-size", "8", "--log-every", "1"]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+TINY = [*SMALL_NETWORK, "--batch-size", "8", "--log-every", "1"]
 
 
 def test_help_and_mistakes_are_answered_before_torch_is_loaded():

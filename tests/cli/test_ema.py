@@ -3,15 +3,9 @@
 import pytest
 
 from patch_forcing.cli.main import run
+from tests.support.tiny import SMALL_NETWORK
 
-TRAIN = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
-TRAIN += ["--batch-size", "8", "--log-every", "8", "--steps", "16"]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+TRAIN = [*SMALL_NETWORK, "--batch-size", "8", "--log-every", "8", "--steps", "16"]
 
 
 @pytest.fixture

@@ -10,15 +10,9 @@ from patch_forcing.cli.main import run
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.runs.recipe import Network, fitting_patch
 from tests.support.image_files import photos
+from tests.support.tiny import SMALL_NETWORK
 
-TINY = ["--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2"]
-TINY += ["--batch-size", "4", "--log-every", "1", "--device", "cpu"]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+TINY = [*SMALL_NETWORK, "--batch-size", "4", "--log-every", "1", "--device", "cpu"]
 
 
 def test_twelve_images_of_two_classes_train_resume_and_sample_by_name(here, capsys):
@@ -167,12 +161,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(here, mistake, line):
+def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(here, refused, line):
     photos(here / "good", {"": 1})
     photos(here / "mixed", {"cat": 1})
     for name in ("mixed/1.png", "deep/a/b/1.png", "bad/1.png", "notes.txt", "empty/notes.txt"):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_text("text")
-    before = sorted(here.rglob("*"))
-    assert WRONG[line] in mistake(line)
-    assert sorted(here.rglob("*")) == before
+    refused(line, WRONG[line])

@@ -17,6 +17,7 @@ from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.images import read_image
 from tests.support.image_files import encoded, fail, noise, photos
+from tests.support.same_runs import same_batches
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +45,6 @@ def opened(root, memory=None, **options):
 
 def as_numbers(file, size=20, channels=3):
     return torch.from_numpy(read_image(file, size, channels, "crop")).float() / 127.5 - 1
-
-
-def same(one, other):
-    return one.x_1.equal(other.x_1) and one.condition.equal(other.condition)
 
 
 def test_a_folder_is_training_data_that_was_looked_at(animals):
@@ -111,7 +108,7 @@ def test_a_batch_does_not_depend_on_what_ran_before(spoilt, before, step, batch,
     worn = opened(spoilt, memory=None if kept else 0)
     for earlier in [*before, *([step - 1] if ahead and step else [])]:
         worn.batch(BatchSpec(earlier, batch, seed))
-    assert same(fresh, worn.batch(BatchSpec(step, batch, seed)))
+    assert same_batches(fresh, worn.batch(BatchSpec(step, batch, seed)))
 
 
 def test_nor_on_the_batch_size(spoilt):
@@ -175,7 +172,9 @@ def test_an_error_that_passes_changes_nothing_and_names_nothing(spoilt, monkeypa
     expected = [untroubled.batch(BatchSpec(step, 10, 0)) for step in range(5)]
     troubled = opened(spoilt, memory)
     fails = fail(monkeypatch, errno.EIO, times=2)
-    assert all(same(troubled.batch(BatchSpec(step, 10, 0)), expected[step]) for step in range(5))
+    assert all(
+        same_batches(troubled.batch(BatchSpec(step, 10, 0)), expected[step]) for step in range(5)
+    )
     assert set(Counter(fails).values()) == {2}
     assert troubled.bad_samples() == untroubled.bad_samples()
 

@@ -27,6 +27,7 @@ from tests.support.image_files import (
     shard,
     with_every_bad_file,
 )
+from tests.support.same_runs import same_batches
 
 
 @pytest.fixture
@@ -35,10 +36,6 @@ def three(tmp_path):
     for number, (first, count) in enumerate(((0, 5), (5, 7), (12, 2))):
         shard(tmp_path / "three" / f"x-{number:02d}.tar", samples(count, 3, first))
     return tmp_path / "three"
-
-
-def same(one, other):
-    return one.x_1.equal(other.x_1) and one.condition.equal(other.condition)
 
 
 def test_shards_are_training_data_that_were_looked_at(three):
@@ -70,7 +67,7 @@ def test_every_way_to_name_them_means_the_same(three, monkeypatch):
     for path in (".", "x-{00..02}.tar", "*.tar", "{x-00,x-01,x-02}.tar", "~/three/x-0?.tar",
                  "x-{00..01}.{tar,tar}", "../three"):  # fmt: skip
         found = ShardsSource(path).open().batch(BatchSpec(0, 14, 0))
-        assert same(found, expected) == ("01}" not in path), path
+        assert same_batches(found, expected) == ("01}" not in path), path
 
 
 @pytest.mark.parametrize("world", range(1, 9))
@@ -188,7 +185,7 @@ def test_a_shard_is_looked_through_once_until_it_changes(three, tmp_path, monkey
     assert sorted(looked) == ["x-00.tar", "x-01.tar", "x-02.tar"]
     again = ShardsSource(str(three)).open()
     assert len(looked) == 3
-    assert same(first.batch(BatchSpec(0, 14, 0)), again.batch(BatchSpec(0, 14, 0)))
+    assert same_batches(first.batch(BatchSpec(0, 14, 0)), again.batch(BatchSpec(0, 14, 0)))
     shard(three / "x-01.tar", samples(3, 3, 5))
     assert ShardsSource(str(three)).open().num_samples == 10
     assert looked[3:] == ["x-01.tar"]
@@ -291,7 +288,7 @@ def test_urls_of_any_kind_give_what_files_give(three, in_memory, names):
     ours = ShardsSource(f"{in_memory}/{names}").open()
     theirs = ShardsSource(str(three)).open()
     for step in range(3):
-        assert same(ours.batch(BatchSpec(step, 9, 2)), theirs.batch(BatchSpec(step, 9, 2)))
+        assert same_batches(ours.batch(BatchSpec(step, 9, 2)), theirs.batch(BatchSpec(step, 9, 2)))
 
 
 class Server(ThreadingHTTPServer):
@@ -360,11 +357,11 @@ def test_of_a_server_only_the_bytes_of_a_step_are_asked_for(three, serve, monkey
     server.asked.clear()
     theirs = ShardsSource(str(three)).open()
     expected = theirs.batch(BatchSpec(0, 4, 2))
-    assert same(ours.batch(BatchSpec(0, 4, 2)), expected)
+    assert same_batches(ours.batch(BatchSpec(0, 4, 2)), expected)
     assert max(server.asked) <= len(PNG) + 50
     monkeypatch.setattr("patch_forcing.data.images.WAITS", (0.001,) * 3)
     server.failing = 2
-    assert same(ours.batch(BatchSpec(1, 10, 2)), theirs.batch(BatchSpec(1, 10, 2)))
+    assert same_batches(ours.batch(BatchSpec(1, 10, 2)), theirs.batch(BatchSpec(1, 10, 2)))
     assert server.failing == 0
     assert ours.bad_samples() == []  # what passes is no fault of a sample
 

@@ -1,4 +1,4 @@
-"""What two training runs are compared by."""
+"""What two training runs, or two batches, are compared by."""
 
 import json
 
@@ -36,3 +36,8 @@ def assert_close(one, other):
 def losses(run):
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return [(row["step"], row["total"]) for row in map(json.loads, lines)]
+
+
+def same_batches(one, other):
+    """Whether images and conditions are bitwise the same."""
+    return one.x_1.equal(other.x_1) and one.condition.equal(other.condition)

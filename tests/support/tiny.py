@@ -1,4 +1,4 @@
-"""A recipe on the real scans, small enough to train in a test."""
+"""Networks and a recipe that are small enough to train in a test."""
 
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.recipe import Network, Recipe
@@ -15,3 +15,6 @@ TINY = Recipe(
     checkpoint_every=2,
     log_every=1,
 )
+"""On the real scans."""
+SMALL_NETWORK = ("--network.hidden-size", "16", "--network.depth", "1", "--network.num-heads", "2")
+"""The same network, as options of `train`."""

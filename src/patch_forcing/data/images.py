@@ -19,10 +19,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from patch_forcing.data.jpeg_end import jpeg_ends
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """What an image's name ends in, in upper or lower case."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """Read whatever the name says. No others: some (EPS) would run programs."""
+_JPEG = b"\xff\xd8"
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 MAX_ASPECT = 4
 """Beyond this aspect ratio only the middle is looked at: a row of pixels enlarged fills memory."""
@@ -90,7 +93,7 @@ def read_image(file: Stored, size: int, channels: int, fit: Fit) -> UInt8[np.nda
 @patient
 def read_header(file: Stored) -> tuple[tuple[int, int], bool]:
     """Width and height, and whether it is grey, from the header. Raises BadImageError."""
-    with reading(file) as image:
+    with reading(file, whole=False) as image:
         return image.size, image.mode in GREY_MODES
 
 
@@ -102,11 +105,14 @@ def read_whole(file: Stored) -> tuple[int, int]:
 
 
 @contextmanager
-def reading(file: Stored) -> Iterator[Image.Image]:
-    """The opened image; whatever goes wrong before or while it is used is a BadImageError."""
+def reading(file: Stored, whole: bool = True) -> Iterator[Image.Image]:
+    """The opened image; whatever goes wrong before or while it is used is a BadImageError.
+
+    whole: its pixels are wanted, so the file has to hold all of them.
+    """
     try:
         with open_regular(file) if isinstance(file, Path) else _in_memory(file()) as stream:
-            yield _opened(stream)
+            yield _opened(stream, whole)
     except (BadImageError, MemoryError):  # no memory is no fault of the image
         raise
     except Exception as error:  # on damaged files Pillow raises almost anything, SyntaxError too
@@ -185,12 +191,20 @@ def _in_memory(data: bytes) -> io.BytesIO:
     return io.BytesIO(data)
 
 
-def _opened(stream: BinaryIO | io.BytesIO) -> Image.Image:
-    """The image, checked for size and, where the format has checksums, for them."""
+def _opened(stream: BinaryIO | io.BytesIO, whole: bool) -> Image.Image:
+    """The image, checked for size and, where its decoder does not, for its end."""
+    start = stream.read(2)
+    stream.seek(0)
+    ends = True
+    if whole and start == _JPEG:
+        data = stream.read()
+        ends, stream = jpeg_ends(data), io.BytesIO(data)
     image = Image.open(stream, formats=FORMATS)
     # up to twice its limit Pillow only warns
     if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise Image.DecompressionBombError
+    if not ends:
+        raise BadImageError("truncated: no end-of-image marker behind its data")
     if image.format != "PNG":
         return image
     image.verify()  # loading checks no pixel chunk's sum
