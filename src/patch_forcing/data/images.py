@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from patch_forcing.data.depths import DepthError, eight_bits
 from patch_forcing.data.jpeg_end import jpeg_ends
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -121,15 +122,13 @@ def reading(file: Stored, whole: bool = True) -> Iterator[Image.Image]:
 
 def drawn(image: Image.Image, channels: int) -> Image.Image:
     """Upright, 8 bits, grey or RGB, over white where it is transparent."""
-    image.load()
+    try:
+        pixels = eight_bits(image)
+    except DepthError as error:
+        raise BadImageError(str(error)) from None
     orientation = _orientation(image)
-    if orientation in _TURNS:
-        image = image.transpose(_TURNS[orientation])
-    if image.mode.startswith("I"):
-        image = _sixteen_bits(image)
-    elif image.mode == "F":
-        raise BadImageError("floating-point pixels: save it with 8 or 16 bits")
-    elif image.has_transparency_data:
+    image = pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
+    if image.has_transparency_data:
         above = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), above)
     # by way of RGB, from which alone every mode can be made grey
@@ -218,14 +217,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif()[_ORIENTATION])
     except Exception:
         return 1
-
-
-def _sixteen_bits(image: Image.Image) -> Image.Image:
-    """0 … 65535 → 0 … 255, rounded; Pillow would cut off what is above 255."""
-    wide = np.asarray(image).astype(np.int64)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise BadImageError("pixels of more than 16 bits: save it with 8 or 16 bits")
-    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
 
 
 def _may_pass(error: Exception) -> bool:
