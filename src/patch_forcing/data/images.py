@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from patch_forcing.data.depths import DepthError, eight_bits
 from patch_forcing.data.jpeg_end import jpeg_ends
+from patch_forcing.data.png_chunks import SIGNATURE, checked_png
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """What an image's name ends in, in upper or lower case."""
@@ -191,24 +192,23 @@ def _in_memory(data: bytes) -> io.BytesIO:
 
 
 def _opened(stream: BinaryIO | io.BytesIO, whole: bool) -> Image.Image:
-    """The image, checked for size and, where its decoder does not, for its end."""
-    start = stream.read(2)
+    """The image, checked for size and, where its decoder does not, for its end or checksums."""
+    start, fault = stream.read(len(SIGNATURE)), ""
     stream.seek(0)
-    ends = True
-    if whole and start == _JPEG:
+    if start == SIGNATURE:
+        data, fault = checked_png(stream.read())
+        stream = io.BytesIO(data)
+    elif whole and start.startswith(_JPEG):
         data = stream.read()
-        ends, stream = jpeg_ends(data), io.BytesIO(data)
+        fault = "" if jpeg_ends(data) else "truncated: no end-of-image marker behind its data"
+        stream = io.BytesIO(data)
     image = Image.open(stream, formats=FORMATS)
     # up to twice its limit Pillow only warns
     if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise Image.DecompressionBombError
-    if not ends:
-        raise BadImageError("truncated: no end-of-image marker behind its data")
-    if image.format != "PNG":
-        return image
-    image.verify()  # loading checks no pixel chunk's sum
-    stream.seek(0)
-    return Image.open(stream, formats=FORMATS)
+    if fault:
+        raise BadImageError(fault)
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
