@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import shutil
 from pathlib import Path
 
@@ -17,10 +16,9 @@ from patch_forcing.data.folders import FolderSource
 from patch_forcing.features.find import find_encoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.runs.alignment import unit_features
-from patch_forcing.runs.recipes import RECIPES
 from tests.support import published
 from tests.support.autoencoders import small_deep_compression, small_flux2, small_kl, small_tiny
-from tests.support.image_files import photos, smooth
+from tests.support.image_files import smooth
 from tests.support.tiny import SMALL_NETWORK
 
 TINY = [*SMALL_NETWORK, "--batch-size", "4", "--log-every", "5", "--no-compile", "--device", "cpu"]
@@ -275,28 +273,6 @@ def test_usage_and_help(capsys):
     assert "--shard-size" in said
 
 
-def test_recipes_are_the_papers(capsys):
-    """method.md §9: what is not said there is a default, which is written out here."""
-    blocks = {"b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
-    for name in ALL:
-        _, method, size = name.split("-")
-        recipe = RECIPES[name].recipe
-        network, optimizer = recipe.network, recipe.optimizer
-        assert (network.hidden_size, network.depth, network.num_heads) == blocks[size]
-        assert (network.patch_size, network.predict_difficulty) == (2, method == "pft")
-        assert recipe.timesteps == {"pft": "ltg", "sit": "shared-uniform"}[method]
-        assert (optimizer.name, optimizer.lr, optimizer.warmup_steps) == ("adamw", 1e-4, 1000)
-        assert (optimizer.weight_decay, optimizer.clip_norm, optimizer.decay_share) == (0, 1, 0)
-        assert (recipe.steps, recipe.batch_size, recipe.ema_decay) == (400_000, 256, 0.9999)
-        assert (recipe.precision, recipe.label_dropout, recipe.nll_weight) == ("bf16", 0.1, 0.01)
-        assert recipe.data.flip
-        assert optimizer.lr_at(recipe.steps - 1, recipe.steps) == 1e-4
-    run(["train", "--list"])
-    said = capsys.readouterr().out
-    for fid in ("33.0 (Euler)", "27.9 (Euler), 26.0 (dual-loop), 24.2 (look-ahead)", "9.8 (look"):
-        assert f"FID-50k {fid}" in said or fid in said
-
-
 @pytest.mark.usefixtures("here")
 def test_a_dry_run_estimates_the_real_size(capsys):
     run(["train", "imagenet256-sit-b", "--data.path", "latents", "--dry-run", "--device", "cpu"])
@@ -305,22 +281,3 @@ def test_a_dry_run_estimates_the_real_size(capsys):
     assert said["estimate"]["parameters"] > 128e6
     assert said["found"]["images"] == 13
     assert said["model"]["predict_difficulty"] is False
-
-
-def test_captions_are_encoded_and_what_they_are_good_for_is_said(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    photos(tmp_path / "images", {"": 2})
-    for file in (tmp_path / "images").glob("*.png"):
-        file.with_suffix(".txt").write_text("a caption")
-    run(["encode", "images", "--autoencoder", "pixels", "--out", "x", *ENCODE])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-2].startswith("no network here takes captions yet: with --data.condition none")
-    assert lines[-1].endswith("--data.path x --data.condition none")
-    with pytest.raises(pf.UserError, match="x comes with captions, which no network here takes"):
-        run(["train", "imagenet256-sit-b", "--data.path", "x", "--dry-run", "--device", "cpu"])
-    run(["train", *shlex.split(lines[-1])[3:], "--dry-run", "--device", "cpu"])
-    without = ["encode", "images", "--autoencoder", "pixels", "--condition", "none", *ENCODE]
-    with pytest.raises(pf.UserError, match="another --out"):
-        run([*without, "--out", "x"])
-    run([*without, "--out", "y"])
-    assert "captions" not in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import os
 import socket
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from tests.support.image_files import (
     PROGRESSIVE,
     TIFF,
     WEBP,
+    chunk,
     cut,
     encoded,
     noise,
@@ -92,6 +94,14 @@ def over_white(rgba):
     return rgba[..., :3] * alpha + 255 * (1 - alpha)
 
 
+def with_texts(**texts):
+    """The noisy PNG with these chunks before its pixels and behind them."""
+    chunks = b"".join(chunk(name.encode(), data) for name, data in texts.items())
+    behind = b"".join(chunk(n.encode(), d) for n, d in texts.items() if n != "iCCP")
+    return PNG[:33] + chunks + PNG[33:-12] + behind + PNG[-12:]
+
+
+LONG = b"workflow\0\0" + zlib.compress(bytes(2**21))
 GREY = noise(channels=1)
 RGBA = np.concatenate([NOISE, noise(channels=1, seed=1)[..., None]], -1)
 DEEP = np.random.default_rng(2).integers(0, 65536, (20, 24), np.uint16)
@@ -171,6 +181,18 @@ GOOD = {
         ),
         NOISE,
     ),
+    "2 MB of packed text": (with_texts(zTXt=LONG), NOISE),
+    "128 MB of packed text": (with_texts(zTXt=b"a\0\0" + zlib.compress(bytes(2**27))), NOISE),
+    "2 MB of packed text in another script": (
+        with_texts(iTXt=b"workflow\0\1\0\0\0" + zlib.compress(bytes(2**21))), NOISE,
+    ),
+    "70 MB of text": (with_texts(tEXt=b"workflow\0" + b"x" * (70 * 2**20)), NOISE),
+    "text of all kinds": (with_texts(zTXt=LONG, tEXt=b"a\0b", iCCP=LONG), NOISE),
+    "2 MB of colour profile": (with_texts(iCCP=LONG), NOISE),
+    "damaged text": (with_texts(zTXt=b"a\0\0junk", iTXt=b"junk", tEXt=b""), NOISE),
+    "2 MB of notes by a camera": (
+        with_texts(iTXt=b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(2**21))), NOISE,
+    ),
     "damaged colour profile": (encoded(Image.fromarray(NOISE), icc_profile=b"junk"), NOISE),
     "damaged exif": (encoded(Image.fromarray(NOISE), exif=b"Exif\0\0junk" * 3), NOISE),
     "1x1": (encoded(NOISE[:1, :1]), NOISE[:1, :1]),
@@ -218,6 +240,31 @@ def test_every_way_a_camera_can_be_held_comes_out_upright(tmp_path, orientation,
     seen = pixels(data, tmp_path).astype(float)
     assert seen.shape == COLOURS.shape
     assert np.abs(seen - COLOURS).max() <= (12 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+def test_the_way_up_is_found_in_the_text_of_a_png(tmp_path, kind):
+    """As ImageMagick and Adobe's programs write it, beside text that is too long to be read."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    raw = exif.tobytes()
+    profile = b"\nexif\n%8d\n%s\n" % (len(raw), raw.hex().encode())
+    xmp = b'\0\0\0\0\0<x tiff:Orientation="3"/>'
+    text = {
+        b"tEXt": b"Raw profile type exif\0" + profile,
+        b"zTXt": b"Raw profile type exif\0\0" + zlib.compress(profile),
+        b"iTXt": b"XML:com.adobe.xmp" + xmp,
+    }[kind]
+    data = PNG[:33] + chunk(kind, text) + chunk(b"zTXt", LONG) + PNG[33:]
+    assert (pixels(data, tmp_path) == NOISE[::-1, ::-1]).all()
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"IDAT", b"tEXt", b"iCCP"])
+def test_every_checksum_of_a_png_counts(tmp_path, name):
+    data = with_texts(tEXt=b"a\0b", iCCP=LONG)
+    place = data.index(name) + 6
+    with pytest.raises(BadImageError):
+        pixels(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :], tmp_path)
 
 
 @given(st.binary(max_size=300), st.sampled_from([PNG, JPEG, WEBP, GIF, BMP, TIFF, DEFLATED]),

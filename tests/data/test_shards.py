@@ -271,6 +271,14 @@ def test_what_means_no_shards_is_told(tmp_path, monkeypatch, path):
     assert not (tmp_path / "owned").exists()
 
 
+def test_a_tar_without_samples_is_named_among_others(three):
+    (three / "y.tar").write_bytes(bytes(10240))
+    shard(three / "z.tar", {"README": b"text"})
+    layout = ShardsSource(str(three)).open().layout
+    named = {layout.place(number): fault for number, fault in layout.faults.items()}
+    assert named == {str(three / name): "no sample in it" for name in ("y.tar", "z.tar")}
+
+
 @pytest.fixture
 def in_memory(three):
     files = fsspec.filesystem("memory")

@@ -140,6 +140,7 @@ BAD_LABELS = {
 BAD_CAPTIONS = {
     "empty": ([("b.txt", b"\n")], "empty caption"),
     "no text": ([("b.txt", b"\xff")], "its .txt is no UTF-8 text"),
+    "zeros": ([("b.txt", b"a cat\0\0")], "its .txt holds zeros"),
     "missing": ([("b.cls", b"1")], "no caption"),
     "no json": ([("b.json", b"\x00")], "its .json is no JSON object"),
 }
@@ -234,6 +235,76 @@ def test_a_tar_cut_short_anywhere_says_so_and_keeps_what_is_before(tmp_path_fact
     assert {s.name for s in found if s.name and not s.annotation.fault} == {
         name for name in before if name.endswith(".png")
     }
+
+
+def faults(data):
+    return [s.annotation.fault for s in index_tar(io.BytesIO(data)) if not s.name]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("where", ["at a header", "in an image", "in a label"])
+def test_zeros_to_the_end_are_damage_and_what_is_before_is_kept(tmp_path, where, share):
+    file = shard(tmp_path / "x.tar", samples(60, classes=3))
+    whole, number = file.read_bytes(), int(60 * share)
+    name = f"{number:04d}.{'cls' if where == 'in a label' else 'png'}"
+    first = offsets(file)[name] + {"at a header": 0, "in an image": 900, "in a label": 512}[where]
+    first = len(whole[:first].rstrip(b"\0")) if where == "in an image" else first
+    data = whole[:first] + bytes(len(whole) - first)
+    assert faults(data) == [f"zeros from byte {first} to its end"]
+    sound = [s.name for s in index_tar(io.BytesIO(data)) if s.name and not s.annotation.fault]
+    assert sound[:number] == [f"{i:04d}.png" for i in range(number)]
+    assert len(sound) <= number + 1
+
+
+@pytest.mark.parametrize("members", [0, 1, 2, 3])
+def test_a_few_zeros_are_damage_if_they_begin_in_a_member(tmp_path, members):
+    file = shard(tmp_path / "x.tar", TEN)
+    first = offsets(file)[list(TEN)[-1 - members]] + 512
+    data = file.read_bytes()[:first]
+    assert faults(data + bytes(9000)) == [f"zeros from byte {first} to its end"]
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3, 17, 20, 25, 38])
+@pytest.mark.parametrize("members", [TEN, samples(3), {"b.png": PNG, "c.npy": bytes(4096)}])
+def test_a_tar_with_zeros_behind_its_members_is_sound(tmp_path, members, blocks):
+    file = shard(tmp_path / "x.tar", members)
+    assert not faults(file.read_bytes())
+    with tarfile.open(file) as tar:
+        last = tar.getmembers()[-1]
+    end = last.offset_data + -(-last.size // 512) * 512
+    assert not faults(file.read_bytes()[:end] + bytes(512 * (2 + blocks)))
+
+
+@pytest.mark.parametrize("record", [2**16, 2**18, 2**20])
+def test_a_tar_in_large_records_is_sound(tmp_path, record):
+    data = shard(tmp_path / "x.tar", TEN).read_bytes()
+    assert not faults(data + bytes(-len(data) % record))
+
+
+@pytest.mark.parametrize("lost", [3, 20, 60])
+def test_zeros_between_members_are_damage(tmp_path, lost):
+    file = shard(tmp_path / "x.tar", samples(40, classes=3))
+    places = offsets(file)
+    first = places["0010.png"]
+    end = next(place for place in places.values() if place >= first + lost * 512)
+    data = bytearray(file.read_bytes())
+    data[first:end] = bytes(end - first)
+    assert faults(data) == [f"zeros from byte {first} to byte {end}"]
+    data[end - 512 : end] = b"x" * 512  # a hole that ends within a member
+    assert faults(data) == [f"damaged at byte {first}"]
+
+
+def test_zeros_after_the_announcement_of_a_member_are_damage(tmp_path):
+    rows = [("a.png", PNG), (f"{'long' * 40}.png", PNG)]
+    file = shard(tmp_path / "x.tar", rows, tarfile.GNU_FORMAT)
+    first = offsets(file)[rows[1][0]] + 1024  # behind the long name
+    data = file.read_bytes()[:first] + bytes(10240)
+    assert faults(data) == [f"zeros from byte {first} to its end"]
+
+
+@pytest.mark.parametrize("size", [20_992, 81_920])
+def test_zeros_alone_are_no_sample(size):
+    assert faults(bytes(size)) == ["no sample in it: zeros from byte 0 to its end"]
 
 
 def test_tars_one_after_another_and_a_comment_are_read_through(tmp_path):

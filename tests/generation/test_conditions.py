@@ -98,7 +98,8 @@ def test_conditions_are_immutable_and_are_sliced_as_images_are(conditions):
 def test_classes_are_captioned_by_name_and_recorded_by_number():
     labels = ClassLabels((1, 3, 3), NAMES)
     assert labels.captions([5, 6, 7]) == ["dog, wild", "owl", "owl"]
-    assert labels.record(1) == {"label": 3}
+    assert labels.record(1) == {"label": 3, "class": "owl"}
+    assert ClassLabels((1, 3)).record(1) == {"label": 3}
     assert labels.plan() == {"labels": "1,3,3"}
     assert labels[1:].plan() == {"labels": "3"}
     assert ClassLabels((1, 3)).captions([5, 6]) == ["1", "3"]
@@ -154,3 +155,35 @@ def test_conditions_come_by_the_keyword_of_their_kind():
         assert parse_conditions(KIND, texts) == choose_conditions(KIND, texts) == NoConditions()
     with pytest.raises(pf.UserError, match="prompt 'a cat': this model takes labels"):
         parse_conditions(KIND, {"labels": None, "prompt": "a cat"})
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "labels"),
+    [
+        (sorted(map(str, range(12))), "2-4", (4, 5, 6)),
+        (sorted(map(str, range(12))), "9-11,0", (11, 2, 3, 0)),
+        (("007", "008", "9"), "7-9", (0, 1, 2)),
+        (("007", "008", "9"), "007-009", (0, 1, 2)),
+        (("007", "008", "9"), "7,0", (0, 0)),
+        ((" 8", "7 ", "9"), "7-9", (1, 0, 2)),
+        (("5", "cat", "1", "3"), "0-3", (0, 2, 2, 3)),
+        (("2", "02", "1"), "1-2,01-02", (2, 0, 2, 1)),
+    ],
+)
+def test_each_number_of_a_range_is_read_as_a_number_alone(names, text, labels):
+    kind = Classes(len(names), tuple(names))
+    assert kind.parse(text).labels == labels
+
+
+@given(st.lists(st.from_regex(r"[ ]?0{0,2}[0-9]", fullmatch=True), unique_by=int, min_size=1))
+def test_a_range_is_its_numbers_however_names_write_them(names):
+    kind = named(names)
+    for first in range(len(names)):
+        numbers = range(first, len(names))
+        text = f"{first}-{len(names) - 1}"
+        assert kind.parse(text) == kind.parse(",".join(map(str, numbers)))
+
+
+def test_a_number_that_two_names_write_otherwise_is_refused():
+    with pytest.raises(pf.UserError, match="--labels 6-7: 7 is '007' or '07': write the one"):
+        Classes(8, ("007", "07", "a", "b", "c", "d", "e", "f")).parse("6-7")

@@ -161,3 +161,9 @@ def tiny_dit(
         noise = torch.randn(weight.shape, generator=random)
         weight.data.copy_(noise / fan_in**0.5)
     return model.eval()
+
+
+def inputs(model: pf.PatchDiT, batch: int = 3) -> tuple[Tensor, Tensor]:
+    config = model.config
+    x = torch.randn(batch, config.in_channels, *config.image_size)
+    return x, torch.arange(batch) % (config.num_classes + 1)

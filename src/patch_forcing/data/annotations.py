@@ -1,7 +1,9 @@
 """Labels and captions of images, and what is wrong with them."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from patch_forcing.core.errors import UserError
@@ -55,7 +57,8 @@ def conditions(
 
     wanted: None takes labels if half of the images or more have one, else captions likewise. Beside
     labels, captions that half of the images or more have are kept.
-    class_names: of labels that are numbers already; None: whatever labels there are, sorted.
+    class_names: of labels that are numbers already; None: whatever labels there are,
+    in the order of `name_order`.
     Raises UserError if what is wanted is not there, or too rare to be meant.
     """
     count = len(annotations)
@@ -92,7 +95,9 @@ def _classes(
     known = [row.label for row in annotations if row.label is not None and not row.fault]
     if not known:
         raise UserError(f"data.condition=class: no image of {place} has a label: choose none")
-    names = tuple(_sorted_names(known) if class_names is None else class_names)
+    names = tuple(
+        sorted(set(map(str, known)), key=name_order) if class_names is None else class_names
+    )
     numbers = {name: number for number, name in enumerate(names)}
     labels = []
     for number, row in enumerate(annotations):
@@ -165,11 +170,10 @@ def as_object(data: bytes) -> dict[str, Any]:
     return fields
 
 
-def _sorted_names(labels: Sequence[str | int]) -> list[str]:
-    """Each once: by number if all are numbers, else by text."""
-    if all(isinstance(label, int) for label in labels):
-        return [str(number) for number in sorted({int(label) for label in labels})]
-    return sorted({str(label) for label in labels})
+def name_order(name: str) -> tuple[bool, Decimal, str]:
+    """The key by which class names are sorted: numbers by their value, then the others by text."""
+    number = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*", name)
+    return number is None, Decimal(number[1] if number else 0), name
 
 
 def _half(text: str) -> bool:

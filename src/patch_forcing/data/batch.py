@@ -1,6 +1,7 @@
 """Batches: what the trainer asks of any data."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -120,6 +121,14 @@ class Inferred(Protocol):
     @property
     def summary(self) -> str:
         """The facts in a line, for people."""
+
+
+@runtime_checkable
+class OrdersClasses(Protocol):
+    """Data whose classes are numbered in an order that was inferred, and may be another."""
+
+    def in_recorded_order(self, class_names: Sequence[str]) -> TrainingData:
+        """The same data, its classes numbered as in this record, if it has the same names."""
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ Images that cannot be read are replaced, and the order is arithmetic.
 
 import statistics
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -124,13 +125,21 @@ class ImageData:
         self.num_classes = len(layout.class_names)
         self.info = DataInfo(class_names=layout.class_names)
         self.max_bad_share = options.max_bad_share
-        self._flip = options.flip
+        self._flip, self._options, self._memory = options.flip, options, memory
         self._reader = ImageReader(layout, size, channels, options.fit, memory)
         self._labels = torch.tensor(layout.labels)
         self._fit = options.fit
         self._last: tuple[BatchSpec | None, tuple[int, ...]] = (None, ())
         check = f"check {self.place} with patch-forcing data"
         self._readable = Replacer(self._reader, layout.place, self.num_samples, check)
+
+    def in_recorded_order(self, class_names: Sequence[str]) -> "ImageData":
+        """The same images, their classes numbered as in this record, if it has the same names."""
+        own = self.layout.class_names
+        if own == tuple(class_names) or sorted(own) != sorted(class_names):
+            return self
+        layout, (channels, size, _) = self.layout.in_class_order(class_names), self.shape
+        return ImageData(layout, size, channels, self._options, self._memory)
 
     @property
     def place(self) -> str:

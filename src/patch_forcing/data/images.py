@@ -19,10 +19,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from patch_forcing.data.depths import DepthError, eight_bits
+from patch_forcing.data.jpeg_end import jpeg_ends
+from patch_forcing.data.png_chunks import SIGNATURE, checked_png
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """What an image's name ends in, in upper or lower case."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """Read whatever the name says. No others: some (EPS) would run programs."""
+_JPEG = b"\xff\xd8"
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 MAX_ASPECT = 4
 """Beyond this aspect ratio only the middle is looked at: a row of pixels enlarged fills memory."""
@@ -90,7 +95,7 @@ def read_image(file: Stored, size: int, channels: int, fit: Fit) -> UInt8[np.nda
 @patient
 def read_header(file: Stored) -> tuple[tuple[int, int], bool]:
     """Width and height, and whether it is grey, from the header. Raises BadImageError."""
-    with reading(file) as image:
+    with reading(file, whole=False) as image:
         return image.size, image.mode in GREY_MODES
 
 
@@ -102,11 +107,14 @@ def read_whole(file: Stored) -> tuple[int, int]:
 
 
 @contextmanager
-def reading(file: Stored) -> Iterator[Image.Image]:
-    """The opened image; whatever goes wrong before or while it is used is a BadImageError."""
+def reading(file: Stored, whole: bool = True) -> Iterator[Image.Image]:
+    """The opened image; whatever goes wrong before or while it is used is a BadImageError.
+
+    whole: its pixels are wanted, so the file has to hold all of them.
+    """
     try:
         with open_regular(file) if isinstance(file, Path) else _in_memory(file()) as stream:
-            yield _opened(stream)
+            yield _opened(stream, whole)
     except (BadImageError, MemoryError):  # no memory is no fault of the image
         raise
     except Exception as error:  # on damaged files Pillow raises almost anything, SyntaxError too
@@ -115,15 +123,13 @@ def reading(file: Stored) -> Iterator[Image.Image]:
 
 def drawn(image: Image.Image, channels: int) -> Image.Image:
     """Upright, 8 bits, grey or RGB, over white where it is transparent."""
-    image.load()
+    try:
+        pixels = eight_bits(image)
+    except DepthError as error:
+        raise BadImageError(str(error)) from None
     orientation = _orientation(image)
-    if orientation in _TURNS:
-        image = image.transpose(_TURNS[orientation])
-    if image.mode.startswith("I"):
-        image = _sixteen_bits(image)
-    elif image.mode == "F":
-        raise BadImageError("floating-point pixels: save it with 8 or 16 bits")
-    elif image.has_transparency_data:
+    image = pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
+    if image.has_transparency_data:
         above = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), above)
     # by way of RGB, from which alone every mode can be made grey
@@ -185,17 +191,24 @@ def _in_memory(data: bytes) -> io.BytesIO:
     return io.BytesIO(data)
 
 
-def _opened(stream: BinaryIO | io.BytesIO) -> Image.Image:
-    """The image, checked for size and, where the format has checksums, for them."""
+def _opened(stream: BinaryIO | io.BytesIO, whole: bool) -> Image.Image:
+    """The image, checked for size and, where its decoder does not, for its end or checksums."""
+    start, fault = stream.read(len(SIGNATURE)), ""
+    stream.seek(0)
+    if start == SIGNATURE:
+        data, fault = checked_png(stream.read())
+        stream = io.BytesIO(data)
+    elif whole and start.startswith(_JPEG):
+        data = stream.read()
+        fault = "" if jpeg_ends(data) else "truncated: no end-of-image marker behind its data"
+        stream = io.BytesIO(data)
     image = Image.open(stream, formats=FORMATS)
     # up to twice its limit Pillow only warns
     if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise Image.DecompressionBombError
-    if image.format != "PNG":
-        return image
-    image.verify()  # loading checks no pixel chunk's sum
-    stream.seek(0)
-    return Image.open(stream, formats=FORMATS)
+    if fault:
+        raise BadImageError(fault)
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -204,14 +217,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif()[_ORIENTATION])
     except Exception:
         return 1
-
-
-def _sixteen_bits(image: Image.Image) -> Image.Image:
-    """0 … 65535 → 0 … 255, rounded; Pillow would cut off what is above 255."""
-    wide = np.asarray(image).astype(np.int64)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise BadImageError("pixels of more than 16 bits: save it with 8 or 16 bits")
-    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
 
 
 def _may_pass(error: Exception) -> bool:

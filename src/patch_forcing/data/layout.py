@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -75,6 +75,12 @@ class Layout:
         """How many images each class has."""
         sizes = Counter(label for n, label in enumerate(self.labels) if n not in self.faults)
         return {name: sizes[label] for label, name in enumerate(self.class_names)}
+
+    def in_class_order(self, class_names: Sequence[str]) -> "Layout":
+        """The same images, with the same classes numbered in this order."""
+        numbers = {name: number for number, name in enumerate(class_names)}
+        labels = tuple(numbers[self.class_names[label]] for label in self.labels)
+        return replace(self, class_names=tuple(class_names), labels=labels)
 
     @property
     def summary(self) -> str:

@@ -30,12 +30,14 @@ from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import THREADS
-from patch_forcing.data.tar_index import Sample, Stream, index_tar
+from patch_forcing.data.tar_index import Sample, index_tar
+from patch_forcing.data.tar_members import Stream
 from patch_forcing.io.atomic import write_atomic
 
 CACHE = "PATCH_FORCING_CACHE"
 """The environment's name of the folder for indices; ~/.cache/patch-forcing if it has none."""
-_VERSION = 2
+_VERSION = 3
+_EMPTY = Sample("", 0, 0, Annotation(fault="no sample in it"))
 _MAX_SHARDS = 1_000_000
 _STAMPS = (
     "ETag",
@@ -153,10 +155,11 @@ def find_shards(path: str, condition: Condition | None = None) -> Layout:
             pool.map(_index, shards), "shards", len(shards), leave=False, unit="", disable=None
         )
         indices = list(bar)
+    if not any(indices):
+        raise UserError(f"data.path={path}: no sample in {len(shards)} tar files: give others")
+    indices = [inside or [_EMPTY] for inside in indices]
     firsts = [0, *itertools.accumulate(map(len, indices))]
     samples = [sample for inside in indices for sample in inside]
-    if not samples:
-        raise UserError(f"data.path={path}: no sample in {len(shards)} tar files: give others")
     known = conditions([sample.annotation for sample in samples], condition, path)
     names = [
         f"{shard.name}/{sample.name}" if sample.name else shard.name

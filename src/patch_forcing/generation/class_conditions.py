@@ -1,7 +1,7 @@
 """Classes as conditions: numbers, names and ranges of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -61,8 +61,9 @@ class ClassLabels:
         return [self.names[label] if self.names else str(label) for label in self.numbers]
 
     def record(self, image: int) -> dict[str, object]:
-        """The label of one image."""
-        return {"label": self.numbers[image]}
+        """The label of one image, and the name of that class if it has one."""
+        label = self.numbers[image]
+        return {"label": label} | ({"class": self.names[label]} if self.names else {})
 
     def plan(self) -> dict[str, object]:
         """All labels as ranges; one if they are all the same."""
@@ -145,7 +146,7 @@ class Unconditional(Classes):
 
 
 def read_labels(text: str, names: Sequence[str]) -> list[int | str]:
-    """Class names, numbers and ranges; a number that is a name is that class.
+    """Class names, numbers and ranges; a number that is a name is that class, in a range too.
 
     From the left, the longest run of parts between commas that is a class's name is that class; a
     name as it is written comes before one that differs in spaces at its ends.
@@ -162,8 +163,31 @@ def read_labels(text: str, names: Sequence[str]) -> list[int | str]:
                 labels.append(name)
                 break
         else:  # `stop` is start + 1
-            name = parts[start].strip()
-            number = re.fullmatch(r"\d+(-\d+)?", name)
-            labels += parse_numbers("--labels", name) if number else [name]
+            labels += _numbered(parts[start].strip(), known)
         start = stop
+    return labels
+
+
+def _numbered(part: str, known: Mapping[str, str]) -> list[int | str]:
+    """The classes of a number or a range: each the name that is this number, or else the number.
+
+    A name may write it otherwise, as 7 is written 007.
+    """
+    written = re.fullmatch(r"(\d+)(-\d+)?", part)
+    if written is None:
+        return [part]
+    numbers, digits = parse_numbers("--labels", part), len(written[1])
+    by_number: dict[int, list[str]] = {}
+    for name in sorted(set(known.values())):
+        if re.fullmatch(r"\s*\d{1,19}\s*", name):
+            by_number.setdefault(int(name), []).append(name)
+    labels: list[int | str] = []
+    for number in numbers:
+        likely = by_number.get(number, [])
+        exact = known.get(str(number).zfill(digits), known.get(str(number)))
+        if exact is None and len(likely) > 1:
+            raise UserError(
+                f"--labels {part}: {number} is {likely[0]!r} or {likely[1]!r}: write the one meant"
+            )
+        labels.append(exact if exact is not None else likely[0] if likely else number)
     return labels

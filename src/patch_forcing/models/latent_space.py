@@ -95,8 +95,8 @@ class LatentSpace:
 STABLE_DIFFUSION = LatentSpace(
     "stabilityai/sd-vae-ft-ema", "AutoencoderKL", "", channels=4, factor=8, scale=(0.18215,)
 )
-"""What published models of ImageNet are trained on (method.md §9), as far as they say so: -ft-mse
-has the same encoder, so the same latents."""
+"""What published models of ImageNet are trained on, as far as they say so: -ft-mse has the same
+encoder, so the same latents."""
 PIXELS = "pixels"
 """The name of no autoencoder at all: latents are pixels in [−1, 1]."""
 

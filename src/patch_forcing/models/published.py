@@ -1,6 +1,6 @@
 """Published checkpoints of PFT, SiT and DiT → model folders, and the way back.
 
-All name their tensors alike (method.md §10). They differ in what comes out of the last layer, whose
+All name their tensors alike. They differ in what comes out of the last layer, whose
 rows are ordered (patch row, patch column, channel): C + 1 channels of PFT, the last the
 log-variance; 2·C of SiT and DiT, the second half unused. And in what time is: SiT's linear path is
 ours, x_t = t·x_1 + (1 − t)·x_0 with t = 1 the data and t itself embedded, which is also how Ma et

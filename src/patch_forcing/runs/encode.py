@@ -62,6 +62,7 @@ class Encoding:
         device: torch.device | str = "cpu",
     ):
         """Raises UserError if images and autoencoder do not fit, or another encoding is there."""
+        data = data.in_recorded_order(_recorded_classes(out / PLAN))
         self._data, self._autoencoder, self._out = data, autoencoder, out
         self._options, self._device = options, torch.device(device)
         space = autoencoder.space
@@ -213,6 +214,14 @@ class Encoding:
         write_atomic(self._out / "bad-samples.jsonl", "".join(f"{line}\n" for line in lines))
         write_atomic(self._out / INDEX, json.dumps(index, indent=1) + "\n")
         return True
+
+
+def _recorded_classes(plan: Path) -> list[str]:
+    """The classes in the order of an encoding that began; none of what the ledger will refuse."""
+    try:
+        return [str(name) for name in json.loads(plan.read_text(encoding="utf-8"))["classes"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
 
 
 def _joined(hashes: Iterator[str]) -> str:

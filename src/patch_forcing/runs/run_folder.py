@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.data.batch import OrdersClasses, TrainingData
 from patch_forcing.io.atomic import remove_leftovers, write_atomic
 from patch_forcing.io.provenance import commit, versions
 from patch_forcing.io.run_layout import RUN, checkpoints, is_run_folder
@@ -77,6 +78,14 @@ def open_run(
     record |= {"init_from": begun} if begun else {}
     record |= {"versions": versions(), "commit": commit()}
     write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
+
+
+def in_recorded_order(run: Path, data: TrainingData) -> TrainingData:
+    """The data, their classes numbered as when the run that goes on in the folder began."""
+    if not isinstance(data, OrdersClasses) or not is_run_folder(run) or not checkpoints(run):
+        return data
+    classes = _read(run).get("found", {}).get("classes")
+    return data.in_recorded_order(list(classes)) if isinstance(classes, dict) else data
 
 
 def _check_recipe(run: Path, before: dict[str, Any], resolved: dict[str, Any], falls: bool) -> None:

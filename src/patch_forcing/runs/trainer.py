@@ -11,6 +11,7 @@ from patch_forcing.distributed.ranks import join_ranks
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run import Outcome, TrainingRun
+from patch_forcing.runs.run_folder import in_recorded_order
 from patch_forcing.runs.terms import open_terms
 from patch_forcing.runs.trackers import check_trackers
 
@@ -37,7 +38,7 @@ def train(
     track = check_trackers(track)
     with _deterministic(recipe.deterministic), join_ranks(device) as ranks:
         with ranks.together():
-            data = recipe.data.open()
+            data = in_recorded_order(run, recipe.data.open())
             terms = open_terms(recipe, data, device, ranks, encoder)
         opened = TrainingRun(
             name,

@@ -1,4 +1,4 @@
-"""Sampling as the published code does, where it differs from ours (method.md §5)."""
+"""Sampling as the published code does, where it differs from ours."""
 
 from dataclasses import replace
 
