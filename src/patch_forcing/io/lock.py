@@ -1,5 +1,6 @@
 """One process at a time works in a folder, and others are told who does."""
 
+import errno
 import json
 import logging
 import os
@@ -30,8 +31,7 @@ def exclusive(file: Path) -> Iterator[None]:
             "host": socket.gethostname(),
             "since": datetime.now().astimezone().isoformat(" ", "seconds"),
         }
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(holder).encode(), 0)
+        file.write_text(json.dumps(holder), encoding="utf-8")
         yield
     finally:
         with suppress(OSError):  # the folder may be gone
@@ -42,7 +42,8 @@ def exclusive(file: Path) -> Iterator[None]:
 def _locked(file: Path) -> int:
     """A handle of the file that holds its lock."""
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        # nothing is kept open for writing, so that a disk can still be made read-only
+        handle = os.open(file, os.O_RDONLY | os.O_CREAT, 0o666)
         try:
             _lock(handle, file)
             with suppress(FileNotFoundError):
@@ -55,10 +56,19 @@ def _locked(file: Path) -> int:
 
 
 def _lock(handle: int, file: Path) -> None:
+    """Locks it, if it can be."""
     try:
         import fcntl
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            writable = os.open(file, os.O_RDWR)  # as NFS demands
+            os.dup2(writable, handle, inheritable=False)
+            os.close(writable)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise HeldError(_holder(file)) from None
     except (OSError, ImportError) as error:
