@@ -73,8 +73,9 @@ def test_train_then_resume_then_sample(here, capsys):
             "2",
         ]
     )
-    assert {file.name for file in (here / "samples").iterdir()} == {
-        "0.png", "1.png", "sheet.png", "maps.png", "samples.json",
+    samples = here / "samples"
+    assert {str(file.relative_to(samples)) for file in samples.rglob("*") if file.is_file()} == {
+        "0.png", "1.png", "sheets/sheet.png", "sheets/maps.png", "samples.json",
     }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def test_twelve_images_without_classes_train_and_sample(here, capsys):
     assert command == "sample out --seeds 0-9 --maps"
     run([*shlex.split(command), "--steps", "1"])
     assert (here / "samples" / "9.png").is_file()
-    assert (here / "samples" / "maps.png").is_file()
+    assert (here / "samples" / "sheets" / "maps.png").is_file()
 
 
 def test_a_dry_run_prints_what_was_found_and_writes_nothing(here, capsys):

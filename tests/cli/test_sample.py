@@ -78,7 +78,7 @@ def test_processes_share_an_array_of_all_classes(tmp_path, monkeypatch, capsys):
     assert lines[-1] == f"13 images with 1 evaluations each: {tmp_path / '3' / 'a.npz'}"
     assert (tmp_path / "1" / "a.npz").read_bytes() == (tmp_path / "3" / "a.npz").read_bytes()
     names = {file.name for file in (tmp_path / "3").iterdir()}
-    assert names == {"a.npz", "sheet.png", "samples.json"}
+    assert names == {"a.npz", "sheets", "samples.json"}
     rows = json.loads((tmp_path / "3" / "samples.json").read_text())
     assert [(row["seed"], row["label"]) for row in rows] == [(s, s % 5) for s in range(1, 14)]
 

@@ -155,7 +155,7 @@ def test_galleries_and_arrays_write_it(pipe, tmp_path):
     rows = json.loads((tmp_path / "out" / "samples.json").read_text())
     assert [row["prompt"] for row in rows] == ["green", "red"]
     assert list(sample_rows(result, pipe)[0])[:3] == ["seed", "prompt", "sampler"]
-    with Image.open(tmp_path / "out" / "maps.png") as maps:
+    with Image.open(tmp_path / "out" / "sheets" / "maps.png") as maps:
         assert maps.width > 100
     job = SampleJob(
         pipe,

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from patch_forcing.cli.options import DeviceName, ModelName, check_file, parse, parse_device
+from patch_forcing.cli.options import (
+    DeviceName,
+    ModelName,
+    check_file,
+    check_replaced,
+    is_report,
+    parse,
+    parse_device,
+)
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.registry import build
 from patch_forcing.features.emoji import load_emoji_features
@@ -13,6 +21,7 @@ from patch_forcing.generation.front import Point, Question, front
 from patch_forcing.generation.front_report import draw_report, table_head, table_row, write_report
 from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.generation.request import SampleRequest
+from patch_forcing.io.image_file import is_own_image
 from patch_forcing.sampling.samplers import SAMPLERS
 from patch_forcing.views.charts import can_draw
 
@@ -56,6 +65,9 @@ def samplers(args: Sequence[str]) -> None:
     check_range("--batch-size", options.batch_size, 1)
     chart = options.out.with_suffix(".png")
     check_file("--out", chart, ".png")
+    check_replaced("--out", options.out, own=is_report)
+    if can_draw():
+        check_replaced("--out", chart, own=is_own_image)
     names = _names(options.samplers)
     device = parse_device(options.device)
     pipe = load(options.model, device)

@@ -9,7 +9,14 @@ from typing import Annotated
 import torch
 from tyro.conf import Positional, arg
 
-from patch_forcing.cli.options import DeviceName, check_file, parse, parse_device
+from patch_forcing.cli.options import (
+    DeviceName,
+    check_file,
+    check_replaced,
+    is_report,
+    parse,
+    parse_device,
+)
 from patch_forcing.core.errors import check_range
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.speed import Speed, random_model, speeds
@@ -54,6 +61,7 @@ def speed(args: Sequence[str]) -> None:
     )
     if options.out is not None:
         check_file("--out", options.out, ".json")
+        check_replaced("--out", options.out, own=is_report)
     if options.batch_size is not None:
         check_range("--batch-size", options.batch_size, 1)
     check_range("--calls", options.calls, 4, 10_000)  # a dual loop's step takes four

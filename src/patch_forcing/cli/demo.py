@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from patch_forcing.cli.options import DeviceName, check_out, parse, parse_device
+from patch_forcing.cli.options import DeviceName, check_out, check_replaced, parse, parse_device
 from patch_forcing.core.errors import unknown_name
 from patch_forcing.generation.find import find_bundled
 from patch_forcing.generation.gallery import write_film, write_maps, write_sheet
 from patch_forcing.generation.pipeline import load
+from patch_forcing.io.image_file import is_own_image
 
 
 @dataclass(frozen=True)
@@ -80,23 +81,25 @@ def demo(args: Sequence[str]) -> None:
         raise unknown_name("bundled model", options.model, SHOWS)
     show, out = SHOWS[options.model], options.out
     check_out("--out", out)
+    files = [out / name for name in ("sheet.png", "maps.png", "film.gif")]
+    check_replaced("--out", *files, own=is_own_image)
     started = time.perf_counter()
     pipe = load(find_bundled(options.model), parse_device(options.device))
     seeds, first = range(options.seed, options.seed + len(show.labels)), slice(show.num_maps)
     result = pipe(show.labels, seeds, progress=None, **show.guidance)
     how = AT_WORK | show.guidance
     traced = pipe(show.labels[first], seeds[first], trace=True, progress=None, **how)
-    out.mkdir(parents=True, exist_ok=True)
-    write_sheet(result, out / "sheet.png")
-    write_maps(traced, pipe, out / "maps.png")
-    write_film(traced, pipe, out / "film.gif")
+    sheet, maps, film = files
+    write_sheet(result, sheet)
+    write_maps(traced, pipe, maps)
+    write_film(traced, pipe, film)
     guided = f" (guidance {result.guidance_scale:g})" if show.guidance else ""
     print(
         f"{len(seeds)} images of the bundled model {options.model!r} by {result.sampler}, "
         f"{result.nfe:g} evaluations each{guided}, in {time.perf_counter() - started:.1f} s:\n"
-        f"  {out / 'sheet.png'}  the images\n"
-        f"  {out / 'maps.png'}   the first {show.num_maps} by a dual loop: where they are hard, "
+        f"  {sheet}  the images\n"
+        f"  {maps}   the first {show.num_maps} by a dual loop: where they are hard, "
         "and which patches go ahead\n"
-        f"  {out / 'film.gif'}   that dual loop at work\n"
+        f"  {film}   that dual loop at work\n"
         f"Next:\n{show.next_steps}"
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -100,6 +101,25 @@ def check_file(option: str, file: Path, suffix: str) -> None:
     check_out(option, file.parent)
     if file.suffix != suffix or file.is_dir():
         raise UserError(f"{option} {file}: name a file that ends in {suffix}")
+
+
+def check_replaced(option: str, *files: Path, own: Callable[[Path], bool]) -> None:
+    """Raises UserError, before any work, if a file is there that this command did not write.
+
+    own: whether a file is one that it wrote before, which may be replaced.
+    """
+    for file in files:
+        if file.exists() and not own(file):
+            raise UserError(f"{option}: {file} is there and not of this command: name another")
+
+
+def is_report(file: Path) -> bool:
+    """Whether it is JSON as measurements are written, which say of what and where they are."""
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(report, dict) and {"model", "hardware", "versions"} <= report.keys()
 
 
 def parse_device(name: str | None) -> str:

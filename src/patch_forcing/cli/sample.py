@@ -22,6 +22,7 @@ from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.gallery import write_samples
 from patch_forcing.generation.numbers import parse_numbers
 from patch_forcing.generation.pipeline import Pipeline, load
+from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.models.inference import Precision
 from patch_forcing.views.progress import progress_bar
@@ -40,8 +41,8 @@ class Options:
     seeds: str | None = None
     """Seeds, such as 0-15: one image each. Default: as many as there are labels, from 0."""
     maps: bool = False
-    """Also write maps.png: where the first 16 images were hard, and which patches went ahead if the
-    sampler lets some."""
+    """Also write sheets/maps.png: where the first 16 images were hard, and which patches went ahead
+    if the sampler lets some."""
     npz: Path | None = None
     """Also write the images as one array: arr_0, uint8, NHWC, in seed order. Finished shards are
     kept until it is complete: the same command goes on where it stopped, and several processes
@@ -51,7 +52,7 @@ class Options:
     pngs: bool = True
     """Write SEED.png for each seed; --no-pngs where --npz holds them."""
     out: Path = Path("samples")
-    """Folder for SEED.png, sheet.png and samples.json."""
+    """Folder for SEED.png, sheets/sheet.png and samples.json; earlier samples there give way."""
     batch_size: int = 64
     """Images sampled at once; changes speed and memory only."""
     precision: Precision = "fp32"
@@ -77,6 +78,7 @@ def sample(args: Sequence[str]) -> None:
     )
     check_range("--batch-size", options.batch_size, 1)
     check_out("--out", options.out)
+    SampleFolder(options.out).check()
     rank, world, device = parse_place(options.device)
     if options.npz is not None:
         check_file("--npz", options.npz, ".npz")
@@ -111,7 +113,7 @@ def sample(args: Sequence[str]) -> None:
     write_samples(result, pipe, options.out)
     print(
         f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
-        f"{options.out / 'sheet.png'}"
+        f"{SampleFolder(options.out).sheet}"
     )
 
 

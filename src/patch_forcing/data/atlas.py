@@ -22,6 +22,7 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import atomic_folder, sha256
+from patch_forcing.io.image_file import is_own_image, save_image
 
 SHEET, MANIFEST = "atlas.png", "manifest.json"
 TILE = 128
@@ -135,7 +136,7 @@ def build_atlas(
     for file in (font, emoji_test):
         if not file.is_file():
             raise UserError(f"{file} is not there: give another file, or leave the option out")
-    if out.exists() and (not out.is_dir() or {f.name for f in out.iterdir()} - {SHEET, MANIFEST}):
+    if out.exists() and not _may_replace(out):
         raise UserError(f"{out} holds other files: name an empty or a new folder")
     listed = read_emoji_test(emoji_test)
     emoji, tiles = _draw(listed, font)
@@ -143,7 +144,7 @@ def build_atlas(
     drawn = set(emoji)
     left_out = [entry for entry in listed if entry not in drawn]
     with atomic_folder(out, replace=True) as folder:
-        _sheet(tiles).save(folder / SHEET)
+        save_image(_sheet(tiles), folder / SHEET)
         manifest = {
             "format": _FORMAT,
             "font": {"file": font.name, "sha256": sha256(font)},
@@ -156,6 +157,18 @@ def build_atlas(
         text = json.dumps(manifest, ensure_ascii=False, indent=1)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return atlas, left_out
+
+
+def _may_replace(out: Path) -> bool:
+    """Whether nothing is in the folder but an atlas, of any format, one of whose files is sound."""
+    if not out.is_dir() or {file.name for file in out.iterdir()} - {SHEET, MANIFEST}:
+        return False
+    if not any(out.iterdir()) or is_own_image(out / SHEET):
+        return True
+    try:
+        return {"format", "emoji", "atlas"} <= json.loads((out / MANIFEST).read_text()).keys()
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def load_atlas(folder: Path) -> Atlas:

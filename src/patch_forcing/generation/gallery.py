@@ -3,17 +3,18 @@
 And the sheet that training draws of its newest weights.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.decoder import find_decoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
-from patch_forcing.generation.request import SampleRequest
-from patch_forcing.io.atomic import atomic_file
+from patch_forcing.generation.request import SampleRequest, Sampling
+from patch_forcing.generation.sample_folder import SampleFolder
+from patch_forcing.io.image_file import save_image
 from patch_forcing.io.run_layout import step_folder
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
@@ -28,22 +29,19 @@ TILE = 96
 
 
 def write_samples(result: PipelineResult, pipe: Pipeline, out: Path) -> None:
-    """SEED.png, sheet.png and samples.json; maps.png if the result has a trace."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Images, sheet and samples.json; maps if the result has a trace.
+
+    Earlier samples there give way. Raises UserError if images are there that are not of these.
+    """
+    folder = SampleFolder(out)
+    folder.claim(result.seeds)
     for seed, image in zip(result.seeds, result.images, strict=True):
-        image.save(out / f"{seed}.png")
-    write_sheet(result, out / "sheet.png")
+        save_image(image, folder.image(seed))
+    write_sheet(result, folder.sheet)
     if result.trace is not None:
-        write_maps(result, pipe, out / "maps.png")
-    write_rows(sample_rows(result, pipe), out / "samples.json")
-
-
-def write_rows(rows: Iterable[dict[str, object]], path: Path) -> None:
-    """A list in JSON, one row a line, of which one at a time is held."""
-    with atomic_file(path) as aside, aside.open("w", encoding="utf-8") as stream:
-        for number, row in enumerate(rows):
-            stream.write(f"{',' if number else '['}\n{json.dumps(row)}")
-        stream.write("\n]\n")
+        write_maps(result, pipe, folder.maps)
+    folder.write_rows(sample_rows(result, pipe))
+    folder.finish()
 
 
 def write_sheet(result: PipelineResult, path: Path) -> None:
@@ -57,21 +55,23 @@ def save_sheet(images: Sequence[Image.Image], captions: Sequence[str], path: Pat
     widths = range(MAX_COLUMNS, MAX_COLUMNS // 2 - 1, -1)
     columns = next((width for width in widths if len(tiles) % width == 0), MAX_COLUMNS)
     cut = range(0, len(tiles), columns)
-    grid_sheet(
+    sheet = grid_sheet(
         [tiles[i : i + columns] for i in cut],
         captions=[captions[i : i + columns] for i in cut],
-    ).save(path)
+    )
+    save_image(sheet, path)
 
 
 def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
     """The first images with their difficulty and time maps; the result needs a trace."""
     first = slice(MAX_MAPS)
-    maps_sheet(
+    sheet = maps_sheet(
         result.images[first],
         result.conditions[first].captions(result.seeds[first]),
         result.trace_of(first),
         pipe.pixels_per_patch,
-    ).save(path)
+    )
+    save_image(sheet, path)
 
 
 def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
@@ -112,21 +112,32 @@ def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
 
 def sample_rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:
     """samples.json: how each image came about."""
+    seconds = round(result.seconds / len(result.seeds), 4)
+    nfe = result.image_nfe
+    return list(image_rows(pipe, result.sampling, result.conditions, result.seeds, nfe, seconds))
+
+
+def image_rows(
+    pipe: Pipeline,
+    sampling: Sampling,
+    conditions: Conditions,
+    seeds: Sequence[int],
+    image_nfe: Iterable[float],
+    seconds: float | None,
+) -> Iterator[dict[str, object]]:
+    """The same of images that were made before. seconds: for an image; None if nobody knows."""
     space = None if pipe.autoencoder is None else pipe.autoencoder.space
-    return [
-        {
+    decoder = {} if space is None else {"autoencoder": space.name, "autoencoder_hash": space.hash}
+    for i, (seed, nfe) in enumerate(zip(seeds, image_nfe, strict=True)):
+        yield {
             "seed": seed,
-            **result.conditions.record(i),
-            **result.sampling.record(),
-            "nfe": round(result.image_nfe[i], 6),
-            "token_evaluations": round(result.image_nfe[i] * pipe.model.config.num_patches),
-            "seconds": round(result.seconds / len(result.seeds), 4),
+            **conditions.record(i),
+            **sampling.record(),
+            "nfe": round(nfe, 6),
+            "token_evaluations": round(nfe * pipe.model.config.num_patches),
+            "seconds": seconds,
             "precision": pipe.precision,
-            **(
-                {} if space is None else {"autoencoder": space.name, "autoencoder_hash": space.hash}
-            ),
+            **decoder,
             "model": pipe.name,
             "model_hash": pipe.hash,
         }
-        for i, seed in enumerate(result.seeds)
-    ]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.generation.conditions import Conditions
-from patch_forcing.generation.gallery import MAX_MAPS, write_maps
+from patch_forcing.generation.gallery import MAX_MAPS, MAX_SHEET_IMAGES, image_rows, write_maps
 from patch_forcing.generation.generate import check_seeds
 from patch_forcing.generation.numbers import abridged, write_numbers
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
@@ -118,7 +118,7 @@ class SampleJob:
         out: Path,
         options: ShardOptions,
     ):
-        """conditions: one for all, or one for each seed. out: for SEED.png, sheet, samples.json.
+        """conditions: one for all, or one for each seed. out: of images, sheets, samples.json.
 
         Raises UserError, before any work, if they do not fit, or another job's results are there.
         """
@@ -130,6 +130,7 @@ class SampleJob:
         self._ledger = Ledger(self._files.parts, _PLAN, self._plan, "samples", "--npz")
         self._ledger.check()
         self._is_finished()
+        self._files.folder.check()
 
     @property
     def shards(self) -> int:
@@ -145,6 +146,8 @@ class SampleJob:
         """Sample shards rank, rank + world, … that are not there yet; sound ones are kept."""
         mine = range(rank, self.shards, world)
         if self._is_finished():
+            if rank == 0:
+                self._restore()
             return self._all_kept(len(mine))
         try:
             return self._run(mine, rank == 0, progress)
@@ -155,6 +158,10 @@ class SampleJob:
 
     def _run(self, mine: range, first: bool, progress: bool | None) -> Sampled:
         self._ledger.begin()
+        with locked(self._files.parts / "lock"):
+            if self._is_finished():  # by others, meanwhile
+                return self._all_kept(len(mine))
+            self._files.folder.claim(self._task.seeds, self._plan)
         missing = self._ledger.missing(mine)
         if missing and self._is_finished():  # likewise
             return self._all_kept(len(mine))
@@ -195,8 +202,28 @@ class SampleJob:
         """maps.png, of a few images that are sampled for it alone: shards keep no traces."""
         size = self._options.batch_size
         result = self._task.sample(slice(MAX_MAPS), batch_size=size, trace=True)
-        self._files.out.mkdir(parents=True, exist_ok=True)
-        write_maps(result, self._task.pipe, self._files.out / "maps.png")
+        write_maps(result, self._task.pipe, self._files.folder.maps)
+
+    def _restore(self) -> None:
+        """Make the folder that of the array that is there, if it is not: with all that belongs.
+
+        What is not known any more is told: `seconds` is null then, and `nfe` the images' mean.
+        """
+        task, folder, first = self._task, self._files.folder, slice(MAX_SHEET_IMAGES)
+        nfe = [float(read_about(self._files.npz)["nfe"])] * len(task.seeds)
+        rows = list(image_rows(task.pipe, task.sampling, task.conditions, task.seeds, nfe, None))
+        same = [_lasting(row) for row in folder.rows()] == json.loads(
+            json.dumps([_lasting(row) for row in rows])
+        )
+        if not same:
+            folder.claim(task.seeds, self._plan)
+        if self._options.maps and not folder.maps.exists():
+            self._write_maps()
+        captions = task.conditions[first].captions(task.seeds[first])
+        self._files.restore(task.seeds, captions, self._options.pngs)
+        if not same:
+            folder.write_rows(rows)
+        folder.finish()
 
     def _is_finished(self) -> bool:
         """Whether the array is there. Raises UserError if it is another one."""
@@ -226,3 +253,8 @@ class SampleJob:
                     task = self._task
                     self._files.assemble(self.shards, task.seeds, task.conditions, self._plan)
         return self._all_kept(0).nfe
+
+
+def _lasting(row: dict[str, Any]) -> dict[str, Any]:
+    """What of an image's record does not differ between two times that it is made."""
+    return {key: row[key] for key in row.keys() - {"nfe", "token_evaluations", "seconds", "model"}}

@@ -18,17 +18,18 @@ from patch_forcing.generation.gallery import (
     MAX_SHEET_IMAGES,
     sample_rows,
     save_sheet,
-    write_rows,
 )
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
+from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.io.atomic import (
     atomic_folder,
     broken_file,
     remove_leftovers,
     write_manifest,
 )
+from patch_forcing.io.image_file import save_image
 from patch_forcing.io.ledger import shard_path
-from patch_forcing.io.npz import write_npz
+from patch_forcing.io.npz import read_images, write_npz
 from patch_forcing.views.images import to_pil
 
 _IMAGES, _SUMMARY = "images.npy", "summary.json"
@@ -36,10 +37,15 @@ _IMAGES, _SUMMARY = "images.npy", "summary.json"
 
 @dataclass(frozen=True)
 class SampleFiles:
-    """npz: the array. out: the folder of SEED.png, sheet.png, maps.png and samples.json."""
+    """npz: the array. out: the folder of images, sheets and samples.json."""
 
     npz: Path
     out: Path
+
+    @property
+    def folder(self) -> SampleFolder:
+        """What lies in `out`."""
+        return SampleFolder(self.out)
 
     @property
     def parts(self) -> Path:
@@ -66,11 +72,25 @@ class SampleFiles:
 
     def write_pngs(self, seeds: Sequence[int], images: np.ndarray, again: bool = True) -> None:
         """SEED.png of each image; with `again=False`, of those that are not there."""
-        self.out.mkdir(parents=True, exist_ok=True)
         for seed, image in zip(seeds, images, strict=True):
-            file = self.out / f"{seed}.png"
+            file = self.folder.image(seed)
             if again or not file.exists():
-                _picture(image).save(file)
+                save_image(_picture(image), file)
+
+    def restore(self, seeds: Sequence[int], captions: Sequence[str], pngs: bool) -> None:
+        """SEED.png and the sheet, of the array that is there.
+
+        captions: of the first images. pngs: whether to write images that are not there; those that
+        are there become the array's in any case.
+        """
+        tiles: list[Image.Image] = []
+        for seed, image in zip(seeds, read_images(self.npz), strict=True):
+            file, picture = self.folder.image(seed), _picture(image)
+            if len(tiles) < MAX_SHEET_IMAGES:
+                tiles.append(picture)
+            if (file.exists() or pngs) and not _shows(file, picture):
+                save_image(picture, file)
+        save_sheet(tiles, captions, self.folder.sheet)
 
     def assemble(
         self,
@@ -79,7 +99,7 @@ class SampleFiles:
         conditions: Conditions,
         plan: dict[str, Any],
     ) -> None:
-        """sheet.png, samples.json, and last the array, whose presence means that all is done.
+        """The sheet, samples.json, and last the array, whose presence means that all is done.
 
         Raises UserError if a shard is damaged.
         """
@@ -90,17 +110,17 @@ class SampleFiles:
                 raise UserError(
                     f"{broken} is damaged: start the same command again, which makes it anew"
                 )
-        self.out.mkdir(parents=True, exist_ok=True)
         images = chain.from_iterable(map(self.images, range(shards)))
         tiles = list(islice(images, MAX_SHEET_IMAGES))
         first = slice(MAX_SHEET_IMAGES)
         captions = conditions[first].captions(seeds[first])
-        save_sheet(list(map(_picture, tiles)), captions, self.out / "sheet.png")
+        save_sheet(list(map(_picture, tiles)), captions, self.folder.sheet)
         summaries = map(self._summary, range(shards))
-        write_rows(chain.from_iterable(s["rows"] for s in summaries), self.out / "samples.json")
+        self.folder.write_rows(chain.from_iterable(s["rows"] for s in summaries))
         shape = (len(seeds), *tiles[0].shape)
         whole = plan | {"nfe": self._mean_nfe(shards)}
         write_npz(self.npz, shape, map(self.images, range(shards)), whole)
+        self.folder.finish()
 
     def _mean_nfe(self, shards: int) -> float:
         """Evaluations an image, on average over all shards."""
@@ -125,3 +145,12 @@ def pixel_rows(result: PipelineResult) -> np.ndarray:
 def _picture(image: np.ndarray) -> Image.Image:
     """(H, W, C) → an image."""
     return to_pil(torch.from_numpy(image.copy()).permute(2, 0, 1))
+
+
+def _shows(file: Path, picture: Image.Image) -> bool:
+    """Whether a file is this image."""
+    try:
+        with Image.open(file) as image:
+            return image.mode == picture.mode and image.tobytes() == picture.tobytes()
+    except (OSError, ValueError, SyntaxError):
+        return False

@@ -4,8 +4,9 @@ The archive's comment records how they were made. Readers of arrays ignore it.
 """
 
 import json
+import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,18 @@ def write_npz(
                 stream.write(np.ascontiguousarray(part).reshape(-1).data)
                 rows += len(part)
         assert rows == shape[0]
+
+
+def read_images(path: Path) -> Iterator[np.ndarray]:
+    """The images of the array, (H, W, C) uint8, one by one. Raises UserError if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("arr_0.npy") as stream:
+            np.lib.format.read_magic(stream)
+            (count, *shape), _, _ = np.lib.format.read_array_header_1_0(stream)
+            for _ in range(count):
+                yield np.frombuffer(stream.read(math.prod(shape)), np.uint8).reshape(shape)
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged ({error}): remove it, and start again") from None
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def export_checkpoint(name: str | Path, out: Path) -> None:
     """A model → a file with the published keys: .safetensors, or torch's with sizes as `config`."""
     if out.suffix not in SUFFIXES:
         raise UserError(f"{out}: name a file that ends in one of {', '.join(SUFFIXES)}")
+    if out.exists():
+        raise UserError(f"{out} is there: name another file, or remove it")
     content = to_published(load_model(find_model(name)))
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".partial-{out.name}")

@@ -69,7 +69,7 @@ def open_run(
                 "the same to resume, or choose another --out"
             )
         _check_facts(run, before.get("found", {}), facts or {})
-    elif run.is_dir() and any(run.iterdir()) and not is_run_folder(run):
+    elif run.is_dir() and any(run.iterdir()) and not _is_own(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
     elif run.exists() and not run.is_dir():
         raise UserError(f"{run} is a file: choose another --out")
@@ -121,6 +121,14 @@ def _check_facts(run: Path, before: dict[str, Any], facts: Mapping[str, Any]) ->
                 f"the data changed since {run} began: {field} was {old!r}, now it is "
                 f"{value!r}: put back what was there to resume, or choose another --out"
             )
+
+
+def _is_own(run: Path) -> bool:
+    """Whether run.json is there, and as training writes it."""
+    try:
+        return {"name", "recipe"} <= json.loads((run / RUN).read_text(encoding="utf-8")).keys()
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def _read(run: Path) -> dict[str, Any]:

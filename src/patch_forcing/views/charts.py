@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from patch_forcing.io.atomic import atomic_file
+from patch_forcing.io.image_file import SOFTWARE
+
 Curve = Sequence[tuple[float, float]]
 
 
@@ -34,4 +37,5 @@ def line_charts(
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    with atomic_file(path, durable=False) as aside:
+        figure.savefig(aside, dpi=110, format="png", metadata={"Software": SOFTWARE})

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from patch_forcing.core.patches import patch_grid
+from patch_forcing.io.image_file import save_image
 from patch_forcing.views.images import enlarge, grid_sheet
 from patch_forcing.views.maps import (
     DIFFICULTY,
@@ -72,4 +73,5 @@ def film_frames(
 def save_film(frames: Sequence[Image.Image], path: Path) -> None:
     """Writes an animated GIF that pauses on the last frame and starts again."""
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
-    frames[0].save(path, save_all=True, append_images=list(frames[1:]), duration=durations, loop=0)
+    rest = list(frames[1:])
+    save_image(frames[0], path, save_all=True, append_images=rest, duration=durations, loop=0)

@@ -1,0 +1,130 @@
+"""A folder of samples: which files are where, and which of those that lie there are our own.
+
+Images lie in the folder itself and nothing else that is an image does, so that tools which read the
+folder count them alone. Sheets lie below it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.data.images import ENDINGS
+from patch_forcing.generation.numbers import parse_numbers, write_numbers
+from patch_forcing.io.atomic import atomic_file, locked, write_atomic
+
+ROWS, _SHEETS, _BEGUN = "samples.json", "sheets", ".samples-begun.json"
+_BEFORE = ("sheet.png", "maps.png")
+"""Where sheets lay beside the images."""
+
+
+@dataclass(frozen=True)
+class SampleFolder:
+    """SEED.png of every seed, sheets/sheet.png, sheets/maps.png and samples.json, which lists all.
+
+    While many images are made, a hidden file lists them in place of samples.json.
+    """
+
+    path: Path
+
+    @property
+    def sheet(self) -> Path:
+        """The first images side by side."""
+        return self.path / _SHEETS / "sheet.png"
+
+    @property
+    def maps(self) -> Path:
+        """The first images with their maps."""
+        return self.path / _SHEETS / "maps.png"
+
+    def image(self, seed: int) -> Path:
+        """The image of a seed."""
+        return self.path / f"{seed}.png"
+
+    def check(self) -> None:
+        """Raises UserError unless all images there, and all that is to be replaced, are our own."""
+        if not self.path.is_dir():
+            return
+        with locked(self.path):
+            self._check()
+
+    def claim(self, seeds: Sequence[int], job: object = None) -> None:
+        """Makes room for these images: what earlier samples left is removed.
+
+        job: what the images depend on; of several processes with the same one, the first does it.
+        Raises UserError as `check` does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        begun = {"seeds": write_numbers(seeds), "job": _digest(job)}
+        with locked(self.path):
+            if job is not None and self._read(_BEGUN) == begun:
+                return
+            self._check()
+            for file in self._own():
+                file.unlink(missing_ok=True)
+            with suppress(OSError):  # it is not there, or others use it
+                (self.path / _SHEETS).rmdir()
+            write_atomic(self.path / _BEGUN, json.dumps(begun) + "\n")
+
+    def write_rows(self, rows: Iterable[dict[str, object]]) -> None:
+        """samples.json: a row a line, of which one at a time is held."""
+        with atomic_file(self.path / ROWS) as aside, aside.open("w", encoding="utf-8") as stream:
+            for number, row in enumerate(rows):
+                stream.write(f"{',' if number else '['}\n{json.dumps(row)}")
+            stream.write("\n]\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of samples.json; none if it is not there, or not ours."""
+        rows = self._read(ROWS)
+        ours = isinstance(rows, list) and all(
+            isinstance(row, dict) and {"seed", "sampler", "model_hash"} <= row.keys()
+            for row in rows
+        )
+        return rows if ours else []
+
+    def finish(self) -> None:
+        """All is written."""
+        (self.path / _BEGUN).unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        present = sorted(self.path.iterdir())  # before the lists, which are written before images
+        own, sheets = self._own(), self.path / _SHEETS
+        replaced = [file for file in present if _is_image(file.name) or file.name == ROWS]
+        replaced += [file for file in (self.sheet, self.maps) if file.exists()]
+        replaced += [sheets] if sheets.exists() and not sheets.is_dir() else []
+        for file in replaced:
+            if file not in own or file.is_dir():
+                raise UserError(
+                    f"{file} is there, and no {ROWS} of this command lists it: choose another --out"
+                )
+
+    def _own(self) -> set[Path]:
+        """What this command wrote, or may have written."""
+        begun, rows = self._read(_BEGUN), self.rows()
+        if not rows and not isinstance(begun, dict):
+            return set()
+        seeds = {row["seed"] for row in rows}
+        if isinstance(begun, dict):
+            with suppress(UserError):
+                seeds.update(parse_numbers("seeds", str(begun.get("seeds"))))
+        loose = {self.path / name for name in (ROWS, _BEGUN, *_BEFORE)}
+        return {self.image(seed) for seed in seeds} | loose | {self.sheet, self.maps}
+
+    def _read(self, name: str) -> Any:
+        """A file of JSON; None if it is missing or none."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(ENDINGS) and not name.startswith(".")
+
+
+def _digest(job: object) -> str:
+    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
