@@ -143,6 +143,7 @@ BAD_LABELS = {
     "missing": ([], "no label"),
     "no json": ([("b.json", b"{")], "its .json is no JSON object"),
     "json without": ([("b.json", b"{}")], "no label"),
+    "json, below zero": ([("b.json", b'{"label": -1}')], "label -1 is no class"),
     "json of another kind": ([("b.json", b'{"label": [1]}')], "label [1] is neither a whole"),
 }
 BAD_CAPTIONS = {
