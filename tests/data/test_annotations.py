@@ -1,6 +1,7 @@
 """What is said of images becomes labels or captions; what is not said makes a sample bad."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,12 @@ def test_whatever_json_says_is_sound_or_missing_with_a_reason(label, caption):
         ({"text": " a cat\n"}, None, "a cat"),
         ({"caption": "a cat", "label": 0}, 0, "a cat"),
         ({"label": None, "text": None}, None, None),
+        ({"label": None, "class": "cat", "text": None, "caption": "a cat"}, "cat", "a cat"),
+        ({"label": " ", "class": None, "cls": 0, "text": "", "caption": "a cat"}, 0, "a cat"),
+        ({"label": float("nan"), "class": 2, "text": float("nan"), "caption": "x"}, 2, "x"),
+        ({"label": 3.0}, 3, None),
+        ({"label": -1, "class": 2}, None, None),
+        ({"label": "-1"}, None, None),
         ({"label": True, "text": 7}, None, None),
         ({"label": 1.5, "text": ["a", "b"]}, None, None),
         ({"label": "\t", "text": "\n"}, None, None),
@@ -67,6 +74,18 @@ def test_whatever_json_says_is_sound_or_missing_with_a_reason(label, caption):
 def test_usual_names_are_understood(fields, label, caption):
     said = from_fields(json.loads(json.dumps(fields)))
     assert said[:3] == (label, caption, "")
+
+
+@pytest.mark.parametrize("label", [-1, "-1", " -1\n", -1.0, -7])
+def test_a_number_below_zero_is_no_label(label):
+    row = checked(label, "a cat")
+    assert (row.label, row.caption) == (None, "a cat")
+    assert re.fullmatch("label -[17] is no class", row.no_label)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_null_is_missing_without_another_reason(missing):
+    assert checked(missing, missing) == Annotation()
 
 
 def test_reasons_tell_what_is_wrong():
@@ -131,8 +150,8 @@ def test_a_fault_stays_whatever_the_condition():
 
 
 def test_labels_of_which_none_can_be_used_are_not_dropped_without_a_word():
-    said = [checked(label) for label in (0.0, 1.0, None)]
-    with pytest.raises(pf.UserError, match=r"no label of mine can be used, such as: label 0\.0 is"):
+    said = [checked(label) for label in (0.5, 1.5, None)]
+    with pytest.raises(pf.UserError, match=r"no label of mine can be used, such as: label 0\.5 is"):
         conditions(said, None, "mine")
     assert conditions(said, "none", "mine").faults == {}
 

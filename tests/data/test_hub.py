@@ -172,6 +172,17 @@ def test_rows_without_an_image_or_a_class_are_bad(datasets, tmp_path):
     }  # fmt: skip
 
 
+def test_below_zero_is_no_class_and_where_a_column_has_a_null_the_next_counts(datasets, tmp_path):
+    columns = {"label": [2, None, -1, 0], "class": [None, 3, 5, None], "text": ["a", None, "b", ""],
+               "caption": [None, "c", None, "d"]}  # fmt: skip
+    data = made(datasets, {"image": [stored(PNG)] * 4, **columns})
+    layout = HubSource(saved(data, tmp_path)).open().layout
+    assert layout.class_names == ("0", "2", "3")
+    assert layout.labels[:2] + layout.labels[3:] == (1, 2, 0)
+    assert layout.faults == {2: "label -1 is no class"}
+    assert layout.captions == ("a", "c", "b", "d")
+
+
 @pytest.mark.parametrize(("name", "values"), [("label", [3, 10, 3]), ("class", ["3", "10", "3"])])
 def test_labels_without_names_are_their_own(datasets, tmp_path, name, values):
     whole = {name: datasets.Value("int64")} if name == "label" else {}

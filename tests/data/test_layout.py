@@ -6,10 +6,23 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import features
 
 import patch_forcing as pf
-from patch_forcing.data.layout import _listed, find_images
-from tests.support.image_files import photos
+from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.layout import find_images
+from patch_forcing.data.listing import list_folder
+from tests.support.image_files import (
+    BMP,
+    GIF,
+    JPEG,
+    NOISE,
+    PNG,
+    TIFF,
+    WEBP,
+    encoded,
+    photos,
+)
 
 
 def touch(root, *names):
@@ -115,7 +128,7 @@ def test_the_order_is_not_the_file_systems(names):
     entries = [Entry(f"{name}.png") for name in names]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "scandir", lambda _: Scan(entries))
-        images, folders = _listed(Path("somewhere"))
+        images, folders, _ = list_folder(Path("somewhere"))
     assert images == sorted(f"{name}.png" for name in names)
     assert folders == []
 
@@ -159,3 +172,55 @@ def test_a_folder_that_may_not_be_listed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(pf.UserError, match=r"mine cannot be read \(Permission denied\): allow it"):
         find_images(tmp_path / "mine")
+
+
+AVIF = {".avif": encoded(NOISE, "AVIF")} if features.check("avif") else {}
+BY_NAME = AVIF | {
+    ".jpe": JPEG, ".JFIF": JPEG, ".pjpeg": JPEG, ".mpo": JPEG, ".apng": PNG, ".dib": BMP,
+    ".ppm": encoded(NOISE, "PPM"), ".pgm": encoded(NOISE[..., 0], "PPM"),
+    ".jp2": encoded(NOISE, "JPEG2000", irreversible=False),
+}  # fmt: skip
+BY_CONTENT = {"": JPEG, ".jpg_large": JPEG, ".jpg?w=9": PNG, ".1": GIF, ".img": TIFF, ".x": WEBP}
+
+
+@pytest.mark.parametrize("place", ["", "class/"])
+@pytest.mark.parametrize("kind", [*BY_NAME, *BY_CONTENT])
+def test_an_image_by_another_name_is_read(tmp_path, kind, place):
+    data = (BY_NAME | BY_CONTENT)[kind]
+    (tmp_path / f"{place}.").mkdir(exist_ok=True)
+    (tmp_path / f"{place}a{kind}").write_bytes(data)
+    (tmp_path / f"{place}b.png").write_bytes(data)
+    opened = FolderSource(str(tmp_path), size=20, fit="pad").open()
+    assert opened.layout.names == (f"{place}a{kind}", f"{place}b.png")
+    assert opened.layout.aside == ""
+    assert (opened.picture(0) == opened.picture(1)).all()
+
+
+def test_what_is_left_aside_is_counted_and_folders_without_images_are_named(tmp_path):
+    photos(tmp_path, {"cat": 2, "dog": 1})
+    for name in ("owl", "ant", "cat/masks", ".git"):
+        (tmp_path / name).mkdir()
+    touch(tmp_path, "cat/1.HEIC", "owl/2.heic", "notes.txt", "cat/README", "dog/x.weird", ".hidden")
+    touch(tmp_path, "cat/Thumbs.db", "dog/desktop.ini", ".git/HEAD")
+    (tmp_path / "dog" / "half.jpg.part").write_bytes(JPEG)
+    os.mkfifo(tmp_path / "dog" / "pipe")
+    opened = FolderSource(str(tmp_path)).open()
+    assert opened.layout.class_sizes == {"cat": 2, "dog": 1}
+    assert opened.layout.aside == (
+        "left aside: 1 without an ending, 2 .heic, 1 .part, 1 .txt, 1 .weird; no image in ant, owl"
+    )
+    assert opened.summary.splitlines()[1:] == [opened.layout.aside]
+
+
+def test_captions_are_not_left_aside(tmp_path):
+    photos(tmp_path, {"": 2})
+    for number in range(2):
+        (tmp_path / f"{number:03d}.txt").write_text("a cat")
+    assert find_images(tmp_path).aside == ""
+    assert find_images(tmp_path, "none").aside == "left aside: 2 .txt"
+
+
+def test_a_folder_of_nothing_that_is_read_says_what_it_holds(tmp_path):
+    touch(tmp_path, "cat/1.heic", "owl/2.heic")
+    with pytest.raises(pf.UserError, match=r"\.jpg.*; left aside: 2 \.heic; no image in cat, owl$"):
+        find_images(tmp_path)

@@ -106,6 +106,17 @@ def test_numbers_of_a_table_are_classes_in_their_order(tmp_path):
     assert find_images(root).class_names == ("8", "9", "10")
 
 
+def test_a_missing_label_of_a_table_is_no_class_and_the_next_column_counts(tmp_path):
+    root = photos(tmp_path / "mine", {"": 6})
+    rows = (b"2.0,", b"-1,", b",3", b" ,1", b"7,9", b"0.0,")
+    table(root, b"file_name,label,class", *(b"%03d.png,%s" % row for row in enumerate(rows)))
+    layout = find_images(root)
+    assert layout.class_names == ("0", "1", "2", "3", "7")
+    assert faults(layout) == {"001.png": "label -1 is no class"}
+    labels = [layout.class_names[label] for label in layout.labels]
+    assert labels[:1] + labels[2:] == ["2", "3", "1", "7", "0"]
+
+
 BAD_LINES = {
     b"": {},  # no line
     b",a cat": {"metadata.csv:6": "the line has no file_name"},

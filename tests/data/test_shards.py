@@ -271,6 +271,18 @@ def test_what_means_no_shards_is_told(tmp_path, monkeypatch, path):
     assert not (tmp_path / "owned").exists()
 
 
+def test_without_a_home_shards_are_read_without_a_cache(three, monkeypatch):
+    expected = ShardsSource(str(three)).open()
+    monkeypatch.delenv(shards.CACHE, raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    # a user whom the system does not know, as in a container
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    opened = ShardsSource(str(three)).open()
+    assert same_batches(opened.batch(BatchSpec(0, 9, 2)), expected.batch(BatchSpec(0, 9, 2)))
+
+
 def test_a_tar_without_samples_is_named_among_others(three):
     (three / "y.tar").write_bytes(bytes(10240))
     shard(three / "z.tar", {"README": b"text"})

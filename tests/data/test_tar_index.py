@@ -54,6 +54,14 @@ def test_members_in_a_row_of_one_name_are_one_sample(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_mask_of_a_rare_kind_is_no_second_image(tmp_path):
+    rows = [("a.jpg", PNG), ("a.pgm", PNG), ("b.ppm", PNG), ("c.jfif", PNG)]
+    found = indexed(rows, tmp_path)
+    assert [(s.name, s.annotation.fault) for s in found] == [
+        ("a.jpg", ""), ("b.ppm", ""), ("c.jfif", ""),
+    ]  # fmt: skip
+
+
 def test_what_is_no_image_label_or_caption_is_never_read(tmp_path):
     """Not even looked at: nothing behind a pickle's header may be reached for."""
     bomb = b"cos\nsystem\n(S'touch /tmp/owned'\ntR."
@@ -135,6 +143,7 @@ BAD_LABELS = {
     "missing": ([], "no label"),
     "no json": ([("b.json", b"{")], "its .json is no JSON object"),
     "json without": ([("b.json", b"{}")], "no label"),
+    "json, below zero": ([("b.json", b'{"label": -1}')], "label -1 is no class"),
     "json of another kind": ([("b.json", b'{"label": [1]}')], "label [1] is neither a whole"),
 }
 BAD_CAPTIONS = {

@@ -16,6 +16,7 @@ from PIL import Image
 from patch_forcing.data import images
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.image_data import ImageData
+from patch_forcing.data.image_kinds import ENDINGS
 
 
 def noise(height: int = 20, width: int = 24, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -203,7 +204,7 @@ def fail(
             raise OSError(number, os.strerror(number))
 
     def opened(file: Path, *how, **more):
-        if file.suffix not in images.ENDINGS or failed.count(file) >= times:
+        if file.suffix not in ENDINGS or failed.count(file) >= times:
             return open_file(file, *how, **more)
         failed.append(file)
         if after is None:

@@ -1,6 +1,7 @@
 """Labels and captions of images, and what is wrong with them."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -127,19 +128,34 @@ def inferred_condition(count: int, labels: int, captions: int, place: str) -> Co
 
 
 def from_fields(fields: Mapping[str, Any]) -> Annotation:
-    """What a JSON object holds under the usual names; a null is missing."""
-    label = next((fields[name] for name in LABEL_FIELDS if name in fields), None)
-    caption = next((fields[name] for name in CAPTION_FIELDS if name in fields), None)
+    """What a JSON object holds under the usual names; where one is missing, the next counts."""
+    label = first_given([fields[name] for name in LABEL_FIELDS if name in fields])
+    caption = first_given([fields[name] for name in CAPTION_FIELDS if name in fields])
     return checked(label, caption)
 
 
+def first_given(values: Sequence[Any]) -> Any:
+    """The first that is not missing. Nulls, NaN (a null of tables) and blank texts are."""
+    given = (value for value in values if not _is_null(value) and str(value).strip())
+    return next(given, values[0] if values else None)
+
+
 def checked(label: object = None, caption: object = None) -> Annotation:
-    """A label that is a whole number or a text with letters, a caption that is such a text."""
+    """A label that is a whole number from 0 or a text with letters, a caption that is such a text.
+
+    A number below 0, of which -1 is the usual one, says that there is no label.
+    """
     no_label, no_caption = NO_LABEL, NO_CAPTION
+    label = None if _is_null(label) else label
+    caption = None if _is_null(caption) else caption
+    if isinstance(label, float) and label.is_integer() and abs(label) < 2**53:
+        label = int(label)  # of a column in which others are missing
     if isinstance(label, str):
         label, no_label = label.strip() or None, "empty label"
     elif label is not None and (not isinstance(label, int) or isinstance(label, bool)):
         label, no_label = None, f"label {_shown(label)} is neither a whole number nor a text"
+    if re.fullmatch(r"-[0-9]+", str(label)):
+        label, no_label = None, f"label {label} is no class"
     if isinstance(caption, str):
         caption, no_caption = caption.strip() or None, "empty caption"
     elif caption is not None:
@@ -174,6 +190,10 @@ def name_order(name: str) -> tuple[bool, Decimal, str]:
     """The key by which class names are sorted: numbers by their value, then the others by text."""
     number = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*", name)
     return number is None, Decimal(number[1] if number else 0), name
+
+
+def _is_null(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _half(text: str) -> bool:

@@ -1,7 +1,8 @@
 """Data sets of the Hugging Face Hub, or on this disk, through the package `datasets`."""
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from patch_forcing.data.annotations import (
     Annotation,
     checked,
     conditions,
+    first_given,
 )
 from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
 from patch_forcing.data.images import BadImageError, open_regular
@@ -105,7 +107,13 @@ class HubSource(HubParts, ImageOptions):
         caption_column = self._column(data, "caption", self.caption_column, None)
         feature = data.features[label_column] if label_column else None
         class_names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-        annotations = _annotations(data, label_column, caption_column, class_names)
+        labels = [label_column] if label_column else []
+        if not self.label_column and label_column in LABEL_FIELDS and class_names is None:
+            labels = [name for name in LABEL_FIELDS if name in data.features]
+        captions = [caption_column] if caption_column else []
+        if not self.caption_column and caption_column:
+            captions = [name for name in CAPTION_FIELDS if name in data.features]
+        annotations = _annotations(data, labels, captions, class_names)
         # as stored, not decoded: so it is read, and found bad, as any other file is
         images = data.select_columns([image_column])
         images = images.cast_column(image_column, datasets.Image(decode=False))
@@ -167,21 +175,19 @@ class HubSource(HubParts, ImageOptions):
 
 
 def _annotations(
-    data: Any, label_column: str, caption_column: str, class_names: Sequence[str] | None
+    data: Any, labels: list[str], captions: list[str], class_names: Sequence[str] | None
 ) -> list[Annotation]:
-    """The label and the caption of each image."""
+    """The label and the caption of each image, in the first of these columns that gives one."""
 
-    def column(name: str) -> list[Any]:
-        if not name:
-            return [None] * len(data)
-        table = data.select_columns([name]).with_format("arrow")[:]  # in the order of the data
-        values: list[Any] = table[name].to_pylist()
-        return values
+    def column(names: list[str]) -> Iterator[Any]:
+        if not names:
+            return itertools.repeat(None, len(data))
+        table = data.select_columns(names).with_format("arrow")[:]  # in the order of the data
+        return map(first_given, zip(*(table[name].to_pylist() for name in names), strict=True))
 
     rows = []
-    for label, caption in zip(column(label_column), column(caption_column), strict=True):
+    for label, caption in zip(column(labels), column(captions), strict=True):
         row = checked(label, caption)
-        # −1 is usual for a label that is not given, as of test sets
         if class_names is not None and row.label is not None:
             known = isinstance(row.label, int) and 0 <= row.label < len(class_names)
             if not known:

@@ -165,10 +165,11 @@ class ImageData:
 
     @property
     def summary(self) -> str:
-        """Images, classes and shape in a line."""
+        """Images, classes and shape in a line; in another, what is left aside."""
         colour = "grey" if self.shape[0] == 1 else "in colour"
         shape = f"{self.shape[1]}×{self.shape[2]} {colour}"
-        return f"{self.num_samples} images, {self.layout.summary}, read as {shape}"
+        line = f"{self.num_samples} images, {self.layout.summary}, read as {shape}"
+        return "\n".join(filter(None, (line, self.layout.aside)))
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """These images; those of the step after are read meanwhile."""

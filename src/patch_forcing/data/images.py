@@ -20,13 +20,10 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from patch_forcing.data.depths import DepthError, eight_bits
+from patch_forcing.data.image_kinds import FORMATS
 from patch_forcing.data.jpeg_end import jpeg_ends
 from patch_forcing.data.png_chunks import SIGNATURE, checked_png
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""What an image's name ends in, in upper or lower case."""
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-"""Read whatever the name says. No others: some (EPS) would run programs."""
 _JPEG = b"\xff\xd8"
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 MAX_ASPECT = 4

@@ -4,7 +4,6 @@ Either all lie in the folder itself, or all lie in subfolders, one for each clas
 Or a metadata.jsonl or metadata.csv names them, wherever below the folder they lie.
 """
 
-import errno
 import hashlib
 import os
 from collections import Counter
@@ -15,8 +14,11 @@ from pathlib import Path
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.annotations import Annotation, Condition, conditions, inferred_condition
-from patch_forcing.data.images import ENDINGS, Stored
+from patch_forcing.data.image_kinds import ENDINGS, is_image_name
+from patch_forcing.data.images import Stored
+from patch_forcing.data.listing import Listing, list_folder, summarize_aside
 from patch_forcing.data.metadata import (
+    CAPTION_ENDING,
     count_captions,
     find_metadata,
     images_below,
@@ -41,6 +43,7 @@ class Layout:
     read: an image file's bytes, by number, where it is no file of its own; may raise BadImageError.
     remote: whether reading waits for a network, not for a disk.
     annotations: what else than names tells layouts apart, as bytes.
+    aside: which files are not read and which folders hold no image, in a sentence.
     """
 
     root: Path | str
@@ -53,6 +56,7 @@ class Layout:
     read: Callable[[int], bytes] | None = None
     remote: bool = False
     annotations: bytes = b""
+    aside: str = ""
 
     def file(self, number: int) -> Stored:
         """Where an image lies, or what reads it."""
@@ -112,9 +116,9 @@ def printable(text: str) -> str:
 def find_images(root: Path, condition: Condition | None = None) -> Layout:
     """The images of a folder, in an order that does not depend on the file system.
 
-    A name with an image's ending is one, whatever lies there; hidden files, other endings and links
-    that go round in a circle are left aside. Where a metadata.jsonl or metadata.csv lies, it names
-    the images.
+    A name with an image's ending is one, whatever lies there, and so is a file that begins as one;
+    hidden files, others and links that go round in a circle are left aside. Where a metadata.jsonl
+    or metadata.csv lies, it names the images.
     condition: what goes with them; None is what is there, classes before captions.
     Raises UserError saying what lies there if it is not arranged so.
     """
@@ -124,17 +128,20 @@ def find_images(root: Path, condition: Condition | None = None) -> Layout:
     metadata = find_metadata(root)
     if metadata is not None:
         return _described(root, metadata, condition)
-    here, folders = _listed(root)
-    below = {folder: _listed(root / folder) for folder in folders}
+    here, folders, aside = list_folder(root)
+    below = {folder: list_folder(root / folder) for folder in folders}
     _check_depth(root, below)
-    classes = {folder: names for folder, (names, _) in below.items() if names}
+    classes = {folder: inside.images for folder, inside in below.items() if inside.images}
+    aside = sum((inside.aside for inside in below.values()), aside)
+    empty = [printable(name) for name in folders if name not in classes]
     if here and classes:
         raise UserError(
             f"{root} holds images ({here[0]}) beside folders of images ({next(iter(classes))}): "
             "put all of them into one folder, or each into the folder of its class"
         )
     if not here and not classes:
-        mend = _other_recipe(root) or f" of {', '.join(ENDINGS)}"
+        note = summarize_aside(aside, empty)
+        mend = _other_recipe(root) or f" of {', '.join(ENDINGS)}{f'; {note}' if note else ''}"
         raise UserError(f"{root} holds no images: give a folder{mend}")
     names = here or [f"{folder}/{name}" for folder, inside in classes.items() for name in inside]
     if condition is None:
@@ -143,10 +150,13 @@ def find_images(root: Path, condition: Condition | None = None) -> Layout:
     if condition == "caption":
         rows = [read_caption(root / name) for name in names]
         stamp = repr([row.caption for row in rows]).encode()
+        del aside[CAPTION_ENDING]
     else:
         folder_names = [None if here else name.split("/")[0] for name in names]
         rows, stamp = [Annotation(label) for label in folder_names], b""
-    return Layout(root, tuple(names), *conditions(rows, condition, str(root)), annotations=stamp)
+    known = conditions(rows, condition, str(root))
+    note = summarize_aside(aside, empty)
+    return Layout(root, tuple(names), *known, annotations=stamp, aside=note)
 
 
 def _described(root: Path, metadata: Path, condition: Condition | None) -> Layout:
@@ -174,44 +184,13 @@ def _other_recipe(path: Path) -> str:
     return ""
 
 
-def _check_depth(root: Path, below: dict[str, tuple[list[str], list[str]]]) -> None:
-    for folder, (_, deeper) in below.items():
-        for inner in deeper:
+def _check_depth(root: Path, below: Mapping[str, Listing]) -> None:
+    for folder, inside in below.items():
+        for inner in inside.folders:
             for place, _, files in os.walk(root / folder / inner):
-                image = next((name for name in sorted(files) if _is_image(name)), None)
+                image = next((name for name in sorted(files) if is_image_name(name)), None)
                 if image:
                     raise UserError(
                         f"{Path(place) / image} lies more than one folder deep in {root}: give "
                         f"{root / folder}, or put images right into the folders of their classes"
                     )
-
-
-def _listed(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of images, and of the other folders, each sorted."""
-    try:
-        with os.scandir(folder) as entries:
-            seen = [entry for entry in entries if not entry.name.startswith(".")]
-        images = sorted(entry.name for entry in seen if _is_image(entry.name))
-        others = sorted(e.name for e in seen if not _is_image(e.name) and _leads_down(e, folder))
-    except OSError as error:
-        place = error.filename or folder  # or a link in it
-        raise UserError(
-            f"{place} cannot be read ({error.strerror}): allow it, or give another folder"
-        ) from None
-    return images, others
-
-
-def _leads_down(entry: os.DirEntry[str], folder: Path) -> bool:
-    """Whether it is a folder, and no link back to `folder` or to one around it."""
-    try:
-        if not entry.is_dir():
-            return False
-    except OSError as error:
-        if error.errno != errno.ELOOP:  # a link to itself
-            raise
-        return False
-    return not entry.is_symlink() or not folder.resolve().is_relative_to(Path(entry).resolve())
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")

@@ -79,8 +79,9 @@ def _rows_of_table(file: Path) -> Iterator[Row]:
                 if surplus or not any(fields.values()):
                     continue
                 for name in LABEL_FIELDS:  # a table does not tell numbers from texts
-                    if re.fullmatch("[0-9]{1,18}", fields.get(name) or ""):
-                        fields[name] = int(fields[name])
+                    number = re.fullmatch(r"(-?[0-9]{1,18})(\.0)?", fields.get(name) or "")
+                    if number:  # with .0 where others of the column are missing
+                        fields[name] = int(number[1])
                 yield f"{file.name}:{table.line_num}", fields
         except csv.Error as error:
             raise OSError(errno.EINVAL, f"line {table.line_num + 1}: {error}") from None

@@ -36,19 +36,12 @@ from patch_forcing.io.atomic import write_atomic
 
 CACHE = "PATCH_FORCING_CACHE"
 """The environment's name of the folder for indices; ~/.cache/patch-forcing if it has none."""
-_VERSION = 3
+_VERSION = 4
 _EMPTY = Sample("", 0, 0, Annotation(fault="no sample in it"))
 _MAX_SHARDS = 1_000_000
 _STAMPS = (
-    "ETag",
-    "etag",
-    "Last-Modified",
-    "mtime",
-    "LastModified",
-    "last_modified",
-    "created",
-    "size",
-)
+    "ETag", "etag", "Last-Modified", "mtime", "LastModified", "last_modified", "created", "size",
+)  # fmt: skip
 """What file systems call that which changes when a file does."""
 _BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 
@@ -254,11 +247,12 @@ def _index(shard: Shard) -> list[Sample]:
     try:
         stamp = shard.stamp()
         file = _cached(shard)
-        samples = _remembered(file, stamp)
+        samples = _remembered(file, stamp) if file else None
         if samples is None:
             with shard.open() as stream:
                 samples = index_tar(stream)
-            _remember(file, stamp, samples)
+            if file:
+                _remember(file, stamp, samples)
     except Exception as error:  # each kind of file system has errors of its own
         raise UserError(
             f"{shard.name} cannot be read: {_brief(error)}: mend that, or leave it out of data.path"
@@ -266,10 +260,14 @@ def _index(shard: Shard) -> list[Sample]:
     return samples
 
 
-def _cached(shard: Shard) -> Path:
-    folder = os.environ.get(CACHE) or Path.home() / ".cache" / "patch-forcing"
+def _cached(shard: Shard) -> Path | None:
+    """Where its index is kept; None where there is no home for it."""
+    try:
+        folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "patch-forcing")
+    except RuntimeError:  # a user without a home, as in many containers
+        return None
     place = str(Path(shard.name).absolute()) if isinstance(shard, LocalShard) else shard.name
-    return Path(folder) / "shards" / f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:32]}.json"
+    return folder / "shards" / f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:32]}.json"
 
 
 def _remembered(file: Path, stamp: str) -> list[Sample] | None:

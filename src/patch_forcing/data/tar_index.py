@@ -9,13 +9,17 @@ stays bytes.
 from typing import NamedTuple
 
 from patch_forcing.data.annotations import Annotation, as_object, as_text, checked, from_fields
-from patch_forcing.data.images import ENDINGS
+from patch_forcing.data.image_kinds import ENDINGS, USUAL_ENDINGS
 from patch_forcing.data.tar_members import MAX_TEXT, Member, Stream, members
 
 MAX_IMAGE = 2**28
 """Bytes of an image file, which is read as a whole."""
 _ELSEWHERE = "a link or sparse: pack it with tar -h --hard-dereference"
-_IMAGE_KINDS = tuple(ending[1:] for ending in ENDINGS)
+_IMAGE_KINDS = [
+    {ending[1:] for ending in USUAL_ENDINGS},
+    {ending[1:] for ending in ENDINGS},
+]
+"""Where there is none of the first, the second counts."""
 
 
 class Sample(NamedTuple):
@@ -60,7 +64,8 @@ def _split(name: str) -> tuple[str, str]:
 
 def _sample(stream: Stream, key: str, parts: list[Member]) -> Sample:
     kinds = [_split(part.name)[1] for part in parts]
-    images = [part for part, kind in zip(parts, kinds, strict=True) if kind in _IMAGE_KINDS]
+    of_kinds = _IMAGE_KINDS[not _IMAGE_KINDS[0].intersection(kinds)]
+    images = [part for part, kind in zip(parts, kinds, strict=True) if kind in of_kinds]
     if len(images) != 1 or len(set(kinds)) < len(kinds):
         what = f"{len(images) or 'no'} images" if len(images) != 1 else "a member twice"
         fault = f"{what} among {', '.join('.' + kind for kind in kinds[:9])}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.images import ENDINGS
+from patch_forcing.data.image_kinds import ENDINGS
 from patch_forcing.generation.numbers import parse_numbers, write_numbers
 from patch_forcing.io.atomic import atomic_file, locked, write_atomic
 
