@@ -1,12 +1,12 @@
 """`patch-forcing COMMAND …`: finds the command; errors end in one line and exit status 2."""
 
-import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
+from patch_forcing.cli.streams import keep_streams
 from patch_forcing.core.errors import UserError, is_out_of_memory, unknown_name
 
 COMMANDS = {
@@ -60,9 +60,7 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Pillow's remarks on a file come with the file's name, where they matter
     warnings.filterwarnings("ignore", module="PIL")
-    for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    keep_streams()
     try:
         run(sys.argv[1:])
         sys.stdout.flush()
@@ -71,10 +69,6 @@ def main() -> None:
         _fail(str(error), 2)
     except KeyboardInterrupt as stop:
         _fail(str(stop) or "stopped by Ctrl-C: nothing more was written", 130)
-    except BrokenPipeError:
-        # the reader of our output left; keep Python from complaining when it closes stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}: choose another place, or make room", 2)

@@ -1,5 +1,7 @@
 """Progress bars of long work."""
 
+import sys
+
 from tqdm import tqdm
 
 
@@ -8,4 +10,5 @@ def progress_bar(
 ) -> tqdm:
     """A bar on stderr. progress: whether to draw it. None draws it if stderr is a terminal."""
     hidden = None if progress is None else not progress  # None lets tqdm look for a terminal
+    hidden = sys.stderr is None or hidden  # as in a service
     return tqdm(total=total, initial=initial, unit=unit, disable=hidden, desc=desc)
