@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
@@ -29,7 +29,7 @@ from patch_forcing.runs.failed_steps import named_samples
 from patch_forcing.runs.init import init_weights
 from patch_forcing.runs.memory import enough_memory
 from patch_forcing.runs.recipe import Recipe
-from patch_forcing.runs.run_folder import METRICS, StepLines, open_run
+from patch_forcing.runs.run_folder import METRICS, StepLines, one_training, open_run
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.state import TrainingState, initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
@@ -99,10 +99,17 @@ class TrainingRun:
         """To the last step, from the newest checkpoint if there is one.
 
         A damaged checkpoint is passed over with a warning, and a save that fails is tried again.
-        Raises UserError if the folder holds another run, every checkpoint is damaged or every save
-        fails, too many samples are bad, or the loss is not finite; Interrupted after Ctrl-C,
-        SIGTERM or SIGUSR1 on any rank, with a checkpoint saved.
+        Raises UserError if the folder holds another run or one that is going on, every checkpoint
+        is damaged or every save fails, too many samples are bad, or the loss is not finite;
+        Interrupted after Ctrl-C, SIGTERM or SIGUSR1 on any rank, with a checkpoint saved.
         """
+        with ExitStack() as held:
+            with self.ranks.together():
+                if self.ranks.first:
+                    held.enter_context(one_training(self.folder))
+            return self._train()
+
+    def _train(self) -> Outcome:
         ranks = self.ranks
         state = self._begin()
         done = self._resume(state)

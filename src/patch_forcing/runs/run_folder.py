@@ -1,9 +1,9 @@
 """run.json, metrics.jsonl and other lines by step: what a run is, and how it goes."""
 
-import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.data.batch import OrdersClasses, TrainingData
 from patch_forcing.io.atomic import remove_leftovers, write_atomic
+from patch_forcing.io.lock import HeldError, exclusive
 from patch_forcing.io.provenance import commit, versions
 from patch_forcing.io.run_layout import RUN, checkpoints, is_run_folder
 from patch_forcing.runs.recipe import Recipe
 
 METRICS, BAD_SAMPLES = "metrics.jsonl", "bad-samples.jsonl"
-FAILED_STEPS = "failed-steps.jsonl"
+FAILED_STEPS, LOCK = "failed-steps.jsonl", ".training-lock"
 _MAY_CHANGE = {
     "steps",
     "accumulate",
@@ -69,15 +70,38 @@ def open_run(
                 "the same to resume, or choose another --out"
             )
         _check_facts(run, before.get("found", {}), facts or {})
-    elif run.is_dir() and any(run.iterdir()) and not _is_own(run):
-        raise UserError(f"{run} is not empty and holds no run: choose another --out")
-    elif run.exists() and not run.is_dir():
-        raise UserError(f"{run} is a file: choose another --out")
+    else:
+        _check_place(run)
     record = {"name": name, "recipe": resolved}
     record |= {"found": facts} if facts else {}
     record |= {"init_from": begun} if begun else {}
     record |= {"versions": versions(), "commit": commit()}
     write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
+
+
+@contextmanager
+def one_training(run: Path) -> Iterator[None]:
+    """The block is the only training in the run folder.
+
+    Raises UserError naming the process that trains there already, or if others' files are there.
+    """
+    _check_place(run)
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with exclusive(run / LOCK):
+            yield
+    except HeldError as holder:
+        raise UserError(
+            f"{run} is being trained by {holder}: wait for it, or choose another --out"
+        ) from None
+
+
+def _check_place(run: Path) -> None:
+    """Raises UserError unless the folder is new, empty or a run's."""
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run} is a file: choose another --out")
+    if run.is_dir() and {file.name for file in run.iterdir()} - {LOCK} and not _is_own(run):
+        raise UserError(f"{run} is not empty and holds no run: choose another --out")
 
 
 def in_recorded_order(run: Path, data: TrainingData) -> TrainingData:
@@ -175,7 +199,7 @@ class StepLines:
             return
         written = {name: None if _is_lost(value) else value for name, value in row.items()}
         self._pending.append(json.dumps(written, allow_nan=False) + "\n")
-        with contextlib.suppress(OSError):  # a checkpoint, which flushes, will say so
+        with suppress(OSError):  # a checkpoint, which flushes, will say so
             self.flush()
 
     def flush(self) -> None:
