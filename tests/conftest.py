@@ -10,6 +10,8 @@ from tests.support import typecheck
 
 install_import_hook("patch_forcing", f"{typecheck.__name__}.check")  # for all that tests import
 # torch is imported where it is needed: the process that hands tests to workers has no use for it.
+# Tensors here are tiny: threads would only wait for each other, also in processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Time limits belong to benchmarks: no test may fail because a machine is slow.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
@@ -20,14 +22,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the user's own."""
     os.environ["PATCH_FORCING_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Tensors here are tiny: threads would only wait for each other."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,12 +120,15 @@ def _load_hostile(work: Path, log: Path) -> None:
             stream.flush()
 
 
-def mistaken_keys(work: Path, every: int) -> Row:
-    """Each field of each recipe: mistyped or without a value to the command, or so in run.json."""
+def mistaken_keys(work: Path, every: int, recipes: Sequence[str] = tuple(RECIPES)) -> Row:
+    """Each field of these recipes: mistyped or without a value to the command, or in run.json.
+
+    every: which of the fields are mistyped to the command too.
+    """
     row = Row("a mistyped, renamed or missing key of every recipe field", "an error before any "
               "work, the nearest key named")  # fmt: skip
-    for name, named in RECIPES.items():
-        recipe = named.recipe
+    for name in recipes:
+        recipe = RECIPES[name].recipe
         run = work / name
         open_run(run, name, recipe)
         (run / "checkpoints/step-00000001").mkdir(parents=True)  # else the run may be changed

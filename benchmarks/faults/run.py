@@ -26,6 +26,8 @@ from benchmarks.faults import rows as faults
 from patch_forcing.io.provenance import origin
 from patch_forcing.runs.recipes import RECIPES
 
+ALL_KINDS = ("digits", "emoji-64-repa", "folder", "shards", "hub", "imagenet256-pft-b")
+"""Recipes that differ in their fields."""
 Rows = dict[str, Callable[[Path], faults.Row]]
 QUICK: Rows = {
     "killed at random": lambda work: disk_faults.killed_at_random(work, 2),
@@ -40,7 +42,7 @@ QUICK: Rows = {
     "memory runs out": lambda work: rank_faults.out_of_memory(work, (2**28,)),
     "data go away": rank_faults.lost_data,
     "hostile": file_faults.hostile,
-    "keys": lambda work: file_faults.mistaken_keys(work, 64),
+    "keys": lambda work: file_faults.mistaken_keys(work, 24, ALL_KINDS),
     "memory": lambda work: repeated_runs.memory(work, 60, 10),
     "golden": lambda work: repeated_runs.golden(work, 15, repeated_runs.QUICK_RECIPES),
 }

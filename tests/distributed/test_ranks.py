@@ -196,7 +196,6 @@ def test_torchrun_trains_and_a_signal_to_one_rank_ends_all_alike(tmp_path):
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     metrics = tmp_path / "runs" / "digits" / "metrics.jsonl"
     while not metrics.exists() and process.poll() is None:

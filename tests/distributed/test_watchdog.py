@@ -111,7 +111,6 @@ def test_a_rank_that_dies_or_hangs_ends_all_and_is_named(tmp_path, rank, how, ex
         "MASTER_ADDR": "localhost",
         "MASTER_PORT": str(29000 + os.getpid() % 1000 + 10 * rank + len(how)),
         "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
     }
     arguments = ["train", "digits", "--out", str(tmp_path / "run"), "--device", "cpu"]
     processes = [

@@ -1,6 +1,5 @@
 """Many images by several processes: the same bytes, however it is shared or stopped."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -129,7 +128,6 @@ def test_a_killed_process_is_gone_on_with(tmp_path, monkeypatch, capsys):
     process = subprocess.Popen(
         [sys.executable, "-m", "patch_forcing", *line, "--npz", "a.npz"],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     while not shard_path(tmp_path / "a.npz.parts", 1).exists() and process.poll() is None:
         time.sleep(0.01)

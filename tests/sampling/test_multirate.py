@@ -1,5 +1,6 @@
 """Multirate: its special cases, its order, its groups and its count."""
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -120,14 +121,20 @@ def test_context_at_the_same_time_keeps_second_order_between_correlated_patches(
     assert 1.8 < order(model, level) < 2.2
 
 
+@cache
+def deeper_field():
+    """A network of three blocks, and where it leads in many steps."""
+    field = pf.VelocityField(tiny_dit(depth=3), LABELS)
+    return field, Multirate((1,), (1.0,))(field, X_0, uniform_grid(256)).x_1
+
+
 @pytest.mark.parametrize(("context", "expected"), [("level", 2), ("ahead", 1)])
 @pytest.mark.parametrize("rates", [(1, 2), (1, 2, 4)])
 def test_keys_and_values_carried_on_keep_second_order_though_few_patches_are_computed(
     rates, context, expected
 ):
-    field = pf.VelocityField(tiny_dit(depth=3), LABELS)
+    field, truth = deeper_field()
     shares = (0.5, *(0.5 / (len(rates) - 1) for _ in rates[1:]))
-    truth = Multirate((1,), (1.0,))(field, X_0, uniform_grid(256)).x_1
     steps, errors = [8, 16, 32], []
     for k in steps:
         samples = Multirate(rates, shares, context=context)(field, X_0, uniform_grid(k)).x_1
