@@ -104,14 +104,11 @@ class TrainingRun:
         Interrupted after Ctrl-C, SIGTERM or SIGUSR1 on any rank, with a checkpoint saved.
         """
         with ExitStack() as held:
-            with self.ranks.together():
-                if self.ranks.first:
-                    held.enter_context(one_training(self.folder))
-            return self._train()
+            return self._train(held)
 
-    def _train(self) -> Outcome:
+    def _train(self, held: ExitStack) -> Outcome:
         ranks = self.ranks
-        state = self._begin()
+        state = self._begin(held)
         done = self._resume(state)
         with ranks.together():
             trackers = None
@@ -128,8 +125,11 @@ class TrainingRun:
             record |= term.record
         return record
 
-    def _begin(self) -> TrainingState:
-        """The first weights; and the folder, opened and recorded."""
+    def _begin(self, held: ExitStack) -> TrainingState:
+        """The first weights; and the folder, locked, opened and recorded.
+
+        The lock comes after all that can be refused: a mistake leaves no folder behind.
+        """
         ranks, start = self.ranks, dict[str, str]()
 
         def begin(model: PatchDiT) -> None:
@@ -144,6 +144,7 @@ class TrainingRun:
             if ranks.first:
                 if self.on_open is not None:
                     self.on_open(self.data)
+                held.enter_context(one_training(self.folder))
                 record, init = self._record(), start or None
                 open_run(self.folder, self.name, self.recipe, record, self.init_from, init)
                 (self.folder / CHECKPOINTS).mkdir(exist_ok=True)

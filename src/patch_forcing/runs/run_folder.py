@@ -148,7 +148,12 @@ def _check_facts(run: Path, before: dict[str, Any], facts: Mapping[str, Any]) ->
 
 
 def _is_own(run: Path) -> bool:
-    """Whether run.json is there, and as training writes it."""
+    """Whether a run is there: run.json as training writes it, or checkpoints beside any run.json.
+
+    Where there are checkpoints, a damaged run.json is named as such later.
+    """
+    if is_run_folder(run) and checkpoints(run):
+        return True
     try:
         return {"name", "recipe"} <= json.loads((run / RUN).read_text(encoding="utf-8")).keys()
     except (OSError, ValueError, AttributeError, RecursionError):
