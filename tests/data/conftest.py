@@ -1,4 +1,4 @@
-"""The small font and its list, and the atlas made of them."""
+"""The small font and its list, the atlas made of them; and a few shards."""
 
 import shutil
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.emoji_font import font_and_list, write_atlas
+from tests.support.image_files import samples, shard
 
 
 @pytest.fixture
@@ -24,3 +25,11 @@ def built(tmp_path_factory):
 def folder(built, tmp_path):
     """A copy to break."""
     return Path(shutil.copytree(built, tmp_path / "emoji"))
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Shards of 5, 7 and 2 images of three classes."""
+    for number, (first, count) in enumerate(((0, 5), (5, 7), (12, 2))):
+        shard(tmp_path / "three" / f"x-{number:02d}.tar", samples(count, 3, first))
+    return tmp_path / "three"
