@@ -1,19 +1,20 @@
-"""Tables and charts of the emoji claims, from the rows that benchmarks/emoji/run.py wrote.
+"""Charts of the emoji claims and their JSON, from the rows that benchmarks/emoji/run.py wrote.
 
     python -m benchmarks.emoji.report --rows docs/results/emoji/rows.jsonl --out docs/results/emoji
+    python -m benchmarks.pages.write docs/results/emoji/tables.md
 
+The second command writes the tables, always all of them.
 Needs matplotlib: pip install -e ".[bench]".
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, command_of, read_rows, write_json
+from benchmarks.common.record import command_of, read_rows, write_json
 from benchmarks.emoji import run
 from benchmarks.emoji.charts import (
     chart_difficulty,
@@ -23,26 +24,8 @@ from benchmarks.emoji.charts import (
     chart_samplers,
     chart_timesteps,
 )
-from benchmarks.emoji.rows import GEOMETRY, Rows
-from benchmarks.emoji.tables import (
-    difficulty_table,
-    front_table,
-    guidance_table,
-    moving_table,
-    samplers_table,
-    timesteps_table,
-)
-
-Builder = Callable[[Rows, str], tuple[str, list[Row]]]
-TABLES: dict[str, tuple[str, Builder]] = {
-    "timesteps": ("Training timesteps, Euler, 50 evaluations", timesteps_table),
-    "samplers": ("Samplers at equal evaluations", samplers_table),
-    "front": ("What few evaluations reach", front_table),
-    "moving": ("Computing the moving patches alone", moving_table),
-    "difficulty": ("Predicted difficulty against true squared error", difficulty_table),
-    "guidance": ("Guidance, 50 evaluations in all; FD and accuracy", guidance_table),
-}
-
+from benchmarks.emoji.page import TABLES, record
+from benchmarks.emoji.rows import Rows
 
 ACROSS = {"difficulty": (3, chart_difficulty), "front": (2, chart_front)}
 """Charts that take a line of axes for each size: how many, and what draws them."""
@@ -80,34 +63,24 @@ def _axes(lines: int, columns: int, inches: tuple[float, float]) -> tuple[plt.Fi
 
 
 def main() -> None:
-    """Write NAME.json, NAME.png and one page of tables."""
+    """Write NAME.json and NAME.png of each table."""
     parser = command_line(__doc__, out="docs/results/emoji", device=False)
     parser.add_argument("--rows", type=Path, default=Path("docs/results/emoji/rows.jsonl"))
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     options = parser.parse_args()
     rows = Rows(read_rows(options.rows))
-    page = []
     for name in options.tables:
-        title, build = TABLES[name]
-        record, tables = [], []
-        for size in rows.sizes():
-            text, entries = build(rows, size)
-            record += entries
-            if entries:
-                where = GEOMETRY[size]
-                tables.append(f"{where[:1].upper()}{where[1:]}:\n\n{text}")
-        if not record:
+        entries = record(name, rows)
+        if not entries:
             continue
-        page += [f"## {title}\n\n![{title}]({name}.png)\n", *tables]
         origins = {
             key: sorted({json.dumps(row[key]) for row in rows.rows})
             for key in ("commit", "hardware", "date", "versions", "atlas")
         }
         command = command_of(run.__file__)
-        write_json(options.out / f"{name}.json", {"command": command, **origins, "rows": record})
+        write_json(options.out / f"{name}.json", {"command": command, **origins, "rows": entries})
         draw(name, rows, options.out / f"{name}.png")
-    (options.out / "tables.md").write_text("\n".join(page), encoding="utf-8")
-    print("\n".join(page))
+        print(f"{name}: {len(entries)} rows")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m benchmarks.emoji.run --atlas data/emoji --work runs/emoji --out docs/results/emoji
 
 Trains the models it needs, samples and measures them, and appends each result to OUT/rows.jsonl as
-soon as it has it; run again, it goes on with what is missing. Tables and charts:
-benchmarks/emoji/report.py.
+soon as it has it; run again, it goes on with what is missing. Charts: benchmarks/emoji/report.py;
+tables: benchmarks/pages/write.py.
 """
 
 import argparse

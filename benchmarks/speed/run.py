@@ -1,7 +1,7 @@
 """Forward, sampling and training against the published design, every ratio from one run.
 
     python -m benchmarks.speed.run --sizes B/2 L/2 XL/2 --out docs/results/speed
-    python -m benchmarks.speed.report
+    python -m benchmarks.pages.write docs/results/speed.md
 
 The baseline is the published design (benchmarks/speed/published.py). Random weights.
 """
@@ -18,7 +18,7 @@ import patch_forcing as pf
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
 from benchmarks.speed.published import Published, published_step
-from benchmarks.speed.ratios import ratios
+from benchmarks.speed.ratios import against_euler, times_faster
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
 from patch_forcing.generation.speed import random_model
@@ -170,12 +170,13 @@ def measure(size: str, part: str, options: argparse.Namespace, rate: float) -> N
             "size": size,
             "part": part,
             "matrix_rate": rate,
-            "ratios": ratios(rows),
+            "times_faster": times_faster(rows),
+            "against_euler": against_euler(rows),
             "rows": rows,
         }
         write_json(options.out / f"{size.replace('/', '-')}-{part}.json", report)
-    for one in ratios(rows):
-        print(f"{one['size']:5} {one['what']}: {one['times']:.2f}, {one['must']} {one['aim']}")
+    for what, times in (times_faster(rows) | against_euler(rows)).items():
+        print(f"{size:5} {what}: {times:.3f}")
 
 
 if __name__ == "__main__":

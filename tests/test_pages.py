@@ -1,0 +1,108 @@
+"""Numbers in the pages are those of the JSON that the pages name."""
+
+import json
+
+import pytest
+
+from benchmarks.common.record import ROOT, read_rows
+from benchmarks.emoji.page import TABLES, record
+from benchmarks.emoji.rows import Rows
+from benchmarks.pages import blocks, write
+from patch_forcing.core.errors import UserError
+
+EMOJI = ROOT / "docs/results/emoji"
+
+
+def doubled(numbers: dict[str, float]) -> str:
+    """What the blocks below hold."""
+    return f"## Twice\n\n| n |\n| --- |\n| {2 * numbers['n']} |\n" if numbers else "nothing"
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "ROOT", tmp_path)
+    monkeypatch.setitem(vars(blocks), "doubled", doubled)
+    (tmp_path / "n.json").write_text('{"n": 4}')
+    file = tmp_path / "page.md"
+    file.write_text(
+        "before\n\n<!-- benchmarks.pages.blocks:doubled n.json -->\n<!-- end -->\nafter\n"
+    )
+    return file
+
+
+def test_a_block_holds_what_its_function_makes_of_its_file(page):
+    (problem,) = blocks.problems(page)
+    assert problem == (
+        "page.md:3: benchmarks.pages.blocks:doubled writes it otherwise: "
+        "run python -m benchmarks.pages.write"
+    )
+    write.write(page)
+    assert page.read_text() == (
+        "before\n\n<!-- benchmarks.pages.blocks:doubled n.json -->\n"
+        "## Twice\n\n| n |\n| --- |\n| 8 |\n<!-- end -->\nafter\n"
+    )
+    assert blocks.problems(page) == []
+
+
+def test_a_number_changed_by_hand_or_in_the_json_is_named(page):
+    write.write(page)
+    text = page.read_text()
+    page.write_text(text.replace("| 8 |", "| 9 |"))
+    assert len(blocks.problems(page)) == 1
+    page.write_text(text)
+    (page.parent / "n.json").write_text('{"n": 5}')
+    assert len(blocks.problems(page)) == 1
+
+
+def test_no_section_is_lost_where_the_file_has_nothing_of_it_any_more(page):
+    write.write(page)
+    text = page.read_text()
+    (page.parent / "n.json").write_text("{}")
+    with pytest.raises(UserError, match="would lose ## Twice: empty the block first"):
+        write.write(page)
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ("<!-- benchmarks.pages.blocks:doubled m.json -->", "m.json is not there"),
+        ("<!-- benchmarks.pages.blocks:tripled n.json -->", "blocks:tripled is not there"),
+        ("<!-- benchmarks.pages.nowhere:doubled n.json -->", "nowhere:doubled is not there"),
+        ("<!-- benchmarks.pages.blocks:doubled -->", "2 marks are not pairs"),
+        ("<!-- end -->\n<!-- benchmarks.pages.blocks:doubled n.json -->", "3 marks are not pairs"),
+    ],
+)
+def test_a_block_without_its_source_is_named(page, mark, message):
+    page.write_text(f"{mark}\n<!-- end -->\n")
+    (problem,) = blocks.problems(page)
+    assert problem.startswith("page.md: ")
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("| a |\n|---|\n| 1 |\n", [1]),
+        ("\n| a |\n|---|\n| b |\n| **1.5** |\n", [2]),
+        ("| 16 |\n|---|\n| none below the header |\n", []),
+        ("| a |\n|---|\n| `--n 1`, [page](1.md) |\n", []),
+        ("<!-- no measurements: settings -->\n\n| a |\n|---|\n| 1 |\n", []),
+        ("<!-- no measurements: settings -->\ntext\n\n| a |\n|---|\n| 1 |\n", [4]),
+        ("<!-- no measurements: -->\n| a |\n|---|\n| 1 |\n", [2]),
+    ],
+)
+def test_a_table_with_numbers_names_its_source_or_holds_settings(text, lines):
+    assert blocks.unsourced(text) == lines
+
+
+def test_the_page_of_the_emoji_tables_has_every_section():
+    text = (EMOJI / "tables.md").read_text(encoding="utf-8")
+    assert [f"## {title}" in text for title, _ in TABLES.values()] == [True] * 6
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_json_of_an_emoji_table_is_what_the_rows_say(name):
+    held = json.loads((EMOJI / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    entries = record(name, Rows(read_rows(EMOJI / "rows.jsonl")))
+    assert held == json.loads(json.dumps(entries))
