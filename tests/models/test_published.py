@@ -166,7 +166,7 @@ def broken(**changes):
         (broken(), {"kind": "sit"}, "20 rows, which are not"),
         (published.random_state(outputs=8), {}, "add --kind sit"),
         (published.random_state(outputs=8), {"kind": "pft"}, "32 rows, which are not"),
-        ({"state_dict": {"w": 3}}, {}, "'w' is no tensor"),
+        ({"state_dict": {"w": 3}}, {}, "lacks the tensor 'x_embedder.proj.weight'"),
         ([1, 2], {}, "holds no dict"),
         ({}, {}, "lacks the tensor 'x_embedder.proj.weight'"),
         ({"config": CONFIG, "state_dict": broken()}, {"num_heads": 8}, "config says 4"),
@@ -183,6 +183,6 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path, content, op
 def test_a_config_of_omegaconf_tells_the_heads():
     stored = Path(__file__).parents[1] / "io/omegaconf.pkl"
     config = read_pickle(stored.read_bytes(), call=_call, persistent=lambda _: None)
-    model = from_published({"config": config, "state_dict": published.random_state()})
+    model = from_published(published.random_state(), config=config)
     assert model.sizes["num_heads"] == 8
     assert pickle.dumps(config)  # plain

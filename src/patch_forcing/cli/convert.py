@@ -24,6 +24,9 @@ class Options:
     """A model folder of ours, or a file with the keys of published checkpoints."""
     kind: Literal["pft", "sit", "dit"] | None = None
     """What the file is; needed for SiT and DiT, whose files look alike."""
+    weights: str | None = None
+    """Of a file with several networks: average, raw, or what stands before the names of its
+    tensors. Default: the average, if there is one."""
     num_heads: int | None = None
     """Attention heads, of a checkpoint of unusual size without a config."""
     autoencoder: str | None = None
@@ -47,16 +50,21 @@ def convert(args: Sequence[str]) -> None:
         check_range("--num-heads", heads, 1)
     check_out("--out", options.out.parent)
     if options.to == "published":
-        reading = (options.kind, heads, options.autoencoder)
+        reading = (options.kind, options.weights, heads, options.autoencoder)
         if any(option is not None for option in reading):
             raise UserError(
-                "--kind, --num-heads and --autoencoder are for reading checkpoints: leave them out"
+                "--kind, --weights, --num-heads and --autoencoder are for reading checkpoints: "
+                "leave them out"
             )
         export_checkpoint(options.source, options.out)
         print(f"written: {options.out}")
         return
     file, space = Path(options.source), options.autoencoder
-    model = import_checkpoint(file, options.out, options.kind, heads, space)
+    model, chosen = import_checkpoint(
+        file, options.out, options.kind, heads, space, options.weights
+    )
+    if chosen.summary:
+        print(chosen.summary)
     sizes = model.sizes
     print(
         f"{sizes['depth']}×{sizes['hidden_size']}, {sizes['num_heads']} heads, patch "

@@ -159,8 +159,15 @@ _TYPES = {"typing": ["Any"], "builtins": _BUILTINS, "__builtin__": _BUILTINS}
 """The types that containers of OmegaConf say they may hold."""
 
 
+_NAMESPACE = Name("argparse", "Namespace")
+"""The options of a command, which training checkpoints keep."""
+_NUMBERS = [f"{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64)]
+_NUMBERS += ["bfloat16", "bool", "float8_e4m3fn", "float8_e5m2"]
+
+
 def _new(name: Name, arguments: tuple[Any, ...]) -> Stored:
-    if arguments or name.name not in _OMEGACONF.get(name.module, ()):
+    known = name == _NAMESPACE or name.name in _OMEGACONF.get(name.module, ())
+    if arguments or not known:
         raise refused(name)
     return Stored(name)
 
@@ -171,7 +178,8 @@ def refused(name: Name) -> RefusedError:
 
 
 def plain(value: Any) -> Any:
-    """Turns containers of OmegaConf into dicts and lists of numbers, texts and what `call` made.
+    """Turns containers of OmegaConf, and options of commands, into dicts and lists of numbers,
+    texts and what `call` made. A number type of torch becomes a text.
 
     Raises RefusedError for anything else, and for more than any checkpoint has.
     """
@@ -188,11 +196,15 @@ def _plain(value: Any, left: list[int], depth: int) -> Any:
         return [_plain(entry, left, depth + 1) for entry in value]
     if isinstance(value, Stored):
         state = value.state if type(value.state) is dict else {}
+        if value.of == _NAMESPACE:
+            return _plain(state, left, depth + 1)
         for name in ("_content", "_val"):  # of a container, of a leaf
             if name in state:
                 return _plain(state[name], left, depth + 1)
         raise refused(value.of)
     if isinstance(value, Name):
+        if value.module == "torch" and value.name in _NUMBERS:
+            return value.name
         raise refused(value)
     return value
 

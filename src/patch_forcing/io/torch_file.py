@@ -26,6 +26,12 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+_UNTYPED = Name("torch.storage", "UntypedStorage")
+"""Bytes whose tensors say themselves what their numbers are: one of the newer types."""
+_NEWER = {
+    name: getattr(torch, name)
+    for name in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+}
 
 
 def read_torch_file(file: Path) -> Any:
@@ -101,13 +107,13 @@ class _Archive:
     def _numbers(self, identity: Any) -> Tensor:
         """The flat numbers that tensors are views of. They are read once."""
         kind, storage, key, _, count = identity
-        known = isinstance(storage, Name) and storage.module == "torch"
+        known = isinstance(storage, Name) and (storage == _UNTYPED or storage.module == "torch")
         known = known and isinstance(key, str) and type(count) is int
         if kind != "storage" or not known:
             raise RefusedError("a tensor that is stored in an unusual way")
-        if storage.name not in _DTYPES:
+        if storage != _UNTYPED and storage.name not in _DTYPES:
             raise refused(storage)
-        dtype = _DTYPES[storage.name]
+        dtype = torch.uint8 if storage == _UNTYPED else _DTYPES[storage.name]
         if key not in self._flat:
             name = f"{self._root}data/{key}"
             if name not in self._entries:
@@ -128,12 +134,27 @@ def _call(name: Name, arguments: tuple[Any, ...]) -> Any:
     match (name.module, name.name):
         case ("torch._utils", "_rebuild_tensor_v2"):
             return _view(*arguments[:4])
-        case ("torch._utils", "_rebuild_parameter") if isinstance(arguments[0], Tensor):
+        case ("torch._utils", "_rebuild_tensor_v3"):
+            dtype = arguments[6]
+            if not isinstance(dtype, Name):
+                raise RefusedError("a tensor that is made in an unusual way")
+            if dtype.module != "torch" or dtype.name not in _NEWER:
+                raise refused(dtype)
+            return _view(*arguments[:4]).view(_NEWER[dtype.name])
+        case ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") if isinstance(
+            arguments[0], Tensor
+        ):
             return arguments[0]
         case ("collections", "OrderedDict") if arguments in ((), ([],)):
             return {}
         case ("collections", "defaultdict") if all(map(_is_type, arguments)):
             return {}
+        case ("collections", "Counter") if len(arguments) == 1 and type(arguments[0]) is dict:
+            return arguments[0]
+        case ("torch", "Size") if len(arguments) == 1 and type(arguments[0]) is tuple:
+            return arguments[0]
+        case ("torch", "device") if all(type(part) in (str, int) for part in arguments):
+            return ":".join(map(str, arguments))
     raise refused(name)
 
 

@@ -22,34 +22,36 @@ from patch_forcing.models.embeddings import sincos_positions
 from patch_forcing.models.folder import DIT, ModelDescription, check_tensors
 from patch_forcing.models.imagenet import imagenet_classes
 from patch_forcing.models.latent_space import STABLE_DIFFUSION, LatentSpace
+from patch_forcing.models.state_dicts import PATCHES, POSITIONS
 
 Kind = Literal["pft", "sit", "dit"]
 
 _HEADS = {(12, 384): 6, (12, 768): 12, (24, 1024): 16, (28, 1152): 16}
 """By depth and width, of the sizes S, B, L and XL."""
 _LAST = ("final_layer.linear.weight", "final_layer.linear.bias")
-_POSITIONS = "pos_embed"
+_EIGHTS = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, *_EIGHTS)
+"""What weights are stored in. Each number becomes the nearest of fp32."""
 
 
 def from_published(
-    content: Any,
+    weights: Mapping[str, Tensor],
     kind: Kind | None = None,
     num_heads: int | None = None,
     autoencoder: LatentSpace | None = None,
+    config: Any = None,
 ) -> ModelDescription:
-    """A checkpoint's content → what a model folder holds.
+    """The weights of a checkpoint → what a model folder holds, in fp32.
 
-    content: a state dict, or a dict with one under `state_dict` or `ema`, and maybe a `config`.
     kind: needed for SiT and DiT, whose files look alike. num_heads: only where neither the config
     nor a known size tells. autoencoder: whose latents they are; by default Stable Diffusion's where
-    there are four channels, and otherwise none.
-    Raises UserError naming the tensor that is missing, unknown or of another shape.
+    there are four channels, and otherwise none. config: the checkpoint's, if it has one.
+    Raises UserError naming the tensor that is missing, unknown, quantised or of another shape.
     """
-    weights, config = _parts(content)
-    for name in ("x_embedder.proj.weight", "y_embedder.embedding_table.weight", *_LAST):
+    for name in (PATCHES, "y_embedder.embedding_table.weight", *_LAST):
         if name not in weights:
             raise UserError(f"lacks the tensor {name!r}: give a PFT, SiT or DiT checkpoint")
-    patches = weights["x_embedder.proj.weight"]
+    patches = weights[PATCHES]
     table = weights["y_embedder.embedding_table.weight"]
     if patches.ndim != 4 or table.ndim != 2 or len(table) < 1:
         raise UserError("x_embedder or y_embedder is of no known shape: give PFT, SiT or DiT")
@@ -60,6 +62,7 @@ def from_published(
         raise UserError("final_layer.linear is of no known shape: give PFT, SiT or DiT")
     depth = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
     kind = _kind(kind, len(weights[_LAST[0]]), channels, side)
+    ours = _in_fp32(weights)
     sizes = PatchDiTConfig(
         input_size=side * _positions(weights, width),
         patch_size=side,
@@ -70,13 +73,30 @@ def from_published(
         num_classes=len(table) - 1,
         predict_difficulty=kind == "pft",
     )
+    del ours[POSITIONS]
     if kind != "pft":
-        weights |= {name: _keep(weights[name], side, 2 * channels, channels) for name in _LAST}
-    ours = {name: tensor.float() for name, tensor in weights.items()}
+        ours |= {name: _keep(ours[name], side, 2 * channels, channels) for name in _LAST}
     _check(ours, sizes)
     names = imagenet_classes() if sizes.num_classes == 1000 else ()
     info = _data_info(autoencoder, channels, names)
     return ModelDescription(DIT if kind == "dit" else "PatchDiT", sizes.stored(), info, ours)
+
+
+def _in_fp32(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Raises UserError naming a tensor of whole numbers, or a scale of fp8 weights."""
+    for name, tensor in weights.items():
+        if tensor.dtype not in _FLOATS:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(
+                f"tensor {name[:60]!r} is {kind}, which is no weight here: save it as fp32, fp16 "
+                "or bf16"
+            )
+    scale = next((name for name in weights if "scale" in name), None)
+    if scale and any(tensor.dtype.itemsize == 1 for tensor in weights.values()):
+        raise UserError(
+            f"fp8 weights have scales, such as {scale[:60]!r}: save their products in fp16 or bf16"
+        )
+    return {name: tensor.float() for name, tensor in weights.items()}
 
 
 def _data_info(space: LatentSpace | None, channels: int, names: tuple[str, ...]) -> DataInfo:
@@ -102,26 +122,11 @@ def to_published(model: PatchDiT) -> dict[str, Any]:
     if not sizes.predict_difficulty:
         channels = sizes.in_channels
         weights |= {n: _widen(weights[n], sizes.patch_size, channels, channels) for n in _LAST}
-    weights[_POSITIONS] = model.pos_embed.detach().clone()
+    weights[POSITIONS] = model.pos_embed.detach().clone()
     return {
         "config": {"target": "patch_forcing.PatchDiT", "params": sizes.stored()},
         "state_dict": weights,
     }
-
-
-def _parts(content: Any) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """The state dict and the config of a checkpoint."""
-    if not isinstance(content, dict):
-        raise UserError("holds no dict: give a checkpoint of PFT, SiT or DiT")
-    config = content.get("config")
-    for key in ("state_dict", "ema"):
-        if isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    for name, value in content.items():
-        if not isinstance(value, Tensor):
-            raise UserError(f"{str(name)[:60]!r} is no tensor: give PFT, SiT or DiT weights")
-    return dict(content), config if isinstance(config, dict) else {}
 
 
 def _kind(kind: Kind | None, rows: int, channels: int, side: int) -> Kind:
@@ -142,9 +147,9 @@ def _kind(kind: Kind | None, rows: int, channels: int, side: int) -> Kind:
     return kind or "pft"
 
 
-def _heads(config: Mapping[str, Any], depth: int, width: int, given: int | None) -> int:
+def _heads(config: Any, depth: int, width: int, given: int | None) -> int:
     """Weights do not tell the number of heads: the user, the config or a known size does."""
-    params = config.get("params", config)
+    params = config.get("params", config) if isinstance(config, Mapping) else None
     configured = params.get("num_heads") if isinstance(params, Mapping) else None
     if type(configured) is not int:
         configured = None
@@ -158,17 +163,22 @@ def _heads(config: Mapping[str, Any], depth: int, width: int, given: int | None)
     return heads
 
 
-def _positions(weights: dict[str, Tensor], width: int) -> int:
-    """Remove the position table from the weights; how many patches a side of its image has."""
-    if _POSITIONS not in weights:
-        raise UserError(f"lacks the tensor {_POSITIONS!r}: give a PFT, SiT or DiT checkpoint")
-    table = weights.pop(_POSITIONS)
+def _positions(weights: Mapping[str, Tensor], width: int) -> int:
+    """How many patches a side of the image has, by the position table."""
+    if POSITIONS not in weights:
+        raise UserError(f"lacks the tensor {POSITIONS!r}: give a PFT, SiT or DiT checkpoint")
+    table = weights[POSITIONS]
     if table.ndim != 3 or len(table) != 1 or table.shape[2] != width or width % 4:
         raise UserError(f"pos_embed of shape {tuple(table.shape)}: (1, N, {width}) is read")
     side = isqrt(table.shape[1])
     if side**2 != table.shape[1] or not side:
         raise UserError(f"pos_embed of {table.shape[1]} patches, not those of a square image")
-    if not torch.allclose(table[0].float(), sincos_positions(side, side, width), atol=1e-4):
+    # one unit in the last place of its numbers, or of bf16: fp32 files may hold those
+    stored, bf16 = torch.finfo(table.dtype), torch.finfo(torch.bfloat16)
+    rtol, atol = max(stored.eps, bf16.eps), max(stored.tiny * stored.eps, 1e-4)
+    if not torch.allclose(
+        table[0].float(), sincos_positions(side, side, width), rtol=rtol, atol=atol
+    ):
         raise UserError("pos_embed is not the fixed sine and cosine table: not supported")
     return side
 

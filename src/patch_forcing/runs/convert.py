@@ -1,7 +1,7 @@
 """Foreign checkpoint files → model folders, and back."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -19,8 +19,16 @@ from patch_forcing.models.folder import (
 )
 from patch_forcing.models.loading import load_model
 from patch_forcing.models.published import Kind, from_published, to_published
+from patch_forcing.models.state_dicts import Chosen, choose_weights
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
+
+
+class Imported(NamedTuple):
+    """What was written, and of which weights of the file it was made."""
+
+    model: ModelDescription
+    chosen: Chosen
 
 
 def import_checkpoint(
@@ -29,10 +37,12 @@ def import_checkpoint(
     kind: Kind | None = None,
     num_heads: int | None = None,
     autoencoder: str | None = None,
-) -> ModelDescription:
-    """A PFT, SiT or DiT checkpoint → a model folder; what is in it.
+    weights: str | None = None,
+) -> Imported:
+    """A PFT, SiT or DiT checkpoint → a model folder.
 
     autoencoder: whose latents it makes, if not Stable Diffusion's of four channels.
+    weights: which network of the file, as `choose_weights` takes it.
     Raises UserError naming what the file holds besides tensors and configs, or the tensor that is
     missing, unknown or of another shape; nothing is written then.
     """
@@ -40,16 +50,30 @@ def import_checkpoint(
         what = "is a folder" if file.is_dir() else "does not exist"
         raise UserError(f"{file} {what}: give a checkpoint file")
     check_target(out)
+    place = str(file)
     try:
-        content: Any = load_file(file) if file.suffix == ".safetensors" else read_torch_file(file)
+        content: Any = load_file(file) if _is_safetensors(file) else read_torch_file(file)
+        chosen = choose_weights(content, weights)
+        if chosen.weights.place:
+            place = f"{file}, weights {chosen.weights.place!r}"
         space = None if autoencoder is None else load_autoencoder(autoencoder).space
-        model = from_published(content, kind, num_heads, space)
+        tensors, config = chosen.weights.tensors, content.get("config")
+        model = from_published(tensors, kind, num_heads, space, config)
     except SafetensorError as error:
         raise UserError(f"{file} is truncated or damaged ({error}): copy it again") from None
     except UserError as error:
-        raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
+        raise error if str(file) in str(error) else UserError(f"{place}: {error}") from None
     save_folder(out, model)
-    return model
+    return Imported(model, chosen)
+
+
+def _is_safetensors(file: Path) -> bool:
+    """By its beginning, which names may not tell: a length, and an object of JSON."""
+    with file.open("rb") as stream:
+        start = stream.read(9)
+    if start.startswith(b"PK"):
+        return False
+    return start[8:] == b"{" or file.suffix == ".safetensors"
 
 
 def export_checkpoint(name: str | Path, out: Path) -> None:
