@@ -1,6 +1,7 @@
 """Numbers in the pages are those of the JSON that the pages name."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -9,8 +10,11 @@ from benchmarks.emoji.page import TABLES, record
 from benchmarks.emoji.rows import Rows
 from benchmarks.pages import blocks, write
 from patch_forcing.core.errors import UserError
+from patch_forcing.runs.recipes import RECIPES
 
-EMOJI = ROOT / "docs/results/emoji"
+RESULTS = ROOT / "docs/results"
+EMOJI = RESULTS / "emoji"
+GUIDED = {"sampler": "euler", "nfe": 50, "guidance": 3.0, "grid": "uniform"}
 
 
 def doubled(numbers: dict[str, float]) -> str:
@@ -96,6 +100,11 @@ def test_a_table_with_numbers_names_its_source_or_holds_settings(text, lines):
     assert blocks.unsourced(text) == lines
 
 
+@pytest.mark.parametrize("path", blocks.pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_number_in_a_table_is_that_of_the_json_it_names(path):
+    assert blocks.problems(path) == []
+
+
 def test_the_page_of_the_emoji_tables_has_every_section():
     text = (EMOJI / "tables.md").read_text(encoding="utf-8")
     assert [f"## {title}" in text for title, _ in TABLES.values()] == [True] * 6
@@ -106,3 +115,42 @@ def test_the_json_of_an_emoji_table_is_what_the_rows_say(name):
     held = json.loads((EMOJI / f"{name}.json").read_text(encoding="utf-8"))["rows"]
     entries = record(name, Rows(read_rows(EMOJI / "rows.jsonl")))
     assert held == json.loads(json.dumps(entries))
+
+
+def read(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def test_recipes_promise_what_was_measured():
+    (emoji,) = (
+        row
+        for row in read_rows(EMOJI / "rows.jsonl")
+        if row["kind"] == "samples" and row["model"]["size"] == "emoji-64"
+        if row["sampling"] == {**GUIDED, "interval": [0.1, 0.8]}
+    )
+    assert RECIPES["emoji-64"].reaches.startswith(
+        f"FD {emoji['fd']:.1f}; {100 * emoji['accuracy']:.0f} % of samples classified"
+    )
+    euler = {
+        (row["budget"], row["guidance"]): f"{100 * row['accuracy']:.0f} %"
+        for row in read("digits.json")["rows"]
+        if row["sampler"] == "euler"
+    }
+    said = f"{euler[48, 1]} of samples classified as the requested digit, {euler[48, 2]} with guid"
+    assert RECIPES["digits"].reaches.startswith(said)
+
+
+@pytest.mark.parametrize("row", read("paper.json")["rows"], ids=lambda row: row["size"])
+def test_recipes_name_the_papers_numbers(row):
+    size = row["size"].removesuffix("/2").lower()
+    assert f"FID-50k {row['sit, euler']} (Euler)," in RECIPES[f"imagenet256-sit-{size}"].reaches
+    by_sampler = [f"{row[f'pft, {name}']} ({name})" for name in ("dual-loop", "look-ahead")]
+    said = f"FID-50k {row['pft, euler']} (Euler), {', '.join(by_sampler)},"
+    assert said in RECIPES[f"imagenet256-pft-{size}"].reaches
+
+
+@pytest.mark.parametrize("row", read("inputs.json")["rows"], ids=lambda row: row["kind"])
+def test_the_tests_that_hold_a_kind_of_inputs_exist(row):
+    for test in row["tests"]:
+        file, _, name = test.partition("::")
+        assert f"def {name or 'test_'}" in (ROOT / file).read_text(encoding="utf-8")

@@ -17,8 +17,9 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 
 
 def change(new: float, old: float, digits: int = 0) -> str:
-    """By how many percent, with its sign."""
-    return f"{100 * (new / old - 1):+.{digits}f} %".replace("-", "−")
+    """By how many percent, with its sign where it is not 0."""
+    text = f"{100 * (new / old - 1):+.{digits}f}"
+    return f"{text if float(text) else text[1:]} %".replace("-", "−")
 
 
 def under(new: float, old: float) -> str:

@@ -3,19 +3,29 @@
     python -m benchmarks.emoji.run --sizes emoji-64    # trains it, and measures what is shipped
     python -m benchmarks.emoji.model_card --run runs/emoji/emoji-64-ltg-levels-8-0
 
-Weights are rounded to fp16. Without --run, the card alone is written anew.
+Weights are rounded to fp16. Without --run, the card alone is written anew; it rests on
+docs/results/emoji/rows.jsonl.
 """
 
+import math
 from pathlib import Path
 
+from safetensors import safe_open
+
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, read_rows
+from benchmarks.common.record import ROOT, Row
 from benchmarks.common.tables import table
 from benchmarks.emoji.rows import kind
 from benchmarks.emoji.sizes import LONG
+from benchmarks.pages.blocks import rewritten
 from patch_forcing.generation.find import find_model
+from patch_forcing.io.atomic import write_atomic
 from patch_forcing.models.loading import load_model
 
+BUNDLED = "src/patch_forcing/bundled/emoji-64"
+PAGE = """<!-- benchmarks.emoji.model_card:card docs/results/emoji/rows.jsonl -->
+<!-- end -->
+"""
 CARD = """# emoji-64
 
 Emoji on coloured backgrounds, 64×64, in 99 classes (Unicode's subgroups): the model of
@@ -40,7 +50,7 @@ All numbers: docs/results/emoji/tables.md.
 """
 
 
-def card(rows: list[Row], weights: int) -> str:
+def card(rows: list[Row]) -> str:
     """The model card, from what benchmarks/emoji/run.py measured."""
     mine = [row for row in rows if row["model"]["size"] == LONG]
     training = next(row for row in mine if row["kind"] == "training")
@@ -65,7 +75,7 @@ def card(rows: list[Row], weights: int) -> str:
         lines.append([sampler, guided, f"{row['fd']:.1f}", f"{row['accuracy']:.1%}", *shares])
     header = ["sampler", "guidance", "FD", "accuracy", "precision", "recall"]
     return CARD.format(
-        weights=weights / 1e6,
+        weights=weights_of(ROOT / BUNDLED) / 1e6,
         steps=recipe["steps"],
         batch_size=recipe["batch_size"],
         rate=training["images_per_second"],
@@ -80,18 +90,21 @@ def card(rows: list[Row], weights: int) -> str:
     )
 
 
+def weights_of(folder: Path) -> int:
+    """How many a model folder holds."""
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+
+
 def main() -> None:
     """Round, save, describe."""
-    parser = command_line(__doc__, out="src/patch_forcing/bundled/emoji-64", device=False)
+    parser = command_line(__doc__, out=BUNDLED, device=False)
     parser.add_argument("--run", type=Path, help="the training run to take weights from")
-    parser.add_argument("--rows", type=Path, default=Path("docs/results/emoji/rows.jsonl"))
     options = parser.parse_args()
     if options.run:
         (options.out / "README.md").unlink(missing_ok=True)  # it describes other weights
         load_model(find_model(options.run)).half().save(options.out)
-    weights = sum(weight.numel() for weight in load_model(options.out).parameters())
-    text = card(read_rows(options.rows), weights)
-    (options.out / "README.md").write_text(text, encoding="utf-8")
+    write_atomic(options.out / "README.md", rewritten(PAGE))
 
 
 if __name__ == "__main__":

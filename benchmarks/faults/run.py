@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from benchmarks.common.record import ROOT
 from benchmarks.faults import disk as disk_faults
@@ -23,6 +22,8 @@ from benchmarks.faults import files as file_faults
 from benchmarks.faults import ranks as rank_faults
 from benchmarks.faults import repeated_runs
 from benchmarks.faults import rows as faults
+from benchmarks.pages.write import write
+from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.provenance import origin
 from patch_forcing.runs.recipes import RECIPES
 
@@ -63,14 +64,6 @@ FULL: Rows = {
     "memory": lambda work: repeated_runs.memory(work, 1000, 200),
     "golden": repeated_runs.golden,
 }
-PAGE = """# Reliability
-
-The table shows what a training run survives. Each fault is made on purpose.
-`python -m benchmarks.faults.run` makes the faults again and writes this page. The default tests try
-the same in smaller numbers. Faults are real: the kernel kills the process or fails its call, the
-disk is full, the bytes are altered.
-
-"""
 
 
 def run_rows(rows: Rows) -> dict[str, faults.Row]:
@@ -84,24 +77,6 @@ def run_rows(rows: Rows) -> dict[str, faults.Row]:
         print(f"{name}: {row.tried} tried, {len(row.broken)} broken", row.notes, file=sys.stderr)
         done[name] = row
     return done
-
-
-def page(report: dict[str, Any], rows: dict[str, faults.Row]) -> str:
-    """docs/reliability.md."""
-    lines = ["| fault | what has to hold | tried | held |", "|---|---|---|---|"]
-    for row in rows.values():
-        skipped = row.notes.get("skipped")
-        counts = (
-            f"skipped: {skipped} | " if skipped else f"{row.tried} | {row.tried - len(row.broken)}"
-        )
-        lines.append(f"| {row.fault} | {row.holds} | {counts} |")
-    details = ["| fault | in detail |", "|---|---|"]
-    for row in rows.values():
-        notes = "; ".join(f"{what}: {value}" for what, value in row.notes.items())
-        details.append(f"| {row.fault} | {notes} |")
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    where = f"{report['date']}, commit {report['commit']}, {report['hardware']}, {versions}"
-    return PAGE + "\n".join([*lines, "", *details, "", f"Measured {where}."]) + "\n"
 
 
 def main() -> None:
@@ -126,8 +101,8 @@ def main() -> None:
         print(json.dumps(written))
     else:
         text = json.dumps(written, indent=1, ensure_ascii=False)
-        (ROOT / "docs/results/reliability.json").write_text(text + "\n", encoding="utf-8")
-        (ROOT / "docs/reliability.md").write_text(page(report, done), encoding="utf-8")
+        write_atomic(ROOT / "docs/results/reliability.json", text + "\n")
+        write(ROOT / "docs/reliability.md")
     sys.exit(any(row.broken for row in done.values()))
 
 

@@ -6,20 +6,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter
 
-Curve = dict[int, dict[int, float]]
-"""A measure by step and seed."""
+from benchmarks.repa.trainings import Curve, change
+
 COLOURS = {
     "SiT": ["#7a1f1f", "#c44e52", "#e8a0a0"],
     "PF": ["#1f3a7a", "#4c72b0", "#7fb2e5", "#55a868"],
 }
 MARKERS = "os^v"
-
-
-def change(with_it: Curve, without: Curve, step: int) -> list[float]:
-    """Percent, of each seed that has both."""
-    before = without.get(step, {})
-    seeds = [seed for seed in with_it.get(step, {}) if seed in before]
-    return [100 * (with_it[step][seed] / before[seed] - 1) for seed in seeds]
 
 
 def draw(distances: dict[str, Curve], pairs: list[tuple[str, str]], path: Path) -> None:

@@ -1,8 +1,10 @@
-"""The page and the chart of benchmarks/repa/run.py, from its JSON.
+"""The tables of docs/results/repa.md and their chart, from what benchmarks/repa/run.py wrote.
 
-    python -m benchmarks.repa.report docs/results/repa/*.json --page docs/results/repa.md
+    python -m benchmarks.repa.report docs/results/repa/gpu0.json docs/results/repa/gpu1.json
+    python -m benchmarks.pages.write docs/results/repa.md
 
-Several files are of runs beside each other. Needs matplotlib: pip install -e ".[bench]".
+The first command draws the chart beside the first file. Several files are of runs beside each
+other. Needs matplotlib: pip install -e ".[bench]".
 """
 
 import argparse
@@ -13,56 +15,39 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.record import Row, command_of
-from benchmarks.common.tables import spread, table
-from benchmarks.repa import run
-from benchmarks.repa.chart import Curve, change, draw
-from benchmarks.repa.trainings import METHODS, SAME, Training, training_of
+from benchmarks.common.tables import made, paragraph, spread, table
+from benchmarks.repa.trainings import METHODS, SAME, Curve, change, training_of
 from patch_forcing.core.errors import UserError
 
-PAGE = """# Representation alignment on emoji scenes
-
-Trainings of {steps:,} steps of {batch} differ only in times (SiT: one for all patches; PF:
-`{times}`), alignment and seed. The network has {depth} blocks of width {width}, patch {patch}.
-Alignment is after block {block} unless noted. Its projector is {projector} wide, and its frozen
-encoder is the benchmark's own feature network. FD is that of {samples:,} samples of the averaged
-weights, {sampler}, {nfe:g} evaluations, no guidance; real against real is {floor:.1f}.
-
-Change of FD by alignment, as the mean of seeds, compared with the same seed without:
-
-{sentences}
-
-![FD against steps, with alignment and without](repa/repa.png)
-
-Mean ± standard deviation of the seeds. The last three columns are those at the end of training:
-
-{distances}
-Change by alignment in percent, one number a seed. It is that of FD after so many steps, and of the
-velocity loss at the end:
-
-{changes}
-FD, accuracy and similarity are measured by the same network that tokens were aligned with, so they
-may flatter alignment. The velocity loss knows no encoder: it is the mean over the {every:,} steps
-before, of scenes that were never seen. SiT and PF see other times, so it does not compare them.
-{left_out}
-
-`{command}`, {hardware}, torch {torch}, {date}, commit {commit}.
-All numbers: {sources}.
-"""
+RUN = command_of(Path(__file__).with_name("run.py"))
 
 
-def read(paths: list[Path]) -> list[Row]:
-    """Raises UserError if their rows cannot stand in one table."""
-    files = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    for path, file in zip(paths, files, strict=True):
+def checked(files: tuple[Row, ...]) -> list[Row]:
+    """All rows. Raises UserError if they cannot stand in one table."""
+    for number, file in enumerate(files):
         for key in SAME:
             if file[key] != files[0][key]:
-                raise UserError(f"{path} has another {key} than {paths[0]}")
+                raise UserError(f"file {number + 1} has another {key} than the first one")
         if file["toy"]:
-            raise UserError(f"{path} is of a toy run, which means nothing")
-    rows = [(training_of(row), row["step"]) for file in files for row in file["rows"]]
-    if len(set(rows)) < len(rows):
+            raise UserError(f"file {number + 1} is of a toy run, which means nothing")
+    rows = [row for file in files for row in file["rows"]]
+    if len({(training_of(row), row["step"]) for row in rows}) < len(rows):
         raise UserError("a training is in two of the files")
-    return files
+    return rows
+
+
+def ended(*files: Row) -> list[Row]:
+    """The rows of trainings that were sampled to their end. Raises UserError."""
+    rows = checked(files)
+    recipes = _recipes(files)
+    whole = {
+        training_of(row) for row in rows if row["step"] == recipes[training_of(row).folder]["steps"]
+    }
+    return [row for row in rows if training_of(row) in whole]
+
+
+def _recipes(files: tuple[Row, ...]) -> Row:
+    return {name: recipe for file in files for name, recipe in file["recipes"].items()}
 
 
 def curves(rows: list[Row], key: str) -> dict[str, Curve]:
@@ -85,6 +70,22 @@ def order(row: Row) -> tuple[Any, ...]:
     )
 
 
+def compared(distances: dict[str, Curve]) -> list[tuple[str, str]]:
+    """Trainings with alignment, each with the one of its seeds without. Raises UserError."""
+    methods = {name: name.partition(" + ")[0] for name in distances}
+    pairs = [
+        (name, method)
+        for name, method in methods.items()
+        if name != method
+        and any(
+            change(distances[name], distances.get(method, {}), step) for step in distances[name]
+        )
+    ]
+    if not pairs:
+        raise UserError("no training with alignment has its seed without it in these files")
+    return pairs
+
+
 def reached(with_it: Curve, without: Curve, step: int) -> float | None:
     """At which step alignment is where the training without it is at `step`, of seeds with both.
 
@@ -103,93 +104,54 @@ def reached(with_it: Curve, without: Curve, step: int) -> float | None:
     return None
 
 
-def sentence(distances: dict[str, Curve], name: str, without: str) -> str:
-    """What alignment of one weight does to one method."""
-    mine, plain = distances[name], distances[without]
-    steps = sorted(step for step in mine if change(mine, plain, step))
-    parts = [f"{statistics.mean(change(mine, plain, s)):+.1f} % after {s:,}" for s in steps]
-    seeds = len(change(mine, plain, steps[-1]))
-    text = f"- {name} ({seeds} seed{'s' if seeds > 1 else ''}): {', '.join(parts)} steps"
-    last = steps[-1]
-    step = reached(mine, plain, last)
-    if step is None:
-        return f"{text}."
-    return f"{text}; that of {last:,} steps without alignment is reached after {step:,.0f}."
-
-
-def main() -> None:
-    """Write the page and the chart."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("json", type=Path, nargs="+")
-    parser.add_argument("--page", type=Path, default=Path("docs/results/repa.md"))
-    options = parser.parse_args()
-    try:
-        files = read(options.json)
-        page = report(files, options.json)
-    except UserError as error:
-        parser.error(str(error))
-    options.page.write_text(page, encoding="utf-8")
-    print(page)
-
-
-def report(files: list[Row], paths: list[Path]) -> str:
-    """The page, whose chart is drawn beside the first file."""
-    recipes = {name: recipe for file in files for name, recipe in file["recipes"].items()}
-    every = [row for file in files for row in file["rows"]]
-    # only trainings that were sampled to their end
-    ended = {
-        training_of(row)
-        for row in every
-        if row["step"] == recipes[training_of(row).folder]["steps"]
-    }
-    rows = [row for row in every if training_of(row) in ended]
-    cut = sorted({training_of(row).folder for row in every} - {one.folder for one in ended})
-    distances = curves(rows, "fd")
-    plain = {one.name: Training(one.method, 0, None, 0).name for one in ended}
-    pairs = [
-        (name, plain[name])
-        for name, curve in distances.items()
-        if name != plain[name]
-        and any(change(curve, distances.get(plain[name], {}), step) for step in curve)
-    ]
-    if not pairs:
-        raise UserError("no training with alignment has its seed without it in these files")
-    draw(distances, pairs, paths[0].parent / "repa.png")
-    aligned = next(recipes[one.folder] for one in ended if one.weight)
-    about = files[0]
-    return PAGE.format(
-        **settings_of(aligned),
-        samples=about["samples"],
-        sampler=about["sampling"]["sampler"],
-        nfe=about["sampling"]["nfe"],
-        floor=about["floor"],
-        sentences="\n".join(sentence(distances, *pair) for pair in pairs),
-        distances=distances_table(rows, distances),
-        changes=changes_table(rows, distances, pairs),
-        left_out=f"Cut off before its end: {'; '.join(cut)}." if cut else "",
-        command=command_for(rows, about["sampling"]),
-        hardware=about["hardware"],
-        torch=about["versions"]["torch"],
-        date=about["date"],
-        commit=about["commit"],
-        sources=", ".join(f"[{path.name}]({path.parent.name}/{path.name})" for path in paths),
+def about(*files: Row) -> str:
+    """What was trained and how it was measured."""
+    rows, recipes, first = checked(files), _recipes(files), files[0]
+    whole = {training_of(row).folder for row in ended(*files)}
+    cut = sorted({training_of(row).folder for row in rows} - whole)
+    recipe = next(recipes[training_of(row).folder] for row in ended(*files) if row["weight"])
+    network, sampling = recipe["network"], first["sampling"]
+    return "\n".join(
+        [
+            paragraph(
+                f"Trainings of {recipe['steps']:,} steps of {recipe['batch_size']} differ only in "
+                "times, alignment and seed.",
+                f"SiT has one time for all patches, and Patch Forcing (PF) has `{METHODS['PF']}`.",
+                f"The network has {network['depth']} blocks of width {network['hidden_size']}, and "
+                f"its patches have {network['patch_size']} pixels.",
+                f"Alignment is after block {-(-2 * network['depth'] // 7)}, where nothing else is "
+                "said.",
+                f"Its projector is {recipe['alignment']['projector_dim']} wide.",
+                "Its frozen encoder is the benchmark's own feature network.",
+            ),
+            paragraph(
+                f"FD is the Fréchet distance of {first['samples']:,} samples of the averaged "
+                "weights, without guidance.",
+                f"They were made by {sampling['sampler']} in {sampling['nfe']:g} evaluations.",
+                f"Real against real is {first['floor']:.1f}.",
+                *(f"Cut off before its end: {name}." for name in cut),
+            ),
+            paragraph(f"`{command_for(rows, sampling)}`"),
+            paragraph(made(first)),
+        ]
     )
 
 
-def settings_of(recipe: Row) -> Row:
-    """What the page says of the recipe of an aligned training."""
-    network = recipe["network"]
-    return {
-        "times": METHODS["PF"],
-        "steps": recipe["steps"],
-        "batch": recipe["batch_size"],
-        "depth": network["depth"],
-        "width": network["hidden_size"],
-        "patch": network["patch_size"],
-        "block": -(-2 * network["depth"] // 7),
-        "projector": recipe["alignment"]["projector_dim"],
-        "every": recipe["checkpoint_every"],
-    }
+def gains(*files: Row) -> str:
+    """Change of FD by alignment, mean of seeds, and when it is where the end is without it."""
+    rows = ended(*files)
+    distances, steps, lines = curves(rows, "fd"), measured_steps(rows), []
+    for name, without in compared(distances):
+        mine, plain = distances[name], distances[without]
+        changes = [change(mine, plain, step) for step in steps]
+        means = [f"{statistics.mean(one):+.1f} %" if one else "" for one in changes]
+        step = reached(mine, plain, steps[-1])
+        lines.append(
+            [name, str(len(changes[-1])), *means, f"{step:,.0f} steps" if step else "never"]
+        )
+    lines = [[cell.replace("-", "−") for cell in line] for line in lines]
+    at = [f"{step:,} steps" for step in steps]
+    return table(["FD", "seeds", *at, "reaches the end of training without it after"], lines)
 
 
 def measured_steps(rows: list[Row]) -> list[int]:
@@ -197,9 +159,10 @@ def measured_steps(rows: list[Row]) -> list[int]:
     return sorted({row["step"] for row in rows})
 
 
-def distances_table(rows: list[Row], distances: dict[str, Curve]) -> str:
+def distances_table(*files: Row) -> str:
     """FD after so many steps; accuracy, velocity loss and similarity at the end."""
-    steps, lines = measured_steps(rows), []
+    rows = ended(*files)
+    steps, distances, lines = measured_steps(rows), curves(rows, "fd"), []
     for name, curve in distances.items():
         last = [r for r in rows if training_of(r).name == name and r["step"] == max(curve)]
         cells = [name, str(len(last))]
@@ -212,15 +175,16 @@ def distances_table(rows: list[Row], distances: dict[str, Curve]) -> str:
     return table(["FD", "seeds", *at, "accuracy", "velocity loss", "cosine similarity"], lines)
 
 
-def changes_table(
-    rows: list[Row], distances: dict[str, Curve], pairs: list[tuple[str, str]]
-) -> str:
+def changes_table(*files: Row) -> str:
     """Percent of FD after so many steps, and of the velocity loss at the end; a number a seed."""
-    steps, losses, lines = measured_steps(rows), curves(rows, "velocity"), []
-    for name, without in pairs:
+    rows = ended(*files)
+    distances, losses = curves(rows, "fd"), curves(rows, "velocity")
+    steps, lines = measured_steps(rows), []
+    for name, without in compared(distances):
         changes = [change(distances[name], distances[without], step) for step in steps]
         changes.append(change(losses[name], losses[without], steps[-1]))
-        lines.append([name, *(", ".join(f"{one:+.1f}" for one in values) for values in changes)])
+        cells = [", ".join(f"{one:+.1f}" for one in values) for values in changes]
+        lines.append([name, *(cell.replace("-", "−") for cell in cells)])
     return table(["", *(f"{step:,} steps" for step in steps), "velocity loss"], lines)
 
 
@@ -229,7 +193,22 @@ def command_for(rows: list[Row], sampling: Row) -> str:
     specs = " ".join(dict.fromkeys(training_of(row).spec for row in sorted(rows, key=order)))
     seeds = " ".join(map(str, sorted({row["seed"] for row in rows})))
     settings = f"--sampler {sampling['sampler']} --nfe {sampling['nfe']:g}"
-    return f"{command_of(run.__file__)} {settings} --seeds {seeds} --trainings {specs}"
+    return f"{RUN} {settings} --seeds {seeds} --trainings {specs}"
+
+
+def main() -> None:
+    """Draw the chart."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("json", type=Path, nargs="+")
+    options = parser.parse_args()
+    from benchmarks.repa.chart import draw  # matplotlib is wanted for it alone
+
+    try:
+        files = [json.loads(path.read_text(encoding="utf-8")) for path in options.json]
+        distances = curves(ended(*files), "fd")
+        draw(distances, compared(distances), options.json[0].parent / "repa.png")
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

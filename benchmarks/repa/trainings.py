@@ -7,6 +7,8 @@ from benchmarks.common.record import Row
 from benchmarks.emoji.sizes import GROUPED, SIT
 from patch_forcing.core.errors import UserError
 
+Curve = dict[int, dict[int, float]]
+"""A measure by step and seed."""
 METHODS = {"SiT": SIT, "PF": GROUPED}
 SAME = ("commit", "hardware", "versions", "atlas", "sampling", "samples", "toy")
 """What all rows of a file have in common."""
@@ -56,3 +58,10 @@ def trainings_of(specs: list[str], seeds: list[int]) -> list[Training]:
 def training_of(row: Row) -> Training:
     """Which one a row is of."""
     return Training(*(row[field.name] for field in fields(Training)))
+
+
+def change(with_it: Curve, without: Curve, step: int) -> list[float]:
+    """Percent, of each seed that has both."""
+    before = without.get(step, {})
+    seeds = [seed for seed in with_it.get(step, {}) if seed in before]
+    return [100 * (with_it[step][seed] / before[seed] - 1) for seed in seeds]

@@ -1,0 +1,35 @@
+"""The tables of docs/reliability.md: faults that a run was put through, and kinds of inputs."""
+
+from benchmarks.common.record import Row
+from benchmarks.common.tables import made, paragraph, table
+
+
+def faults(report: Row) -> str:
+    """Each fault, what holds in spite of it, and how often it was tried."""
+    lines = []
+    for row in report["rows"].values():
+        tried, broken = row["tried"], len(row["broken"])
+        skipped = row["notes"].get("skipped")
+        counts = [f"skipped: {skipped}", ""] if skipped else [str(tried), str(tried - broken)]
+        lines.append([row["fault"], row["holds"], *counts])
+    held = table(["fault", "what holds", "tried", "held"], lines)
+    return f"{held}\n{paragraph(f'Measured on {made(report)}')}"
+
+
+def details(report: Row) -> str:
+    """The notes of each fault."""
+    lines = []
+    for row in report["rows"].values():
+        notes = "; ".join(f"{what}: {value}" for what, value in row["notes"].items())
+        lines.append([row["fault"], notes])
+    return table(["fault", "in detail"], lines)
+
+
+def inputs(report: Row) -> str:
+    """Kinds of inputs from public reports: what happened before, what happens now."""
+    lines = []
+    for row in report["rows"]:
+        tests = ", ".join(f"`{test}`" for test in row["tests"])
+        tried = "not counted" if row["tried"] is None else str(row["tried"])
+        lines.append([row["kind"], row["before"], row["now"], tests, tried])
+    return table(["kind", "before", "now", "held by", "inputs tried"], lines)
