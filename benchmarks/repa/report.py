@@ -198,7 +198,9 @@ def command_for(rows: list[Row], sampling: Row) -> str:
 
 def main() -> None:
     """Draw the chart."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("json", type=Path, nargs="+")
     options = parser.parse_args()
     from benchmarks.repa.chart import draw  # matplotlib is wanted for it alone
