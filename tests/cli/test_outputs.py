@@ -9,6 +9,7 @@ from PIL import Image
 import patch_forcing as pf
 from patch_forcing.cli.main import run
 from patch_forcing.io.image_file import is_own_image, save_image
+from tests.support.compilers import hide_compilers
 from tests.support.exact import tiny_dit
 from tests.support.image_files import GIF, PNG
 
@@ -98,3 +99,16 @@ def test_a_run_that_got_to_no_checkpoint_is_begun_again(here):
     Path("mine/run.json").write_text(json.dumps(record))
     run(f"{TRAIN} mine".split())
     assert list((here / "mine" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "mend"),
+    [
+        ("sample model --labels 3 --compile --out s", "leave out --compile"),
+        ("bench speed model --compile True --out s.json", "add --compile False"),
+        ("train digits --compile --out run", "add --no-compile"),
+    ],
+)
+def test_without_a_compiler_nothing_is_begun(here, refused, monkeypatch, line, mend):
+    hide_compilers(monkeypatch, here)
+    refused(line, f"install g++ and Python's headers (apt install g++ python3-dev), or {mend}\n")

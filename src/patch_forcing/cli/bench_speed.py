@@ -17,6 +17,7 @@ from patch_forcing.cli.options import (
     parse,
     parse_device,
 )
+from patch_forcing.core.compiling import check_compiler
 from patch_forcing.core.errors import check_range
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.speed import Speed, random_model, speeds
@@ -79,6 +80,8 @@ def _measure(options: Options, device: str) -> dict[str, object]:
     batch_size = options.batch_size or (64 if on_gpu else 4)
     precision: Precision = options.precision or ("bf16" if on_gpu else "fp32")
     compiled = on_gpu if options.compile is None else options.compile
+    if compiled:
+        check_compiler(device, "add --compile False")
     if options.model.partition("/")[0] in ("S", "B", "L", "XL"):
         model = random_model(preset(options.model), device)
     else:

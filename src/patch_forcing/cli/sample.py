@@ -64,7 +64,8 @@ class Options:
     """A tiny decoder in place of the autoencoder, fast and less sharp: taesd, a folder or a Hub
     id."""
     compile: bool = False
-    """Compile the network: half a minute for each shape, then faster, most of all on a GPU."""
+    """Compile the network: half a minute for each shape, then faster, most of all on a GPU. It
+    takes a C++ compiler (g++) and Python's headers."""
     device: DeviceName = None
 
 

@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
+from patch_forcing.core.errors import UserError
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -57,6 +59,32 @@ def compiled(function: Callable[_P, _R], *, dynamic: bool | None = False) -> Cal
         config.recompile_limit = max(config.recompile_limit, _MAX_GRAPHS)
         config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, _MAX_GRAPHS)
     return torch.compile(function, **options)
+
+
+def check_compiler(device: torch.device | str, without: str = "leave out --compile") -> None:
+    """Compiles a tiny function, so that a machine which cannot is known before any work begins.
+
+    without: how to do without compiling. Raises UserError saying what is missing.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        if torch.device(device).type == "cpu":
+            get_cpp_compiler()  # what was compiled before is found again without one
+        compiled(torch.sin)(torch.zeros(2, device=device))
+    except Exception as error:  # torch's, its compilers', and those of the system
+        why = _reason(error)
+        lacks = "compiler" in why.lower() or "Python.h" in why
+        mend = "install g++ and Python's headers (apt install g++ python3-dev), or " * lacks
+        raise UserError(f"nothing can be compiled here ({why}): {mend}{without}") from None
+
+
+def _reason(error: BaseException) -> str:
+    """The line of a failed compilation that says what it lacks."""
+    error = getattr(error, "inner_exception", error)  # of a backend's
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    wrong = [line for line in lines if "error:" in line.lower()]
+    return f"{type(error).__name__}: {' '.join([*wrong, *lines, ''][:1])[:200]}"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from patch_forcing.codecs.autoencoder import Autoencoder
+from patch_forcing.core.compiling import check_compiler
 from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.generation.condition_kinds import (
     choose_conditions,
@@ -280,8 +281,10 @@ def load(
     the network is compiled for each shape it meets, half a minute each. autoencoder: of a latent
     model, where its own lies if not where it was; preview: a tiny decoder instead.
     Raises UserError saying what is missing or damaged, does not belong together, or what this
-    machine lacks for fp8.
+    machine lacks for fp8 or for compiling.
     """
+    if compile:
+        check_compiler(device)
     folder = find_model(name)
     model = load_model(folder, device)
     channels = model.config.in_channels

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from patch_forcing.core.compiling import check_compiler
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.distributed.ranks import join_ranks
 from patch_forcing.features.network import FeatureNetwork
@@ -38,6 +39,8 @@ def train(
     track = check_trackers(track)
     with _deterministic(recipe.deterministic), join_ranks(device) as ranks:
         with ranks.together():
+            if recipe.compile:
+                check_compiler(device, "add --no-compile")
             data = in_recorded_order(run, recipe.data.open())
             terms = open_terms(recipe, data, device, ranks, encoder)
         opened = TrainingRun(
