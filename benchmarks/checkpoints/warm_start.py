@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.common.record import Row, check_kept, provenance, write_json
 from benchmarks.emoji.measure import Sampling, measure, real_scenes
+from patch_forcing.core.errors import UserError
 from patch_forcing.data.emoji import EmojiScenes, EmojiSource
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
@@ -63,6 +64,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=list(runs(1)), help="a start must be there")
     options = parser.parse_args()
+    made = options.only or runs(1)
+    try:
+        check_kept(options.out, made, lambda held: [row["run"] for row in held])
+    except UserError as error:
+        parser.error(str(error))
     device, rows = options.device, list[Row]()
     about = provenance(__file__, device)
     features = load_emoji_features(device=device)

@@ -1,9 +1,11 @@
 """Results as files: JSON that says by which command, where and when it was measured."""
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.provenance import origin
 
@@ -32,6 +34,18 @@ def write_json(path: Path, content: object) -> None:
 def read_json(path: Path, default: Any) -> Any:
     """What the file holds; the default where there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+
+def check_kept(path: Path, made: Iterable[str], held: Callable[[Any], Iterable[str]]) -> None:
+    """Raises UserError if the file holds results that a run of a part would not make again.
+
+    made: names of the results that the run makes. held: contents of the file → such names.
+    """
+    lost = sorted(set(held(read_json(path, None))) - set(made)) if path.exists() else []
+    if lost:
+        raise UserError(
+            f"{path} also holds {'; '.join(lost)}, which this run leaves out: choose another --out"
+        )
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -21,8 +21,9 @@ import torch
 from PIL import Image
 
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.common.record import Row, check_kept, provenance, write_json
 from patch_forcing.codecs.autoencoders import load_autoencoder
+from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import (
@@ -225,6 +226,10 @@ def main() -> None:
         "--device", choices=WORK, default="cuda" if torch.cuda.is_available() else "cpu"
     )
     options = parser.parse_args()
+    try:
+        check_kept(options.out, options.parts, lambda held: {*PARTS} & held.keys())
+    except UserError as error:
+        parser.error(str(error))
     result = provenance(__file__, "cpu")
     for part in options.parts:
         with tempfile.TemporaryDirectory() as root:

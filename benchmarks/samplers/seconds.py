@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
-from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.common.record import Row, check_kept, provenance, write_json
 from benchmarks.emoji.bundled import bundled_command_line, compared_with
 from benchmarks.emoji.measure import Real, Sampling, measure
 from benchmarks.emoji.samplings import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
+from patch_forcing.core.errors import UserError
 from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 
@@ -81,6 +82,10 @@ def main() -> None:
     parser = bundled_command_line(__doc__, COMPARED)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
+    try:
+        check_kept(options.out, options.only, lambda held: [row["what"] for row in held["rows"]])
+    except UserError as error:
+        parser.error(str(error))
     device = options.device
     models = cache(partial(designed, weights=options.weights, device=device))
     features, real = compared_with(options, device)

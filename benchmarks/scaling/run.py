@@ -20,9 +20,10 @@ import torch
 
 import patch_forcing as pf
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, provenance, read_rows, write_json
+from benchmarks.common.record import Row, check_kept, provenance, read_rows, write_json
 from benchmarks.scaling.jobs import LEG_STEPS
 from benchmarks.scaling.processes import GPUS, each_alone, in_processes
+from patch_forcing.core.errors import UserError
 from patch_forcing.distributed.overlap import MAX_PIECES
 
 VARIANTS: dict[str, tuple[int, str, int]] = {  # GPUs, what each holds, pieces for sums
@@ -122,6 +123,11 @@ def _line(row: Row) -> str:
     return text + (f"  {row['peak_gib']:.1f} GiB" if row["peak_gib"] else "")
 
 
+def held(report: Row) -> list[str]:
+    """The parts and variants in a report."""
+    return [*(PARTS & report.keys()), *(row["what"] for row in report.get("scaling", []))]
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = command_line(__doc__, "no-compile", out="docs/results/scaling.json", device=False)
@@ -131,6 +137,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=540, help="for everything")
     parser.add_argument("--limit", type=float, default=260, help="seconds for a variant")
     options = parser.parse_args()
+    try:
+        check_kept(options.out, [*options.parts, *options.only], held)
+    except UserError as error:
+        parser.error(str(error))
     options.device = "cpu" if options.toy else "cuda"
     options.compile = options.compile and not options.toy
     if not options.toy and torch.cuda.device_count() < GPUS:

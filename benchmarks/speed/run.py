@@ -10,15 +10,17 @@ import argparse
 import copy
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import patch_forcing as pf
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.common.record import Row, check_kept, provenance, write_json
 from benchmarks.speed.published import Published, published_step
 from benchmarks.speed.ratios import against_euler, times_faster
+from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.digits import Digits
 from patch_forcing.generation.speed import random_model
@@ -149,12 +151,29 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64, help="of forward and sampling")
     parser.add_argument("--train-batch-size", type=int, help="default: B 256, L and XL 128")
     options = parser.parse_args()
+    try:
+        check_steps_kept(options)
+    except UserError as error:
+        parser.error(str(error))
     rate = matrix_rate(options.device, torch.bfloat16)
     print(f"{hardware(options.device)}: {rate / 1e12:.4g} TFLOP/s in one bf16 product", flush=True)
     for size in options.sizes:
         for part in options.parts:
             torch._dynamo.reset()
             measure(size, part, options, rate)
+
+
+def report_path(size: str, part: str, options: argparse.Namespace) -> Path:
+    """The file of a size and part."""
+    return options.out / f"{size.replace('/', '-')}-{part}.json"
+
+
+def check_steps_kept(options: argparse.Namespace) -> None:
+    """Raises UserError if `--only` would take training steps out of a file."""
+    made = [f"training, {what}" for what in options.only or STEPS]
+    for size in options.sizes if "training" in options.parts else ():
+        path = report_path(size, "training", options)
+        check_kept(path, made, lambda held: [row["what"] for row in held["rows"]])
 
 
 def measure(size: str, part: str, options: argparse.Namespace, rate: float) -> None:
@@ -174,7 +193,7 @@ def measure(size: str, part: str, options: argparse.Namespace, rate: float) -> N
             "against_euler": against_euler(rows),
             "rows": rows,
         }
-        write_json(options.out / f"{size.replace('/', '-')}-{part}.json", report)
+        write_json(report_path(size, part, options), report)
     for what, times in (times_faster(rows) | against_euler(rows)).items():
         print(f"{size:5} {what}: {times:.3f}")
 

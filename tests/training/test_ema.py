@@ -1,5 +1,8 @@
 """The average against its definition."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from patch_forcing.training.ema import ema_share, update_ema
@@ -21,6 +24,15 @@ def test_the_start_is_forgotten_after_a_few_steps():
     for step in range(1, 61):
         update_ema(average, [torch.zeros(1)], ema_share(step, 0.9999))
     assert average[0].item() < 1
+
+
+@pytest.mark.parametrize(("decay", "step"), [(0.9999, 89_991), (0.9995, 17_991)])
+def test_the_warm_up_lasts_until_the_step_that_the_pages_name(decay, step):
+    assert round(9 * decay / (1 - decay)) == step
+    assert ema_share(step - 1, decay) == 1 - (step - 1) / (step + 8) > 1 - decay
+    assert ema_share(step + 1, decay) == 1 - decay
+    page = Path(__file__).parents[2] / "docs/training.md"
+    assert f"{step:,} for" in page.read_text(encoding="utf-8")
 
 
 def test_equal_weights_stay():

@@ -54,7 +54,7 @@ class Options:
     out: Path = Path("samples")
     """Folder for SEED.png, sheets/sheet.png and samples.json; earlier samples there give way."""
     batch_size: int = 64
-    """Images sampled at once; changes speed and memory only."""
+    """Images sampled at once; changes speed and memory, and a few bytes of an image by ±1."""
     precision: Precision = "fp32"
     """What the network computes in: fp32, bf16, or fp8 (NVIDIA GPUs from Ada on, with torchao)."""
     autoencoder: Path | None = None

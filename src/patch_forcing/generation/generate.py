@@ -1,4 +1,7 @@
-"""Seeds → images. Image i depends on seed i, the model and the settings, and on nothing else."""
+"""Seeds → images. Image i depends on seed i, the model and the settings, and on nothing else.
+
+Where the device has other kernels for a batch of another size, a few bytes may differ by ±1.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -70,9 +73,11 @@ def generate(
     conditions: one for all, or one for each seed; None is unconditional.
     decode: x_1 → images; by default x_1 are pixels in the model's data range.
     batch_size: at most so many at once; where memory runs out, half as many from then on, which
-    changes images by rounding only. That batch is then sampled again from its beginning.
+    changes images by rounding only, ±1 in a few bytes. That batch is then sampled again from its
+    beginning.
     wrap_field: makes the field that the sampler calls out of the model's, once for each batch. An
-    image still depends on nothing else if the wrapper treats every image for itself.
+    image still depends on nothing else, but for rounding, if the wrapper treats every image for
+    itself.
     callback: called with every evaluation, in order, and the seeds of its batch; on a GPU by the
     thread that samples ahead. It may raise to stop: the exception passes through, once the batches
     that were finished before are yielded, and nothing of the unfinished one is kept.

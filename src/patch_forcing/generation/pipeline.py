@@ -144,8 +144,9 @@ class Pipeline:
         """One image for each seed.
 
         labels: one for all or one for each seed, numbers or class names; None is unconditional.
-        batch_size: images sampled at once. trace: keep every evaluation. progress: draw a bar; None
-        draws it if stderr is a terminal. wrap_field, callback: as `generate` takes them.
+        batch_size: images sampled at once; another one may change a few bytes by ±1.
+        trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
+        wrap_field, callback: as `generate` takes them.
         options: the fields of a `SampleRequest`, which says how to sample.
         Raises UserError for values that do not fit the model, before any work.
         """
