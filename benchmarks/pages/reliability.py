@@ -29,7 +29,9 @@ def inputs(report: Row) -> str:
     """Kinds of inputs from public reports: what happened before, what happens now."""
     lines = []
     for row in report["rows"]:
-        tests = ", ".join(f"`{test}`" for test in row["tests"])
-        tried = "not counted" if row["tried"] is None else str(row["tried"])
-        lines.append([row["kind"], row["before"], row["now"], tests, tried])
-    return table(["kind", "before", "now", "held by", "inputs tried"], lines)
+        names = dict.fromkeys(test.partition("[")[0] for test in row["tests"])
+        tests = ", ".join(f"`{name}`" for name in names)
+        lines.append([row["kind"], row["before"], row["now"], tests, str(row["cases"])])
+    header = ["kind", "before", "now", "held by", "cases tried"]
+    total = paragraph(f"All in all these are {report['total']} cases.")
+    return f"{table(header, lines)}\n{total}"
