@@ -9,6 +9,16 @@ from tests.support.emoji_font import font_and_list, write_atlas
 from tests.support.image_files import samples, shard
 
 
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory):
+    """The package, a slow import, without its bars and with a cache that is not the user's."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets")
+    return datasets
+
+
 @pytest.fixture
 def files(tmp_path):
     """The font and the list."""

@@ -21,16 +21,6 @@ from tests.support.image_files import (
 
 
 @pytest.fixture(scope="session")
-def datasets(tmp_path_factory):
-    """The package, a slow import, without its bars and with a cache that is not the user's."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets")
-    return datasets
-
-
-@pytest.fixture(scope="session")
 def animals(datasets):
     """Eleven noisy images of three classes, one of which has none here."""
     return made(
@@ -237,9 +227,12 @@ WRONG = {
     "no data": ({"path": "empty"}, r"data\.path=empty cannot be loaded: .*: check name"),
     "split": ({"split": "tset"}, "unknown data.split of .*saved 'tset': did you mean 'test'"),
     "column": ({"label_column": "labl"}, "unknown data.label_column of .*: did you mean 'label'"),
-    "no image": ({"image_column": "label"}, "holds no images: choose among image"),
+    "no image": ({"image_column": "label"}, "holds no images, but int64: choose among image"),
     "config": ({"config": "big"}, r"data\.config=big: .*saved was saved without: leave it out"),
-    "no images": ({"path": "numbers"}, "numbers has no column of images, only label: name another"),
+    "no images": (
+        {"path": "numbers"},
+        "numbers has no column of images, only label: name another data",
+    ),
     "no rows": ({"path": "no rows"}, r"data\.path=no rows cannot be loaded: .*no data!"),
     "no splits": ({"path": "numbers", "split": "test"}, "numbers has no splits: leave it out"),
     "captions": ({"condition": "caption"}, r"data\.condition=caption: no image of saved has one"),

@@ -16,8 +16,14 @@ from patch_forcing.data.annotations import (
     conditions,
     first_given,
 )
+from patch_forcing.data.image_columns import (
+    USUAL_NAMES,
+    Reader,
+    column_reader,
+    image_columns,
+)
 from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
-from patch_forcing.data.images import BadImageError, open_regular
+from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
 from patch_forcing.io.hub import looks_like_hub_id
 
@@ -33,7 +39,7 @@ class HubParts:
     revision: str | None = None
     """Branch, tag or commit on the Hub; name a commit for a run that others can repeat."""
     image_column: str | None = None
-    """Default: the only one of images."""
+    """Default: the only one of images, stored as datasets, pandas or Spark does; else image."""
     label_column: str | None = None
     """Default: the only one of class labels, or else label, class or cls."""
     caption_column: str | None = None
@@ -45,7 +51,8 @@ class HubSource(HubParts, ImageOptions):
     """A data set of images by its name on the Hub, or in a folder."""
 
     path: str = ""
-    """OWNER/NAME on the Hub, or a folder that `datasets` wrote or reads; required."""
+    """OWNER/NAME on the Hub, a folder that `datasets` wrote or reads, or a Parquet file;
+    required."""
 
     def open(self) -> ImageData:
         """Load it, downloading it first if it is not on this disk.
@@ -71,8 +78,12 @@ class HubSource(HubParts, ImageOptions):
             raise UserError(
                 f"data.path={self.path} is not there: give a folder, or OWNER/NAME on the Hub"
             )
+        _check_tables(place)
         saved = any((place / name).is_file() for name in ("dataset_dict.json", "state.json"))
         try:
+            if place.suffix == ".parquet" and place.is_file():
+                files = {"train": str(place)}
+                return datasets.load_dataset("parquet", data_files=files, split=self.split)
             if not saved:
                 local = str(place) if place.exists() else self.path
                 return datasets.load_dataset(
@@ -102,7 +113,8 @@ class HubSource(HubParts, ImageOptions):
     def _layout(self, data: Any) -> Layout:
         import datasets
 
-        image_column = self._column(data, "image", self.image_column, datasets.Image)
+        data = data.with_format(None)  # one that was saved with it gives tensors
+        image_column, decode = self._image_column(data)
         label_column = self._column(data, "label", self.label_column, datasets.ClassLabel)
         caption_column = self._column(data, "caption", self.caption_column, None)
         feature = data.features[label_column] if label_column else None
@@ -116,16 +128,14 @@ class HubSource(HubParts, ImageOptions):
         annotations = _annotations(data, labels, captions, class_names)
         # as stored, not decoded: so it is read, and found bad, as any other file is
         images = data.select_columns([image_column])
-        images = images.cast_column(image_column, datasets.Image(decode=False))
+        if isinstance(data.features[image_column], datasets.Image):
+            images = images.cast_column(image_column, datasets.Image(decode=False))
 
         def read(number: int) -> bytes:
             stored = images[number][image_column]
-            if stored is None or (stored["bytes"] is None and not stored["path"]):
+            if stored is None:
                 raise BadImageError("no image")
-            if stored["bytes"] is not None:
-                return bytes(stored["bytes"])
-            with open_regular(Path(stored["path"])) as stream:  # a stranger chose the path
-                return stream.read()
+            return decode(stored)
 
         place = f"{self.path}:{self.split}"
         names = [f"{place}[{number}]" for number in range(len(data))]
@@ -143,35 +153,72 @@ class HubSource(HubParts, ImageOptions):
         digest = hashlib.sha256(repr([row[:2] for row in annotations]).encode()).digest()
         return Layout(self.path, names, *known, read=read, annotations=digest)
 
+    def _image_column(self, data: Any) -> tuple[str, Reader]:
+        """The column of images that is named, or the only one, and how to read it."""
+        known, columns = image_columns(data.features), list(data.features)
+        mend = "write the bytes of image files into a column, or cast it to datasets.Image()"
+        chosen = self.image_column
+        if chosen is not None:
+            if chosen not in columns:
+                raise unknown_name(f"data.image_column of {self.path}", chosen, columns)
+            decode = column_reader(data.features, chosen)
+            if decode is None:
+                kind = str(data.features.arrow_schema.field(chosen).type)[:60]
+                choices = f"choose among {', '.join(known)}" if known else mend
+                raise UserError(
+                    f"data.image_column={chosen} of {self.path} holds no images, but {kind}: "
+                    f"{choices}"
+                )
+            return chosen, decode
+        if not known:
+            raise UserError(
+                f"{self.path} has no column of images, only {', '.join(columns)}: name another "
+                f"data set, or {mend}"
+            )
+        usual = [name for name in USUAL_NAMES if name in known]
+        if len(known) > 1 and not usual:
+            raise UserError(
+                f"{self.path} has the image columns {', '.join(known)}: choose one with "
+                "--data.image-column"
+            )
+        name = usual[0] if len(known) > 1 else next(iter(known))
+        return name, known[name]
+
     def _column(self, data: Any, what: str, chosen: str | None, kind: type | None) -> str:
         """The column of that name or kind, or with a usual name; "" if there is none."""
         columns = list(data.features)
-        of_kind = [name for name in columns if kind and isinstance(data.features[name], kind)]
         if chosen is not None:
             if chosen not in columns:
                 raise unknown_name(f"data.{what}_column of {self.path}", chosen, columns)
-            if what == "image" and chosen not in of_kind:
-                raise UserError(
-                    f"data.image_column={chosen} of {self.path} holds no images: "
-                    f"choose among {', '.join(of_kind) or 'those of another data set'}"
-                )
             return chosen
-        usual = {"image": ("image",), "label": LABEL_FIELDS, "caption": CAPTION_FIELDS}[what]
+        of_kind = [name for name in columns if kind and isinstance(data.features[name], kind)]
+        usual = LABEL_FIELDS if what == "label" else CAPTION_FIELDS
         named = [name for name in usual if name in (of_kind or columns)]
         if len(of_kind) == 1:
             return of_kind[0]
-        if named and (of_kind or what != "image"):
-            return named[0]
-        if of_kind:
+        if of_kind and not named:
             raise UserError(
                 f"{self.path} has the {what} columns {', '.join(of_kind)}: choose one with "
                 f"--data.{what}-column"
             )
-        if what == "image":
-            raise UserError(
-                f"{self.path} has no column of images, only {', '.join(columns)}: name another"
-            )
-        return ""
+        return named[0] if named else ""
+
+
+def _check_tables(place: Path) -> None:
+    """Raises UserError for a folder of Parquet of which datasets would read another table."""
+    if (place / "_delta_log").is_dir():
+        raise UserError(
+            f"data.path={place} is a Delta table, whose files alone are not its rows: write it as "
+            "plain Parquet"
+        )
+    parts = place.glob("*=*/**/*.parquet") if place.is_dir() else iter(())
+    part = next(parts, None)
+    if part is not None:
+        folder = part.relative_to(place).parts[0]
+        raise UserError(
+            f"data.path={place} is in partitions ({folder}), and {folder.split('=')[0]} is in no "
+            "file: write it without partitions (Spark: without partitionBy)"
+        )
 
 
 def _annotations(
