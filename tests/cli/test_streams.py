@@ -31,9 +31,18 @@ def shell(line, folder):
     )
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-", "| true"])
 @pytest.mark.parametrize(
-    ("command", "left"), [(TRAIN, "run/checkpoints/step-00000002"), (SAMPLE, "run/0.png")]
+    ("command", "left", "closed"),
+    [
+        (TRAIN, "run/checkpoints/step-00000002", "<&- >&- 2>&-"),
+        (SAMPLE, "run/0.png", "2>&-"),
+        (SAMPLE, "run/0.png", "| true"),
+        *(
+            pytest.param(command, left, closed, marks=pytest.mark.slow)
+            for command, left in ((TRAIN, "run/checkpoints/step-00000002"), (SAMPLE, "run/0.png"))
+            for closed in ("2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-", "| true")
+        ),
+    ],
 )
 def test_work_is_done_without_standard_streams(tmp_path, closed, command, left):
     ended = shell(f"PF {command} {closed}", tmp_path)
@@ -49,7 +58,15 @@ def test_a_reader_who_leaves_is_no_error(tmp_path, line):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(
+    "closed",
+    [
+        ">&-",
+        "2>/dev/full",
+        pytest.param("2>&-", marks=pytest.mark.slow),
+        pytest.param(">&- 2>&-", marks=pytest.mark.slow),
+    ],
+)
 def test_a_mistake_has_its_status_and_says_nothing_elsewhere(tmp_path, closed):
     ended = shell(f"PF sample nosuch {closed}", tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -185,6 +185,7 @@ def test_batches_that_do_not_split_are_refused_before_anything_is_written(recipe
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_torchrun_trains_and_a_signal_to_one_rank_ends_all_alike(tmp_path):
     """The command of the documentation, and processes that torchrun ends if one of them does."""

@@ -120,6 +120,7 @@ def test_stopped_anywhere_it_goes_on(pipe, whole, tmp_path, monkeypatch, after):
     assert files(tmp_path) == files(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_gone_on_with(tmp_path, monkeypatch, capsys):
     """A real one, and SIGKILL, while it writes."""
     monkeypatch.chdir(tmp_path)

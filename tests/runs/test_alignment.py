@@ -98,6 +98,7 @@ def test_parts_and_recomputed_activations_are_the_same_step(repa, tmp_path, opti
         assert one == pytest.approx(other, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_ranks_train_the_run_of_one(repa, tmp_path):
     repa = dataclasses.replace(repa, steps=3)
     assert train_on(1, repa, tmp_path / "one") == [(0, "")]

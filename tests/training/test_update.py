@@ -3,6 +3,7 @@
 import json
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ def test_at_once_is_one_after_the_other(betas, weight_decay, clip_norm, averages
             assert all(a.equal(b) for a, b in zip(ours, found[step - 1], strict=True))
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once_for_groups_alike():
     # in a process of its own: the type checks of the tests cannot be compiled
     found = json.loads(run_script("one_pass"))
