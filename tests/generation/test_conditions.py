@@ -187,3 +187,12 @@ def test_a_range_is_its_numbers_however_names_write_them(names):
 def test_a_number_that_two_names_write_otherwise_is_refused():
     with pytest.raises(pf.UserError, match="--labels 6-7: 7 is '007' or '07': write the one"):
         Classes(8, ("007", "07", "a", "b", "c", "d", "e", "f")).parse("6-7")
+
+
+def test_accents_may_be_written_apart_as_on_a_mac():
+    composed, apart = "B\u00e4r", "Ba\u0308r"
+    for name, written in ((composed, apart), (apart, composed)):
+        kind = Classes(2, ("cat", name))
+        assert kind.parse(written).labels == kind.choose([written]).labels == (1,)
+    both = Classes(2, (composed, apart))
+    assert both.parse(f"{apart},{composed}").labels == (1, 0)

@@ -114,13 +114,44 @@ def test_samples_as_they_lay_before_give_way(sample):
 
 
 def test_what_a_stopped_command_left_gives_way(sample):
-    folder = SampleFolder(Path("samples"))
-    folder.claim([0, 1, 7])
-    Path("samples/7.png").write_bytes(PNG)
+    with SampleFolder(Path("samples")).claimed([0, 1, 7]):
+        Path("samples/7.png").write_bytes(PNG)
     sample("--seeds 0-1")
     assert content(Path("samples")).keys() == {
         *("0.png", "1.png", "samples.json", "sheets", "sheets/sheet.png")
     }
+
+
+@pytest.mark.parametrize("job", [None, {"sampler": "euler"}])
+def test_while_a_command_writes_others_are_refused(sample, job):
+    """Of two that were started at once, one writes all, and the other says so."""
+    folder = SampleFolder(Path("samples"))
+    refusal = r"another command writes samples into samples: wait for it, or choose another --out"
+    with folder.claimed([0, 1], job):
+        Path("samples/0.png").write_bytes(PNG)
+        before = content(Path("samples"))
+        with pytest.raises(pf.UserError, match=refusal):
+            sample("--seeds 0-1")
+        with pytest.raises(pf.UserError, match=refusal):
+            sample("--seeds 0-1 --npz a.npz")
+        assert content(Path("samples")) == before
+    sample("--seeds 0-1 --npz a.npz")
+    assert Path("samples/0.png").read_bytes() != PNG
+
+
+def test_processes_of_one_job_write_together(tmp_path):
+    job, folder = {"seeds": "0-1"}, SampleFolder(tmp_path / "samples")
+    with folder.claimed([0, 1], job):
+        folder.image(0).write_bytes(PNG)
+        with folder.claimed([0, 1], job):
+            assert folder.image(0).exists()
+        with (
+            pytest.raises(pf.UserError, match="another command writes samples"),
+            folder.claimed([0, 1], {"seeds": "0-2"}),
+        ):
+            pass
+    with folder.claimed([0, 1], {"seeds": "0-2"}):
+        assert not folder.image(0).exists()
 
 
 def pixels(file):

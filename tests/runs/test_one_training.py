@@ -49,6 +49,22 @@ def test_a_second_training_is_refused_and_told_who_trains(holder, recipe, tmp_pa
     assert {file: file.read_bytes() for file in run.iterdir()} == before
 
 
+def test_a_second_training_is_refused_while_the_first_writes_its_record(holder, tmp_path):
+    (tmp_path / "run/.partial-run.json-01234567").write_text('{"name"')
+    when = f"is being trained by process {holder.pid} on "
+    with pytest.raises(pf.UserError, match=when), one_training(tmp_path / "run"):
+        pass
+
+
+def test_a_training_that_was_killed_while_it_wrote_its_record_begins_again(recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).write_text("")
+    (tmp_path / "run/.partial-run.json-01234567").write_text('{"name"')
+    short = dataclasses.replace(recipe, steps=1)
+    assert train("digits", short, tmp_path / "run", progress=False).steps == 1
+    assert not list((tmp_path / "run").glob(".partial-*"))
+
+
 def test_the_lock_of_a_killed_process_does_not_lock(holder, recipe, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.wait()

@@ -1,6 +1,7 @@
 """Classes as conditions: numbers, names and ranges of them."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -114,9 +115,12 @@ class Classes:
 
     def _number(self, label: int | str) -> int:
         if isinstance(label, str):
-            if label not in self.names:
+            if label in self.names:
+                return self.names.index(label)
+            forms = [_form(name) for name in self.names]
+            if _form(label) not in forms:
                 raise unknown_name("class", label, self.names)
-            return self.names.index(label)
+            return forms.index(_form(label))
         if not 0 <= label < self.num_classes:
             raise label_error(int(label), self.num_classes)
         return int(label)
@@ -149,16 +153,17 @@ def read_labels(text: str, names: Sequence[str]) -> list[int | str]:
     """Class names, numbers and ranges; a number that is a name is that class, in a range too.
 
     From the left, the longest run of parts between commas that is a class's name is that class; a
-    name as it is written comes before one that differs in spaces at its ends.
+    name as it is written comes before one that differs in spaces at its ends, or in how its accents
+    are written.
     """
-    known = {name.strip(): name for name in reversed(names)} | {name: name for name in names}
+    known = {_form(name): name for name in reversed(names)} | {name: name for name in names}
     longest = 1 + max((name.count(",") for name in names), default=0)
     labels: list[int | str] = []
     parts, start = text.split(","), 0
     while start < len(parts):
         for stop in range(min(start + longest, len(parts)), start, -1):
             written = ",".join(parts[start:stop])
-            name = known.get(written, known.get(written.strip()))
+            name = known.get(written, known.get(_form(written)))
             if name is not None:
                 labels.append(name)
                 break
@@ -166,6 +171,11 @@ def read_labels(text: str, names: Sequence[str]) -> list[int | str]:
             labels += _numbered(parts[start].strip(), known)
         start = stop
     return labels
+
+
+def _form(name: str) -> str:
+    """Without spaces at its ends. Accents are one with their letter, which a Mac writes apart."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _numbered(part: str, known: Mapping[str, str]) -> list[int | str]:

@@ -31,17 +31,18 @@ TILE = 96
 def write_samples(result: PipelineResult, pipe: Pipeline, out: Path) -> None:
     """Images, sheet and samples.json; maps if the result has a trace.
 
-    Earlier samples there give way. Raises UserError if images are there that are not of these.
+    Earlier samples there give way. Raises UserError if images are there that are not of these, or
+    another command writes there.
     """
     folder = SampleFolder(out)
-    folder.claim(result.seeds)
-    for seed, image in zip(result.seeds, result.images, strict=True):
-        save_image(image, folder.image(seed))
-    write_sheet(result, folder.sheet)
-    if result.trace is not None:
-        write_maps(result, pipe, folder.maps)
-    folder.write_rows(sample_rows(result, pipe))
-    folder.finish()
+    with folder.claimed(result.seeds):
+        for seed, image in zip(result.seeds, result.images, strict=True):
+            save_image(image, folder.image(seed))
+        write_sheet(result, folder.sheet)
+        if result.trace is not None:
+            write_maps(result, pipe, folder.maps)
+        folder.write_rows(sample_rows(result, pipe))
+        folder.finish()
 
 
 def write_sheet(result: PipelineResult, path: Path) -> None:

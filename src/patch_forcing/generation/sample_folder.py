@@ -6,8 +6,8 @@ folder count them alone. Sheets lie below it.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.image_kinds import ENDINGS
 from patch_forcing.generation.numbers import parse_numbers, write_numbers
 from patch_forcing.io.atomic import atomic_file, locked, write_atomic
+from patch_forcing.io.lock import in_use, is_in_use
 
 ROWS, _SHEETS, _BEGUN = "samples.json", "sheets", ".samples-begun.json"
 _BEFORE = ("sheet.png", "maps.png")
@@ -52,23 +53,35 @@ class SampleFolder:
         with locked(self.path):
             self._check()
 
-    def claim(self, seeds: Sequence[int], job: object = None) -> None:
-        """Makes room for these images: what earlier samples left is removed.
+    @contextmanager
+    def claimed(self, seeds: Sequence[int], job: object = None) -> Iterator[None]:
+        """Makes room for these images, which the block writes: what earlier samples left is
+        removed.
 
-        job: what the images depend on; of several processes with the same one, the first does it.
-        Raises UserError as `check` does.
+        job: what the images depend on; several processes with the same one write together, and the
+        first makes room. Raises UserError as `check` does, or if another command writes there.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         begun = {"seeds": write_numbers(seeds), "job": _digest(job)}
-        with locked(self.path):
-            if job is not None and self._read(_BEGUN) == begun:
-                return
-            self._check()
-            for file in self._own():
-                file.unlink(missing_ok=True)
-            with suppress(OSError):  # it is not there, or others use it
-                (self.path / _SHEETS).rmdir()
-            write_atomic(self.path / _BEGUN, json.dumps(begun) + "\n")
+        with ExitStack() as held:
+            with locked(self.path):
+                if job is None or self._read(_BEGUN) != begun:
+                    self._make_room()
+                    write_atomic(self.path / _BEGUN, json.dumps(begun) + "\n")
+                held.enter_context(in_use(self.path / _BEGUN))
+            yield
+
+    def _make_room(self) -> None:
+        if is_in_use(self.path / _BEGUN):
+            raise UserError(
+                f"another command writes samples into {self.path}: wait for it, or choose another "
+                "--out"
+            )
+        self._check()
+        for file in self._own():
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or others use it
+            (self.path / _SHEETS).rmdir()
 
     def write_rows(self, rows: Iterable[dict[str, object]]) -> None:
         """samples.json: a row a line, of which one at a time is held."""

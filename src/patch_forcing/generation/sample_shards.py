@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,12 +159,16 @@ class SampleJob:
 
     def _run(self, mine: range, first: bool, progress: bool | None) -> Sampled:
         self._ledger.begin()
-        with locked(self._files.parts / "lock"):
-            if self._is_finished():  # by others, meanwhile
-                return self._all_kept(len(mine))
-            self._files.folder.claim(self._task.seeds, self._plan)
+        with ExitStack() as held:
+            with locked(self._files.parts / "lock"):
+                if self._is_finished():  # by others, meanwhile
+                    return self._all_kept(len(mine))
+                held.enter_context(self._files.folder.claimed(self._task.seeds, self._plan))
+            return self._work(mine, first, progress)
+
+    def _work(self, mine: range, first: bool, progress: bool | None) -> Sampled:
         missing = self._ledger.missing(mine)
-        if missing and self._is_finished():  # likewise
+        if missing and self._is_finished():  # by others, meanwhile
             return self._all_kept(len(mine))
         if self._options.maps and first:
             self._write_maps()
@@ -215,15 +220,14 @@ class SampleJob:
         same = [_lasting(row) for row in folder.rows()] == json.loads(
             json.dumps([_lasting(row) for row in rows])
         )
-        if not same:
-            folder.claim(task.seeds, self._plan)
-        if self._options.maps and not folder.maps.exists():
-            self._write_maps()
-        captions = task.conditions[first].captions(task.seeds[first])
-        self._files.restore(task.seeds, captions, self._options.pngs)
-        if not same:
-            folder.write_rows(rows)
-        folder.finish()
+        with nullcontext() if same else folder.claimed(task.seeds, self._plan):
+            if self._options.maps and not folder.maps.exists():
+                self._write_maps()
+            captions = task.conditions[first].captions(task.seeds[first])
+            self._files.restore(task.seeds, captions, self._options.pngs)
+            if not same:
+                folder.write_rows(rows)
+            folder.finish()
 
     def _is_finished(self) -> bool:
         """Whether the array is there. Raises UserError if it is another one."""

@@ -1,4 +1,4 @@
-"""One process at a time works in a folder, and others are told who does."""
+"""One process at a time works in a folder, and others are told who does; or those of one job."""
 
 import errno
 import json
@@ -37,6 +37,34 @@ def exclusive(file: Path) -> Iterator[None]:
         with suppress(OSError):  # the folder may be gone
             file.unlink(missing_ok=True)
         os.close(handle)
+
+
+@contextmanager
+def in_use(file: Path) -> Iterator[None]:
+    """Marks a file for the block, which any number of processes may do. Where files cannot be
+    locked, there is no mark.
+    """
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        with suppress(OSError, ImportError):
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_in_use(file: Path) -> bool:
+    """Whether a process marks the file; not if there is none."""
+    with suppress(OSError, ImportError), file.open("r+b") as stream:
+        import fcntl
+
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _locked(file: Path) -> int:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.find import find_model
+from patch_forcing.io.atomic import atomic_file
 from patch_forcing.io.torch_file import read_torch_file
 from patch_forcing.models.folder import (
     ModelDescription,
@@ -83,13 +84,8 @@ def export_checkpoint(name: str | Path, out: Path) -> None:
     if out.exists():
         raise UserError(f"{out} is there: name another file, or remove it")
     content = to_published(load_model(find_model(name)))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".partial-{out.name}")
-    try:
+    with atomic_file(out) as aside:
         if out.suffix == ".safetensors":
             write_tensors(aside, content["state_dict"])
         else:
             torch.save(content, aside)
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)

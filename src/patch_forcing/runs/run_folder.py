@@ -10,7 +10,7 @@ from typing import Any
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.data.batch import OrdersClasses, TrainingData
-from patch_forcing.io.atomic import remove_leftovers, write_atomic
+from patch_forcing.io.atomic import is_aside, remove_leftovers, write_atomic
 from patch_forcing.io.lock import HeldError, exclusive
 from patch_forcing.io.provenance import commit, versions
 from patch_forcing.io.run_layout import RUN, checkpoints, is_run_folder
@@ -100,7 +100,9 @@ def _check_place(run: Path) -> None:
     """Raises UserError unless the folder is new, empty or a run's."""
     if run.exists() and not run.is_dir():
         raise UserError(f"{run} is a file: choose another --out")
-    if run.is_dir() and {file.name for file in run.iterdir()} - {LOCK} and not _is_own(run):
+    # another training may be writing its run.json aside, or was killed just then
+    present = {file.name for file in run.iterdir() if not is_aside(file)} if run.is_dir() else set()
+    if present - {LOCK} and not _is_own(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
 
 
