@@ -224,7 +224,10 @@ def test_of_several_columns_one_must_be_chosen(datasets, tmp_path):
 WRONG = {
     "nothing": ({"path": ""}, r"data\.path is not given: add --data\.path OWNER/NAME"),
     "nowhere": ({"path": "nowhere"}, r"data\.path=nowhere is not there: give a folder, or OWNER"),
-    "no data": ({"path": "empty"}, r"data\.path=empty cannot be loaded: .*: check name"),
+    "no data": (
+        {"path": "empty"},
+        r"data\.path=empty cannot be loaded: .*: check its files, --data.conf",
+    ),
     "split": ({"split": "tset"}, "unknown data.split of .*saved 'tset': did you mean 'test'"),
     "column": ({"label_column": "labl"}, "unknown data.label_column of .*: did you mean 'label'"),
     "no image": ({"image_column": "label"}, "holds no images, but int64: choose among image"),

@@ -99,18 +99,6 @@ def test_lists_of_what_is_no_byte_are_bad(tmp_path):
     assert bad(HubSource(path).open()) == {1: why, 2: why, 3: why, 4: "empty file", 5: "no image"}
 
 
-def test_a_folder_of_spark_with_all_that_lies_in_it(tmp_path):
-    for part in range(2):
-        names = f"part-0000{part}-3f0c-c000.snappy.parquet"
-        half = slice(2 * part, 2 * part + 2)
-        write(tmp_path / "x", names, content=FILES[half], label=["cat", "dog"], length=[1, 2])
-    for name in ("_SUCCESS", "._SUCCESS.crc", ".part-00000.crc", "_metadata", "_common_metadata"):
-        (tmp_path / "x" / name).write_bytes(b"")
-    data = HubSource(str(tmp_path / "x")).open()
-    assert files_of(data) == FILES
-    assert (data.layout.class_names, data.layout.labels) == (("cat", "dog"), (0, 1, 0, 1))
-
-
 def test_categories_missing_numbers_and_an_index_of_pandas(tmp_path):
     index = {"__index_level_0__": [7, 5, 3, 1]}
     names = pa.array(["b", "a", "b", None]).dictionary_encode()
@@ -120,12 +108,6 @@ def test_categories_missing_numbers_and_an_index_of_pandas(tmp_path):
     numbers = pa.array([2.0, None, 0.0, 10.0])
     data = HubSource(write(tmp_path / "b", image=FILES, label=numbers, **index)).open()
     assert (data.layout.class_names, data.layout.faults) == (("0", "2", "10"), {1: "no label"})
-
-
-def test_one_file_is_read_by_its_name(tmp_path):
-    write(tmp_path, "a.parquet", image=FILES[:1])
-    write(tmp_path, "b.parquet", image=FILES[1:])
-    assert files_of(HubSource(str(tmp_path / "b.parquet")).open()) == FILES[1:]
 
 
 def test_the_surest_kind_of_column_is_taken_then_the_usual_name(tmp_path):
@@ -158,13 +140,3 @@ def test_columns_that_hold_no_images_are_named(tmp_path, monkeypatch, columns, o
     with pytest.raises(pf.UserError) as error:
         HubSource("x", **options).open()
     assert str(error.value).startswith(message)
-
-
-def test_tables_of_which_files_are_but_a_part_are_refused(tmp_path):
-    write(tmp_path / "hive" / "label=cat", image=FILES)
-    with pytest.raises(pf.UserError, match=r"in partitions \(label=cat\), and label is in no file"):
-        HubSource(str(tmp_path / "hive")).open()
-    write(tmp_path / "delta", image=FILES)
-    (tmp_path / "delta" / "_delta_log").mkdir()
-    with pytest.raises(pf.UserError, match="delta is a Delta table, whose files alone are not its"):
-        HubSource(str(tmp_path / "delta")).open()

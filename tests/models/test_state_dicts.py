@@ -253,3 +253,12 @@ def test_an_error_names_the_file_and_the_place_of_the_weights(tmp_path):
         "PFT, SiT or DiT checkpoint, whole"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_one_part_of_several_is_called_so(tmp_path):
+    file = tmp_path / "model-00001-of-00002.safetensors"
+    save_file({name: RAW[name] for name in ("pos_embed", "x_embedder.proj.weight")}, file)
+    with pytest.raises(
+        pf.UserError, match=r"lacks the tensor .*; it is one of several parts: join"
+    ):
+        import_checkpoint(file, tmp_path / "out", "pft", 4)

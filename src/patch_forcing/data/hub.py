@@ -25,7 +25,11 @@ from patch_forcing.data.image_columns import (
 from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
+from patch_forcing.data.parquet_files import check_tables, is_parquet
 from patch_forcing.io.hub import looks_like_hub_id
+
+_ROWS = 1000
+"""Rows of Parquet that are read at once where a file has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,30 +82,29 @@ class HubSource(HubParts, ImageOptions):
             raise UserError(
                 f"data.path={self.path} is not there: give a folder, or OWNER/NAME on the Hub"
             )
-        _check_tables(place)
+        has_empty_file = check_tables(place)
         saved = any((place / name).is_file() for name in ("dataset_dict.json", "state.json"))
-        try:
-            if place.suffix == ".parquet" and place.is_file():
-                files = {"train": str(place)}
-                return datasets.load_dataset("parquet", data_files=files, split=self.split)
-            if not saved:
-                local = str(place) if place.exists() else self.path
-                return datasets.load_dataset(
-                    local, self.config, split=self.split, revision=self.revision
-                )
-            loaded = datasets.load_from_disk(str(place))
-        except Exception as error:  # its own, pyarrow's, the Hub's, and those of the network
-            why = " ".join(str(error).split())[:300]
-            raise UserError(
-                f"data.path={self.path} cannot be loaded: {type(error).__name__}: {why}: check "
-                "name, --data.config, --data.split and the network"
-            ) from None
         for name in ("config", "revision"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None and (saved or is_parquet(place)):
                 raise UserError(
                     f"data.{name}={getattr(self, name)}: {self.path} was saved without: leave it "
                     "out"
                 )
+        try:
+            if not saved:
+                # without a number, it reads as many rows at once as a file's first group has
+                how = {"batch_size": _ROWS} if has_empty_file else {}
+                where = self._where(place)
+                return datasets.load_dataset(**where, **how, split=self.split)
+            loaded = datasets.load_from_disk(str(place))
+        except Exception as error:  # its own, pyarrow's, the Hub's, and those of the network
+            cause = error.__cause__ or error
+            why = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+            rest = "its files, {} and {}" if place.exists() else "name, {}, {} and the network"
+            mend = rest.format("--data.config", "--data.split")
+            raise UserError(
+                f"data.path={self.path} cannot be loaded: {why}: check {mend}"
+            ) from None
         if isinstance(loaded, datasets.DatasetDict):
             if self.split not in loaded:
                 raise unknown_name(f"data.split of {self.path}", self.split, loaded)
@@ -109,6 +112,13 @@ class HubSource(HubParts, ImageOptions):
         if self.split != "train":
             raise UserError(f"data.split={self.split}: {self.path} has no splits: leave it out")
         return loaded
+
+    def _where(self, place: Path) -> dict[str, Any]:
+        """What of the options says to datasets where the data lie."""
+        if is_parquet(place):
+            return {"path": "parquet", "data_files": {"train": str(place)}}
+        local = str(place) if place.exists() else self.path
+        return {"path": local, "name": self.config, "revision": self.revision}
 
     def _layout(self, data: Any) -> Layout:
         import datasets
@@ -202,23 +212,6 @@ class HubSource(HubParts, ImageOptions):
                 f"--data.{what}-column"
             )
         return named[0] if named else ""
-
-
-def _check_tables(place: Path) -> None:
-    """Raises UserError for a folder of Parquet of which datasets would read another table."""
-    if (place / "_delta_log").is_dir():
-        raise UserError(
-            f"data.path={place} is a Delta table, whose files alone are not its rows: write it as "
-            "plain Parquet"
-        )
-    parts = place.glob("*=*/**/*.parquet") if place.is_dir() else iter(())
-    part = next(parts, None)
-    if part is not None:
-        folder = part.relative_to(place).parts[0]
-        raise UserError(
-            f"data.path={place} is in partitions ({folder}), and {folder.split('=')[0]} is in no "
-            "file: write it without partitions (Spark: without partitionBy)"
-        )
 
 
 def _annotations(

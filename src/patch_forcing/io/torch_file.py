@@ -72,6 +72,10 @@ def _not_a_zip(file: Path) -> str:
             f"{file} is a bare pickle, or of torch before 1.6: save its state dict as "
             ".safetensors, on a machine that trusts it"
         )
+    return _no_torch_file(file)
+
+
+def _no_torch_file(file: Path) -> str:
     return f"{file} is no file of torch.save: give a .pt, .pth, .ckpt or .safetensors file"
 
 
@@ -90,8 +94,10 @@ class _Archive:
         if claimed > file.stat().st_size:
             raise RefusedError(f"entries of {claimed} bytes, more than the file has")
         roots = [name for name in self._entries if name.split("/")[1:] == ["data.pkl"]]
-        if len(roots) != 1:
-            raise RefusedError("no data.pkl, or several")
+        if not roots:
+            raise UserError(_no_torch_file(file))
+        if len(roots) > 1:
+            raise RefusedError("several data.pkl")
         self._root = roots[0].removesuffix("data.pkl")
         self._flat: dict[str, Tensor] = {}
 

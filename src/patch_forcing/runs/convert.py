@@ -1,5 +1,6 @@
 """Foreign checkpoint files → model folders, and back."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from patch_forcing.models.loading import load_model
 from patch_forcing.models.published import Kind, from_published, to_published
 from patch_forcing.models.state_dicts import Chosen, choose_weights
 
+_PART = re.compile(r"-\d+-of-\d+$")
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 
 
@@ -63,7 +65,8 @@ def import_checkpoint(
     except SafetensorError as error:
         raise UserError(f"{file} is truncated or damaged ({error}): copy it again") from None
     except UserError as error:
-        raise error if str(file) in str(error) else UserError(f"{place}: {error}") from None
+        part = "; it is one of several parts: join them" * bool(_PART.search(file.stem))
+        raise error if str(file) in str(error) else UserError(f"{place}: {error}{part}") from None
     save_folder(out, model)
     return Imported(model, chosen)
 
