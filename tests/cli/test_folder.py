@@ -91,6 +91,7 @@ def test_a_sound_folder_is_described(here, capsys):
     run(["data", "my photos"])
     assert capsys.readouterr().out.splitlines() == [
         "4 images, 3 classes (cat 2, owl 1, yak 1), read as 20×20 in colour",
+        "from my photos: classes by folder, no captions",
         "width: 24 to 50, median 24",
         "height: 20 to 30, median 20",
         "every image can be read",
@@ -113,8 +114,12 @@ def test_what_cannot_be_read_is_named_and_counted(here, capsys):
     run(["data", "mine"])
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "14 images, no classes, read as 20×20 in colour"
-    assert said[1] == "bad: mine/empty.png: empty file"
-    assert said[2].startswith("bad: mine/short.png: ")
+    assert said[1:3] == [
+        "from mine: no classes, no captions",
+        "bad: 2 of 14 looked at, such as mine/empty.png: empty file",
+    ]
+    assert said[3] == "bad: mine/empty.png: empty file"
+    assert said[4].startswith("bad: mine/short.png: ")
     assert said[-2:] == [
         "2 of 14 cannot be read: others will take their places",
         "next: patch-forcing train folder --data.path mine",

@@ -38,6 +38,8 @@ def test_shards_are_checked_trained_on_resumed_and_sampled(here, capsys):
     run(["data", "shards", "my shards/{0..2}.tar"])
     assert capsys.readouterr().out.splitlines() == [
         "13 images, 2 classes (0 7, 1 6), read as 20×20 in colour",
+        "from my shards/{0..2}.tar, 3 tar files: classes by .cls, no captions",
+        "bad: 1 of 13 looked at, such as my shards/2.tar/12.png: empty file",
         "bad: my shards/2.tar/12.png: empty file",
         "width: 24 to 24, median 24",
         "height: 20 to 20, median 20",
@@ -128,7 +130,7 @@ WRONG = {
     "train folder --data.path captions": "captions comes with captions, which no network here",
     "train folder --data.path captions --dry-run": "captions comes with captions, which no network",
     "train folder --data.path few": "only 1 of 3 images of few have a caption: add the others, or",
-    "train folder --data.path rows": "rows/metadata.jsonl names no images",
+    "train folder --data.path rows": "rows/metadata.jsonl: it names no images",
 }
 
 

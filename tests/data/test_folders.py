@@ -56,7 +56,10 @@ def test_a_folder_is_training_data_that_was_looked_at(animals):
     assert (data.num_samples, data.num_classes) == (12, 3)
     assert data.info.class_names == ("cat", "owl", "yak")
     assert data.facts["classes"] == {"cat": 5, "owl": 3, "yak": 4}
-    assert data.summary == ("12 images, 3 classes (cat 5, owl 3, yak 4), read as 20×20 in colour")
+    assert data.summary.splitlines() == [
+        "12 images, 3 classes (cat 5, owl 3, yak 4), read as 20×20 in colour",
+        f"from {animals}: classes by folder, no captions",
+    ]
 
 
 def test_an_epoch_shows_each_image_once_with_its_class(animals):

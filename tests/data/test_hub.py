@@ -65,7 +65,10 @@ def test_what_datasets_wrote_is_training_data_that_was_looked_at(path):
     assert isinstance(data, ReplacesBadSamples)
     assert data.info.class_names == ("cat", "dog", "owl")
     assert data.num_classes == 3
-    assert data.summary == "11 images, 3 classes (cat 6, dog 0, owl 5), read as 20×20 in colour"
+    assert data.summary.splitlines() == [
+        "11 images, 3 classes (cat 6, dog 0, owl 5), read as 20×20 in colour",
+        f"from {path}:train: classes by label, no captions",
+    ]
     assert data.layout.place(3) == f"{path}:train[3]"
 
 

@@ -10,8 +10,9 @@ from PIL import features
 
 import patch_forcing as pf
 from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.layout import find_images
+from patch_forcing.data.folder_layout import find_images
 from patch_forcing.data.listing import list_folder
+from patch_forcing.data.notes import Notes
 from tests.support.image_files import (
     BMP,
     GIF,
@@ -128,9 +129,9 @@ def test_the_order_is_not_the_file_systems(names):
     entries = [Entry(f"{name}.png") for name in names]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "scandir", lambda _: Scan(entries))
-        images, folders, _ = list_folder(Path("somewhere"))
-    assert images == sorted(f"{name}.png" for name in names)
-    assert folders == []
+        listing = list_folder(Path("somewhere"))
+    assert listing.images == sorted(f"{name}.png" for name in names)
+    assert listing.folders == []
 
 
 def test_the_identity_is_of_the_names(tmp_path):
@@ -148,8 +149,8 @@ WRONG = {
         r"mixed holds images \(1\.png\) beside folders of images \(cat\): put all",
     ),
     "deep": (
-        ["deep/train/cat/1.png", "deep/val/cat/2.png"],
-        r"deep/train/cat/1\.png lies more than one folder deep in .*deep: give .*deep/train, or",
+        ["deep/a/cat/1.png", "deep/b/cat/2.png"],
+        r"deep/a/cat/1\.png lies more than one folder deep in .*deep: give .*deep/a, or",
     ),
     "uneven": (["uneven/cat/1.png", "uneven/cat/more/still/2.png"], r"still/2\.png lies more"),
 }
@@ -192,7 +193,7 @@ def test_an_image_by_another_name_is_read(tmp_path, kind, place):
     (tmp_path / f"{place}b.png").write_bytes(data)
     opened = FolderSource(str(tmp_path), size=20, fit="pad").open()
     assert opened.layout.names == (f"{place}a{kind}", f"{place}b.png")
-    assert opened.layout.aside == ""
+    assert opened.layout.notes.aside == ""
     assert (opened.picture(0) == opened.picture(1)).all()
 
 
@@ -206,18 +207,25 @@ def test_what_is_left_aside_is_counted_and_folders_without_images_are_named(tmp_
     os.mkfifo(tmp_path / "dog" / "pipe")
     opened = FolderSource(str(tmp_path)).open()
     assert opened.layout.class_sizes == {"cat": 2, "dog": 1}
-    assert opened.layout.aside == (
-        "left aside: 1 without an ending, 2 .heic, 1 .part, 1 .txt, 1 .weird; no image in ant, owl"
-    )
-    assert opened.summary.splitlines()[1:] == [opened.layout.aside]
+    assert opened.summary.splitlines()[1:] == [
+        f"from {tmp_path}: classes by folder, no captions",
+        "left aside: 1 without an ending, 2 .heic, 1 .part, 1 .txt, 1 .weird; "
+        "hidden or of the system: 4; no image in ant, owl",
+    ]
 
 
 def test_captions_are_not_left_aside(tmp_path):
     photos(tmp_path, {"": 2})
     for number in range(2):
         (tmp_path / f"{number:03d}.txt").write_text("a cat")
-    assert find_images(tmp_path).aside == ""
-    assert find_images(tmp_path, "none").aside == "left aside: 2 .txt"
+    assert find_images(tmp_path).notes == Notes(
+        f"from {tmp_path}: no classes, captions by 2 .txt beside images"
+    )
+    assert find_images(tmp_path, "none").notes == Notes(
+        f"from {tmp_path}: no classes, "
+        "no captions (by 2 .txt beside images with --data.condition caption)",
+        "left aside: 2 .txt",
+    )
 
 
 def test_a_folder_of_nothing_that_is_read_says_what_it_holds(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import patch_forcing as pf
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.layout import find_images
+from patch_forcing.data.folder_layout import find_images
 from tests.support.image_files import encoded, noise, photos
 
 
@@ -64,7 +64,10 @@ def test_captions_go_with_their_images(tmp_path, beside):
         described(root, *({"file_name": name, "text": f"é of {name}"} for name in names))
     data = FolderSource(str(root), flip=False).open()
     assert (data.num_classes, data.captioned, data.facts["captions"]) == (0, True, True)
-    assert data.summary == "6 images, with captions, read as 20×20 in colour"
+    lines = data.summary.splitlines()
+    assert lines[0] == "6 images, with captions, read as 20×20 in colour"
+    what = "6 .txt beside images" if beside else "text of metadata.jsonl"
+    assert lines[1:] == [f"from {root}: no classes, captions by {what}"]
     plain = FolderSource(str(root), flip=False, condition="none").open()
     assert "captions" not in plain.facts
     batch = data.batch(BatchSpec(3, 4, 0))
@@ -147,7 +150,7 @@ def test_what_is_no_table_is_refused(tmp_path):
         find_images(root)
     for first, said in {
         b"000.png,a": r"no column file_name in its first line, '000.png,a': name the columns",
-        b"file_name;text": "no column file_name in its first line, 'file_name;text'",
+        b"name;text": "no column file_name in its first line, 'name;text'",
         b"file_name,text,text": "two columns 'text' in its first line: remove one",
         b"": "no column file_name in its first line, ''",
         b'file_name,text\r\n000.png,"a': "cannot be read .line 2: unexpected end of data",
@@ -204,7 +207,7 @@ def test_an_image_without_a_caption_is_a_bad_sample(tmp_path, row):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [(None, "no caption"), (b"", "empty caption"), (b"\n ", "empty caption"),
-     (b"\xff\xfe\x00", "its caption is no UTF-8 text")],
+     (b"\xff\xfe\x00", "its .txt is no UTF-8 text")],
 )  # fmt: skip
 def test_also_if_captions_lie_beside_images(tmp_path, text, reason):
     root = photos(tmp_path / "mine", {"": 9})
@@ -255,7 +258,7 @@ def test_captions_beside_images_in_folders_are_taken_if_asked_for(tmp_path):
 def test_captions_that_are_all_empty_are_told(tmp_path):
     root = photos(tmp_path / "mine", {"": 1})
     (root / "000.txt").write_text(" ")
-    with pytest.raises(pf.UserError, match=r"no image of .*mine has one: choose none"):
+    with pytest.raises(pf.UserError, match=r"no caption of .*mine can be used, such as: empty"):
         find_images(root)
 
 

@@ -13,6 +13,7 @@ from patch_forcing.data import shards, tar_index
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.shard_places import RemoteShard
 from patch_forcing.data.shards import ShardsSource
 from tests.support.image_files import (
     PNG,
@@ -33,7 +34,10 @@ def test_shards_are_training_data_that_were_looked_at(three):
     assert isinstance(data, Inferred)
     assert isinstance(data, ReplacesBadSamples)
     assert data.info.class_names == ("0", "1", "2")
-    assert data.summary == "14 images, 3 classes (0 5, 1 5, 2 4), read as 20×20 in colour"
+    assert data.summary.splitlines() == [
+        "14 images, 3 classes (0 5, 1 5, 2 4), read as 20×20 in colour",
+        f"from {three}, 3 tar files: classes by .cls, no captions",
+    ]
     assert data.layout.place(6) == str(three / "x-01.tar") + "/0006.png"
 
 
@@ -85,7 +89,7 @@ def test_bad_samples_of_all_ranks_are_those_of_one(three):
     assert named == sorted(whole.bad_samples())
     assert named == [
         (f"{file}/0016.png", "empty file"),
-        (f"{file}/0018.png", "its .cls is no whole number"),
+        (f"{file}/0018.png", "its .cls is no whole number (for a name: .label)"),
     ]
 
 
@@ -204,7 +208,7 @@ def test_a_remote_shard_is_another_when_its_server_says_so():
     files = Files()
     stamps = set()
     for files.when in ("Monday", "Tuesday"):
-        stamps.add(shards.RemoteShard("http://x", files, "x").stamp())
+        stamps.add(RemoteShard("http://x", files, "x").stamp())
     assert len(stamps) == 2
 
 

@@ -147,7 +147,7 @@ def test_a_run_on_shards_with_bad_samples_resumes_bitwise_too(recipe, tmp_path):
     assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
     assert {row["path"]: row["reason"] for row in lines(tmp_path / "parts")}[
         f"{file}/0020.png"
-    ] == "its .cls is no whole number"
+    ] == "its .cls is no whole number (for a name: .label)"
     config = json.loads((whole.checkpoint / "model" / "config.json").read_text())
     assert '"class_names": ["0", "1"]' in json.dumps(config)
 

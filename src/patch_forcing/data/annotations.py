@@ -1,17 +1,21 @@
 """Labels and captions of images, and what is wrong with them."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.data.fields import (
+    CAPTION_FIELDS,
+    LABEL_FIELDS,
+    first_given,
+    is_null,
+    keys_of,
+)
 
 Condition = Literal["class", "caption", "none"]
-LABEL_FIELDS = ("label", "class", "cls")
-CAPTION_FIELDS = ("text", "caption")
 NO_CAPTION = "no caption"
 NO_LABEL = "no label"
 """There is none; any other reason is of a label that cannot be used."""
@@ -69,12 +73,8 @@ def conditions(
     faults = {number: row.fault for number, row in enumerate(annotations) if row.fault}
     captions = tuple(row.caption or "" for row in annotations) if num_captions else ()
     if kind == "none":
-        unusable = next((row.no_label for row in annotations if row.no_label != NO_LABEL), None)
-        if wanted is None and unusable:  # labels were meant: not to be dropped without a word
-            raise UserError(
-                f"no label of {place} can be used, such as: {unusable}: mend them, or add "
-                "--data.condition none"
-            )
+        if wanted is None:
+            _check_meant(annotations, place)
         return Conditions(faults=faults)
     if kind == "caption":
         if not captions:
@@ -84,6 +84,19 @@ def conditions(
     known = _classes(annotations, faults, place, class_names)
     keeps = wanted is None and num_captions >= ENOUGH_ANNOTATED * count
     return known._replace(captions=captions) if keeps else known
+
+
+def _check_meant(annotations: Sequence[Annotation], place: str) -> None:
+    """Raises UserError if there are labels, or captions, of which none can be used."""
+    labels = (row.no_label for row in annotations if row.no_label != NO_LABEL)
+    captions = (row.no_caption for row in annotations if row.no_caption != NO_CAPTION)
+    for what, reasons in (("label", labels), ("caption", captions)):
+        reason = next(reasons, None)
+        if reason:  # it was meant: not to be dropped without a word
+            raise UserError(
+                f"no {what} of {place} can be used, such as: {reason}: mend them, or add "
+                "--data.condition none"
+            )
 
 
 def _classes(
@@ -127,17 +140,14 @@ def inferred_condition(count: int, labels: int, captions: int, place: str) -> Co
     return "none"
 
 
-def from_fields(fields: Mapping[str, Any]) -> Annotation:
-    """What a JSON object holds under the usual names; where one is missing, the next counts."""
-    label = first_given([fields[name] for name in LABEL_FIELDS if name in fields])
-    caption = first_given([fields[name] for name in CAPTION_FIELDS if name in fields])
+def from_fields(fields: Mapping[str, Any], captions: Sequence[str] = CAPTION_FIELDS) -> Annotation:
+    """What an object holds under the usual names; where one is missing, the next counts.
+
+    captions: the usual names of captions.
+    """
+    label = first_given([fields[name] for name in keys_of(fields, LABEL_FIELDS)])
+    caption = first_given([fields[name] for name in keys_of(fields, captions)])
     return checked(label, caption)
-
-
-def first_given(values: Sequence[Any]) -> Any:
-    """The first that is not missing. Nulls, NaN (a null of tables) and blank texts are."""
-    given = (value for value in values if not _is_null(value) and str(value).strip())
-    return next(given, values[0] if values else None)
 
 
 def checked(label: object = None, caption: object = None) -> Annotation:
@@ -146,8 +156,8 @@ def checked(label: object = None, caption: object = None) -> Annotation:
     A number below 0, of which -1 is the usual one, says that there is no label.
     """
     no_label, no_caption = NO_LABEL, NO_CAPTION
-    label = None if _is_null(label) else label
-    caption = None if _is_null(caption) else caption
+    label = None if is_null(label) else label
+    caption = None if is_null(caption) else caption
     if isinstance(label, float) and label.is_integer() and abs(label) < 2**53:
         label = int(label)  # of a column in which others are missing
     if isinstance(label, str):
@@ -190,10 +200,6 @@ def name_order(name: str) -> tuple[bool, Decimal, str]:
     """The key by which class names are sorted: numbers by their value, then the others by text."""
     number = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*", name)
     return number is None, Decimal(number[1] if number else 0), name
-
-
-def _is_null(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _half(text: str) -> bool:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.data.folder_layout import find_images
 from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
-from patch_forcing.data.layout import find_images
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError, unknown_name
-from patch_forcing.data.annotations import (
-    CAPTION_FIELDS,
-    LABEL_FIELDS,
-    Annotation,
-    checked,
-    conditions,
-    first_given,
-)
+from patch_forcing.data.annotations import Annotation, Conditions, checked, conditions
+from patch_forcing.data.fields import CAPTION_FIELDS, LABEL_FIELDS, first_given, keys_of
 from patch_forcing.data.image_columns import (
     USUAL_NAMES,
     Reader,
@@ -25,6 +19,7 @@ from patch_forcing.data.image_columns import (
 from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
+from patch_forcing.data.notes import Notes, listed, source
 from patch_forcing.data.parquet_files import check_tables, is_parquet
 from patch_forcing.io.hub import looks_like_hub_id
 
@@ -130,11 +125,11 @@ class HubSource(HubParts, ImageOptions):
         feature = data.features[label_column] if label_column else None
         class_names = feature.names if isinstance(feature, datasets.ClassLabel) else None
         labels = [label_column] if label_column else []
-        if not self.label_column and label_column in LABEL_FIELDS and class_names is None:
-            labels = [name for name in LABEL_FIELDS if name in data.features]
+        if not self.label_column and label_column and class_names is None:
+            labels = list(keys_of(data.features, LABEL_FIELDS))
         captions = [caption_column] if caption_column else []
         if not self.caption_column and caption_column:
-            captions = [name for name in CAPTION_FIELDS if name in data.features]
+            captions = list(keys_of(data.features, CAPTION_FIELDS))
         annotations = _annotations(data, labels, captions, class_names)
         # as stored, not decoded: so it is read, and found bad, as any other file is
         images = data.select_columns([image_column])
@@ -161,7 +156,8 @@ class HubSource(HubParts, ImageOptions):
                 )
         known = conditions(annotations, wanted, self.path, class_names)
         digest = hashlib.sha256(repr([row[:2] for row in annotations]).encode()).digest()
-        return Layout(self.path, names, *known, read=read, annotations=digest)
+        notes = _notes(place, known, labels, captions, set(data.features) - {image_column})
+        return Layout(self.path, names, *known, read=read, annotations=digest, notes=notes)
 
     def _image_column(self, data: Any) -> tuple[str, Reader]:
         """The column of images that is named, or the only one, and how to read it."""
@@ -203,7 +199,7 @@ class HubSource(HubParts, ImageOptions):
             return chosen
         of_kind = [name for name in columns if kind and isinstance(data.features[name], kind)]
         usual = LABEL_FIELDS if what == "label" else CAPTION_FIELDS
-        named = [name for name in usual if name in (of_kind or columns)]
+        named = keys_of(of_kind or columns, usual)
         if len(of_kind) == 1:
             return of_kind[0]
         if of_kind and not named:
@@ -212,6 +208,17 @@ class HubSource(HubParts, ImageOptions):
                 f"--data.{what}-column"
             )
         return named[0] if named else ""
+
+
+def _notes(
+    place: str, known: Conditions, labels: list[str], captions: list[str], columns: set[str]
+) -> Notes:
+    """columns: all but that of images."""
+    others = sorted(columns - {*labels, *captions})
+    return Notes(
+        source(place, known, listed(labels, 3), listed(captions, 3)),
+        unread=f"columns {listed(others, 5)}" if others else "",
+    )
 
 
 def _annotations(

@@ -6,11 +6,9 @@ Images that cannot be read are replaced, and the order is arithmetic.
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -20,9 +18,10 @@ from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.data.annotations import Condition
 from patch_forcing.data.batch import BadSample, Batch
 from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.check import look_at
 from patch_forcing.data.images import BadImageError, Fit, read_header
 from patch_forcing.data.layout import Layout
-from patch_forcing.data.reader import ImageReader, threads
+from patch_forcing.data.reader import ImageReader
 from patch_forcing.data.replacement import Replacer
 from patch_forcing.models.config import DataInfo
 
@@ -69,8 +68,11 @@ class ImageOptions(ABC):
 
     def images(self, layout: Layout) -> "ImageData":
         """These images, read in this way; what is not given is inferred from their headers."""
-        size, channels = infer(layout)
-        return ImageData(layout, self.size or size, self.channels or channels, self)
+        headers = infer(layout)
+        aside = "; ".join(filter(None, (layout.notes.aside, headers.bad)))
+        layout = replace(layout, notes=layout.notes._replace(aside=aside))
+        size, channels = self.size or headers.size, self.channels or headers.channels
+        return ImageData(layout, size, channels, self)
 
 
 def local_path(path: str) -> Path:
@@ -81,26 +83,29 @@ def local_path(path: str) -> Path:
         raise UserError(f"data.path={path}: there is no such user: write it out") from None
 
 
-def infer(layout: Layout) -> tuple[int, int]:
-    """Size and channels that suit the images. Raises UserError if none can be read."""
-    step = -(-len(layout.names) // MAX_HEADERS)
-    with ThreadPoolExecutor(threads(layout)) as pool:
-        seen = list(pool.map(partial(_header, layout), range(0, len(layout.names), step)))
-    good = [header for header in seen if not isinstance(header, str)]
+class Headers(NamedTuple):
+    """What headers of images suit: a size and channels. bad: how many are bad, in words."""
+
+    size: int
+    channels: Literal[1, 3]
+    bad: str
+
+
+def infer(layout: Layout) -> Headers:
+    """From the headers of some images. Raises UserError if none can be read."""
+    numbers = range(0, len(layout.names), -(-len(layout.names) // MAX_HEADERS))
+    good, bad = [], []
+    for number, seen in zip(numbers, look_at(layout, numbers, read_header), strict=True):
+        if isinstance(seen, BadImageError):
+            bad.append(f"{layout.place(number)}: {seen}")
+        else:
+            good.append(seen)
     if not good:
-        raise UserError(f"no image of {layout.root} can be read, such as {seen[0]}")
+        raise UserError(f"no image of {layout.root} can be read, such as {bad[0]}")
     fitting = int(statistics.median(min(size) for size, _ in good)) // SIZE_MULTIPLE * SIZE_MULTIPLE
-    return min(max(fitting, MIN_SIZE), MAX_INFERRED_SIZE), 1 if all(grey for _, grey in good) else 3
-
-
-def _header(layout: Layout, number: int) -> tuple[tuple[int, int], bool] | str:
-    """An image's width and height and whether it is grey, or where it lies and why it is bad."""
-    try:
-        if number in layout.faults:
-            raise BadImageError(layout.faults[number])
-        return read_header(layout.file(number))
-    except BadImageError as error:
-        return f"{layout.place(number)}: {error}"
+    size = min(max(fitting, MIN_SIZE), MAX_INFERRED_SIZE)
+    note = f"bad: {len(bad)} of {len(numbers)} looked at, such as {bad[0]}" if bad else ""
+    return Headers(size, 1 if all(grey for _, grey in good) else 3, note)
 
 
 class ImageData:
@@ -165,11 +170,11 @@ class ImageData:
 
     @property
     def summary(self) -> str:
-        """Images, classes and shape in a line; in another, what is left aside."""
+        """Images, classes and shape in a line, and the layout's notes: five lines at most."""
         colour = "grey" if self.shape[0] == 1 else "in colour"
         shape = f"{self.shape[1]}×{self.shape[2]} {colour}"
         line = f"{self.num_samples} images, {self.layout.summary}, read as {shape}"
-        return "\n".join(filter(None, (line, self.layout.aside)))
+        return "\n".join([line, *self.layout.notes.lines])
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """These images; those of the step after are read meanwhile."""

@@ -1,78 +1,93 @@
-"""What lies in one folder: images, folders, and files that are neither."""
+"""What lies in one folder: images, folders, other files, and what no program made for us."""
 
 import errno
 import os
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.image_kinds import begins_as_image, ending, is_image_name, may_be_image
+from patch_forcing.data.image_kinds import begins_as_image, is_image_name, may_be_image
 
-_OF_SYSTEMS = ("thumbs.db", "desktop.ini")
-_MAX_NAMED = 8
+_OF_SYSTEMS = frozenset((
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "@tmp", "@recycle",
+    "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "lost+found", "$recycle.bin",
+    "recycler", "system volume information", "network trash folder", "temporary items",
+    "__pycache__", ".ds_store", ".thumbnails", ".ipynb_checkpoints", ".appledouble",
+    ".spotlight-v100", ".trashes", ".fseventsd",
+))  # fmt: skip
+"""What systems and other programs put into folders, in lower case."""
 
 
 class Listing(NamedTuple):
-    """Names, sorted. aside: of how many files of which ending nothing is read."""
+    """Names, each kind sorted.
+
+    others: files that are no images. hidden: files and folders that are hidden or of the system.
+    links: to folders, which lead back to where they are.
+    """
 
     images: list[str]
     folders: list[str]
-    aside: Counter[str]
+    others: list[str]
+    hidden: list[str]
+    links: list[str]
 
 
-def list_folder(folder: Path) -> Listing:
-    """Names of images, of folders, and how many files are left aside. Hidden ones do not count.
+def is_of_system(name: str) -> bool:
+    """Whether systems and programs call so what they put into a folder of images."""
+    return name.lower() in _OF_SYSTEMS or name.startswith("._")
 
-    A name with an image's ending is one, whatever lies there. Of files with other endings, those
-    that begin as an image are, too. Raises UserError if the folder cannot be read.
+
+def list_folder(folder: Path, way: Sequence[Path] = ()) -> Listing:
+    """What lies in a folder.
+
+    A name with an image's ending is an image, whatever lies there. Of files with other endings,
+    those that begin as an image are, too.
+    way: the folders, without links, that led from the root to this one.
+    Raises UserError if the folder cannot be read.
     """
-    images, folders, aside = [], [], Counter[str]()
+    found = Listing([], [], [], [], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
-                    continue
-                if is_image_name(entry.name):
-                    images.append(entry.name)
-                elif _leads_down(entry, folder):
-                    folders.append(entry.name)
+                if entry.name.startswith(".") or is_of_system(entry.name):
+                    found.hidden.append(entry.name)
+                elif is_image_name(entry.name):
+                    found.images.append(entry.name)
+                elif _is_folder(entry):
+                    back = entry.is_symlink() and _leads_back(Path(entry), way)
+                    (found.links if back else found.folders).append(entry.name)
                 elif may_be_image(entry.name) and _begins_as_image(entry):
-                    images.append(entry.name)
+                    found.images.append(entry.name)
                 elif _is_file(entry):
-                    aside[ending(entry.name)] += 1
+                    found.others.append(entry.name)
     except OSError as error:
         place = error.filename or folder  # or a link in it
         raise UserError(
             f"{place} cannot be read ({error.strerror}): allow it, or give another folder"
         ) from None
-    return Listing(sorted(images), sorted(folders), aside)
+    return Listing(*map(sorted, found))
 
 
-def summarize_aside(aside: Counter[str], empty: Iterable[str]) -> str:
-    """What is not read, and folders without images, in a sentence; empty if there are none."""
-    kinds = [f"{many} {kind or 'without an ending'}" for kind, many in sorted(aside.items())]
-    parts = [f"left aside: {_listed(kinds)}"] if kinds else []
-    folders = list(empty)
-    return "; ".join(parts + ([f"no image in {_listed(folders)}"] if folders else []))
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _MAX_NAMED
-    return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _leads_down(entry: os.DirEntry[str], folder: Path) -> bool:
-    """Whether it is a folder, and no link back to `folder` or to one around it."""
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link to itself is none."""
     try:
-        if not entry.is_dir():
-            return False
+        return entry.is_dir()
     except OSError as error:
-        if error.errno != errno.ELOOP:  # a link to itself
+        if error.errno != errno.ELOOP:
             raise
         return False
-    return not entry.is_symlink() or not folder.resolve().is_relative_to(Path(entry).resolve())
+
+
+def _leads_back(link: Path, way: Sequence[Path]) -> bool:
+    """Whether a link leads to a folder on the way to it, around that, or in the class beside it.
+
+    The images there are met without it, too, or for ever. A class itself may be a link to anywhere
+    that is not around it.
+    """
+    target = link.resolve()
+    inside = len(way) > 1 and target.is_relative_to(way[0])
+    return inside or any(folder.is_relative_to(target) for folder in way)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

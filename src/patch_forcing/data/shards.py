@@ -6,44 +6,35 @@ So shards need not fit on this disk, and the order is arithmetic, as with a fold
 """
 
 import contextlib
-import errno
-import glob
 import hashlib
-import io
 import itertools
 import json
 import os
-import re
-import stat
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.annotations import Annotation, Condition, conditions
-from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
+from patch_forcing.data.annotations import Annotation, Condition, Conditions, conditions
+from patch_forcing.data.image_data import ImageData, ImageOptions
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
+from patch_forcing.data.notes import Notes, listed, source
 from patch_forcing.data.reader import THREADS
+from patch_forcing.data.shard_places import LocalShard, Shard, brief, list_shards
+from patch_forcing.data.sidecars import Role, role
+from patch_forcing.data.splits import splits_among
 from patch_forcing.data.tar_index import Sample, index_tar
-from patch_forcing.data.tar_members import Stream
 from patch_forcing.io.atomic import write_atomic
 
 CACHE = "PATCH_FORCING_CACHE"
 """The environment's name of the folder for indices; ~/.cache/patch-forcing if it has none."""
-_VERSION = 4
+_VERSION = 5
 _EMPTY = Sample("", 0, 0, Annotation(fault="no sample in it"))
-_MAX_SHARDS = 1_000_000
-_STAMPS = (
-    "ETag", "etag", "Last-Modified", "mtime", "LastModified", "last_modified", "created", "size",
-)  # fmt: skip
-"""What file systems call that which changes when a file does."""
-_BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 
 
 @dataclass(frozen=True)
@@ -62,78 +53,6 @@ class ShardsSource(ImageOptions):
         if not self.path:
             raise UserError("data.path is not given: add --data.path PATH, tar files in a folder")
         return self.images(find_shards(self.path, self.condition))
-
-
-@runtime_checkable
-class Shard(Protocol):
-    """A tar file somewhere. Its methods raise OSError, or whatever a file system's client does."""
-
-    @property
-    def name(self) -> str:
-        """Path or URL, as users write it."""
-
-    def stamp(self) -> str:
-        """Changes when the file does."""
-
-    def open(self) -> Stream:
-        """For looking through it."""
-
-    def bytes_at(self, start: int, size: int) -> bytes:
-        """That many, or fewer if it ends before."""
-
-
-@dataclass(frozen=True)
-class LocalShard:
-    """A tar file on this machine."""
-
-    name: str
-
-    def stamp(self) -> str:
-        """Size and times of change; the second also changes where a copy keeps the first."""
-        status = Path(self.name).stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
-            raise OSError(errno.EINVAL, "not a regular file")
-        return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-
-    def open(self) -> Stream:
-        """For looking through it."""
-        return Path(self.name).open("rb")
-
-    def bytes_at(self, start: int, size: int) -> bytes:
-        """That many, or fewer if it ends before."""
-        with Path(self.name).open("rb") as stream:
-            stream.seek(start)
-            return stream.read(size)
-
-
-@dataclass(frozen=True)
-class RemoteShard:
-    """A tar file behind a URL, through fsspec: http, s3, gs, hf and what else it knows."""
-
-    name: str
-    files: Any
-    path: str
-
-    def stamp(self) -> str:
-        """Size, and what the server says of changes."""
-        info = self.files.info(self.path)
-        if not info.get("size"):
-            raise OSError("the server does not say how long it is")
-        return " ".join(f"{key}={info[key]}" for key in _STAMPS if info.get(key))
-
-    def open(self) -> Stream:
-        """For looking through it, from start to end in large pieces."""
-        opened: io.IOBase = self.files.open(
-            self.path, "rb", block_size=2**23, cache_type="readahead"
-        )
-        return opened
-
-    def bytes_at(self, start: int, size: int) -> bytes:
-        """That many, or fewer if it ends before; a server that gives all is no use."""
-        data = bytes(self.files.cat_file(self.path, start=start, end=start + size))
-        if len(data) > size:
-            raise OSError("the server gives whole files only, not parts")
-        return data
 
 
 def find_shards(path: str, condition: Condition | None = None) -> Layout:
@@ -168,66 +87,31 @@ def find_shards(path: str, condition: Condition | None = None) -> Layout:
         shard = shards[bisect_right(firsts, number) - 1]
         return _read(shard, *places[number])
 
-    return Layout(path, names, *known, read=read, remote=remote, annotations=digest.digest())
+    stems = [Path(shard.name).stem for shard in shards]
+    notes = _notes(path, stems, samples, known)
+    stamp = digest.digest()
+    return Layout(path, names, *known, read=read, remote=remote, annotations=stamp, notes=notes)
 
 
-def list_shards(path: str) -> tuple[Sequence[Shard], bool]:
-    """The shards that `path` means, sorted, and whether they are remote. Raises UserError."""
-    names = _without_braces(path)
-    if "://" in path:
-        return [shard for name in names for shard in _remote(name, path)], True
-    files: list[str] = []
-    for name in names:
-        here = local_path(name)
-        if here.is_dir():  # hidden ones are left aside, as a Mac's ._x.tar
-            files += (str(here / file) for file in glob.glob("*.tar", root_dir=here))  # noqa: PTH207
-        elif here.is_file():
-            files.append(str(here))
-        elif any(letter in name for letter in "*?["):
-            files += glob.glob(str(here))  # noqa: PTH207  # Path takes no absolute pattern
-        else:
-            raise UserError(f"data.path={path}: {name} is not there: give tar files, or a folder")
-    if not files:
-        raise UserError(f"data.path={path} means no tar file: give a folder of .tar files, or one")
-    return [LocalShard(file) for file in sorted(set(files))], False
+def _notes(path: str, shards: list[str], samples: list[Sample], known: Conditions) -> Notes:
+    """shards: their names without ending."""
+    kinds = Counter(kind for sample in samples for kind in sample.beside)
+    labels, captions = _givers(kinds, samples, "label"), _givers(kinds, samples, "caption")
+    aside = [f"{many} .{kind}" for kind, many in sorted(kinds.items()) if role(kind) is None]
+    splits = splits_among(sorted(set(shards)))
+    return Notes(
+        source(f"{path}, {len(shards)} tar files", known, labels, captions),
+        f"left aside: {listed(aside)}" if aside else "",
+        doubt=f"{listed(splits)} are taken together: give a pattern" if len(splits) > 1 else "",
+    )
 
 
-def _remote(url: str, path: str) -> list[Shard]:
-    try:
-        import fsspec
-
-        files, inside = fsspec.core.url_to_fs(url)
-        if "*" not in inside:
-            return [RemoteShard(url, files, inside)]
-        paths = sorted(map(str, files.glob(inside)))
-        return [RemoteShard(files.unstrip_protocol(path), files, path) for path in paths]
-    except ImportError as error:
-        raise UserError(
-            f"data.path={path}: {_brief(error)}: pip install 'patch-forcing[shards]', and the "
-            "client of another kind of store than http"
-        ) from None
-    except Exception as error:  # each kind of file system has errors of its own
-        raise UserError(f"data.path={path}: {_brief(error)}: check the URL") from None
-
-
-def _without_braces(pattern: str) -> list[str]:
-    """'a-{00..02}.tar' → a-00.tar, a-01.tar, a-02.tar, as shells and WebDataset do; {x,y} too."""
-    names, end = [""], 0
-    for match in _BRACES.finditer(pattern):
-        if match[3] is not None:
-            choices = match[3].split(",")
-        else:
-            numbers, width = range(int(match[1]), int(match[2]) + 1), len(match[1])
-            choices = [f"{number:0{width}d}" for number in numbers[: _MAX_SHARDS + 1]]
-        if not choices:
-            raise UserError(f"data.path={pattern}: {match[0]} is no range: write {{000..146}}")
-        if len(names) * len(choices) > _MAX_SHARDS:
-            raise UserError(
-                f"data.path={pattern} means more than {_MAX_SHARDS} files: write smaller ranges"
-            )
-        between, end = pattern[end : match.start()], match.end()
-        names = [name + between + choice for name in names for choice in choices]
-    return [name + pattern[end:] for name in names]
+def _givers(kinds: Counter[str], samples: list[Sample], what: Role) -> str:
+    """Which members give labels, or captions; empty if none does."""
+    if not any(getattr(sample.annotation, what) is not None for sample in samples):
+        return ""
+    given = [kind for kind in kinds if role(kind) == what] or ["json"]
+    return listed(f".{kind}" for kind in sorted(given))
 
 
 def _read(shard: Shard, start: int, size: int) -> bytes:
@@ -236,7 +120,7 @@ def _read(shard: Shard, start: int, size: int) -> bytes:
     except OSError:
         raise  # a number says whether it may pass
     except Exception as error:
-        raise BadImageError(_brief(error), may_pass=True) from None
+        raise BadImageError(brief(error), may_pass=True) from None
     if len(data) < size:
         raise BadImageError("truncated: its shard ends before it does")
     return data
@@ -255,7 +139,7 @@ def _index(shard: Shard) -> list[Sample]:
                 _remember(file, stamp, samples)
     except Exception as error:  # each kind of file system has errors of its own
         raise UserError(
-            f"{shard.name} cannot be read: {_brief(error)}: mend that, or leave it out of data.path"
+            f"{shard.name} cannot be read: {brief(error)}: mend that, or leave it out of data.path"
         ) from None
     return samples
 
@@ -277,7 +161,10 @@ def _remembered(file: Path, stamp: str) -> list[Sample] | None:
         if [record["version"], record["stamp"]] != [_VERSION, stamp]:
             return None
         rows = record["samples"]
-        return [Sample(name, start, size, Annotation(*row)) for name, start, size, row in rows]
+        return [
+            Sample(name, start, size, Annotation(*row), tuple(beside))
+            for name, start, size, row, beside in rows
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -287,10 +174,3 @@ def _remember(file: Path, stamp: str, samples: list[Sample]) -> None:
     # without room for it, or the right to write, the shard is looked through again next time
     with contextlib.suppress(OSError):
         write_atomic(file, json.dumps(record))
-
-
-def _brief(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    reason = " ".join(str(error).split())[:160]
-    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

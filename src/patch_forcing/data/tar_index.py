@@ -6,11 +6,14 @@ under a member's name, and no member but images, labels and captions is read: a 
 stays bytes.
 """
 
+from functools import partial
 from typing import NamedTuple
 
-from patch_forcing.data.annotations import Annotation, as_object, as_text, checked, from_fields
+from patch_forcing.data.annotations import Annotation
 from patch_forcing.data.image_kinds import ENDINGS, USUAL_ENDINGS
-from patch_forcing.data.tar_members import MAX_TEXT, Member, Stream, members
+from patch_forcing.data.listing import is_of_system
+from patch_forcing.data.sidecars import MAX_TEXT, Sidecar, annotate, role
+from patch_forcing.data.tar_members import Member, Stream, members
 
 MAX_IMAGE = 2**28
 """Bytes of an image file, which is read as a whole."""
@@ -24,20 +27,21 @@ _IMAGE_KINDS = [
 
 class Sample(NamedTuple):
     """An image in a tar file: `size` bytes from byte `start`. name: KEY.KIND, or empty for a
-    damaged stretch, which its annotation's fault describes.
+    damaged stretch, which its annotation's fault describes. beside: kinds of its other members.
     """
 
     name: str
     start: int
     size: int
     annotation: Annotation
+    beside: tuple[str, ...] = ()
 
 
 def index_tar(stream: Stream) -> list[Sample]:
     """Samples of a seekable stream, in its order; a damaged stretch counts as a bad one.
 
     Members in a row with the same KEY, their name up to the first dot of its last part, are one
-    sample; KEY.cls is a whole number, KEY.txt a caption, KEY.json an object with either.
+    sample; KEY.cls is a label, KEY.txt a caption, KEY.json an object with either (`sidecars`).
     """
     samples, key, parts = [], "", list[Member]()
     for member in members(stream):
@@ -56,16 +60,21 @@ def index_tar(stream: Stream) -> list[Sample]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Key and kind; no kind for folders, hidden members and those without an ending."""
+    """Key and kind; no kind for folders, those without an ending, and what is hidden or put there
+    by systems.
+    """
     folder, slash, last = name.rpartition("/")
     stem, _, kind = last.partition(".")
-    return (f"{folder}{slash}{stem}", kind.lower()) if stem else (name, "")
+    if not stem or any(map(is_of_system, name.split("/"))):
+        return name, ""
+    return f"{folder}{slash}{stem}", kind.lower()
 
 
 def _sample(stream: Stream, key: str, parts: list[Member]) -> Sample:
     kinds = [_split(part.name)[1] for part in parts]
     of_kinds = _IMAGE_KINDS[not _IMAGE_KINDS[0].intersection(kinds)]
-    images = [part for part, kind in zip(parts, kinds, strict=True) if kind in of_kinds]
+    by_kind = list(zip(kinds, parts, strict=True))
+    images = [part for kind, part in by_kind if kind in of_kinds]
     if len(images) != 1 or len(set(kinds)) < len(kinds):
         what = f"{len(images) or 'no'} images" if len(images) != 1 else "a member twice"
         fault = f"{what} among {', '.join('.' + kind for kind in kinds[:9])}"
@@ -76,39 +85,20 @@ def _sample(stream: Stream, key: str, parts: list[Member]) -> Sample:
     if image.size > MAX_IMAGE:
         fault = f"{image.size} bytes: more than {MAX_IMAGE} are no image to train on"
         return Sample(image.name, 0, 0, Annotation(fault=fault))
-    annotation = Annotation()
-    # later ones say more precisely what the JSON object says too
-    for kind in ("json", "txt", "cls"):
-        if kind in kinds:
-            annotation = _annotated(stream, parts[kinds.index(kind)], kind, annotation)
-    return Sample(image.name, image.start, image.size, annotation)
+    read = partial(_text, stream)
+    of_roles = [Sidecar(kind, partial(read, part)) for kind, part in by_kind if role(kind)]
+    beside = tuple(kind for kind, part in by_kind if part is not image)
+    return Sample(image.name, image.start, image.size, annotate(of_roles), beside)
 
 
-def _annotated(stream: Stream, part: Member, kind: str, before: Annotation) -> Annotation:
-    try:
-        if part.size < 0:
-            raise ValueError(f"is {_ELSEWHERE}")
-        if part.size > MAX_TEXT:
-            raise ValueError(f"has more than {MAX_TEXT} bytes")
-        stream.seek(part.start)
-        data = stream.read(part.size)
-        if len(data) < part.size:
-            raise ValueError("is truncated")
-        if kind == "json":
-            return from_fields(as_object(data))
-        text = as_text(data)
-        if "\0" in text:
-            raise ValueError("holds zeros")
-        if kind == "txt":
-            read = checked(caption=text)
-            return before._replace(caption=read.caption, no_caption=read.no_caption)
-        if not text.strip().isdecimal():
-            raise ValueError("is no whole number")
-        return before._replace(label=int(text))
-    except ValueError as error:
-        why = f"its .{kind} {str(error)[:80]}"
-        if kind == "txt":
-            return before._replace(caption=None, no_caption=why)
-        if kind == "cls":
-            return before._replace(label=None, no_label=why)
-        return before._replace(no_label=why, no_caption=why)
+def _text(stream: Stream, part: Member) -> bytes:
+    """Raises ValueError saying why it has none."""
+    if part.size < 0:
+        raise ValueError(f"is {_ELSEWHERE}")
+    if part.size > MAX_TEXT:
+        raise ValueError(f"has more than {MAX_TEXT} bytes")
+    stream.seek(part.start)
+    data = stream.read(part.size)
+    if len(data) < part.size:
+        raise ValueError("is truncated")
+    return bytes(data)

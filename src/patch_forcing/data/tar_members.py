@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 BLOCK = tarfile.BLOCKSIZE
-MAX_TEXT = 2**20
-"""Bytes of a label, a caption or a long name; what has more is none."""
+_MAX_NAME = 2**20
+"""Bytes of a long name; what has more is none."""
 MAX_SHARD = 2**60
 MAX_PADDING = 2 * tarfile.RECORDSIZE
 """Bytes of zeros at the end of a tar that mean nothing: two blocks, the rest of a record, more."""
 _RECORDS = tuple(2**power for power in range(16, 21))
 """Larger records, in bytes, that a tar may be filled up to."""
-_NO_ZEROS = (".png", ".jpg", ".jpeg", ".gif", ".txt", ".json", ".cls")
+_NO_ZEROS = (".png", ".jpg", ".jpeg", ".gif", ".txt", ".json", ".cls", ".caption", ".cap")
 """Members whose data do not end in a block of zeros."""
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -57,7 +57,7 @@ def members(stream: Stream) -> Iterator[Member | str]:
                     yield f"zeros from byte {zeros} to byte {place}"
                 name, size, origin = "", -1, place
             if header.type in (*_EXTENDED, *_LONG):
-                more = stream.read(header.size) if header.size <= MAX_TEXT else b""
+                more = stream.read(header.size) if header.size <= _MAX_NAME else b""
                 name, size = _extended(header, more, name, size)
         except (tarfile.HeaderError, ValueError):
             if sound:

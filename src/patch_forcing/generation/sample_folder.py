@@ -17,8 +17,9 @@ from patch_forcing.data.image_kinds import ENDINGS
 from patch_forcing.generation.numbers import parse_numbers, write_numbers
 from patch_forcing.io.atomic import atomic_file, locked, write_atomic
 from patch_forcing.io.lock import in_use, is_in_use
+from patch_forcing.io.sample_layout import BEGUN, ROWS, is_sample_row
 
-ROWS, _SHEETS, _BEGUN = "samples.json", "sheets", ".samples-begun.json"
+_SHEETS = "sheets"
 _BEFORE = ("sheet.png", "maps.png")
 """Where sheets lay beside the images."""
 
@@ -65,14 +66,14 @@ class SampleFolder:
         begun = {"seeds": write_numbers(seeds), "job": _digest(job)}
         with ExitStack() as held:
             with locked(self.path):
-                if job is None or self._read(_BEGUN) != begun:
+                if job is None or self._read(BEGUN) != begun:
                     self._make_room()
-                    write_atomic(self.path / _BEGUN, json.dumps(begun) + "\n")
-                held.enter_context(in_use(self.path / _BEGUN))
+                    write_atomic(self.path / BEGUN, json.dumps(begun) + "\n")
+                held.enter_context(in_use(self.path / BEGUN))
             yield
 
     def _make_room(self) -> None:
-        if is_in_use(self.path / _BEGUN):
+        if is_in_use(self.path / BEGUN):
             raise UserError(
                 f"another command writes samples into {self.path}: wait for it, or choose another "
                 "--out"
@@ -93,15 +94,12 @@ class SampleFolder:
     def rows(self) -> list[dict[str, Any]]:
         """The rows of samples.json; none if it is not there, or not ours."""
         rows = self._read(ROWS)
-        ours = isinstance(rows, list) and all(
-            isinstance(row, dict) and {"seed", "sampler", "model_hash"} <= row.keys()
-            for row in rows
-        )
+        ours = isinstance(rows, list) and all(map(is_sample_row, rows))
         return rows if ours else []
 
     def finish(self) -> None:
         """All is written."""
-        (self.path / _BEGUN).unlink(missing_ok=True)
+        (self.path / BEGUN).unlink(missing_ok=True)
 
     def _check(self) -> None:
         present = sorted(self.path.iterdir())  # before the lists, which are written before images
@@ -117,14 +115,14 @@ class SampleFolder:
 
     def _own(self) -> set[Path]:
         """What this command wrote, or may have written."""
-        begun, rows = self._read(_BEGUN), self.rows()
+        begun, rows = self._read(BEGUN), self.rows()
         if not rows and not isinstance(begun, dict):
             return set()
         seeds = {row["seed"] for row in rows}
         if isinstance(begun, dict):
             with suppress(UserError):
                 seeds.update(parse_numbers("seeds", str(begun.get("seeds"))))
-        loose = {self.path / name for name in (ROWS, _BEGUN, *_BEFORE)}
+        loose = {self.path / name for name in (ROWS, BEGUN, *_BEFORE)}
         return {self.image(seed) for seed in seeds} | loose | {self.sheet, self.maps}
 
     def _read(self, name: str) -> Any:

@@ -1,5 +1,6 @@
 """The layout of a run folder, and which of its checkpoints are sound."""
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -15,6 +16,19 @@ _PREFIX = "step-"
 def is_run_folder(path: Path) -> bool:
     """Whether the folder holds a training run."""
     return (path / RUN).is_file()
+
+
+def holds_own_run(path: Path) -> bool:
+    """Whether a run of ours is there: run.json as training writes it, or checkpoints beside any.
+
+    Where there are checkpoints, a damaged run.json is a run's too.
+    """
+    if is_run_folder(path) and checkpoints(path):
+        return True
+    try:
+        return {"name", "recipe"} <= json.loads((path / RUN).read_text(encoding="utf-8")).keys()
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def step_folder(parent: Path, step: int) -> Path:

@@ -58,14 +58,14 @@ def check_target(path: Path) -> None:
     """Raises UserError unless a model folder can be written there, or replaces one."""
     if path.exists() and not is_model_folder(path):
         raise UserError(f"{path} exists and is not a model folder: name another one")
-    if path.exists() and not _is_own(path / CONFIG):
+    if path.exists() and not is_own_config(path / CONFIG):
         raise UserError(f"{path} holds a model that is not of this format: name another folder")
     others = [file.name for file in path.glob("*") if file.name not in (CONFIG, WEIGHTS)]
     if others:
         raise UserError(f"{path} holds {others[0]!r} besides a model: name another folder")
 
 
-def _is_own(config: Path) -> bool:
+def is_own_config(config: Path) -> bool:
     """Whether it is of a model folder as `save_folder` writes it."""
     try:
         stored = json.loads(config.read_text(encoding="utf-8"))

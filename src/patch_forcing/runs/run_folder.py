@@ -13,7 +13,7 @@ from patch_forcing.data.batch import OrdersClasses, TrainingData
 from patch_forcing.io.atomic import is_aside, remove_leftovers, write_atomic
 from patch_forcing.io.lock import HeldError, exclusive
 from patch_forcing.io.provenance import commit, versions
-from patch_forcing.io.run_layout import RUN, checkpoints, is_run_folder
+from patch_forcing.io.run_layout import RUN, checkpoints, holds_own_run, is_run_folder
 from patch_forcing.runs.recipe import Recipe
 
 METRICS, BAD_SAMPLES = "metrics.jsonl", "bad-samples.jsonl"
@@ -102,7 +102,7 @@ def _check_place(run: Path) -> None:
         raise UserError(f"{run} is a file: choose another --out")
     # another training may be writing its run.json aside, or was killed just then
     present = {file.name for file in run.iterdir() if not is_aside(file)} if run.is_dir() else set()
-    if present - {LOCK} and not _is_own(run):
+    if present - {LOCK} and not holds_own_run(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
 
 
@@ -147,19 +147,6 @@ def _check_facts(run: Path, before: dict[str, Any], facts: Mapping[str, Any]) ->
                 f"the data changed since {run} began: {field} was {old!r}, now it is "
                 f"{value!r}: put back what was there to resume, or choose another --out"
             )
-
-
-def _is_own(run: Path) -> bool:
-    """Whether a run is there: run.json as training writes it, or checkpoints beside any run.json.
-
-    Where there are checkpoints, a damaged run.json is named as such later.
-    """
-    if is_run_folder(run) and checkpoints(run):
-        return True
-    try:
-        return {"name", "recipe"} <= json.loads((run / RUN).read_text(encoding="utf-8")).keys()
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
 
 
 def _read(run: Path) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""Files that lie beside the images of a folder: which there are, and what they say of each."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from patch_forcing.data.annotations import Annotation
+from patch_forcing.data.image_kinds import ending, may_be_image
+from patch_forcing.data.sidecars import MAX_TEXT, Role, Sidecar, annotate, key_of, role
+from patch_forcing.data.tree import Tree, below, parent
+
+ROLES: tuple[Role, ...] = ("label", "caption", "json")
+_TEXTS = (".json", ".xml", ".yaml", ".yml", ".md", ".csv", ".ini")
+"""Endings of files, known not to be images, that may tell something of one."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """images: paths below the root. kinds: of the files beside them, by path without ending."""
+
+    root: Path
+    images: Sequence[str]
+    kinds: Mapping[str, list[str]]
+
+    def read(self, roles: Collection[Role] = ROLES) -> list[Annotation]:
+        """What files of these roles say of each image."""
+        return [self._annotation(image, roles) for image in self.images]
+
+    def has(self, *roles: Role) -> bool:
+        """Whether there is any file of these roles."""
+        return any(role(kind) in roles for kind in self._counts)
+
+    def files(self, roles: Collection[Role] = ROLES) -> Iterator[str]:
+        """Their paths below the root."""
+        for key, kinds in self.kinds.items():
+            yield from (f"{key}.{kind}" for kind in kinds if role(kind) in roles)
+
+    def kinds_of(self, *roles: Role | None) -> str:
+        """Those of these roles, each with how many there are, in a few words; or empty."""
+        chosen = [
+            f"{many} .{kind}"
+            for kind, many in sorted(self._counts.items())
+            if role(kind) in roles and (role(kind) or _may_tell(kind))
+        ]
+        return f"{', '.join(chosen)} beside images" if chosen else ""
+
+    @property
+    def _counts(self) -> Counter[str]:
+        return Counter(kind.lower() for kinds in self.kinds.values() for kind in kinds)
+
+    def _annotation(self, image: str, roles: Collection[Role]) -> Annotation:
+        key = _key(image)
+        kinds = [kind for kind in self.kinds.get(key, ()) if role(kind) in roles]
+        return annotate(
+            Sidecar(kind, partial(_read, self.root / f"{key}.{kind}")) for kind in kinds
+        )
+
+
+def files_beside(tree: Tree) -> Beside:
+    """Of all images of a tree."""
+    found: dict[str, list[str]] = {}
+    for folder, listing in tree.folders.items():
+        keys = {key_of(image) for image in listing.images}
+        for name in listing.others if keys else ():
+            key, _, kind = name.rpartition(".")
+            if key not in keys:  # such as 7.png.txt beside 7.png
+                key, _, more = key.rpartition(".")
+                kind = f"{more}.{kind}"
+            if key in keys:
+                found.setdefault(below(folder, key), []).append(kind)
+    return Beside(tree.root, tree.images, found)
+
+
+def _key(image: str) -> str:
+    """An image's path without ending."""
+    folder = parent(image)
+    return below(folder, key_of(image[len(folder) + bool(folder) :]))
+
+
+def _may_tell(kind: str) -> bool:
+    """Whether a file of another role may be of labels or captions all the same."""
+    name = f"x.{kind}"
+    return ending(name) in _TEXTS or may_be_image(name)
+
+
+def _read(file: Path) -> bytes:
+    """Raises ValueError saying why not."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_TEXT + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(data) > MAX_TEXT:
+        raise ValueError(f"has more than {MAX_TEXT} bytes")
+    return data

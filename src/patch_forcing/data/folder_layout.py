@@ -1,0 +1,222 @@
+"""Which images a folder holds, and what their classes and captions are.
+
+Either all lie in the folder itself, or all lie in subfolders, one for each class; nothing deeper.
+Files beside an image may hold its label or caption. Or a metadata.jsonl or its like names the
+images, wherever below its folder they lie. Where more than one reading is possible, none is
+guessed.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.data.annotations import ENOUGH_ANNOTATED, Annotation, Condition, conditions
+from patch_forcing.data.beside import ROLES, Beside, files_beside
+from patch_forcing.data.image_kinds import ENDINGS
+from patch_forcing.data.layout import Layout
+from patch_forcing.data.metadata import Described, read_tables, tables_around
+from patch_forcing.data.notes import Notes, joined, listed, source
+from patch_forcing.data.own_outputs import SAMPLES
+from patch_forcing.data.sidecars import Role
+from patch_forcing.data.splits import doubtful, splits_among
+from patch_forcing.data.tree import Tree, parent, scan
+
+_SAVED = ("dataset_dict.json", "dataset_info.json")
+_CONTAINERS = frozenset((
+    "images", "image", "imgs", "img", "pictures", "photos", "files", "data", "jpg", "jpeg", "png",
+    "jpegimages", "masks", "mask", "labels", "annotations",
+))  # fmt: skip
+"""Names of folders that sort files by what they are, not by what they show."""
+
+
+def find_images(root: Path, condition: Condition | None = None) -> Layout:
+    """The images of a folder, in an order that does not depend on the file system.
+
+    A name with an image's ending is one, whatever lies there, and so is a file that begins as one.
+    Our own outputs, hidden files, other files and links that lead back are left aside.
+    condition: what goes with them; None is what is there, classes before captions.
+    Raises UserError saying what lies there if it is not arranged so.
+    """
+    if not root.is_dir():
+        what = "is a file: give the folder" if root.exists() else "is not there: give a folder"
+        raise UserError(f"{root} {what} of images{_other_recipe(root)}")
+    tree = scan(root)
+    own = tree.outputs.get("", SAMPLES)
+    if own != SAMPLES:
+        raise UserError(f"{root} holds {own} of patch-forcing: give a folder of images")
+    described, unread = read_tables(tree)
+    if not tree.images and described is None:
+        note = tree.aside()
+        mend = _other_recipe(root) or f" of {', '.join(ENDINGS)}{f'; {note}' if note else ''}"
+        raise UserError(f"{root} holds no images: give a folder{mend}")
+    top = [name for name in tree.top_folders if tree.holds_images(name)]
+    _check_splits(root, top, described)
+    classes = top if all(name.count("/") == 1 for name in tree.images) else []
+    if described is not None and described.says_nothing and len(classes) > 1:
+        # so the folders may be classes
+        unread += [f"{table.file} (no field label, text or the like)" for table in described.tables]
+        described = None
+    if described is not None:
+        return _described(tree, described, condition, unread, classes)
+    return _arranged(tree, condition, unread, top)
+
+
+def _described(
+    tree: Tree,
+    described: Described,
+    condition: Condition | None,
+    unread: list[str],
+    folders: list[str],
+) -> Layout:
+    """The images that tables name. folders: those that would be classes without them."""
+    rows, doubts, tables = list(described.rows.values()), list[str](), described.tables
+    labels, captions = Counter[str](), Counter[str]()
+    for table in tables:
+        labels.update(table.labels)
+        captions.update(table.captions)
+    places = listed([table.file for table in tables], 3)
+    by = [f"{listed(names, 3)} of {places}" if names else "" for names in (labels, captions)]
+    if len(folders) > 1 and not labels and not any(table.unlabelled for table in tables):
+        if condition == "class":
+            named = zip(rows, described.rows, strict=True)
+            rows = [row._replace(label=name.partition("/")[0]) for row, name in named]
+            by[0] = "folder"
+        else:
+            doubts.append(f"folders {listed(folders)} are no classes (--data.condition class)")
+    if splits_among(folders):
+        doubts.append(f"{listed(splits_among(folders))} are taken together")
+    known = conditions(rows, condition, str(tree.root))
+    unread += [f"fields {fields}" for fields in described.fields_aside]
+    beside = files_beside(tree).kinds_of(None, *ROLES)
+    unread += [f"{beside} (of images that {places} describes)"] if beside else []
+    notes = Notes(
+        source(str(tree.root), known, *by),
+        tree.aside(table.file for table in tables),
+        joined(unread),
+        joined(doubts),
+    )
+    stamp = repr(rows).encode()
+    return Layout(tree.root, tuple(described.rows), *known, annotations=stamp, notes=notes)
+
+
+def _arranged(
+    tree: Tree, condition: Condition | None, unread: list[str], folders: list[str]
+) -> Layout:
+    """The images as they lie in folders, or in none, with what lies beside each of them."""
+    root, here = tree.root, tree.folders[""].images
+    _check_depth(tree)
+    if here and folders:
+        raise UserError(
+            f"{root} holds images ({here[0]}) beside folders of images ({folders[0]}): "
+            "put all of them into one folder, or each into the folder of its class"
+        )
+    beside = files_beside(tree)
+    rows, roles, by_folder = _rows(beside, condition, in_folders=not here)
+    known = conditions(rows, condition, str(root))
+    stamp = ""
+    if known.condition == "caption":
+        stamp = repr([row.caption for row in rows])
+    elif known.condition == "class" and not by_folder:
+        stamp = repr([row[:2] for row in rows])
+    labels = "folder" if by_folder else _by(beside, roles, "label", rows)
+    if condition != "none":
+        unread += _unread(beside, roles, by_folder)
+    if known.condition == "none" and here and condition is None:
+        unread += tables_around(root)
+    notes = Notes(
+        source(str(root), known, labels, _by(beside, roles, "caption", rows)),
+        tree.aside(beside.files(roles)),
+        joined(unread),
+        joined(_doubts(root, folders) if by_folder and known.condition == "class" else []),
+    )
+    return Layout(root, tuple(tree.images), *known, annotations=stamp.encode(), notes=notes)
+
+
+def _rows(
+    beside: Beside, condition: Condition | None, in_folders: bool
+) -> tuple[list[Annotation], Sequence[Role], bool]:
+    """What is known of each image, by files of which roles, and whether folders are the classes."""
+    images = beside.images
+    if condition == "none":
+        return [Annotation()] * len(images), (), in_folders
+    if condition == "caption" or not in_folders:
+        rows = beside.read()
+        told = any(row != Annotation() for row in rows)
+        return rows, ROLES if told else (), in_folders
+    if beside.has("label", "json"):
+        rows = beside.read(("label", "json"))
+        if sum(row.label is not None for row in rows) >= ENOUGH_ANNOTATED * len(rows):
+            return rows, ("label", "json"), False
+    return [Annotation(image.partition("/")[0]) for image in images], (), True
+
+
+def _by(beside: Beside, roles: Sequence[Role], role: Role, rows: Sequence[Annotation]) -> str:
+    """Which files beside the images give labels, or captions; also if they are not taken."""
+    of_role = beside.kinds_of(role)
+    given = [row.label if role == "label" else row.caption for row in rows]
+    if role not in roles or any(value is not None for value in given):
+        return of_role or beside.kinds_of("json") * ("json" in roles)
+    return ""
+
+
+def _unread(beside: Beside, roles: Sequence[Role], by_folder: bool) -> list[str]:
+    """Files beside the images that may say something of them, and are not read."""
+    others, notes = beside.kinds_of(None), []
+    if others:
+        notes.append(f"{others} (.txt, .caption, .cls and .json are read)")
+    if "json" not in roles and beside.has("json", "label"):
+        why = "too few have a label" if by_folder else "no field label, caption or the like"
+        notes.append(f"{beside.kinds_of('json', 'label')} ({why})")
+    return notes
+
+
+def _doubts(root: Path, folders: list[str]) -> list[str]:
+    """Which of the folders, taken for classes, may be none."""
+    if len(folders) == 1:
+        return [f"{folders[0]} is the only class: give {root / folders[0]} if it is none"]
+    if all(name.lower() in _CONTAINERS for name in folders):
+        return [
+            f"{listed(folders)} are taken for classes: give {root / folders[0]} if they are none"
+        ]
+    return [
+        f"{name} is taken for a class: give {root / name} if it is a split"
+        for name in doubtful(folders)
+    ]
+
+
+def _check_splits(root: Path, folders: list[str], described: Described | None) -> None:
+    """Raises UserError if folders are splits; but a table may name the images of all of them."""
+    splits = splits_among(folders)
+    tables = described.tables if described is not None else ()
+    if not splits or any(not parent(table.file) for table in tables):
+        return
+    if tables and len(folders) == 1:
+        return
+    others = [name for name in folders if name not in splits]
+    mend = f", or rename what is a class, as {listed(others)} may be" if others else ""
+    what = f"the splits {listed(splits)}" if len(splits) > 1 else f"the split {listed(splits)}"
+    raise UserError(
+        f"{root} holds {what}, no classes: give one of them, --data.path {root / splits[0]}{mend}"
+    )
+
+
+def _check_depth(tree: Tree) -> None:
+    """Raises UserError if an image lies deeper than in the folder of its class."""
+    for image in tree.images:
+        if image.count("/") > 1:
+            raise UserError(
+                f"{tree.root / image} lies more than one folder deep in {tree.root}: give "
+                f"{tree.root / image.partition('/')[0]}, or put images right into the folders of "
+                "their classes"
+            )
+
+
+def _other_recipe(path: Path) -> str:
+    """Which recipe takes what lies there instead of images, or nothing."""
+    files = [path] if path.is_file() else list(path.iterdir()) if path.is_dir() else []
+    if any(file.suffix == ".tar" for file in files):
+        return "; for tar files: train shards, data shards"
+    if any(file.suffix in (".parquet", ".arrow") or file.name in _SAVED for file in files):
+        return "; for what the package datasets reads: train hub, data hub"
+    return ""
