@@ -77,7 +77,8 @@ def test_from_images_to_samples(here, capsys, tmp_path):
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("13 images, 2 classes (cat 7, golden, retriever 6), each mirrored")
     assert "latents of 4×4×4, 2 shards" in said[0]
-    assert said[1].startswith("2 of 2 shards made")
+    assert said[1] == f"from {tmp_path / 'images'}: classes by folder, no captions"
+    assert any(line.startswith("2 of 2 shards made") for line in said[2:4])
     assert said[-1] == f"next: patch-forcing train imagenet256-pft-b --data.path {tmp_path / 'l'}"
     train("imagenet256-pft-b", "latents", 3)
     assert "is complete at 3 steps" in capsys.readouterr().out

@@ -27,4 +27,4 @@ def test_captions_are_encoded_and_what_they_are_good_for_is_said(tmp_path, monke
     with pytest.raises(pf.UserError, match="another --out"):
         run([*without, "--out", "x"])
     run([*without, "--out", "y"])
-    assert "captions" not in capsys.readouterr().out
+    assert "takes captions" not in capsys.readouterr().out

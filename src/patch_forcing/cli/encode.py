@@ -193,6 +193,8 @@ def _encode(kind: str, path: str, options: Options, out: Path) -> None:
         print(
             f"{data.num_samples} images, {data.layout.summary}{copies} → latents of {shape}, "
             f"{encoding.shards} shards, {encoding.gib:.3g} GiB",
+            *data.layout.notes.lines,
+            sep="\n",
             flush=True,
         )
     started = time.perf_counter()

@@ -87,7 +87,11 @@ def _resolved(
         "out": str(run),
         "track": track,
         "recipe": asdict(recipe),
-        **({"found": data.facts} if isinstance(data, Inferred) else {}),
+        **(
+            {"description": data.summary.splitlines(), "found": data.facts}
+            if isinstance(data, Inferred)
+            else {}
+        ),
         "model": recipe.network.config(data).stored(),
         "estimate": {
             **{k: float(f"{x:.3g}") if isinstance(x, float) else x for k, x in figures.items()},

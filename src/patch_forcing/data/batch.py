@@ -120,7 +120,7 @@ class Inferred(Protocol):
 
     @property
     def summary(self) -> str:
-        """The facts in a line, for people."""
+        """The facts in a line, for people; in at most four more, what else they can check."""
 
 
 @runtime_checkable

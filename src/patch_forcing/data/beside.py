@@ -8,8 +8,9 @@ from pathlib import Path
 
 from patch_forcing.data.annotations import Annotation
 from patch_forcing.data.image_kinds import ending, may_be_image
-from patch_forcing.data.sidecars import MAX_TEXT, Role, Sidecar, annotate, key_of, role
-from patch_forcing.data.tree import Tree, below, parent
+from patch_forcing.data.notes import printable
+from patch_forcing.data.sidecars import MAX_TEXT, Role, Sidecar, annotate, role
+from patch_forcing.data.tree import Tree, below, parent, stem
 
 ROLES: tuple[Role, ...] = ("label", "caption", "json")
 _TEXTS = (".json", ".xml", ".yaml", ".yml", ".md", ".csv", ".ini")
@@ -18,11 +19,15 @@ _TEXTS = (".json", ".xml", ".yaml", ".yml", ".md", ".csv", ".ini")
 
 @dataclass(frozen=True)
 class Beside:
-    """images: paths below the root. kinds: of the files beside them, by path without ending."""
+    """images: paths below the root. kinds: of the files beside them, by path without ending.
+
+    apart: notes of files that are called as images are, in folders without images.
+    """
 
     root: Path
     images: Sequence[str]
     kinds: Mapping[str, list[str]]
+    apart: Sequence[str]
 
     def read(self, roles: Collection[Role] = ROLES) -> list[Annotation]:
         """What files of these roles say of each image."""
@@ -62,7 +67,7 @@ def files_beside(tree: Tree) -> Beside:
     """Of all images of a tree."""
     found: dict[str, list[str]] = {}
     for folder, listing in tree.folders.items():
-        keys = {key_of(image) for image in listing.images}
+        keys = {stem(image) for image in listing.images}
         for name in listing.others if keys else ():
             key, _, kind = name.rpartition(".")
             if key not in keys:  # such as 7.png.txt beside 7.png
@@ -70,13 +75,32 @@ def files_beside(tree: Tree) -> Beside:
                 kind = f"{more}.{kind}"
             if key in keys:
                 found.setdefault(below(folder, key), []).append(kind)
-    return Beside(tree.root, tree.images, found)
+    return Beside(tree.root, tree.images, found, _apart(tree))
+
+
+def _apart(tree: Tree) -> list[str]:
+    """Such as captions/7.txt of images/7.png."""
+    bare = {
+        folder: one.others
+        for folder, one in tree.folders.items()
+        if folder and one.others and not one.images
+    }
+    if not bare:
+        return []
+    keys, notes = {stem(image) for one in tree.folders.values() for image in one.images}, []
+    for folder, names in bare.items():
+        kinds = Counter(ending(name) for name in names if stem(name) in keys)
+        notes += [
+            f"{many} {kind} in {printable(folder)} (called as images are, but not beside them)"
+            for kind, many in sorted(kinds.items())
+            if kind and (role(kind[1:]) or _may_tell(kind[1:]))
+        ]
+    return notes
 
 
 def _key(image: str) -> str:
     """An image's path without ending."""
-    folder = parent(image)
-    return below(folder, key_of(image[len(folder) + bool(folder) :]))
+    return below(parent(image), stem(image))
 
 
 def _may_tell(kind: str) -> bool:

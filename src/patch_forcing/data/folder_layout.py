@@ -84,12 +84,13 @@ def _described(
             by[0] = "folder"
         else:
             doubts.append(f"folders {listed(folders)} are no classes (--data.condition class)")
-    if splits_among(folders):
-        doubts.append(f"{listed(splits_among(folders))} are taken together")
+    if len(splits := splits_among(folders)) > 1:
+        doubts.append(f"{listed(splits)} are taken together")
     known = conditions(rows, condition, str(tree.root))
-    unread += [f"fields {fields}" for fields in described.fields_aside]
-    beside = files_beside(tree).kinds_of(None, *ROLES)
-    unread += [f"{beside} (of images that {places} describes)"] if beside else []
+    mend = " (call labels label, captions text)" if described.says_nothing else ""
+    unread += [f"fields {fields}{mend}" for fields in described.fields_aside]
+    others = files_beside(tree).kinds_of(None, *ROLES)
+    unread += [f"{others} (of images that {places} describes)"] if others else []
     notes = Notes(
         source(str(tree.root), known, *by),
         tree.aside(table.file for table in tables),
@@ -162,11 +163,13 @@ def _by(beside: Beside, roles: Sequence[Role], role: Role, rows: Sequence[Annota
 
 def _unread(beside: Beside, roles: Sequence[Role], by_folder: bool) -> list[str]:
     """Files beside the images that may say something of them, and are not read."""
-    others, notes = beside.kinds_of(None), []
+    others, notes = beside.kinds_of(None), list(beside.apart)
     if others:
         notes.append(f"{others} (.txt, .caption, .cls and .json are read)")
     if "json" not in roles and beside.has("json", "label"):
-        why = "too few have a label" if by_folder else "no field label, caption or the like"
+        why = "no field label, caption or the like"
+        if by_folder:
+            why = "too few have a label; for captions add --data.condition caption"
         notes.append(f"{beside.kinds_of('json', 'label')} ({why})")
     return notes
 
@@ -195,21 +198,28 @@ def _check_splits(root: Path, folders: list[str], described: Described | None) -
         return
     others = [name for name in folders if name not in splits]
     mend = f", or rename what is a class, as {listed(others)} may be" if others else ""
-    what = f"the splits {listed(splits)}" if len(splits) > 1 else f"the split {listed(splits)}"
+    what, which = ("splits", "one of them") if len(splits) > 1 else ("split", "it")
     raise UserError(
-        f"{root} holds {what}, no classes: give one of them, --data.path {root / splits[0]}{mend}"
+        f"{root} holds the {what} {listed(splits)}, no classes: give {which}, "
+        f"--data.path {root / splits[0]}{mend}"
     )
 
 
 def _check_depth(tree: Tree) -> None:
     """Raises UserError if an image lies deeper than in the folder of its class."""
-    for image in tree.images:
-        if image.count("/") > 1:
-            raise UserError(
-                f"{tree.root / image} lies more than one folder deep in {tree.root}: give "
-                f"{tree.root / image.partition('/')[0]}, or put images right into the folders of "
-                "their classes"
-            )
+    image = next((name for name in tree.images if name.count("/") > 1), None)
+    if image is None:
+        return
+    folder, inner, *_ = Path(image).parts
+    if (tree.root / folder / inner).is_symlink():
+        raise UserError(
+            f"{tree.root / folder / inner} is a link to more images, in the folder of a class: "
+            "remove it"
+        )
+    raise UserError(
+        f"{tree.root / image} lies more than one folder deep in {tree.root}: give "
+        f"{tree.root / folder}, or put images right into the folders of their classes"
+    )
 
 
 def _other_recipe(path: Path) -> str:

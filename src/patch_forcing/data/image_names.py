@@ -17,6 +17,9 @@ class ImageNames:
         """images: their paths below the root."""
         self._images = dict.fromkeys(images)
 
+    def __contains__(self, path: object) -> bool:
+        return path in self._images
+
     def find(self, path: str) -> str | None:
         """The image that a path below the root means; None if there is none, or several."""
         return path if path in self._images else self._loose.get(_loosely(path))

@@ -117,15 +117,18 @@ def _unnamed(image: str, tables: dict[str, Table]) -> Annotation:
 def _table_of(tree: Tree, folder: str, names: ImageNames) -> tuple[Table | None, list[str]]:
     """The table in a folder, and what of its like is not read there."""
     listing = tree.folders[folder]
-    images = {stem(image) for image in listing.images}
-    files = [name for name in listing.others if _ending(name)]
+    files = [name for name in listing.others if _ending(name) or _is_called_so(name)]
+    images = {stem(image) for image in listing.images if files}
     files = [name for name in files if _is_official(name) or stem(name) not in images]
+    others = [name for name in files if not _ending(name)]
+    files = [name for name in files if _ending(name)]
     files.sort(key=lambda name: (stem(name).lower() != _STEM, ENDINGS.index(_ending(name)), name))
     official = [name for name in files if _is_official(name)]
     if len(official) > 1:
         raise UserError(f"{tree.root / folder} holds {' and '.join(official)}: remove one")
-    known = official or [name for name in files if stem(name).lower() in _STEMS]
-    notes = _unread(tree, folder, [name for name in files if name not in known], names, official)
+    known = official or [name for name in files if _is_called_so(name)]
+    notes = [f"{below(folder, name)} (write metadata.jsonl or metadata.csv)" for name in others]
+    notes += _unread(tree, folder, [name for name in files if name not in known], names, official)
     tables = list[Table]()
     for name in known:
         file = tree.root / folder / name
@@ -159,9 +162,9 @@ def _unread(
             table = _understood(tree, below(folder, name), names) if small else None
         except (TableError, OSError, UserError):
             continue
-        if table and (table.labels or table.captions):
+        if table:
             mend = f"{official[0]} is read" if official else f"call it metadata{_ending(name)}"
-            notes.append(f"{below(folder, name)} (it names images, but {mend})")
+            notes.append(f"{below(folder, name)} (it names images: {mend})")
     return notes
 
 
@@ -173,19 +176,26 @@ def tables_around(root: Path) -> list[str]:
     except OSError:
         return []
     files = [name for name in names if _ending(name) and stem(name).lower().startswith(begins)]
-    mend = f"beside {root}: if it is of these images, put it into the folder as metadata"
-    return [f"{name} ({mend}{_ending(name)})" for name in files[:1]]
+    mend = f"beside {root}, not in it: move it, or give {folder}"
+    return [f"{name} ({mend})" for name in files[:1]]
 
 
 def _ending(name: str) -> str:
-    """If tables have it, in lower case; else empty."""
-    ending = PurePosixPath(name).suffix.lower()
-    return ending if ending in ENDINGS else ""
+    """If tables have it, in lower case; else empty. Texts of other names are no tables."""
+    ending = name[name.rfind(".") :].lower()
+    is_table = ending in ENDINGS and (ending != ".txt" or _is_called_so(name))
+    return ending if is_table else ""
+
+
+def _is_called_so(name: str) -> bool:
+    """Whether it is called as tables are, whatever its ending is but that of a page."""
+    begin, _, end = name.lower().partition(".")
+    return begin in _STEMS and end not in ("html", "htm", "md")
 
 
 def _is_official(name: str) -> bool:
     """Whether it can be nothing but a table of images; metadata.json may hold anything."""
-    return stem(name).lower() == _STEM and _ending(name) != ".json"
+    return stem(name).lower() == _STEM and _ending(name) in ENDINGS[:-2]
 
 
 def _understood(tree: Tree, path: str, names: ImageNames) -> Table:
@@ -247,6 +257,9 @@ def _named(
     name = file_of(fields)
     if not name or not _can_be_opened(name):
         return place, Annotation(fault="the line has no file_name")
+    whole = below(folder, name)
+    if whole in names:
+        return whole, from_fields(fields, TABLE_CAPTION_FIELDS)
     written, here = PurePosixPath(name), (root / folder).absolute()
     if written.is_absolute() and written.is_relative_to(here):
         written = written.relative_to(here)

@@ -23,7 +23,7 @@ from patch_forcing.data.annotations import Annotation, Condition, Conditions, co
 from patch_forcing.data.image_data import ImageData, ImageOptions
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
-from patch_forcing.data.notes import Notes, listed, source
+from patch_forcing.data.notes import Notes, joined, listed, source
 from patch_forcing.data.reader import THREADS
 from patch_forcing.data.shard_places import LocalShard, Shard, brief, list_shards
 from patch_forcing.data.sidecars import Role, role
@@ -99,10 +99,19 @@ def _notes(path: str, shards: list[str], samples: list[Sample], known: Condition
     labels, captions = _givers(kinds, samples, "label"), _givers(kinds, samples, "caption")
     aside = [f"{many} .{kind}" for kind, many in sorted(kinds.items()) if role(kind) is None]
     splits = splits_among(sorted(set(shards)))
+    doubts = [f"{listed(splits)} are taken together: give a pattern"] if len(splits) > 1 else []
+    folders = {sample.name.rpartition("/")[0] for sample in samples if sample.name}
+    if len(folders) > 1 and not labels:
+        doubts.append(f"folders {listed(sorted(folders), 3)} in them are no classes: add .cls")
     return Notes(
-        source(f"{path}, {len(shards)} tar files", known, labels, captions),
+        source(
+            f"{path}, {len(shards)} tar file{'s' if len(shards) > 1 else ''}",
+            known,
+            labels,
+            captions,
+        ),
         f"left aside: {listed(aside)}" if aside else "",
-        doubt=f"{listed(splits)} are taken together: give a pattern" if len(splits) > 1 else "",
+        doubt=joined(doubts),
     )
 
 

@@ -62,11 +62,6 @@ def annotate(sidecars: Iterable[Sidecar]) -> Annotation:
     return annotation
 
 
-def key_of(image: str) -> str:
-    """What the names of files beside an image begin with; image: its name in its folder."""
-    return image.rpartition(".")[0] or image
-
-
 def _agreed(sidecars: list[Sidecar], read: Callable[[Sidecar], Annotation]) -> Annotation:
     """What the sound ones say, if it is the same; else why there is nothing."""
     rows = [read(sidecar) for sidecar in sidecars]

@@ -23,7 +23,7 @@ from patch_forcing.data.fields import (
     number_or_text,
 )
 
-ENDINGS = (".jsonl", ".csv", ".parquet", ".tsv", ".ndjson", ".json")
+ENDINGS = (".jsonl", ".csv", ".parquet", ".tsv", ".ndjson", ".json", ".txt")
 _SEPARATORS = ",\t;|"
 _LOOKED_AT = 64
 _MAX_JSON = 2**30
@@ -43,7 +43,7 @@ def read_rows(file: Path) -> Iterator[Row] | None:
     Some are raised when rows are taken.
     """
     match file.suffix.lower():
-        case ".csv" | ".tsv":
+        case ".csv" | ".tsv" | ".txt":
             return _rows_of_table(file)
         case ".parquet":
             return _rows_of_parquet(file)

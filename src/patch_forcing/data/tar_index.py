@@ -42,8 +42,19 @@ def index_tar(stream: Stream) -> list[Sample]:
 
     Members in a row with the same KEY, their name up to the first dot of its last part, are one
     sample; KEY.cls is a label, KEY.txt a caption, KEY.json an object with either (`sidecars`).
+    Members of one image that lie apart, as some tools write them, are one sample, too.
     """
-    samples, key, parts = [], "", list[Member]()
+    samples, key, parts = list[Sample](), "", list[Member]()
+    known: dict[str, tuple[int, list[Member]]] = {}
+
+    def finish() -> None:
+        number, before = known.get(key, (0, []))
+        if before and not (whole := _sample(stream, key, before + parts)).annotation.fault:
+            samples[number], known[key] = whole, (number, before + parts)
+        elif parts:
+            known[key] = len(samples), parts
+            samples.append(_sample(stream, key, parts))
+
     for member in members(stream):
         if isinstance(member, str):
             samples.append(Sample("", 0, 0, Annotation(fault=member)))
@@ -51,12 +62,13 @@ def index_tar(stream: Stream) -> list[Sample]:
         its_key, kind = _split(member.name)
         if not kind:
             continue
-        if parts and its_key != key:
-            samples.append(_sample(stream, key, parts))
+        if its_key != key:
+            finish()
             parts = []
         key = its_key
         parts.append(member)
-    return [*samples, _sample(stream, key, parts)] if parts else samples
+    finish()
+    return samples
 
 
 def _split(name: str) -> tuple[str, str]:

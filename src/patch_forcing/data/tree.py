@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from patch_forcing.data.image_kinds import ending
 from patch_forcing.data.listing import Listing, list_folder
@@ -94,7 +94,8 @@ def parent(path: str) -> str:
 
 def stem(name: str) -> str:
     """A file's name without its folder and its ending."""
-    return PurePosixPath(name).stem
+    name = name.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
 
 
 def scan(root: Path) -> Tree:
