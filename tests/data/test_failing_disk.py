@@ -7,8 +7,12 @@ from functools import partial
 import numpy as np
 import pytest
 
+import patch_forcing as pf
+from patch_forcing.data.check import check_images
+from patch_forcing.data.folder_layout import find_images
+from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.images import BadImageError, read_header, read_image, read_whole
-from tests.support.image_files import encoded, fail, noise
+from tests.support.image_files import encoded, fail, noise, photos
 
 PNG = encoded(noise())
 KINDS = {"PROGRESSIVE": encoded(noise(), "JPEG", progressive=True)}
@@ -45,3 +49,23 @@ def test_an_error_that_stays_makes_a_file_bad(tmp_path, monkeypatch, read, numbe
     with pytest.raises(BadImageError, match=rf"^{os.strerror(number)}$"):
         read(tmp_path / "x.png")
     assert len(fails) == tries
+
+
+@pytest.mark.parametrize("looks", ["infer", "check"])
+def test_a_disk_that_fails_altogether_is_not_tried_to_its_end(tmp_path, monkeypatch, looks):
+    layout = find_images(photos(tmp_path, {"": 300}))
+    monkeypatch.setattr("patch_forcing.data.check.threads", lambda _: 2)
+    fails = fail(monkeypatch, errno.EIO, times=4)
+    message = r"009\.png: Input/output error, as with 9 others: mend the disk or the connection"
+    with pytest.raises(pf.UserError, match=message):
+        FolderSource(str(tmp_path)).open() if looks == "infer" else list(check_images(layout))
+    assert len(set(fails)) < 50
+
+
+def test_errors_that_are_not_in_a_row_are_of_their_files(tmp_path, monkeypatch):
+    layout = find_images(photos(tmp_path, {"": 24}))
+    fails = fail(monkeypatch, errno.EIO, times=4)
+    fails += [file for i in range(0, 24, 2) for file in [tmp_path / f"{i:03d}.png"] * 4]
+    checked = list(check_images(layout))
+    assert [str(size) for size in checked[1::2]] == ["Input/output error"] * 12
+    assert checked[::2] == [(24, 20)] * 12

@@ -169,7 +169,8 @@ def _unread(beside: Beside, roles: Sequence[Role], by_folder: bool) -> list[str]
     if "json" not in roles and beside.has("json", "label"):
         why = "no field label, caption or the like"
         if by_folder:
-            why = "too few have a label; for captions add --data.condition caption"
+            why = "too few have a label"
+            why += "; for captions add --data.condition caption" * beside.has("json")
         notes.append(f"{beside.kinds_of('json', 'label')} ({why})")
     return notes
 
