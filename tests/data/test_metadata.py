@@ -152,7 +152,7 @@ def test_what_is_no_table_is_refused(tmp_path):
         b"000.png,a": r"no column file_name in its first line, '000.png,a': name the columns",
         b"name;text": "no column file_name in its first line, 'name;text'",
         b"file_name,text,text": "two columns 'text' in its first line: remove one",
-        b"": "no column file_name in its first line, ''",
+        b"": "no column file_name in its first line, '001.png,b'",
         b'file_name,text\r\n000.png,"a': "cannot be read .line 2: unexpected end of data",
     }.items():
         with pytest.raises(pf.UserError, match=f"metadata.csv:? {said}"):

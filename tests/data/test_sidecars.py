@@ -113,7 +113,7 @@ def test_captions_beside_images_of_classes_are_offered(tmp_path):
     )
 
 
-@pytest.mark.parametrize("kind", ["xml", "yaml", "tags", "png.json", "mine"])
+@pytest.mark.parametrize("kind", ["xml", "yaml", "tags", "png.json", "png.mine.json", "mine"])
 def test_files_of_other_kinds_beside_images_are_named(tmp_path, kind):
     photos(tmp_path, {"": 2})
     (tmp_path / f"000.{kind}").write_text("x")
@@ -127,6 +127,18 @@ def test_but_not_those_that_hold_no_text(tmp_path, kind):
     photos(tmp_path, {"": 2})
     (tmp_path / f"000.{kind}").write_text("x")
     assert find_images(tmp_path).notes.unread == ""
+
+
+def test_names_that_differ_in_capitals_are_of_the_same_image_if_it_is_alone(tmp_path):
+    photos(tmp_path, {"": 2})
+    for old, new in (("000.png", "IMG.png"), ("001.png", "two.png")):
+        (tmp_path / old).rename(tmp_path / new)
+    for name in ("img.txt", "Two.TXT"):
+        (tmp_path / name).write_text(name)
+    assert find_images(tmp_path).captions == ("img.txt", "Two.TXT")
+    (photos(tmp_path, {"": 1}) / "000.png").rename(tmp_path / "Img.png")
+    assert find_images(tmp_path, "none").names == ("IMG.png", "Img.png", "two.png")
+    assert find_images(tmp_path, "caption").captions == ("", "", "Two.TXT")
 
 
 def test_json_of_something_else_is_named(tmp_path):

@@ -55,6 +55,8 @@ LABELLED = {
     "tsv": ("metadata.tsv", table("image\tlabel", CLASSES, "\t")),
     "csv with tabs": ("metadata.csv", table("path\tlabel", CLASSES, "\t")),
     "names without ending": ("metadata.csv", table("id,label", CLASSES).replace(".png", "")),
+    "UTF-16": ("metadata.csv", "\ufeff" + table("image,label", CLASSES)),
+    "of Excel": ("metadata.csv", "sep=;\n\n" + table("image;label", CLASSES, ";")),
     "a text with columns": ("labels.txt", table("image,label", CLASSES)),
 }
 CAPTIONS = {
@@ -69,7 +71,8 @@ CAPTIONS = {
 @pytest.mark.parametrize("form", LABELLED)
 def test_labels_are_read_in_every_form(tmp_path, form):
     name, text = LABELLED[form]
-    (photos(tmp_path, {"": 4}) / name).write_text(text)
+    encoding = "utf-16-le" if form == "UTF-16" else "utf-8"
+    (photos(tmp_path, {"": 4}) / name).write_text(text, encoding)
     layout = find_images(tmp_path)
     assert layout.names == tuple(NAMES)
     assert [layout.class_names[label] for label in layout.labels] == CLASSES
@@ -138,7 +141,7 @@ def test_images_apart_from_every_table_have_no_label(tmp_path):
 
 @pytest.mark.parametrize(
     "written",
-    ["a\\{}", "./a/{}", "{root}/a/{}", "A/{upper}", "a/{bare}"],
+    ["a\\{}", "./a/{}", "{root}/a/{}", "A/{upper}", "a/{bare}", " a / {} ", "{}", "{bare}"],
 )
 def test_an_image_is_found_by_whatever_can_mean_it_alone(tmp_path, written):
     photos(tmp_path, {"a": 4})
@@ -166,6 +169,16 @@ def test_a_name_that_can_mean_two_means_none(tmp_path):
     rows = [{"file_name": "000.Png", "label": 1}, {"file_name": "000.png", "label": 1}]
     (tmp_path / "metadata.jsonl").write_text(lines(rows))
     assert find_images(tmp_path).names == ("000.PNG", "000.Png", "000.png")
+
+
+def test_a_bare_name_means_the_only_image_of_that_name_below(tmp_path):
+    photos(tmp_path, {"a/images": 1, "b": 2})
+    for folder in ("a", "b"):
+        text = "file_name,label\n000.png,1\n001.png,1\n"
+        (tmp_path / folder / "metadata.csv").write_text(text)
+    assert find_images(tmp_path, "none").names == (
+        "a/001.png", "a/images/000.png", "b/000.png", "b/001.png",
+    )  # fmt: skip
 
 
 def test_labels_null_says_that_there_are_none(tmp_path):
@@ -207,10 +220,15 @@ UNREAD = {
         "it holds several lists: write one row for each image",
     ),
     "annotations.csv": (
-        "file,class,xmin\n000.png,cat,3",
+        "file,class,xmin\n000.png,cat,3\n000.png,owl,4",
         "it holds objects in images: write one label for each image",
     ),
     "captions.json": ("{", "it is no JSON: mend it"),
+    "Captions.csv": (
+        "image,caption\n000.png,a\n000.png,b",
+        "several rows name one image, such as 000.png: write one for each",
+    ),
+    "_annotations.coco.json": ('{"info": 1}', "it names no image that lies there, such as info"),
     "metadata.yaml": ("a: b", "write metadata.jsonl or metadata.csv"),
     "metadata.jsonl.gz": ("", "write metadata.jsonl or metadata.csv"),
     "train.csv": ("id,breed\n000,cat", "it names images: call it metadata.csv"),

@@ -1,32 +1,31 @@
 """Files that lie beside the images of a folder: which there are, and what they say of each."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from patch_forcing.data.annotations import Annotation
-from patch_forcing.data.image_kinds import ending, may_be_image
-from patch_forcing.data.notes import printable
-from patch_forcing.data.sidecars import MAX_TEXT, Role, Sidecar, annotate, role
-from patch_forcing.data.tree import Tree, below, parent, stem
+from patch_forcing.data.image_kinds import ending
+from patch_forcing.data.image_names import loosely
+from patch_forcing.data.notes import listed, printable
+from patch_forcing.data.sidecars import MAX_TEXT, Role, Sidecar, annotate, may_tell, role
+from patch_forcing.data.tree import Tree, below, stem
 
 ROLES: tuple[Role, ...] = ("label", "caption", "json")
-_TEXTS = (".json", ".xml", ".yaml", ".yml", ".md", ".csv", ".ini")
-"""Endings of files, known not to be images, that may tell something of one."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """images: paths below the root. kinds: of the files beside them, by path without ending.
+    """images: paths below the root. others: kind and path of files beside them, by image.
 
     apart: notes of files that are called as images are, in folders without images.
     """
 
     root: Path
     images: Sequence[str]
-    kinds: Mapping[str, list[str]]
+    others: Mapping[str, list[tuple[str, str]]]
     apart: Sequence[str]
 
     def read(self, roles: Collection[Role] = ROLES) -> list[Annotation]:
@@ -39,43 +38,56 @@ class Beside:
 
     def files(self, roles: Collection[Role] = ROLES) -> Iterator[str]:
         """Their paths below the root."""
-        for key, kinds in self.kinds.items():
-            yield from (f"{key}.{kind}" for kind in kinds if role(kind) in roles)
+        for others in self.others.values():
+            yield from (path for kind, path in others if role(kind) in roles)
 
     def kinds_of(self, *roles: Role | None) -> str:
         """Those of these roles, each with how many there are, in a few words; or empty."""
         chosen = [
             f"{many} .{kind}"
             for kind, many in sorted(self._counts.items())
-            if role(kind) in roles and (role(kind) or _may_tell(kind))
+            if role(kind) in roles and (role(kind) or may_tell(kind))
         ]
-        return f"{', '.join(chosen)} beside images" if chosen else ""
+        return f"{listed(chosen)} beside images" if chosen else ""
 
-    @property
+    @cached_property
     def _counts(self) -> Counter[str]:
-        return Counter(kind.lower() for kinds in self.kinds.values() for kind in kinds)
+        paths = {path: kind for others in self.others.values() for kind, path in others}
+        return Counter(kind.lower() for kind in paths.values())
 
     def _annotation(self, image: str, roles: Collection[Role]) -> Annotation:
-        key = _key(image)
-        kinds = [kind for kind in self.kinds.get(key, ()) if role(kind) in roles]
-        return annotate(
-            Sidecar(kind, partial(_read, self.root / f"{key}.{kind}")) for kind in kinds
-        )
+        others = [(kind, path) for kind, path in self.others.get(image, ()) if role(kind) in roles]
+        return annotate(Sidecar(kind, partial(_read, self.root / path)) for kind, path in others)
 
 
 def files_beside(tree: Tree) -> Beside:
-    """Of all images of a tree."""
-    found: dict[str, list[str]] = {}
+    """Of all images of a tree: those whose names begin as theirs do, up to a dot.
+
+    Names that differ in capitals alone begin so too, where they can mean one image alone.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
     for folder, listing in tree.folders.items():
-        keys = {stem(image) for image in listing.images}
-        for name in listing.others if keys else ():
-            key, _, kind = name.rpartition(".")
-            if key not in keys:  # such as 7.png.txt beside 7.png
-                key, _, more = key.rpartition(".")
-                kind = f"{more}.{kind}"
-            if key in keys:
-                found.setdefault(below(folder, key), []).append(kind)
+        if not listing.others or not listing.images:
+            continue
+        exact, loose = _by_key(listing.images, str), _by_key(listing.images, loosely)
+        for name in listing.others:
+            key = name
+            while "." in key:
+                key = key.rpartition(".")[0]
+                images = exact.get(key, ()) or loose.get(loosely(key), ())
+                if key in exact or len(images) == 1:
+                    row = name[len(key) + 1 :], below(folder, name)
+                    for image in images:
+                        found.setdefault(below(folder, image), []).append(row)
+                    break
     return Beside(tree.root, tree.images, found, _apart(tree))
+
+
+def _by_key(images: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = {}
+    for image in images:
+        keys.setdefault(form(stem(image)), []).append(image)
+    return keys
 
 
 def _apart(tree: Tree) -> list[str]:
@@ -93,20 +105,9 @@ def _apart(tree: Tree) -> list[str]:
         notes += [
             f"{many} {kind} in {printable(folder)} (called as images are, but not beside them)"
             for kind, many in sorted(kinds.items())
-            if kind and (role(kind[1:]) or _may_tell(kind[1:]))
+            if kind and (role(kind[1:]) or may_tell(kind[1:]))
         ]
     return notes
-
-
-def _key(image: str) -> str:
-    """An image's path without ending."""
-    return below(parent(image), stem(image))
-
-
-def _may_tell(kind: str) -> bool:
-    """Whether a file of another role may be of labels or captions all the same."""
-    name = f"x.{kind}"
-    return ending(name) in _TEXTS or may_be_image(name)
 
 
 def _read(file: Path) -> bytes:

@@ -40,9 +40,10 @@ class HubParts:
     image_column: str | None = None
     """Default: the only one of images, stored as datasets, pandas or Spark does; else image."""
     label_column: str | None = None
-    """Default: the only one of class labels, or else label, class or cls."""
+    """Default: the only one of class labels, or else label, class, category or the like."""
     caption_column: str | None = None
-    """Default: text or caption; if named without a label column, captions are the condition."""
+    """Default: text, caption, prompt or the like; if named without a label column, captions are the
+    condition."""
 
 
 @dataclass(frozen=True)

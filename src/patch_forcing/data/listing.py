@@ -59,7 +59,7 @@ def list_folder(folder: Path, way: Sequence[Path] = ()) -> Listing:
                     (found.links if back else found.folders).append(entry.name)
                 elif may_be_image(entry.name) and _begins_as_image(entry):
                     found.images.append(entry.name)
-                elif _is_file(entry):
+                elif _is_file(entry) or entry.is_symlink():  # to nowhere: not left out silently
                     found.others.append(entry.name)
     except OSError as error:
         place = error.filename or folder  # or a link in it

@@ -4,26 +4,17 @@ Each describes the images below its folder, which it names relative to that fold
 """
 
 import os
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.annotations import Annotation, from_fields
-from patch_forcing.data.fields import (
-    FILE_FIELDS,
-    LABEL_FIELDS,
-    TABLE_CAPTION_FIELDS,
-    canonical,
-    file_of,
-    is_given,
-    keys_of,
-)
+from patch_forcing.data.annotations import Annotation
 from patch_forcing.data.image_names import ImageNames
+from patch_forcing.data.image_table import Table, understood
 from patch_forcing.data.notes import listed
-from patch_forcing.data.tables import ENDINGS, TableError, read_rows
+from patch_forcing.data.tables import ENDINGS, TableError
 from patch_forcing.data.tree import Tree, below, parent, stem
 
 _STEM = "metadata"
@@ -32,26 +23,8 @@ _STEMS = (
     "annotations", "annotation", "index",
 )  # fmt: skip
 """What such files are called, before their ending."""
-_BOXES = ("xmin", "bbox", "bboxes", "x1", "polygon", "segmentation", "rle", "encodedpixels")
-"""Fields of rows for objects, of which an image may have many."""
 _MAX_LOOKED_INTO, _MAX_BYTES = 8, 2**24
 """Files with other names that are looked into, in one folder, and their bytes."""
-
-
-@dataclass
-class Table:
-    """A file that describes images, by its path below the root.
-
-    rows: by image, or by line where that names none soundly. labels, captions: fields that gave
-    some. unread: other fields. unlabelled: whether it says that no image has a label.
-    """
-
-    file: str
-    rows: dict[str, Annotation] = field(default_factory=dict)
-    labels: Counter[str] = field(default_factory=Counter)
-    captions: Counter[str] = field(default_factory=Counter)
-    unread: dict[str, None] = field(default_factory=dict)
-    unlabelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +92,7 @@ def _table_of(tree: Tree, folder: str, names: ImageNames) -> tuple[Table | None,
     listing = tree.folders[folder]
     files = [name for name in listing.others if _ending(name) or _is_called_so(name)]
     images = {stem(image) for image in listing.images if files}
-    files = [name for name in files if _is_official(name) or stem(name) not in images]
+    files = [name for name in files if _is_official(name) or not _is_beside(name, images)]
     others = [name for name in files if not _ending(name)]
     files = [name for name in files if _ending(name)]
     files.sort(key=lambda name: (stem(name).lower() != _STEM, ENDINGS.index(_ending(name)), name))
@@ -133,7 +106,7 @@ def _table_of(tree: Tree, folder: str, names: ImageNames) -> tuple[Table | None,
     for name in known:
         file = tree.root / folder / name
         try:
-            tables.append(_understood(tree, below(folder, name), names))
+            tables.append(understood(tree, below(folder, name), names))
         except TableError as error:
             if name in official:
                 raise UserError(f"{file}: {error}") from None
@@ -159,8 +132,10 @@ def _unread(
     for name in files if len(files) <= _MAX_LOOKED_INTO else ():
         try:
             small = (tree.root / folder / name).stat().st_size <= _MAX_BYTES
-            table = _understood(tree, below(folder, name), names) if small else None
-        except (TableError, OSError, UserError):
+            table = understood(tree, below(folder, name), names) if small else None
+        except (TableError, OSError, UserError) as error:
+            why = str(error) if isinstance(error, TableError) else "it cannot be read"
+            notes += [f"{below(folder, name)} ({why})"] if _sounds_so(name) else []
             continue
         if table:
             mend = f"{official[0]} is read" if official else f"call it metadata{_ending(name)}"
@@ -170,14 +145,25 @@ def _unread(
 
 def tables_around(root: Path) -> list[str]:
     """Notes of files beside the folder itself that may be of its images."""
-    begins, folder = (*_STEMS, root.resolve().name.lower()), root.resolve().parent
+    root_name, folder = root.resolve().name.lower(), root.resolve().parent
+    mend = f"beside {root}, not in it: move it, or give {folder}"
+    return [f"{name} ({mend})" for name in tables_in(folder, root_name)[:1]]
+
+
+def tables_in(folder: Path, more: str = "") -> list[str]:
+    """Files in a folder that are called as tables are, or begin with `more`."""
     try:
-        names = sorted(os.listdir(folder)) if folder != root.resolve() else []  # noqa: PTH208
+        names = sorted(os.listdir(folder))  # noqa: PTH208  # names alone, maybe a million
     except OSError:
         return []
-    files = [name for name in names if _ending(name) and stem(name).lower().startswith(begins)]
-    mend = f"beside {root}, not in it: move it, or give {folder}"
-    return [f"{name} ({mend})" for name in files[:1]]
+    called = [name for name in names if _ending(name)]
+    return [n for n in called if _is_called_so(n) or (more and n.lower().startswith(more))]
+
+
+def _is_beside(name: str, images: Collection[str]) -> bool:
+    """Whether it is called as an image is, and more; images: their names without ending."""
+    parts = name.split(".")
+    return any(".".join(parts[:count]) in images for count in range(1, len(parts)))
 
 
 def _ending(name: str) -> str:
@@ -193,84 +179,11 @@ def _is_called_so(name: str) -> bool:
     return begin in _STEMS and end not in ("html", "htm", "md")
 
 
+def _sounds_so(name: str) -> bool:
+    """Whether the name of a table is part of its name."""
+    return not set(re.findall("[a-z]+", name.lower())).isdisjoint(_STEMS)
+
+
 def _is_official(name: str) -> bool:
     """Whether it can be nothing but a table of images; metadata.json may hold anything."""
     return stem(name).lower() == _STEM and _ending(name) in ENDINGS[:-2]
-
-
-def _understood(tree: Tree, path: str, names: ImageNames) -> Table:
-    """Raises TableError unless there are rows, of which one names an image that lies there."""
-    table, folder, first = Table(path), parent(path), ""
-    rows = read_rows(tree.root / path)
-    if rows is None:
-        table.unlabelled = True
-        return table
-    found = False
-    for place, fields in rows:
-        name, annotation = _named(fields, below(folder, place), tree.root, folder, names)
-        if not annotation.fault:
-            assert isinstance(fields, dict)
-            _record(table, fields)
-            found, first = found or names.find(name) is not None, first or name
-        if name in table.rows:
-            what = PurePosixPath(path).name
-            annotation = Annotation(fault=f"more than one row of {what} names it")
-        table.rows[name] = annotation
-    return _sound(table, tree, found, first)
-
-
-def _sound(table: Table, tree: Tree, found: bool, first: str) -> Table:
-    """The table. first: a name in it. Raises TableError if all of it is of no use."""
-    if not table.rows:
-        raise TableError("it names no images: give a folder of images, or remove it")
-    if not first:
-        place, row = next(iter(table.rows.items()))
-        raise TableError(f"no line can be read, such as {place}: {row.fault}: mend it")
-    if set(map(canonical, table.unread)) & set(_BOXES) and not _is_official(table.file):
-        raise TableError("it holds objects in images: write one label for each image")
-    if not found and not any((tree.root / name).exists() for name in list(table.rows)[:1000]):
-        around = tree.root / parent(table.file)
-        raise TableError(
-            f"it names no image that lies there, such as {first}: write paths below {around}"
-        )
-    return table
-
-
-def _record(table: Table, fields: dict[str, Any]) -> None:
-    """Which fields gave something, and which are there besides."""
-    names = next(iter(keys_of(fields, FILE_FIELDS)), "")
-    used = {names}
-    for given, known in ((table.labels, LABEL_FIELDS), (table.captions, TABLE_CAPTION_FIELDS)):
-        for key in keys_of(fields, known):
-            if is_given(fields[key]):
-                given[key] += 1
-                used.add(key)
-                break
-    table.unread.update(dict.fromkeys(key for key in fields if key not in used))
-
-
-def _named(
-    fields: dict[str, Any] | str, place: str, root: Path, folder: str, names: ImageNames
-) -> tuple[str, Annotation]:
-    if isinstance(fields, str):
-        return place, Annotation(fault=fields)
-    name = file_of(fields)
-    if not name or not _can_be_opened(name):
-        return place, Annotation(fault="the line has no file_name")
-    whole = below(folder, name)
-    if whole in names:
-        return whole, from_fields(fields, TABLE_CAPTION_FIELDS)
-    written, here = PurePosixPath(name), (root / folder).absolute()
-    if written.is_absolute() and written.is_relative_to(here):
-        written = written.relative_to(here)
-    if written.is_absolute() or ".." in written.parts:
-        return place, Annotation(fault="its file_name leads out of the folder")
-    whole = below(folder, written.as_posix())
-    return names.find(whole) or whole, from_fields(fields, TABLE_CAPTION_FIELDS)
-
-
-def _can_be_opened(name: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(name)
-    except UnicodeEncodeError:
-        return False

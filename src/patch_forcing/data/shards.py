@@ -12,6 +12,7 @@ import json
 import os
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,11 @@ from patch_forcing.data.annotations import Annotation, Condition, Conditions, co
 from patch_forcing.data.image_data import ImageData, ImageOptions
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
+from patch_forcing.data.metadata import tables_in
 from patch_forcing.data.notes import Notes, joined, listed, source
 from patch_forcing.data.reader import THREADS
 from patch_forcing.data.shard_places import LocalShard, Shard, brief, list_shards
-from patch_forcing.data.sidecars import Role, role
+from patch_forcing.data.sidecars import Role, may_tell, role
 from patch_forcing.data.splits import splits_among
 from patch_forcing.data.tar_index import Sample, index_tar
 from patch_forcing.io.atomic import write_atomic
@@ -87,31 +89,32 @@ def find_shards(path: str, condition: Condition | None = None) -> Layout:
         shard = shards[bisect_right(firsts, number) - 1]
         return _read(shard, *places[number])
 
-    stems = [Path(shard.name).stem for shard in shards]
-    notes = _notes(path, stems, samples, known)
+    notes = _notes(path, shards, samples, known)
     stamp = digest.digest()
     return Layout(path, names, *known, read=read, remote=remote, annotations=stamp, notes=notes)
 
 
-def _notes(path: str, shards: list[str], samples: list[Sample], known: Conditions) -> Notes:
-    """shards: their names without ending."""
+def _notes(path: str, shards: Sequence[Shard], samples: list[Sample], known: Conditions) -> Notes:
     kinds = Counter(kind for sample in samples for kind in sample.beside)
+    others = [kind for kind in sorted(kinds) if role(kind) is None]
+    unread = [f"{kinds[kind]} .{kind}" for kind in others if may_tell(kind)]
+    unread = [f"{listed(unread)} (.txt, .caption, .cls and .json are read)"] if unread else []
+    around = sorted({Path(shard.name).parent for shard in shards if isinstance(shard, LocalShard)})
+    unread += [f"{name} (pack .cls or .txt)" for folder in around for name in tables_in(folder)]
     labels, captions = _givers(kinds, samples, "label"), _givers(kinds, samples, "caption")
-    aside = [f"{many} .{kind}" for kind, many in sorted(kinds.items()) if role(kind) is None]
-    splits = splits_among(sorted(set(shards)))
-    doubts = [f"{listed(splits)} are taken together: give a pattern"] if len(splits) > 1 else []
+    splits, doubts = splits_among(sorted({Path(shard.name).stem for shard in shards})), []
+    if len(splits) > 1:
+        doubts.append(f"{listed(splits)} are taken together: give a pattern")
     folders = {sample.name.rpartition("/")[0] for sample in samples if sample.name}
     if len(folders) > 1 and not labels:
         doubts.append(f"folders {listed(sorted(folders), 3)} in them are no classes: add .cls")
+    aside = listed(f"{kinds[kind]} .{kind}" for kind in others)
+    files = f"{len(shards)} tar file{'s' if len(shards) > 1 else ''}"
     return Notes(
-        source(
-            f"{path}, {len(shards)} tar file{'s' if len(shards) > 1 else ''}",
-            known,
-            labels,
-            captions,
-        ),
-        f"left aside: {listed(aside)}" if aside else "",
-        doubt=joined(doubts),
+        source(f"{path}, {files}", known, labels, captions),
+        f"left aside: {aside}" if aside else "",
+        joined(unread),
+        joined(doubts),
     )
 
 

@@ -11,10 +11,12 @@ from typing import Literal, NamedTuple
 
 from patch_forcing.data.annotations import Annotation, as_object, as_text, checked, from_fields
 from patch_forcing.data.fields import CAPTION_FIELDS, LABEL_FIELDS, canonical, number_or_text
-from patch_forcing.data.image_kinds import is_image_name
+from patch_forcing.data.image_kinds import ending, is_image_name, may_be_image
 
 MAX_TEXT = 2**20
 """Bytes of a label or a caption; what has more is none."""
+_TEXTS = (".json", ".xml", ".yaml", ".yml", ".md", ".csv", ".ini")
+"""Endings of files, known not to be images, that may tell something of one."""
 Role = Literal["json", "caption", "label"]
 
 
@@ -40,6 +42,12 @@ def role(kind: str) -> Role | None:
     if canonical(field) in CAPTION_FIELDS or (dot and is_image_name(f"x.{field}")):
         return "caption"
     return "label" if canonical(field) in LABEL_FIELDS else None
+
+
+def may_tell(kind: str) -> bool:
+    """Whether a file of a kind without a role may hold labels or captions all the same."""
+    name = f"x.{kind}"
+    return ending(name) in _TEXTS or may_be_image(name)
 
 
 def annotate(sidecars: Iterable[Sidecar]) -> Annotation:

@@ -68,15 +68,17 @@ def _rows_of_lines(file: Path) -> Iterator[Row]:
 def _rows_of_table(file: Path) -> Iterator[Row]:
     """Raises OSError also for what is no table, TableError for one whose columns have no names."""
     # bytes that are no text: in a file's name they may be right, elsewhere they are found later
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        first = lines.readline()
+    with file.open(encoding=_encoding(file), errors="surrogateescape", newline="") as lines:
+        skipped, first = 0, lines.readline()
+        while first and (not first.strip() or first.startswith("sep=")):  # as Excel writes it
+            skipped, first = skipped + 1, lines.readline()
         separator = _separator(first)
         table = csv.DictReader(chain([first], lines), delimiter=separator, strict=True)
         try:
             table.fieldnames = _columns(table.fieldnames or ())
             labels = keys_of(table.fieldnames, LABEL_FIELDS)
             for fields in table:
-                place = f"{file.name}:{table.line_num}"
+                place = f"{file.name}:{table.line_num + skipped}"
                 if any(fields.pop(None, ())):
                     what = {",": "commas", "\t": "tabs"}.get(separator, f"{separator!r}")
                     yield place, f"the line has too many {what}"
@@ -85,7 +87,12 @@ def _rows_of_table(file: Path) -> Iterator[Row]:
                     numbers = {key: number_or_text(fields[key]) for key in labels if fields[key]}
                     yield place, {**fields, **numbers}
         except csv.Error as error:
-            raise OSError(errno.EINVAL, f"line {table.line_num + 1}: {error}") from None
+            raise OSError(errno.EINVAL, f"line {table.line_num + skipped + 1}: {error}") from None
+
+
+def _encoding(file: Path) -> str:
+    with file.open("rb") as stream:
+        return "utf-16" if stream.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def _separator(first: str) -> str:
@@ -134,7 +141,7 @@ def _rows_of_parquet(file: Path) -> Iterator[Row]:
             for batch in table.iter_batches(columns=read):
                 for fields in batch.to_pylist():
                     number += 1
-                    yield f"{file.name}:{number}", dict.fromkeys(names) | fields
+                    yield f"{file.name}:{number}", dict.fromkeys(names, True) | fields
     except ArrowException as error:
         raise OSError(errno.EINVAL, " ".join(str(error).split())[:160]) from None
 
