@@ -38,18 +38,18 @@ def draw(file):
 def sampled(place):
     """What `sample` writes."""
     folder = SampleFolder(place)
-    folder.claim([0, 1])
-    for seed in range(2):
-        save_image(SHEET, folder.image(seed))
-    save_image(SHEET, folder.sheet)
-    folder.write_rows({"seed": s, "sampler": "euler", "model_hash": "0"} for s in range(2))
-    folder.finish()
+    with folder.claimed([0, 1]):
+        for seed in range(2):
+            save_image(SHEET, folder.image(seed))
+        save_image(SHEET, folder.sheet)
+        folder.write_rows({"seed": s, "sampler": "euler", "model_hash": "0"} for s in range(2))
+        folder.finish()
 
 
 def sampling(place):
     """The same, while it is made."""
-    SampleFolder(place).claim([0, 1])
-    save_image(SHEET, SampleFolder(place).image(0))
+    with SampleFolder(place).claimed([0, 1]):
+        save_image(SHEET, SampleFolder(place).image(0))
 
 
 def model(place):
