@@ -66,9 +66,9 @@ def check_compiler(device: torch.device | str, without: str = "leave out --compi
 
     without: how to do without compiling. Raises UserError saying what is missing.
     """
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
     try:
+        from torch._inductor.cpp_builder import get_cpp_compiler  # makes its cache's folder
+
         if torch.device(device).type == "cpu":
             get_cpp_compiler()  # what was compiled before is found again without one
         compiled(torch.sin)(torch.zeros(2, device=device))
