@@ -72,7 +72,10 @@ class ColourNames:
         return ColourNames(self.names[images])
 
     def for_seeds(self, seeds: Sequence[int]):
-        return ColourNames(self.names * len(seeds)) if len(self.names) == 1 else self
+        return ColourNames(tuple(self.names[seed % len(self.names)] for seed in seeds))
+
+    def by_seed(self):
+        return self
 
     def tensor(self, device):
         return torch.tensor([COLOURS[name] for name in self.names], device=device)
@@ -101,7 +104,7 @@ class Colours:
         return ColourNames(tuple(text.split()))
 
     def choose(self, values):
-        return ColourNames(tuple(values))
+        return self.parse(values) if isinstance(values, str) else ColourNames(tuple(values))
 
     def first(self, limit):
         return ColourNames(tuple(COLOURS)[:limit])

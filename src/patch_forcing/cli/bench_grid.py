@@ -1,14 +1,13 @@
 """`patch-forcing bench grid MODEL`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patch_forcing.cli.options import DeviceName, ModelName, check_out, parse, parse_device
 from patch_forcing.core.errors import check_range
 from patch_forcing.generation.fit import fit_time_grid
 from patch_forcing.generation.pipeline import load
-from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.folder import check_target, read_folder, save_folder
 
 
@@ -51,5 +50,6 @@ def grid(args: Sequence[str]) -> None:
         print("next: the same with --out FOLDER, a model that uses it by default")
         return
     stored = read_folder(pipe.folder)  # not pipe.model, whose weights are fp32 whatever is stored
-    save_folder(options.out, stored._replace(sampling_info=SamplingInfo(quantiles)))
+    info = replace(stored.sampling_info, time_quantiles=quantiles)
+    save_folder(options.out, stored._replace(sampling_info=info))
     print(f"written: {options.out}, which now samples on this grid unless told otherwise")

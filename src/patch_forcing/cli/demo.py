@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +18,27 @@ from patch_forcing.io.image_file import is_own_image
 class Show:
     """How a bundled model shows itself.
 
-    labels: of its images, the first `num_maps` of which get maps and a film. next_steps: commands
-    to go on with. guidance: arguments of the pipeline's call.
+    count: of its images, the first `num_maps` of which get maps and a film. next_steps: commands to
+    go on with.
     """
 
-    labels: tuple[str, ...]
+    count: int
     num_maps: int
     next_steps: str
-    guidance: dict[str, Any] = field(default_factory=dict)
 
 
 AT_WORK: dict[str, Any] = {"sampler": "dual-loop:inner_steps=5", "num_steps": 10}
 """What maps and film show: few long steps, in which easy patches are visibly ahead."""
-
-_DIGITS = tuple("0123456789")
-_EMOJI = (
-    *("face-smiling", "food-sweet", "animal-bird", "country-flag"),
-    *("transport-ground", "plant-flower", "cat-face", "musical-instrument"),
-    *("food-fruit", "animal-marine", "clothing", "heart"),
-    *("transport-water", "sky & weather", "drink", "hand-fingers-closed"),
-)
 SHOWS = {
     "emoji-64": Show(
-        labels=_EMOJI,
+        count=16,
         num_maps=8,
-        guidance={"guidance_scale": 3.0, "guidance_interval": (0.1, 0.8)},
-        next_steps='  patch-forcing sample emoji-64 --labels "cat-face,drink" --sampler dual-loop '
-        "--maps --guidance 3 --guidance-interval 0.1 0.8\n"
+        next_steps="  patch-forcing info emoji-64        # its classes, and how it is sampled\n"
+        "  patch-forcing sample emoji-64 --labels cat-face,drink --count 8 --maps\n"
         "  patch-forcing demo --model digits",
     ),
     "digits": Show(
-        labels=_DIGITS * 4,
+        count=40,
         num_maps=10,
         next_steps="  patch-forcing sample digits --labels 3,7 --sampler look-ahead --maps\n"
         "  patch-forcing train digits        # 2 minutes on two cores",
@@ -85,15 +75,14 @@ def demo(args: Sequence[str]) -> None:
     check_replaced("--out", *files, own=is_own_image)
     started = time.perf_counter()
     pipe = load(find_bundled(options.model), parse_device(options.device))
-    seeds, first = range(options.seed, options.seed + len(show.labels)), slice(show.num_maps)
-    result = pipe(show.labels, seeds, progress=None, **show.guidance)
-    how = AT_WORK | show.guidance
-    traced = pipe(show.labels[first], seeds[first], trace=True, progress=None, **how)
+    seeds = range(options.seed, options.seed + show.count)
+    result = pipe(seeds=seeds, progress=None)
+    traced = pipe(seeds=seeds[: show.num_maps], trace=True, progress=None, **AT_WORK)
     sheet, maps, film = files
     write_sheet(result, sheet)
     write_maps(traced, pipe, maps)
     write_film(traced, pipe, film)
-    guided = f" (guidance {result.guidance_scale:g})" if show.guidance else ""
+    guided = f" (guidance {result.guidance_scale:g})" if result.guidance_scale != 1 else ""
     print(
         f"{len(seeds)} images of the bundled model {options.model!r} by {result.sampler}, "
         f"{result.nfe:g} evaluations each{guided}, in {time.perf_counter() - started:.1f} s:\n"

@@ -17,11 +17,10 @@ from patch_forcing.cli.options import (
 )
 from patch_forcing.cli.sampling_options import SamplingOptions
 from patch_forcing.core.errors import UserError, check_range
-from patch_forcing.generation.condition_kinds import condition_keywords, parse_conditions
-from patch_forcing.generation.conditions import Conditions
+from patch_forcing.generation.condition_kinds import condition_keywords
 from patch_forcing.generation.gallery import write_samples
 from patch_forcing.generation.numbers import parse_numbers
-from patch_forcing.generation.pipeline import Pipeline, load
+from patch_forcing.generation.pipeline import load
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.models.inference import Precision
@@ -34,12 +33,15 @@ class Options:
 
     model: ModelName
     labels: str | None = None
-    """Class numbers or names, such as 3,7 or 0-9: one for all seeds, or one for each; none:
-    unconditional. A comma belongs to a name where a class is called so; spaces at a name's ends may
-    be left out. all: each class in turn, seed i shows class i mod their number."""
+    """Class numbers or names, such as 3,7 or 0-9. One serves all seeds; several go round, seed i
+    shows label i mod their number, unless there are as many of both. all: each class in turn; none:
+    unconditional. A comma belongs to a name where a class is called so. Default: as the model
+    recommends."""
     sampling: OmitArgPrefixes[SamplingOptions] = field(default_factory=SamplingOptions)
     seeds: str | None = None
     """Seeds, such as 0-15: one image each. Default: as many as there are labels, from 0."""
+    count: int | None = None
+    """So many images, of seeds from 0; in place of --seeds."""
     maps: bool = False
     """Also write sheets/maps.png: where the first 16 images were hard, and which patches went ahead
     if the sampler lets some."""
@@ -98,8 +100,13 @@ def sample(args: Sequence[str]) -> None:
     weak = None
     if options.sampling.autoguidance is not None:
         weak = load(options.sampling.autoguidance, device, precision=options.precision)
-    conditions, seeds = _images(options, pipe)
-    sampling = pipe.resolve(options.sampling.request(weak))
+    texts = {key: text for key, text in vars(options).items() if key in condition_keywords()}
+    chosen = pipe.choose(texts, options.sampling.given(weak))
+    seeds = _seeds(options, len(chosen.conditions))
+    conditions = chosen.conditions.for_seeds(seeds)
+    sampling = pipe.resolve(chosen.request)
+    if chosen.from_model:
+        print(f"as {options.model} recommends: {chosen.from_model}; --guidance 1 for none")
     images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
     if options.npz is not None:
         how = ShardOptions(options.shard_size, options.batch_size, options.pngs, options.maps)
@@ -134,15 +141,17 @@ def _share(job: SampleJob, images: str, npz: Path, rank: int, world: int) -> Non
         print(f"{images} with {done.nfe:g} evaluations each: {npz}")
 
 
-def _images(options: Options, pipe: Pipeline) -> tuple[Conditions, list[int]]:
-    """What is to be sampled: conditions, one for each seed, and seeds."""
-    texts = {key: text for key, text in vars(options).items() if key in condition_keywords()}
-    conditions = parse_conditions(pipe.condition_kind, texts)
+def _seeds(options: Options, conditions: int) -> list[int]:
+    """Those that were given, or one for each condition. Raises UserError if one is there twice."""
+    if options.count is not None:
+        check_range("--count", options.count, 1)
+        if options.seeds is not None:
+            raise UserError(f"--count {options.count} and --seeds exclude each other: give one")
+        return list(range(options.count))
     if options.seeds is None:
-        seeds = list(range(len(conditions)))
-    else:
-        seeds = parse_numbers("--seeds", options.seeds)
+        return list(range(conditions))
+    seeds = parse_numbers("--seeds", options.seeds)
     if len(set(seeds)) < len(seeds):
         twice = next(seed for seed in seeds if seeds.count(seed) > 1)
         raise UserError(f"--seeds: {twice} is there twice, and images are named by their seed")
-    return conditions.for_seeds(seeds), seeds
+    return seeds

@@ -1,14 +1,17 @@
 """How to sample, as options of a command: every field of a `SampleRequest`, by its short name."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from patch_forcing.generation.request import DEFAULT_SAMPLER, NamedModel, SampleRequest
+from patch_forcing.generation.request import DEFAULT_SAMPLER, NamedModel
 from patch_forcing.sampling.samplers import OF_PAPER, SAMPLERS, listed
 
-_SAMPLERS = f"{', '.join(SAMPLERS)}; with options: dual-loop:easy_fraction=0.5"
+_SAMPLERS = (
+    f"{', '.join(SAMPLERS)}; with options: dual-loop:easy_fraction=0.5. "
+    f"Default: the model's, else {DEFAULT_SAMPLER}."
+)
 _COMPAT = f"published: {listed(OF_PAPER, 'and')} as the published code has them under guidance."
 
 
@@ -16,7 +19,7 @@ _COMPAT = f"published: {listed(OF_PAPER, 'and')} as the published code has them 
 class SamplingOptions:
     """How to sample."""
 
-    sampler: Annotated[str, arg(help=_SAMPLERS)] = DEFAULT_SAMPLER
+    sampler: Annotated[str | None, arg(help=_SAMPLERS)] = None
     num_steps: Annotated[int | None, arg(name="steps")] = None
     """Time steps. Without --steps and --nfe: as many as 48 evaluations allow, unguided, 24 of
     samplers of second order."""
@@ -26,18 +29,20 @@ class SamplingOptions:
     time_grid: Annotated[str | None, arg(name="grid")] = None
     """How time steps are placed: uniform, shifted:shift=1.6, or fitted, the default of models that
     bring one."""
-    guidance_scale: Annotated[float, arg(name="guidance")] = 1.0
-    """Classifier-free guidance scale; 1 is none, and half the cost."""
+    guidance_scale: Annotated[float | None, arg(name="guidance")] = None
+    """Classifier-free guidance scale; 1 is none, and half the cost. Default: as the model
+    recommends."""
     guidance_interval: tuple[float, float] | None = None
-    """Times between which guidance acts, such as 0.2 0.9."""
-    guidance_schedule: str = "constant"
-    """How the guidance scale depends on a patch's time: constant, or linear or cosine, which rise
-    from none at noise to twice as much at the end."""
+    """Times between which guidance acts, such as 0.2,0.9."""
+    guidance_schedule: str | None = None
+    """How the guidance scale depends on a patch's time: constant (the default), or linear or
+    cosine, which rise from none at noise to twice as much at the end."""
     autoguidance: str | None = None
     """A weaker model, such as an earlier checkpoint's folder, to be guided away from instead of
     from the missing label; with --guidance."""
     compat: Annotated[str | None, arg(help=_COMPAT)] = None
 
-    def request(self, weak: NamedModel | None) -> SampleRequest:
-        """The same for a pipeline. weak: the model that `autoguidance` names, loaded."""
-        return SampleRequest(**(vars(self) | {"autoguidance": weak}))
+    def given(self, weak: NamedModel | None) -> dict[str, Any]:
+        """The fields of a `SampleRequest` that were given. weak: `autoguidance`, loaded."""
+        values = vars(self) | {"autoguidance": weak}
+        return {name: value for name, value in values.items() if value is not None}

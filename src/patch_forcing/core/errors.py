@@ -2,7 +2,8 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 
 
@@ -62,17 +63,43 @@ _MAX_LISTED_NAMES = 100
 """A message lists all known names only up to this number."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is in no registry. It proposes the nearest name that is."""
-    known = sorted(known)
+def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """Names that may be meant: those that begin with it, hold it, hold each of its words, or else
+    the one whose letters are the nearest. Case does not count.
+    """
     by_case = {option.lower(): option for option in known}
-    nearest = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.5)
+    wanted = name.strip().lower()
+    words = re.findall(r"\w+", wanted)
+    rules: list[Callable[[str], bool]] = [
+        lambda option: option.startswith(wanted),
+        lambda option: wanted in option,
+        lambda option: all(word in option for word in words),
+    ]
+    for rule in rules if words else ():
+        matching = sorted(filter(rule, by_case), key=lambda option: (len(option), option))
+        if matching:
+            return [by_case[option] for option in matching[:limit]]
+    return [by_case[key] for key in difflib.get_close_matches(wanted, by_case, n=1, cutoff=0.5)]
+
+
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], *, listing: str | None = None
+) -> UserError:
+    """The error for a name that is in no registry. It proposes the nearest names that are.
+
+    listing: the command that lists all of them.
+    """
+    known = sorted(known)
+    nearest = nearest_names(name, known)
     mend = f"known: {', '.join(known)}"
     if nearest:
-        mend = f"did you mean {by_case[nearest[0]]!r}?"
+        *others, last = map(repr, nearest)
+        mend = f"did you mean {' or '.join([', '.join(others), last]) if others else last}?"
     elif len(known) > _MAX_LISTED_NAMES:
-        near = difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0)
-        mend = f"{len(known)} are known, the nearest {', '.join(by_case[key] for key in near)}"
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0)
+        mend = f"{len(known)} are known, the nearest {', '.join(near)}"
     if not known:
         mend = "there are none, leave it out"
+    elif listing is not None:
+        mend += f" {listing} lists all {len(known)}" if nearest else f"; {listing} lists them"
     return UserError(f"unknown {kind} {name!r}: {mend}")

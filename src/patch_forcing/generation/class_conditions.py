@@ -3,7 +3,8 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import ClassVar
 
 import torch
@@ -21,13 +22,13 @@ from patch_forcing.models.dit import PatchDiT
 class ClassLabels:
     """Class numbers; one serves all images.
 
-    names: of all classes, or empty. by_seed: the image of a seed shows class numbers[seed mod their
-    count], whatever the number of images.
+    names: of all classes, or empty. in_turn: the image of a seed shows class numbers[seed mod their
+    count], even if there are as many seeds.
     """
 
     numbers: tuple[int, ...]
     names: tuple[str, ...] = ()
-    by_seed: bool = False
+    in_turn: bool = False
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -41,17 +42,15 @@ class ClassLabels:
         return ClassLabels(self.numbers[images], self.names)
 
     def for_seeds(self, seeds: Sequence[int]) -> "ClassLabels":
-        """One for each seed. Raises UserError if there is neither one nor as many."""
+        """One for each seed: in order if there are as many, else numbers[seed mod their count]."""
         count = len(self.numbers)
-        if self.by_seed:
-            return ClassLabels(tuple(self.numbers[seed % count] for seed in seeds), self.names)
-        if count == 1:
-            return ClassLabels(self.numbers * len(seeds), self.names)
-        if count != len(seeds):
-            raise UserError(
-                f"{count} labels for {len(seeds)} seeds: give one label, or one for each seed"
-            )
-        return self
+        if count == len(seeds) and not self.in_turn:
+            return self
+        return ClassLabels(tuple(self.numbers[seed % count] for seed in seeds), self.names)
+
+    def by_seed(self) -> "ClassLabels":
+        """The same, in turn."""
+        return replace(self, in_turn=True)
 
     def tensor(self, device: torch.device | str) -> Int64[Tensor, " B"]:
         """The numbers, one for each image."""
@@ -92,13 +91,24 @@ class Classes:
         return Classes(model.config.num_classes, model.data_info.class_names, name)
 
     def parse(self, text: str) -> Conditions:
-        """Names, numbers and ranges with commas between them; "all" is each class in turn."""
-        if text == "all" and "all" not in self.names:
-            return ClassLabels(tuple(range(self.num_classes)), self.names, by_seed=True)
+        """Names, numbers and ranges with commas between them.
+
+        "all" is each class in turn, "none" no class; unless a class is called so.
+        """
+        if text == "none" and text not in self.names:
+            return NoConditions()
+        if text == "all" and text not in self.names:
+            return ClassLabels(tuple(range(self.num_classes)), self.names).by_seed()
         return self.choose(read_labels(text, self.names))
 
-    def choose(self, values: Sequence[int | str]) -> Conditions:
-        """Names and numbers of classes."""
+    def choose(self, values: int | str | Sequence[int | str]) -> Conditions:
+        """Names and numbers of classes; a text is read as `parse` does."""
+        if isinstance(values, str):
+            return self.parse(values)
+        if isinstance(values, int | Integral):
+            values = [int(values)]
+        if len(values) == 0:
+            raise UserError("labels []: give one or more, or leave them out")
         return ClassLabels(tuple(map(self._number, values)), self.names)
 
     def first(self, limit: int) -> Conditions:
@@ -119,7 +129,8 @@ class Classes:
                 return self.names.index(label)
             forms = [_form(name) for name in self.names]
             if _form(label) not in forms:
-                raise unknown_name("class", label, self.names)
+                listing = f"patch-forcing info {self.model}"
+                raise unknown_name("class", label, self.names, listing=listing)
             return forms.index(_form(label))
         if not 0 <= label < self.num_classes:
             raise label_error(int(label), self.num_classes)

@@ -27,17 +27,12 @@ def choose_conditions(kind: ConditionKind, values: Mapping[str, Any]) -> Conditi
 
     Raises UserError for what the model does not know, or for conditions of another kind.
     """
-    value = _own(kind, values)
+    value = given_conditions(kind, values)
     return NoConditions() if value is None else kind.choose(value)
 
 
-def parse_conditions(kind: ConditionKind, texts: Mapping[str, str | None]) -> Conditions:
-    """Those that options of a command give, in the same way."""
-    text = _own(kind, texts)
-    return NoConditions() if text is None else kind.parse(text)
-
-
-def _own(kind: ConditionKind, values: Mapping[str, Any]) -> Any:
+def given_conditions(kind: ConditionKind, values: Mapping[str, Any]) -> Any:
+    """The value that is not None; None if all are. Raises UserError for that of another kind."""
     for keyword, value in values.items():
         if value is not None and keyword != kind.keyword:
             raise UserError(f"{keyword} {value!r}: this model takes {kind.keyword}: give those")

@@ -31,7 +31,10 @@ class Conditions(Protocol):
         """Those of a range of images."""
 
     def for_seeds(self, seeds: Sequence[int]) -> "Conditions":
-        """One for each of these seeds. Raises UserError if there is neither one nor as many."""
+        """One for each of these seeds: in order if there are as many, else as `by_seed` says."""
+
+    def by_seed(self) -> "Conditions":
+        """The same, of which the image of a seed is made under the one at seed mod their count."""
 
     def tensor(self, device: torch.device | str) -> Shaped[Tensor, "B ..."] | None:
         """What the network takes; None is the null condition for all."""
@@ -63,7 +66,10 @@ class ConditionKind(Protocol):
         """What a user wrote after that option. Raises UserError, naming the part that is wrong."""
 
     def choose(self, values: Any) -> Conditions:
-        """What a user gave as that argument. Raises UserError, naming the value that is wrong."""
+        """What a user gave as that argument; a text is read as by `parse`.
+
+        Raises UserError, naming the value that is wrong.
+        """
 
     def first(self, limit: int) -> Conditions:
         """For a preview: as many different conditions as there are, `limit` at most."""
@@ -94,6 +100,10 @@ class NoConditions:
     def for_seeds(self, seeds: Sequence[int]) -> "NoConditions":
         """As many as seeds."""
         return NoConditions(len(seeds))
+
+    def by_seed(self) -> "NoConditions":
+        """The same."""
+        return self
 
     def tensor(self, device: torch.device | str) -> None:
         """None."""

@@ -12,7 +12,7 @@ from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.decoder import find_decoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.pipeline import Pipeline, PipelineResult
-from patch_forcing.generation.request import SampleRequest, Sampling
+from patch_forcing.generation.request import Sampling
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.io.image_file import save_image
 from patch_forcing.io.run_layout import step_folder
@@ -95,16 +95,17 @@ def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
 
 
 def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
-    """samples/step-00002000.png of a run: one image of each of the first conditions, by the default
-    sampler and the same seeds each time, with its difficulty. No random state is touched.
+    """samples/step-00002000.png of a run: the first images that the model recommends, of the same
+    seeds each time, with their difficulty. No random state is touched.
     Raises UserError if a model's latents cannot be decoded here.
     """
     info, channels = model.data_info, model.config.in_channels
     decoder = find_decoder(run, info, channels, device=model.pos_embed.device)
     pipe = Pipeline(run.name, run, model, autoencoder=decoder)
-    conditions = pipe.condition_kind.first(MAX_COLUMNS)
-    sampling = pipe.resolve(SampleRequest())
-    result = pipe.sample(sampling, conditions, range(len(conditions)), trace=True)
+    chosen = pipe.choose({}, {})
+    seeds = range(min(MAX_COLUMNS, len(chosen.conditions)))
+    conditions = chosen.conditions.for_seeds(seeds)
+    result = pipe.sample(pipe.resolve(chosen.request), conditions, seeds, trace=True)
     path = step_folder(run / "samples", step).with_suffix(".png")
     path.parent.mkdir(exist_ok=True)
     write_maps(result, pipe, path)

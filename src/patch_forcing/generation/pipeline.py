@@ -1,7 +1,7 @@
 """`pf.load(...)`: a model with everything around it, for one-line sampling."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,16 +14,13 @@ from torch import Tensor
 from patch_forcing.codecs.autoencoder import Autoencoder
 from patch_forcing.core.compiling import check_compiler
 from patch_forcing.core.errors import UserError, check_range, unknown_name
-from patch_forcing.generation.condition_kinds import (
-    choose_conditions,
-    condition_keywords,
-    condition_kind,
-)
+from patch_forcing.generation.condition_kinds import condition_keywords, condition_kind
 from patch_forcing.generation.conditions import ConditionKind, Conditions
 from patch_forcing.generation.decoder import find_decoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.generate import BatchCallback, WrapField, generate
 from patch_forcing.generation.pixels import from_pil, from_uint8, to_uint8
+from patch_forcing.generation.recommended import Chosen, choose
 from patch_forcing.generation.request import SampleRequest, Sampling
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
@@ -124,6 +121,11 @@ class Pipeline:
         self.hash = folder_hash(folder) if is_model_folder(folder) else ""
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class by its number; empty where classes have none."""
+        return self.model.data_info.class_names
+
+    @property
     def condition_kind(self) -> ConditionKind:
         """The conditions that the model knows."""
         return condition_kind(self.model, self.name)
@@ -131,8 +133,8 @@ class Pipeline:
     @_shows_request
     def __call__(
         self,
-        labels: Sequence[int | str] | None = None,
-        seeds: Sequence[int] = (0,),
+        labels: int | str | Sequence[int | str] | None = None,
+        seeds: Sequence[int] | None = None,
         *,
         batch_size: int = 64,
         trace: bool = False,
@@ -143,7 +145,10 @@ class Pipeline:
     ) -> PipelineResult:
         """One image for each seed.
 
-        labels: one for all or one for each seed, numbers or class names; None is unconditional.
+        labels: numbers or class names, or a text as `--labels` takes it. One serves all seeds, and
+        several go round: seed i shows label i mod their number, unless there are as many of both.
+        "none" is unconditional. None: as the model recommends, and so are guidance and sampler
+        unless an option of theirs is given. seeds: as many as labels, from 0, if None.
         batch_size: images sampled at once; another one may change a few bytes by ±1.
         trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
         wrap_field, callback: as `generate` takes them.
@@ -155,8 +160,10 @@ class Pipeline:
         for name in options:
             if name not in known:
                 raise unknown_name("option", name, set(known) - {"self"})
-        sampling = self.resolve(SampleRequest(**options))
-        conditions = choose_conditions(self.condition_kind, {"labels": labels, **values})
+        values["labels"] = labels
+        conditions, request, _ = self.choose(values, options)
+        sampling = self.resolve(request)
+        seeds = range(len(conditions)) if seeds is None else seeds
         with progress_bar(progress, total=len(seeds), unit="image") as bar:
             return self.sample(
                 sampling,
@@ -168,6 +175,10 @@ class Pipeline:
                 wrap_field=wrap_field,
                 callback=callback,
             )
+
+    def choose(self, conditions: Mapping[str, Any], options: Mapping[str, Any]) -> Chosen:
+        """What a user gave, and for the rest what the model recommends (`recommended.choose`)."""
+        return choose(self.model, self.name, conditions, options)
 
     def resolve(self, request: SampleRequest) -> Sampling:
         """What a request is for this model. Raises UserError if they do not fit."""

@@ -1,6 +1,7 @@
 """Sizes of a PatchDiT, and what its images are."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from typing import Any
 
@@ -161,18 +162,77 @@ class DataInfo:
 
 
 @dataclass(frozen=True)
+class Recommended:
+    """How a model's images are best made where nobody chooses. Records say what was used.
+
+    conditions: what shows well, as users write it; None: each of the classes, 16 at most.
+    The rest are fields of a `SampleRequest`. None, and guidance of 1, is what is usual.
+    """
+
+    conditions: str | None = None
+    """Classes that show what the model can, as --labels takes them."""
+    sampler: str | None = None
+    """A sampler other than the usual one."""
+    nfe: float | None = None
+    """Network evaluations an image, guidance counted."""
+    guidance_scale: float = 1.0
+    """Classifier-free guidance; 1 is none."""
+    guidance_interval: tuple[float, float] | None = None
+    """Times between which guidance acts."""
+
+    def __post_init__(self) -> None:
+        for name in ("conditions", "sampler"):
+            value = getattr(self, name)
+            if not isinstance(value, str | None):
+                raise UserError(f"Recommended: {name}={value!r}: give a text")
+        if self.nfe is not None:
+            check_range("Recommended: nfe", self.nfe, above=0)
+        check_range("Recommended: guidance_scale", self.guidance_scale)
+        for number in self.guidance_interval or ():
+            check_range("Recommended: guidance_interval", number, 0, 1)
+        if self.guidance_interval is not None and len(self.guidance_interval) != 2:
+            raise UserError(
+                f"Recommended: guidance_interval={self.guidance_interval}: give two times"
+            )
+
+    def without_guidance(self) -> "Recommended":
+        """The same for images that are made under no condition."""
+        return replace(self, guidance_scale=1.0, guidance_interval=None)
+
+
+@dataclass(frozen=True)
 class SamplingInfo:
     """How a model is best sampled; stored beside the weights.
 
     time_quantiles: times that equal shares of a run's steps reach, 0 and 1 included, fitted to the
-    model (sampling/fit.py); empty if none was fitted.
+    model (sampling/fit.py); empty if none was fitted. recommended: what is used where nobody
+    chooses.
     """
 
     time_quantiles: tuple[float, ...] = ()
+    recommended: Recommended = Recommended()
 
     def __post_init__(self) -> None:
         if self.time_quantiles:
             check_grid(self.time_quantiles)
+
+    def stored(self) -> dict[str, Any]:
+        """As model folders hold it: what is not as usual."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if getattr(self, name) != getattr(SamplingInfo, name)
+        }
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "SamplingInfo":
+        """From what a model folder holds. What a later release may add is left out."""
+        known = {field.name for field in fields(Recommended)}
+        chosen = {k: v for k, v in stored.get("recommended", {}).items() if k in known}
+        if chosen.get("guidance_interval") is not None:
+            chosen["guidance_interval"] = tuple(chosen["guidance_interval"])
+        quantiles = tuple(map(float, stored.get("time_quantiles", ())))
+        return cls(quantiles, Recommended(**chosen))
 
 
 _WIDTHS: dict[str, dict[str, int]] = {

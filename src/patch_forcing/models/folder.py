@@ -92,7 +92,7 @@ def write_config(folder: Path, model: ModelDescription) -> None:
     if model.data_info.autoencoder is None:  # as models of pixels always were
         del config["data"]["autoencoder"]
     if model.sampling_info != SamplingInfo():
-        config["sampling"] = asdict(model.sampling_info)
+        config["sampling"] = model.sampling_info.stored()
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -154,8 +154,7 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInf
             autoencoder=latent_space(data["autoencoder"]) if "autoencoder" in data else None,
         )
         sampling = config.get("sampling", {})  # models of the first releases have none
-        quantiles = tuple(map(float, sampling.get("time_quantiles", ())))
-        return config["class"], sizes, info, SamplingInfo(quantiles)
+        return config["class"], sizes, info, SamplingInfo.read(sampling)
     except UserError as error:
         raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:

@@ -7,7 +7,7 @@ from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.registry import build
 from patch_forcing.core.timesteps import TIMESTEPS, TimestepSampler
 from patch_forcing.data.batch import Captioned, DataSource, TrainingData
-from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.config import PatchDiTConfig, Recommended, SamplingInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.recompute import Recompute
 from patch_forcing.training.alignment import AlignmentConfig
@@ -73,6 +73,7 @@ class Recipe:
     network: Network
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    recommended: Recommended = field(default_factory=Recommended)
     timesteps: str = "ltg"
     """Training distribution of per-patch times, NAME or NAME:option=value,option=value: ltg, tg,
     shared-uniform, shared-logit-normal, independent-uniform, mean-controlled."""
@@ -149,6 +150,12 @@ class Recipe:
                 f"parallel=shard with alignment.encoder={self.alignment.encoder}: an alignment's "
                 "network is not sharded: leave one of the two out"
             )
+
+    def sampling_info(self, data: TrainingData) -> SamplingInfo:
+        """What the model recommends; no guidance where it learns no difference to be guided by."""
+        guided = data.num_classes > 0 and self.label_dropout > 0
+        advice = self.recommended if guided else self.recommended.without_guidance()
+        return SamplingInfo(recommended=advice)
 
     def snapshot_interval(self) -> int:
         """Steps between snapshots; 0: there are none."""

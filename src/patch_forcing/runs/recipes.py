@@ -10,6 +10,7 @@ from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.hub import HubSource
 from patch_forcing.data.latents import LatentsSource
 from patch_forcing.data.shards import ShardsSource
+from patch_forcing.models.config import Recommended
 from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.training.alignment import AlignmentConfig
 from patch_forcing.training.optim import OptimizerConfig
@@ -44,6 +45,7 @@ _IMAGES = Recipe(
     data=FolderSource(),
     network=Network(patch_size=None, hidden_size=256, depth=8, num_heads=4),
     optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100, betas=(0.9, 0.99)),
+    recommended=Recommended(guidance_scale=2.0, guidance_interval=(0.1, 0.8)),
     timesteps="ltg:levels=8",
     steps=2000,
     batch_size=32,
@@ -86,6 +88,14 @@ def _imagenet(method: Literal["sit", "pft"], size: str) -> NamedRecipe:
     )
 
 
+EMOJI = Recommended(
+    conditions="face-smiling,food-sweet,animal-bird,country-flag,transport-ground,plant-flower,"
+    "cat-face,musical-instrument,food-fruit,animal-marine,clothing,heart,transport-water,"
+    "sky & weather,drink,hand-fingers-closed",
+    guidance_scale=3.0,
+    guidance_interval=(0.1, 0.8),
+)
+
 RECIPES = {
     "digits": NamedRecipe(
         Recipe(
@@ -109,6 +119,7 @@ RECIPES = {
             optimizer=OptimizerConfig(
                 "muon", lr=2e-3, warmup_steps=500, decay_share=0.4, weight_decay=0.05
             ),
+            recommended=EMOJI,
             timesteps="ltg:levels=8",
             steps=36_000,
             batch_size=512,

@@ -121,7 +121,10 @@ def _check_recipe(run: Path, before: dict[str, Any], resolved: dict[str, Any], f
     """
     may_change = _MAY_CHANGE - ({"steps"} if falls else set())
     now = _flat(resolved)
-    then = {field: BEFORE[field] for field in BEFORE if field in now} | _flat(before)
+    advice = {field: value for field, value in now.items() if field.startswith("recommended.")}
+    may_change |= advice.keys()
+    known_before = {field: BEFORE[field] for field in BEFORE if field in now}
+    then = advice | known_before | _flat(before)
     if now["snapshot_every"] != 0 != then["snapshot_every"]:
         may_change = may_change | {"snapshot_every"}
     for field in then.keys() - now.keys():

@@ -95,6 +95,7 @@ def initial_state(
     if begin is not None:
         with ranks.together():
             begin(model)
+    model.sampling_info = recipe.sampling_info(data)
     model.recompute_activations = recipe.recompute_activations
     model.time_nodes = recipe.time_nodes
     count = 1 + len(WIDTHS) if recipe.snapshot_interval() else 1
