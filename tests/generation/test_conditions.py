@@ -8,11 +8,7 @@ from hypothesis import strategies as st
 
 import patch_forcing as pf
 from patch_forcing.generation.class_conditions import Classes, ClassLabels, Unconditional
-from patch_forcing.generation.condition_kinds import (
-    choose_conditions,
-    condition_kind,
-    parse_conditions,
-)
+from patch_forcing.generation.condition_kinds import choose_conditions, condition_kind
 from patch_forcing.generation.conditions import ConditionKind, Conditions, NoConditions
 from patch_forcing.generation.numbers import write_numbers
 from tests.support.exact import tiny_dit
@@ -72,8 +68,9 @@ def test_all_is_each_class_in_turn_by_seed_unless_a_class_is_called_so():
 def test_one_condition_serves_all_seeds_and_several_have_to_be_as_many():
     assert KIND.choose([3]).for_seeds(range(4)).labels == (3, 3, 3, 3)
     assert KIND.choose([3, 1]).for_seeds([7, 9]).labels == (3, 1)
-    with pytest.raises(pf.UserError, match="2 labels for 3 seeds"):
-        KIND.choose([3, 1]).for_seeds(range(3))
+    assert KIND.choose([3, 1]).for_seeds(range(5)).labels == (3, 1, 3, 1, 3)
+    assert KIND.choose([3, 1]).for_seeds([5, 2, 3]).labels == (1, 3, 1)
+    assert KIND.choose([3, 1]).by_seed().for_seeds([7, 9]).labels == (1, 1)
 
 
 @pytest.mark.parametrize("conditions", [KIND.choose([4, 0, 1]), NoConditions(3)])
@@ -135,6 +132,8 @@ def test_a_model_has_the_kind_that_its_configuration_says():
     ("kind", "text", "message"),
     [
         (KIND, "seven", "unknown class 'seven'"),
+        (Classes(3, ("cat-face", "math", "b"), "mine"), "cat", "did you mean 'cat-face'. patch-fo"),
+        (Classes(3, NAMES[:3], "mine"), "z", "known: 7, cat, dog, wild; patch-forcing info mine"),
         (KIND, "5", "label 5 is out of range: this model knows 0 to 4"),
         (KIND, "cat,,owl", "unknown class ''"),
         (KIND, "4-3", "runs backwards: write 3-4"),
@@ -149,12 +148,16 @@ def test_what_a_model_does_not_know_is_named(kind, text, message):
 
 
 def test_conditions_come_by_the_keyword_of_their_kind():
-    assert parse_conditions(KIND, {"labels": "owl"}) == KIND.choose([3])
+    assert choose_conditions(KIND, {"labels": "owl"}) == KIND.choose([3])
+    assert choose_conditions(KIND, {"labels": 3}) == KIND.choose(["owl"])
+    assert choose_conditions(KIND, {"labels": "7,owl"}) == KIND.choose([2, 3])
     assert choose_conditions(KIND, {"labels": range(5)}) == KIND.first(5)
     for texts in ({"labels": None}, {}):
-        assert parse_conditions(KIND, texts) == choose_conditions(KIND, texts) == NoConditions()
+        assert choose_conditions(KIND, texts) == NoConditions()
+    assert choose_conditions(KIND, {"labels": "none"}) == NoConditions()
+    assert named(["none", "a"]).parse("none").labels == (0,)
     with pytest.raises(pf.UserError, match="prompt 'a cat': this model takes labels"):
-        parse_conditions(KIND, {"labels": None, "prompt": "a cat"})
+        choose_conditions(KIND, {"labels": None, "prompt": "a cat"})
 
 
 @pytest.mark.parametrize(

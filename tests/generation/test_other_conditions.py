@@ -142,8 +142,7 @@ def test_a_call_takes_it_and_images_depend_on_it_alone(pipe):
     assert not apart.equal(pipe(prompt=["green"], seeds=[1], **HOW).pixels[0])
     with pytest.raises(pf.UserError, match=r"labels .*: this model takes prompt"):
         pipe([3], [0])
-    with pytest.raises(pf.UserError, match="guidance without a condition"):
-        pipe(seeds=[0], **HOW)
+    assert pipe(seeds=[0, 4], **HOW).conditions == ColourNames(("red", "green"))
 
 
 @pytest.mark.usefixtures("pipe")

@@ -149,10 +149,11 @@ def test_records_keep_their_keys_and_order(pipe):
     ]
 
 
-def test_the_command_has_every_option_by_the_same_default():
-    options = {field.name: field.default for field in fields(SamplingOptions)}
-    assert options == {field.name: field.default for field in fields(SampleRequest)}
-    assert SamplingOptions().request(None) == SampleRequest()
+def test_the_command_has_every_option_and_knows_which_were_given():
+    names = [field.name for field in fields(SampleRequest)]
+    assert [field.name for field in fields(SamplingOptions)] == names
+    assert SamplingOptions().given(None) == {}
+    assert SamplingOptions(guidance_scale=1.0).given(None) == {"guidance_scale": 1.0}
 
 
 def test_a_call_takes_every_option_and_its_signature_lists_them(pipe):

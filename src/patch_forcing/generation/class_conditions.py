@@ -129,7 +129,9 @@ class Classes:
                 return self.names.index(label)
             forms = [_form(name) for name in self.names]
             if _form(label) not in forms:
-                listing = f"patch-forcing info {self.model}"
+                listing = (
+                    None if self.model == Classes.model else f"patch-forcing info {self.model}"
+                )
                 raise unknown_name("class", label, self.names, listing=listing)
             return forms.index(_form(label))
         if not 0 <= label < self.num_classes:

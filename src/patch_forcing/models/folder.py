@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -107,10 +109,10 @@ def write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
     file.chmod(mode)  # safetensors writes for the owner only
 
 
-def read_folder(path: Path) -> ModelDescription:
-    """Read a model folder.
+def read_config(path: Path) -> ModelDescription:
+    """What a model folder says of itself; its weights are names without tensors.
 
-    Raises UserError naming the file that is missing, truncated or of an unknown format version.
+    Raises UserError naming the file that is missing, damaged or of an unknown format version.
     """
     if not path.is_dir():
         raise UserError(f"{path} is not a folder: give a folder with {CONFIG} and {WEIGHTS}")
@@ -118,13 +120,26 @@ def read_folder(path: Path) -> ModelDescription:
         if not (path / name).is_file():
             raise UserError(f"{path / name} is missing: give a folder with {CONFIG} and {WEIGHTS}")
     class_name, sizes, data_info, sampling_info = _read_config(path / CONFIG)
+    with _sound(path / WEIGHTS), safe_open(path / WEIGHTS, "pt") as stored:
+        weights = {name: torch.empty(0) for name in stored.keys()}  # noqa: SIM118 — no mapping
+    return ModelDescription(class_name, sizes, data_info, weights, sampling_info)
+
+
+def read_folder(path: Path) -> ModelDescription:
+    """Read a model folder, as `read_config` with the tensors."""
+    stored = read_config(path)
+    with _sound(path / WEIGHTS):
+        return stored._replace(weights=load_file(path / WEIGHTS))
+
+
+@contextmanager
+def _sound(weights: Path) -> Iterator[None]:
     try:
-        weights = load_file(path / WEIGHTS)
+        yield
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path / WEIGHTS} is truncated or damaged ({error}): copy or export it again"
+            f"{weights} is truncated or damaged ({error}): copy or export it again"
         ) from None
-    return ModelDescription(class_name, sizes, data_info, weights, sampling_info)
 
 
 def latent_space(stored: dict[str, Any]) -> LatentSpace:

@@ -8,7 +8,15 @@ import torch
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.models.config import OPTIONAL, PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import CONFIG, DIT, WEIGHTS, check_tensors, read_folder
+from patch_forcing.models.folder import (
+    CONFIG,
+    DIT,
+    WEIGHTS,
+    ModelDescription,
+    check_tensors,
+    read_config,
+    read_folder,
+)
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT:
@@ -19,6 +27,27 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
     """
     path = Path(path)
     stored = read_folder(path)
+    model = _network(path, stored)
+    try:
+        check_tensors(stored.weights, model.state_dict(), "copy or export the model again")
+    except UserError as error:
+        raise UserError(f"{path / WEIGHTS}: {error}") from None
+    model = model.to_empty(device=device)
+    model.init_positions()
+    model.load_state_dict(stored.weights)
+    return model.eval()
+
+
+def without_weights(path: str | Path) -> PatchDiT:
+    """The same model on torch's meta device: its sizes, data and sampling, but no numbers.
+
+    Raises UserError for what `load_model` finds wrong before it looks at tensors.
+    """
+    return _network(Path(path), read_config(Path(path)))
+
+
+def _network(path: Path, stored: ModelDescription) -> PatchDiT:
+    """A network of the stored sizes, without memory and initialisation for what is overwritten."""
     if stored.class_name == DIT:
         raise UserError(
             f"{path} holds a DiT, which predicts the noise of another path: train from it with "
@@ -39,15 +68,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> PatchDiT
             "bring the config and the weights of one model together"
         )
     try:
-        with torch.device("meta"):  # no memory and no initialisation for what is overwritten
-            model = PatchDiT(PatchDiTConfig(**stored.sizes), stored.data_info, stored.sampling_info)
+        with torch.device("meta"):
+            return PatchDiT(PatchDiTConfig(**stored.sizes), stored.data_info, stored.sampling_info)
     except (TypeError, RuntimeError, OverflowError, UserError) as error:
         raise UserError(f"{path / CONFIG}: {error}: copy or export the model again") from None
-    try:
-        check_tensors(stored.weights, model.state_dict(), "copy or export the model again")
-    except UserError as error:
-        raise UserError(f"{path / WEIGHTS}: {error}") from None
-    model = model.to_empty(device=device)
-    model.init_positions()
-    model.load_state_dict(stored.weights)
-    return model.eval()

@@ -1,0 +1,154 @@
+"""`patch-forcing info [MODEL|RUN]`."""
+
+import json
+import re
+import shlex
+import shutil
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from patch_forcing.cli.options import parse
+
+_MODEL = "A bundled name, a run folder, a model folder or a Hub id. Without it: what there is."
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `info` takes."""
+
+    model: Positional[Annotated[str | None, arg(metavar="MODEL", help=_MODEL)]] = None
+    json: bool = False
+    """Print one JSON object."""
+
+
+def info(args: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse(
+        Options,
+        args,
+        prog="patch-forcing info",
+        description="What a model or a run is: classes, sizes, recommended sampling, progress.",
+    )
+    facts = _known() if options.model is None else _facts(options.model)
+    if options.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        print("\n".join(_lines(facts)))
+
+
+def _known() -> dict[str, Any]:
+    """The bundled models and the recipes."""
+    from patch_forcing.generation.find import bundled_names, find_bundled
+    from patch_forcing.models.folder import read_config
+    from patch_forcing.runs.recipes import RECIPES
+
+    models = {}
+    for name in bundled_names():
+        config = read_config(find_bundled(name))
+        height, width = _sides(config.sizes["input_size"])
+        models[name] = f"{height}×{width} pixels, {config.sizes['num_classes']} classes"
+    return {
+        "models": models,
+        "recipes": {name: re.split("[:;]", named.needs)[0] for name, named in RECIPES.items()},
+        "next": "patch-forcing info emoji-64    # or a run folder, a model folder, a Hub id",
+        "more": "patch-forcing train --list     # all that recipes need, and what they reach",
+    }
+
+
+def _facts(name: str) -> dict[str, Any]:
+    """All that is known of a model."""
+    from patch_forcing.generation.find import find_model
+    from patch_forcing.generation.recommended import choose
+    from patch_forcing.io.run_layout import is_run_folder
+    from patch_forcing.models.folder import folder_hash
+    from patch_forcing.models.loading import without_weights
+    from patch_forcing.runs.describe import folder_size
+
+    folder = find_model(name)
+    model = without_weights(folder)
+    config, data = model.config, model.data_info
+    chosen = choose(model, name, {}, {})
+    sampling = chosen.request.resolve(model, name)
+    height, width = config.image_size
+    kind = "pixels" if data.autoencoder is None else f"latents of {data.autoencoder.name}"
+    numbers = [str(number) for number in range(config.num_classes)]
+    names = list(data.class_names) or numbers
+    millions = sum(weight.numel() for weight in model.parameters()) / 1e6
+    facts: dict[str, Any] = {
+        "model": name,
+        "folder": f"{folder}, {_megabytes(folder_size(folder))}",
+        "hash": folder_hash(folder),
+        "images": f"{height}×{width} {kind}, {config.in_channels} channels",
+        "patches": f"{config.num_patches} of {config.patch_size}×{config.patch_size}",
+        "network": f"{config.depth} blocks of width {config.hidden_size} and "
+        f"{config.num_heads} heads, "
+        f"{millions:.1f} million weights",
+        "difficulty": "predicted" if config.predict_difficulty else "not predicted",
+        "recommends": chosen.from_model or "nothing in particular",
+        "samples": f"by {sampling.name}, {len(sampling.time_grid) - 1} steps",
+        "advice": asdict(model.sampling_info.recommended),
+        "classes": f"{numbers[0]} to {numbers[-1]}" if numbers and names == numbers else names,
+    }
+    if is_run_folder(Path(name)):
+        facts |= _progress(Path(name))
+    elif (folder / "README.md").is_file():
+        facts["training"] = f"see {folder / 'README.md'}"
+    labels = f" --labels {shlex.quote(','.join(names[:2]))}" if names else ""
+    facts["next"] = f"patch-forcing sample {shlex.quote(name)}{labels} --count 8"
+    return facts
+
+
+def _progress(run: Path) -> dict[str, Any]:
+    """How far a run got."""
+    from patch_forcing.io.run_layout import checkpoint_step
+    from patch_forcing.runs.describe import describe_run
+
+    found = describe_run(run)
+    row = found.metrics
+    facts: dict[str, Any] = {"recipe": found.recipe}
+    if found.init_from is not None:
+        facts["began from"] = found.init_from
+    step = checkpoint_step(found.checkpoints[-1])
+    facts["steps"] = f"{step:,} of {found.steps:,} saved"
+    if row:
+        speed = f", {row['images_per_second']:g} images/s" if "images_per_second" in row else ""
+        facts["loss"] = f"{row['total']:.4f} at step {row['step']:,}{speed}"
+    if found.sheet is not None:
+        facts["last sheet"] = str(found.sheet)
+    facts["disk"] = f"{_megabytes(found.size)} in {len(found.checkpoints)} checkpoints and the rest"
+    return facts
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    """For people: one fact a line, lists and tables below their name."""
+    columns = shutil.get_terminal_size((100, 24)).columns
+    width = max(len(name) for name, fact in facts.items() if isinstance(fact, str))
+    lines = []
+    for name, fact in facts.items():
+        if name == "advice":  # in words above
+            continue
+        if isinstance(fact, str):
+            lines.append(f"{name:<{width}}  {fact}")
+        elif isinstance(fact, dict):
+            inner = max(map(len, fact))
+            lines += [f"{name}:", *(f"  {key:<{inner}}  {value}" for key, value in fact.items())]
+        elif fact:
+            text = "  ".join(f"{number}\u00a0{one}" for number, one in enumerate(fact))
+            wrapped = textwrap.wrap(text, columns - 4, break_on_hyphens=False)
+            lines += [f"{len(fact)} {name}:", *(f"    {line}" for line in wrapped)]
+        else:
+            lines.append(f"{name:<{width}}  none")
+    return [line.replace("\u00a0", " ") for line in lines]
+
+
+def _sides(size: object) -> tuple[int, int]:
+    return (size[0], size[1]) if isinstance(size, tuple | list) else (int(str(size)),) * 2
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,64 @@
+"""What a run folder holds, read from its files alone: nothing in it is loaded or changed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.io.run_layout import RUN, checkpoints
+from patch_forcing.runs.run_folder import METRICS
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """How far a training got.
+
+    recipe: its name. steps: of how many. metrics: the last line of metrics.jsonl, empty before the
+    first. sheet: of the newest samples, if one was drawn. size: bytes of the whole folder.
+    """
+
+    recipe: str
+    steps: int
+    metrics: dict[str, Any]
+    checkpoints: list[Path]
+    sheet: Path | None
+    size: int
+    init_from: str | None
+
+
+def describe_run(run: Path) -> RunDescription:
+    """Reads a run folder. Raises UserError if its run.json is damaged."""
+    try:
+        record = json.loads((run / RUN).read_text(encoding="utf-8"))
+        name, steps = str(record["name"]), int(record["recipe"]["steps"])
+        init_from = record.get("init_from", {}).get("model")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{run / RUN} is damaged: restore it, or train again") from None
+    return RunDescription(
+        name,
+        steps,
+        _last_row(run / METRICS),
+        checkpoints(run),
+        max((run / "samples").glob("step-*.png"), default=None),
+        folder_size(run),
+        init_from,
+    )
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in it."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _last_row(metrics: Path) -> dict[str, Any]:
+    """The last whole line; a run that writes may be in the midst of another."""
+    lines = metrics.read_text(encoding="utf-8").split("\n")[:-1] if metrics.is_file() else []
+    for line in reversed(lines):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            return row
+    return {}
