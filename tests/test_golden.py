@@ -65,5 +65,5 @@ def test_commands_and_recipes_resolve_to_what_was_recorded():
         before, after = flat(record), flat(now[what])
         assert {name: after.get(name) for name in before} == before, what
         new = {name.removeprefix("recipe."): after[name] for name in after.keys() - before.keys()}
-        new = {name: new[name] for name in new if not name.startswith("recommended.")}  # no training
+        new = {name: new[name] for name in new if not name.startswith("recommended.")}
         assert new.items() <= BEFORE.items(), what
