@@ -27,7 +27,6 @@ def test_the_help_is_what_the_module_says(file, monkeypatch, capsys):
 
 ROWS = [{"what": "guided"}, {"what": "FP8"}]
 STEPS = [{"what": "training, LTG, ours"}, {"what": "training, LTG, published"}]
-SCALED = {"resumed": {}, "scaling": [{"what": "one"}, {"what": "FSDP2"}]}
 
 
 @pytest.mark.parametrize(
@@ -36,8 +35,6 @@ SCALED = {"resumed": {}, "scaling": [{"what": "one"}, {"what": "FSDP2"}]}
         ("samplers.seconds", "--only guided", {"rows": ROWS}, "FP8"),
         ("checkpoints.warm_start", "--only sit", [{"run": "sit"}, {"run": "pft"}], "pft"),
         ("latents.run", "--parts reading", {"reading": {}, "encoding": []}, "encoding"),
-        ("scaling.run", "--parts scaling --toy", SCALED, "resumed"),
-        ("scaling.run", "--only one --toy", SCALED, "FSDP2"),
         (
             "speed.run",
             "--sizes XL/2 --parts training --only|LTG, ours",

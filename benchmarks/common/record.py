@@ -48,6 +48,13 @@ def check_kept(path: Path, made: Iterable[str], held: Callable[[Any], Iterable[s
         )
 
 
+def append_row(path: Path, row: Row) -> None:
+    """One more JSON line; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
 def read_rows(path: Path) -> list[Row]:
     """JSON lines; none where there is no file."""
     if not path.exists():

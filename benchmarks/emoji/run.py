@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, read_rows
+from benchmarks.common.record import Row, append_row, read_rows
 from benchmarks.emoji.claims import claims
 from benchmarks.emoji.latent import LatentScenes
 from benchmarks.emoji.measure import Sampling, check_atlas, measure, measure_difficulty, real_scenes
@@ -162,8 +162,7 @@ def run_all(tasks: list[Task], options: argparse.Namespace, file: Path) -> list[
                 failed.append(row)
                 print(row, flush=True)
                 continue
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+            append_row(file, row)
             print(short(row), flush=True)
         time.sleep(0.2)
     return failed

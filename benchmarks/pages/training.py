@@ -3,15 +3,8 @@
 import statistics
 
 from benchmarks.common.record import Row
-from benchmarks.common.tables import made, paragraph, table
+from benchmarks.common.tables import paragraph, table
 
-SCALING = {  # for readers, by the names of benchmarks/scaling/run.py
-    "one": "one GPU",
-    "DDP": "two, whole models (DDP), sums after the backward pass",
-    "DDP, 3 pieces": "… sums beside it, in three pieces",
-    "DDP, 7 pieces": "… in seven",
-    "FSDP2": "two, rows of weights (FSDP2)",
-}
 IMAGES, STEPS, BATCH = 1_281_167, 400_000, 256
 """Of ImageNet's training set; of the paper's trainings."""
 SAMPLES, NFE = 50_000, 48
@@ -19,49 +12,6 @@ GFLOP = {"B": 46.0, "L": 161.4, "XL": 237.2}
 """A forward pass of one image with one time, 256 tokens."""
 DECODE_TFLOP, ENCODE_TFLOP = 0.622, 0.273
 """Of Stable Diffusion's autoencoder, an image of 256 pixels: counted, not measured."""
-
-
-def two_gpus(report: Row) -> str:
-    """The one sentence of it."""
-    efficiency = {row["what"]: row.get("efficiency") for row in report["scaling"]}
-    return paragraph(
-        f"Two GPUs of a host train XL/2 at {efficiency['DDP']:.0%} of twice one's rate, "
-        f"{efficiency['FSDP2']:.0%} with rows of weights ([training](docs/training.md))."
-    )
-
-
-def scaling(report: Row) -> str:
-    """Two GPUs against one, all variants; and a run resumed on other ranks."""
-    rows = {row["what"]: row for row in report["scaling"]}
-    lines = [
-        [
-            what,
-            f"{1e3 * rows[name]['seconds_per_step']:.1f}",
-            f"{rows[name]['images_per_second']:,.1f}",
-            f"{rows[name]['efficiency']:.1%}" if "efficiency" in rows[name] else "",
-            f"{rows[name]['peak_gib']:.1f}",
-        ]
-        for name, what in SCALING.items()
-    ]
-    header = ["what", "ms a step", "images/s", "of twice one GPU's", "GiB a GPU"]
-    spread = max(row["spread"] for row in rows.values())
-    each = ", ".join(f"{rate:.1f}" for rate in rows["one"]["of_each"])
-    resumed = report["resumed"]
-    return "\n".join(
-        [
-            table(header, lines),
-            paragraph(
-                f"Numbers are medians of five, with a spread of at most {spread:.1%}.",
-                f"One GPU is the mean of both, each by itself at the same time ({each} images/s).",
-                made(report),
-            ),
-            paragraph(
-                "A run went on with 2 GPUs, then 1, 2 (rows of weights) and 1 again, "
-                f"{resumed['steps_each']} steps each.",
-                f"Its losses are within {resumed['apart']:.1e} of those of one GPU.",
-            ),
-        ]
-    )
 
 
 def warm_start(measured: list[Row]) -> str:

@@ -1,16 +1,21 @@
-"""Training on two GPUs beside one of the same host, in one run; and a run resumed on 2, 1, 2, 1.
+"""Several GPUs of one host beside one: training, sampling, equal losses, a rank that is killed.
 
-    python -m benchmarks.scaling.run --out docs/results/scaling.json    # on two GPUs, < 550 s
-    python -m benchmarks.scaling.run --toy --out toy.json           # on a CPU, with gloo
+    python -m benchmarks.scaling.run --budget 560    # on 1, 2, 4 or 8 GPUs; again: what is missing
+    python -m benchmarks.scaling.run --toy --out toy.json       # on a CPU, by two gloo processes
+    python -m benchmarks.scaling.run --report --rows scaling.jsonl       # the JSON of those rows
 
-Weak scaling: XL/2 on latents of 256 pixels, random weights and data at hand, bf16, compiled, the
-same batch for each GPU. A process on each GPU by itself, all at once; then torchrun with whole
-models (DDP), then with rows of them (FSDP2). A variant that fails or takes too long leaves its
-error in its row. Reading data is not part of it.
+Every finished row is appended to --rows at once; --out is written from them. A row that fails
+leaves its error and stops no other. Rows come in order of worth, and one that would not end within
+the budget is left to the next call. Work on one machine shares what was compiled (--work).
+
+Training: XL/2 as imagenet256-pft-xl trains it, on generated latents at hand. Sampling: arrays by
+`patch-forcing sample --npz`, with random weights and without an autoencoder.
 """
 
 import argparse
+import hashlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -18,150 +23,125 @@ from pathlib import Path
 
 import torch
 
-import patch_forcing as pf
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, check_kept, provenance, read_rows, write_json
-from benchmarks.scaling.jobs import LEG_STEPS
-from benchmarks.scaling.processes import GPUS, each_alone, in_processes
-from patch_forcing.core.errors import UserError
-from patch_forcing.distributed.overlap import MAX_PIECES
+from benchmarks.common.record import Row, append_row, provenance, read_json, read_rows, write_json
+from benchmarks.scaling.attempt import Host
+from benchmarks.scaling.figures import compared
+from benchmarks.scaling.plan import COUNTS, TOY, Sizes, Task, missing, plan
+from benchmarks.scaling.tasks import PARTS, carry_out
 
-VARIANTS: dict[str, tuple[int, str, int]] = {  # GPUs, what each holds, pieces for sums
-    "one": (1, "replicate", 0),
-    "DDP": (GPUS, "replicate", 0),
-    "FSDP2": (GPUS, "shard", 0),
-    f"DDP, {MAX_PIECES} pieces": (GPUS, "replicate", MAX_PIECES),
-    "DDP, 3 pieces": (GPUS, "replicate", 3),
-}
-BATCHES = (128, 64)
-"""For each GPU; the second if the first is too large for one of the variants."""
-LEGS = ((2, "replicate"), (1, "replicate"), (2, "shard"), (1, "replicate"))
-TOLERANCE = 1e-3
-"""Of a loss, relative: ranks round sums in another order."""
+USD = 3.0
+"""An assumed price of an hour of one GPU."""
+RESERVE = 15.0
+"""Seconds of the budget kept for ending processes and writing."""
 
 
-def scaling(options: argparse.Namespace, ends: float, cache: str) -> list[Row]:
-    """A row for each variant."""
-    config = pf.preset("XL/2")
-    sizes = {"input_size": 32, "in_channels": 4, "num_classes": 1000, "patch_size": 2}
-    sizes |= {"hidden_size": config.hidden_size, "depth": config.depth}
-    sizes |= {"num_heads": config.num_heads}
-    batches = BATCHES
-    if options.toy:
-        sizes |= {"input_size": 8, "hidden_size": 32, "depth": 2, "num_heads": 2}
-        batches = (8,)
-    rows: list[Row] = []
-    for batch in batches:
-        rows = []
-        for name in options.only:
-            world, parallel, pieces = VARIANTS[name]
-            job = {"kind": "measure", "device": options.device, "compile": options.compile}
-            job |= {"sizes": sizes, "batch": batch, "parallel": parallel}
-            job |= {"pieces": pieces}
-            limit = min(options.limit, ends - time.monotonic())
-            if world == 1:
-                result = each_alone(job, limit, cache)
-            else:
-                result = in_processes(world, job, limit, cache)
-            rows.append({"what": name, "gpus": world, **result})
-            _compare(rows)
-            print(_line(rows[-1]), result.get("said", "")[-3000:], sep="\n", flush=True)
-            if "out of memory" in result.get("error", "") and batch != batches[-1]:
-                break
-        else:
-            break
-    return rows
+def report(rows: list[Row], gpu_hour: float, before: Row) -> Row:
+    """What the pages are written from: the newest row of each name; before: another such file.
+
+    Rows of `before` that were not measured again stay as they are.
+    """
+    newest = {row["name"]: row for row in [*before.get("rows", []), *compared(rows)]}
+    shown = [{k: v for k, v in row.items() if k != "log"} for row in newest.values()]
+    return {"usd_per_gpu_hour": gpu_hour, "rows": shown}
 
 
-def _compare(rows: list[Row]) -> None:
-    """Efficiency of the last row: its images a second beside what its GPUs do by themselves."""
-    one, last = rows[0].get("images_per_second"), rows[-1]
-    if one and last["gpus"] > 1 and "error" not in last:
-        last["efficiency"] = last["images_per_second"] / (last["gpus"] * one)
+def measure(tasks: list[Task], host: Host, options: argparse.Namespace) -> list[str]:
+    """Rows, one by one, as long as they fit into the budget; returns the names of the others."""
+    ends, left = time.monotonic() + options.budget - RESERVE, []
+    for task in tasks:
+        budget = ends - time.monotonic()
+        likely = task.seconds / 10 if host.toy else task.seconds
+        if budget < likely:
+            left.append(task.name)
+            continue
+        limit = 60 + 2 * task.seconds
+        result = carry_out(task, host, min(limit, budget))
+        if "error" in result and limit > budget and ends - time.monotonic() < 1:
+            left.append(task.name)  # the budget ended it, no fault of its own
+            print(f"{task.name}: cut off by the budget", flush=True)
+            continue
+        row = {"name": task.name, "part": task.part, "gpus": task.gpus, **result}
+        append_row(options.rows, {**row, **_origin(host)})
+        _write(options)
+        print(line(row), flush=True)
+    return left
 
 
-def resumed(options: argparse.Namespace, ends: float, cache: str) -> Row:
-    """A run that goes on with other ranks, beside one on one GPU: how far losses are apart."""
-    with tempfile.TemporaryDirectory() as work:
-        total = LEG_STEPS * len(LEGS)
-        legs = [(1, "replicate", total, "whole")]
-        legs += [(w, p, LEG_STEPS * (k + 1), "parts") for k, (w, p) in enumerate(LEGS)]
-        for world, parallel, steps, name in legs:
-            run = str(Path(work) / name)
-            job = {"kind": "resume", "device": options.device, "run": run}
-            job |= {"steps": steps, "parallel": parallel}
-            result = in_processes(world, job, min(options.limit, ends - time.monotonic()), cache)
-            if "error" in result:
-                return {"legs": LEGS, "at": [world, parallel, steps], **result}
-        whole, parts = (_losses(Path(work) / name) for name in ("whole", "parts"))
-        assert [step for step, _ in parts] == [step for step, _ in whole] == [*range(1, total + 1)]
-        apart = max(abs(b / a - 1) for (_, a), (_, b) in zip(whole, parts, strict=True))
-        return {
-            "legs": LEGS,
-            "steps_each": LEG_STEPS,
-            "apart": apart,
-            "tolerance": TOLERANCE,
-            "agrees": apart < TOLERANCE,
-            "last_loss": whole[-1][1],
-        }
-
-
-def _losses(run: Path) -> list[tuple[int, float]]:
-    return [(row["step"], row["total"]) for row in read_rows(run / "metrics.jsonl")]
-
-
-def _line(row: Row) -> str:
-    """A row of the table."""
+def line(row: Row) -> str:
+    """A row for the terminal."""
+    seconds = f"({row['total_seconds']:.0f} s)"
     if "error" in row:
-        return f"{row['what']:22} {row['error']}"
-    text = f"{row['what']:22} {row['gpus']} × {row['batch'] // row['gpus']} images"
-    text += f"  {1e3 * row['seconds_per_step']:8.1f} ms  {row['images_per_second']:8.1f} images/s"
-    if "efficiency" in row:
-        text += f"  {100 * row['efficiency']:5.1f} % of {row['gpus']} times one"
-    if "of_each" in row:
-        text += "  of each " + ", ".join(f"{rate:.1f}" for rate in row["of_each"])
-    return text + (f"  {row['peak_gib']:.1f} GiB" if row["peak_gib"] else "")
+        return f"{row['name']}: FAILED, {row['error']} {seconds}\n{row.get('log', '')}"
+    keys = ("images_per_second", "of_each", "peak_gib", "matrix_rate", "apart", "resumed_apart")
+    keys += ("seconds", "most_apart", "statuses", "message", "differences")
+    return f"{row['name']}: { {key: row[key] for key in keys if key in row} } {seconds}"
 
 
-def held(report: Row) -> list[str]:
-    """The parts and variants in a report."""
-    return [*(PARTS & report.keys()), *(row["what"] for row in report.get("scaling", []))]
+def _origin(host: Host) -> Row:
+    """Provenance of a row, the machine's own mark included."""
+    head = provenance(__file__, host.device)
+    if host.device != "cuda":
+        return {**head, "place": head["hardware"]}
+    cards = [torch.cuda.get_device_properties(n) for n in range(host.gpus)]
+    marks = "".join(sorted(str(card.uuid) for card in cards))
+    place = hashlib.sha256(marks.encode()).hexdigest()[:12]
+    return {**head, "hardware": f"{host.gpus} × {head['hardware']}", "place": place}
+
+
+def _write(options: argparse.Namespace) -> None:
+    rows, before = read_rows(options.rows), read_json(options.out, {})
+    write_json(options.out, report(rows, options.gpu_hour, before))
 
 
 def main() -> None:
-    """Measure, print, write."""
-    parser = command_line(__doc__, "no-compile", out="docs/results/scaling.json", device=False)
+    """Measure what is missing, print, write."""
+    options = _options()
+    if options.report:
+        _write(options)
+        return
+    device = "cpu" if options.toy else "cuda"
+    gpus = 2 if options.toy else min(torch.cuda.device_count(), options.gpus)
+    if not gpus:
+        sys.exit("no GPU is here: take --toy")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # processes are ended on the way out
+    options.work.mkdir(parents=True, exist_ok=True)
+    compiles = options.compile and not options.toy
+    host = Host(device, gpus, options.work, options.toy, compiles)
+    sizes = TOY if options.toy else Sizes.at_least(options.samples)
+    origin = _origin(host)
+    known = [row for row in read_rows(options.rows) if row["hardware"] == origin["hardware"]]
+    if options.retry:
+        known = [row for row in known if "error" not in row]
+    counts = [count for count in COUNTS if count <= gpus]
+    tasks = [task for task in plan(sizes, counts) if task.part in options.parts]
+    left = measure(missing(tasks, known, origin["place"]), host, options)
+    newest = {row["name"]: row for row in read_rows(options.rows)}
+    failed = [name for name, row in newest.items() if "error" in row]
+    print(json.dumps({"left to the next call": left, "failed": failed}, indent=1))
+    sys.exit(bool(left or failed))
+
+
+def _options() -> argparse.Namespace:
+    parser = command_line(
+        __doc__, "no-compile", "samples", out="docs/results/scaling.json", device=False
+    )
+    parser.add_argument("--rows", type=Path, help="default: beside --out, .jsonl")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--gpus", type=int, default=COUNTS[-1], help="at most so many")
+    parser.add_argument("--budget", type=float, default=3600, help="seconds for this call")
+    parser.add_argument("--gpu-hour", type=float, default=USD, help="its price in USD, assumed")
+    parser.add_argument("--work", type=Path, help="what later calls find again")
+    parser.add_argument("--retry", action="store_true", help="rows that failed, too")
     parser.add_argument("--toy", action="store_true", help="a tiny network, on two CPU processes")
-    parser.add_argument("--seconds", type=float, default=540, help="for everything")
-    parser.add_argument("--limit", type=float, default=260, help="seconds for a variant")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write --out")
     options = parser.parse_args()
-    try:
-        check_kept(options.out, [*options.parts, *options.only], held)
-    except UserError as error:
-        parser.error(str(error))
-    options.device = "cpu" if options.toy else "cuda"
-    options.compile = options.compile and not options.toy
-    if not options.toy and torch.cuda.device_count() < GPUS:
-        sys.exit(f"{torch.cuda.device_count()} GPUs here, {GPUS} are compared: take --toy")
-    ends = time.monotonic() + options.seconds
-    report = provenance(__file__, options.device)
-    if options.toy:
-        report["command"] += " --toy"
-    else:
-        report["hardware"] = f"2 × {report['hardware']}"
-    # compiled for one GPU, the step is found there by two that sum after it: one graph
-    with tempfile.TemporaryDirectory() as cache:
-        for part in options.parts:
-            report[part] = PARTS[part](options, ends, cache)
-            write_json(options.out, report)
-    if "resumed" in report:
-        print("resumed:", report["resumed"], flush=True)
-    sys.exit("error" in json.dumps(report))
+    options.rows = options.rows or options.out.with_suffix(".jsonl")
+    kind = "toy" if options.toy else "gpus"
+    usual = Path(tempfile.gettempdir()) / f"patch-forcing-scaling-{kind}"
+    options.work = (options.work or usual).resolve()
+    return options
 
-
-PARTS = {"resumed": resumed, "scaling": scaling}  # first what is short and must be there
 
 if __name__ == "__main__":
     main()

@@ -25,6 +25,8 @@ from patch_forcing.training.optim import OptimizerConfig
 
 STEPS, FAILS, WARM = 12, 9, 6
 """The failing step is a replay; from WARM on nothing may make the GPU wait."""
+CLOSE = 0.02
+"""Muon makes orthogonal in bf16; a learning rate kept from the recording gives .3."""
 
 
 def weights(recipe: Recipe, device: str, ranks: Ranks) -> list[Tensor]:
