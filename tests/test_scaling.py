@@ -128,6 +128,15 @@ def test_a_report_holds_the_newest_rows_and_those_not_measured_again():
     }
 
 
+def test_rows_are_chosen_by_their_names():
+    tasks = [Task(ONE, "training", 1, 1), Task("losses", "losses", 2, 1)]
+    assert run._chosen(tasks, None) == tasks
+    assert run._chosen(tasks, ["los", "killed"]) == tasks[1:]
+    with pytest.raises(SystemExit) as ended:
+        run._chosen(tasks, ["lost"])
+    assert ended.value.code == (f"--only ['lost'] is in no row's name: the names are {ONE}; losses")
+
+
 def test_a_row_that_fails_leaves_its_error_and_one_over_the_budget_is_left(tmp_path):
     options = Namespace(
         budget=60.0, rows=tmp_path / "rows.jsonl", out=tmp_path / "out.json", gpu_hour=3.0
@@ -141,6 +150,39 @@ def test_a_row_that_fails_leaves_its_error_and_one_over_the_budget_is_left(tmp_p
         ("b", 2, "KeyError('nothing')"),
     ]
     assert [row["name"] for row in json.loads(options.out.read_text())["rows"]] == ["a", "b"]
+
+
+ORIGIN = {"hardware": "2 × X", "versions": {"torch": "2"}, "date": "1999-12-31", "commit": "abc"}
+
+
+def test_the_page_shows_hours_and_price_of_the_recipe_by_count():
+    rows = [
+        trained("DDP", 2, 256, 1000.0, strong_efficiency=0.95, weak_efficiency=0.96),
+        trained("one", 1, 256, 500.0, parts=2),
+        trained("DDP", 8, 1024, 4000.0, weak_efficiency=0.9),
+        {"part": "training", "name": "FSDP2", "error": "out of memory"},
+    ]
+    report = {"usd_per_gpu_hour": 3.0, "rows": rows}
+    _, _, one, two, *rest = page.fixed_batch(report).splitlines()
+    # 400,000 steps of 256 images: 102.4 million
+    assert one == "| exact LTG | 1 | alone | 2 × 128 | 500.0 |  | 56.9 | 171 |"
+    assert two == ("| exact LTG | 2 | whole models (DDP) | 128 | 1,000.0 | 95.0% | 28.4 | 171 |")
+    assert rest[0] == ""
+    assert page.in_short(report).replace("\n", " ") == (
+        "Two GPUs of a host train XL/2 at 96% of twice one's rate. "
+        "Eight GPUs of a host train XL/2 at 90% of eight times one's rate. "
+    )
+    assert page.failures(report) == "- FSDP2: out of memory\n"
+
+
+def test_the_page_says_how_far_arrays_are_apart():
+    facts = {"part": "sampling", "images": 64, "nfe": 24.0, "seconds_without_start": 4.0, **ORIGIN}
+    one = {**facts, "gpus": 1, "images_per_second": 16.0, "seconds": 50.0, "sha256": "a" * 64}
+    two = {**one, "gpus": 2, "sha256": "b" * 64, "most_apart": 1, "share_apart": 0.002}
+    text = page.sampling({"rows": [two | {"weak_efficiency": 0.99}, one]})
+    assert "| 1 | 64 | 24 | 16.0 |  | 4.0 | 50.0 | aaaaaaaaaaaa |\n" in text
+    assert "| 2 | 64 | 24 | 16.0 | 99.0% | 4.0 | 50.0 | bbbbbbbbbbbb |\n" in text
+    assert "On 2 GPUs 0.20% of the numbers differ, by at most 1 of 255. 2 × X; torch 2;" in text
 
 
 def python(code: str, **variables: str) -> Start:
@@ -180,10 +222,10 @@ def test_the_cause_comes_before_what_it_led_to():
 
 
 @pytest.mark.slow
-def test_the_toy_run_measures_all_rows_and_a_second_call_those_that_are_missing(
+def test_the_toy_run_measures_rows_and_a_second_call_those_that_are_missing(
     tmp_path, monkeypatch, capsys
 ):
-    out, parts = tmp_path / "toy.json", ["losses", "killed", "training", "sampling"]
+    out = tmp_path / "toy.json"
 
     def call(*options: str) -> int:
         command = ["run", "--toy", "--out", str(out), "--work", str(tmp_path / "work"), *options]
@@ -193,9 +235,11 @@ def test_the_toy_run_measures_all_rows_and_a_second_call_those_that_are_missing(
         assert not ended.value.code, capsys.readouterr().out
         return len(read_rows(out.with_suffix(".jsonl")))
 
-    assert call("--parts", "killed", "sampling") == 4
-    assert call("--parts", *parts) == 15
-    assert call("--parts", *parts) == 15
+    first = ["killed, DDP", "sampling"]
+    more = ["losses", "killed", "exact LTG, one, 1 × 4", "exact LTG, DDP, 2 × 4", "recorded"]
+    assert call("--only", *first) == 3
+    assert call("--only", *first, *more) == 8
+    assert call("--only", *first, *more) == 8
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     two = rows["sampling, 32 images, 2 × GPU"]
     assert two["most_apart"] == 0
@@ -208,4 +252,5 @@ def test_the_toy_run_measures_all_rows_and_a_second_call_those_that_are_missing(
     report = {"rows": [*rows.values()], "usd_per_gpu_hour": 3.0}
     assert "The arrays are the same to the byte." in page.sampling(report)
     assert "Losses of 20 steps on 2 GPUs are within" in page.same_run(report)
+    assert rows["recorded step"]["differences"].keys() == {"adamw ltg None"}
     assert page.failures(report) == "None.\n"

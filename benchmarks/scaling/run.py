@@ -6,7 +6,7 @@
 
 Every finished row is appended to --rows at once; --out is written from them. A row that fails
 leaves its error and stops no other. Rows come in order of worth, and one that would not end within
-the budget is left to the next call. Work on one machine shares what was compiled (--work).
+the budget is left to the next call. Calls on one machine share what was compiled (--work).
 
 Training: XL/2 as imagenet256-pft-xl trains it, on generated latents at hand. Sampling: arrays by
 `patch-forcing sample --npz`, with random weights and without an autoencoder.
@@ -28,7 +28,7 @@ from benchmarks.common.record import Row, append_row, provenance, read_json, rea
 from benchmarks.scaling.attempt import Host
 from benchmarks.scaling.figures import compared
 from benchmarks.scaling.plan import COUNTS, TOY, Sizes, Task, missing, plan
-from benchmarks.scaling.tasks import PARTS, carry_out
+from benchmarks.scaling.tasks import carry_out
 
 USD = 3.0
 """An assumed price of an hour of one GPU."""
@@ -101,20 +101,20 @@ def main() -> None:
         _write(options)
         return
     device = "cpu" if options.toy else "cuda"
-    gpus = 2 if options.toy else min(torch.cuda.device_count(), options.gpus)
-    if not gpus:
-        sys.exit("no GPU is here: take --toy")
+    here = 2 if options.toy else torch.cuda.device_count()
+    counts = [count for count in COUNTS if count <= min(here, options.gpus)]
+    if not counts:
+        sys.exit(f"{here} GPUs are here, --gpus is {options.gpus}: one is needed, or --toy")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # processes are ended on the way out
     options.work.mkdir(parents=True, exist_ok=True)
     compiles = options.compile and not options.toy
-    host = Host(device, gpus, options.work, options.toy, compiles)
+    host = Host(device, counts[-1], options.work, options.toy, compiles)
     sizes = TOY if options.toy else Sizes.at_least(options.samples)
     origin = _origin(host)
     known = [row for row in read_rows(options.rows) if row["hardware"] == origin["hardware"]]
     if options.retry:
         known = [row for row in known if "error" not in row]
-    counts = [count for count in COUNTS if count <= gpus]
-    tasks = [task for task in plan(sizes, counts) if task.part in options.parts]
+    tasks = _chosen(plan(sizes, counts), options.only)
     left = measure(missing(tasks, known, origin["place"]), host, options)
     newest = {row["name"]: row for row in read_rows(options.rows)}
     failed = [name for name, row in newest.items() if "error" in row]
@@ -122,12 +122,21 @@ def main() -> None:
     sys.exit(bool(left or failed))
 
 
+def _chosen(tasks: list[Task], texts: list[str] | None) -> list[Task]:
+    """Tasks with one of the texts in their names; all without."""
+    chosen = [t for t in tasks if texts is None or any(text in t.name for text in texts)]
+    if not chosen:
+        names = "; ".join(task.name for task in tasks)
+        sys.exit(f"--only {texts} is in no row's name: the names are {names}")
+    return chosen
+
+
 def _options() -> argparse.Namespace:
     parser = command_line(
         __doc__, "no-compile", "samples", out="docs/results/scaling.json", device=False
     )
     parser.add_argument("--rows", type=Path, help="default: beside --out, .jsonl")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", nargs="+", help="rows with one of these texts in their names")
     parser.add_argument("--gpus", type=int, default=COUNTS[-1], help="at most so many")
     parser.add_argument("--budget", type=float, default=3600, help="seconds for this call")
     parser.add_argument("--gpu-hour", type=float, default=USD, help="its price in USD, assumed")

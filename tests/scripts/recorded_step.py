@@ -2,6 +2,7 @@
 
 python -m tests.scripts.recorded_step cuda
 torchrun --nproc-per-node 2 -m tests.scripts.recorded_step cuda
+python -m tests.scripts.recorded_step cpu 1    # the first case alone
 """
 
 import dataclasses
@@ -81,6 +82,7 @@ if __name__ == "__main__":
         (o, t, None) for o in ("adamw", "muon") for t in ("ltg", "ltg:levels=4", "shared-uniform")
     ]
     cases += [("adamw", "ltg", "emoji"), ("muon", "shared-uniform", "emoji")]
+    cases = cases[: int(sys.argv[2])] if sys.argv[2:] else cases
     with join_ranks(sys.argv[1]) as ranks:
         results = {
             " ".join(map(str, case)): difference(*case, sys.argv[1], ranks) for case in cases
