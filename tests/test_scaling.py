@@ -128,6 +128,14 @@ def test_a_report_holds_the_newest_rows_and_those_not_measured_again():
     }
 
 
+def test_a_toy_run_does_not_write_over_measurements(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["run", "--toy"])
+    with pytest.raises(SystemExit) as ended:
+        run.main()
+    assert ended.value.code == 2
+    assert "--toy measures nothing to keep: name a file" in capsys.readouterr().err
+
+
 def test_rows_are_chosen_by_their_names():
     tasks = [Task(ONE, "training", 1, 1), Task("losses", "losses", 2, 1)]
     assert run._chosen(tasks, None) == tasks

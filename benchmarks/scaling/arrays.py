@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.common.record import Row
 from benchmarks.scaling.attempt import Attempt
 from benchmarks.scaling.figures import steady_rate
-from benchmarks.scaling.processes import as_ranks, check, run_together
+from benchmarks.scaling.processes import as_ranks
 from patch_forcing.generation.sample_shards import ShardOptions
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.io.npz import read_about
@@ -42,9 +42,7 @@ def sampling(attempt: Attempt) -> Row:
                 finished[number] = time.time()
 
     started = time.time()
-    starts = as_ranks(task.gpus, command)
-    ended = run_together(starts, host.variables, attempt.left, watch=watch)
-    check(ended)
+    ended = attempt.run(as_ranks(task.gpus, command), watch=watch)
     rate = steady_rate(finished, task.gpus, cut.shard_size)
     result = {
         "nfe": read_about(npz)["nfe"],

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +49,14 @@ class Attempt:
     folder: Path
     ends: float
 
-    def run(self, command: list[str], world: int) -> list[Ended]:
-        """The same command on each rank. Raises FailedError unless all ended well."""
-        ended = run_together(as_ranks(world, command), self.host.variables, self.left)
+    def run(
+        self, starts: Sequence[Start], *, watch: Callable[[], object] = lambda: None
+    ) -> list[Ended]:
+        """Processes, all at the same time. Raises FailedError unless all ended well.
+
+        watch: called all the time.
+        """
+        ended = run_together(starts, self.host.variables, self.left, watch=watch)
         check(ended)
         return ended
 
@@ -68,7 +74,7 @@ class Attempt:
         """Of a job that ranks do together. Raises FailedError if they fail."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "result"
-            self.run(self.command(kind, result=str(file), **options), world)
+            self.run(as_ranks(world, self.command(kind, result=str(file), **options)))
             row: Row = json.loads(file.read_text(encoding="utf-8"))
             return row
 
@@ -85,5 +91,5 @@ class Attempt:
                 )
                 for number, file in enumerate(files)
             ]
-            check(run_together(starts, self.host.variables, self.left))
+            self.run(starts)
             return [json.loads(file.read_text(encoding="utf-8")) for file in files]

@@ -145,6 +145,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--toy", action="store_true", help="a tiny network, on two CPU processes")
     parser.add_argument("--report", action="store_true", help="measure nothing, write --out")
     options = parser.parse_args()
+    if options.toy and options.out == parser.get_default("out"):
+        parser.error("--toy measures nothing to keep: name a file of its own, --out toy.json")
     options.rows = options.rows or options.out.with_suffix(".jsonl")
     kind = "toy" if options.toy else "gpus"
     usual = Path(tempfile.gettempdir()) / f"patch-forcing-scaling-{kind}"

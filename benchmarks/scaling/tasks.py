@@ -6,14 +6,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.common.record import Row, read_rows
 from benchmarks.scaling.arrays import sampling
 from benchmarks.scaling.attempt import Attempt, Host
 from benchmarks.scaling.plan import HOW, LEG_STEPS, LOSS_STEPS, TIMES, Task, legs
-from benchmarks.scaling.processes import FailedError, as_ranks, check, run_together
+from benchmarks.scaling.processes import FailedError, Start, as_ranks, check, run_together
 from tests.scripts import recorded_step
 
 TOLERANCE = 1e-3
@@ -59,17 +58,17 @@ def losses(attempt: Attempt) -> Row:
     on_the_way = legs(counts)
     total = LEG_STEPS * len(on_the_way)
     steps = min(LOSS_STEPS, total)
-    runs = {str(count): [(count, "replicate", steps)] for count in counts[1:]}
-    runs |= {"1": [(1, "replicate", total)]}
-    runs |= {"legs": [(n, held, LEG_STEPS * k) for k, (n, held) in enumerate(on_the_way, 1)]}
 
-    def follow(name: str) -> None:
-        for world, parallel, last in runs[name]:
-            run = str(folder / name)
-            attempt.result("small run", world, run=run, steps=last, parallel=parallel)
+    def part(world: int, parallel: str, last: int, name: str) -> list[Start]:
+        run = str(folder / name)
+        return as_ranks(world, attempt.command("small run", run=run, steps=last, parallel=parallel))
 
-    with ThreadPoolExecutor() as pool:  # they do not disturb each other
-        [*pool.map(follow, runs)]
+    # whole runs do not disturb each other
+    runs = [part(count, "replicate", steps, str(count)) for count in counts[1:]]
+    runs += [part(1, "replicate", total, "1")]
+    attempt.run([start for starts in runs for start in starts])
+    for number, (world, parallel) in enumerate(on_the_way, 1):
+        attempt.run(part(world, parallel, LEG_STEPS * number, "legs"))
     one = _losses(folder / "1")
     apart = {str(count): _apart(_losses(folder / str(count)), one) for count in counts[1:]}
     resumed = _apart(_losses(folder / "legs"), one)
@@ -127,7 +126,7 @@ def recorded(attempt: Attempt) -> Row:
     """Whether a compiled step, recorded on GPUs, is the step that is not."""
     command = ["-m", recorded_step.__name__, attempt.host.device]
     command += ["1"] if attempt.host.toy else []
-    ended = attempt.run(command, attempt.task.gpus)
+    ended = attempt.run(as_ranks(attempt.task.gpus, command))
     lines = [line for one in ended for line in one.log.splitlines() if line.startswith("{")]
     differences = {case: apart for line in lines for case, apart in json.loads(line).items()}
     row = {"differences": differences, "tolerance": recorded_step.CLOSE}
