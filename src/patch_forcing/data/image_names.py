@@ -52,6 +52,7 @@ class ImageNames:
 def loosely(path: str) -> str:
     """The same for paths and names that people take for the same."""
     path = re.sub(r"\s*/\s*", "/", path.replace("\\", "/").strip())
+    path = re.sub(r"(?<![^/])(\./)+", "", path)  # as PowerShell writes .\a.png
     return unicodedata.normalize("NFC", path).casefold()
 
 
