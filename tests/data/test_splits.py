@@ -53,6 +53,10 @@ CLASSES = {
     ("test_negative", "test_positive"): "",
     ("planes", "trains"): "",
     ("samples", "runs"): "",
+    ("00000", "00001"): (
+        "00000, 00001 may be parts, no classes: --data.condition none, or caption"
+    ),
+    ("000", "001"): "",
     ("images", "masks"): "images, masks are taken for classes: give {}/images if they are none",
     ("cat",): "cat is the only class: give {}/cat if it is none",
 }

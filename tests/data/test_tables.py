@@ -232,6 +232,10 @@ UNREAD = {
     "metadata.yaml": ("a: b", "write metadata.jsonl or metadata.csv"),
     "metadata.jsonl.gz": ("", "write metadata.jsonl or metadata.csv"),
     "train.csv": ("id,breed\n000,cat", "it names images: call it metadata.csv"),
+    "open_clip.csv": (
+        "filepath\ttitle\nmine/000.png\ta cat",
+        "it names no image that lies there, such as mine/000.png: write paths below",
+    ),
     "mine.jsonl": (lines(ROWS), "it names images: call it metadata.jsonl"),
 }  # fmt: skip
 

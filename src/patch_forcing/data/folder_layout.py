@@ -6,6 +6,7 @@ images, wherever below its folder they lie. Where more than one reading is possi
 guessed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -183,6 +184,8 @@ def _doubts(root: Path, folders: list[str]) -> list[str]:
         return [
             f"{listed(folders)} are taken for classes: give {root / folders[0]} if they are none"
         ]
+    if all(re.fullmatch(r"0\d{3,}", name) for name in folders):
+        return [f"{listed(folders, 3)} may be parts, no classes: --data.condition none, or caption"]
     return [
         f"{name} is taken for a class: give {root / name} if it is a split"
         for name in doubtful(folders)

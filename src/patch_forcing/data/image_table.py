@@ -19,7 +19,7 @@ from patch_forcing.data.fields import (
     keys_of,
 )
 from patch_forcing.data.image_names import ImageNames
-from patch_forcing.data.tables import TableError, read_rows
+from patch_forcing.data.tables import OtherImagesError, TableError, read_rows
 from patch_forcing.data.tree import Tree, below, parent
 
 _BOXES = ("xmin", "bbox", "bboxes", "x1", "polygon", "segmentation", "rle", "encodedpixels")
@@ -67,7 +67,7 @@ def understood(tree: Tree, path: str, names: ImageNames) -> Table:
     some = islice(table.rows, _LOOKED_FOR)
     if first and not found and not any((tree.root / name).exists() for name in some):
         around = tree.root / folder
-        raise TableError(
+        raise OtherImagesError(
             f"it names no image that lies there, such as {first}: write paths below {around}, or "
             "move it to the images"
         )

@@ -14,7 +14,7 @@ from patch_forcing.data.annotations import Annotation
 from patch_forcing.data.image_names import ImageNames
 from patch_forcing.data.image_table import Table, understood
 from patch_forcing.data.notes import listed
-from patch_forcing.data.tables import ENDINGS, TableError
+from patch_forcing.data.tables import ENDINGS, OtherImagesError, TableError
 from patch_forcing.data.tree import Tree, below, parent, stem
 
 _STEM = "metadata"
@@ -135,7 +135,9 @@ def _unread(
             table = understood(tree, below(folder, name), names) if small else None
         except (TableError, OSError, UserError) as error:
             why = str(error) if isinstance(error, TableError) else "it cannot be read"
-            notes += [f"{below(folder, name)} ({why})"] if _sounds_so(name) else []
+            # any JSON may look as if it named something
+            names_some = isinstance(error, OtherImagesError) and _ending(name) != ".json"
+            notes += [f"{below(folder, name)} ({why})"] if names_some or _sounds_so(name) else []
             continue
         if table:
             mend = f"{official[0]} is read" if official else f"call it metadata{_ending(name)}"

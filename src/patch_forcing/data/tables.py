@@ -36,6 +36,10 @@ class TableError(ValueError):
     """A file that is no table of images; says what is wrong, and the mend."""
 
 
+class OtherImagesError(TableError):
+    """A table of images that do not lie there."""
+
+
 def read_rows(file: Path) -> Iterator[Row] | None:
     """The rows of a table; None if it says that images have no labels.
 
