@@ -1,4 +1,4 @@
-"""Samples, recipes and model folders are what they were: see tests/golden."""
+"""Losses, samples, recipes and model folders are what they were: see tests/golden."""
 
 import hashlib
 import json
@@ -8,11 +8,42 @@ import pytest
 
 import patch_forcing as pf
 from patch_forcing.generation.find import find_bundled
+from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.run_folder import BEFORE
 from patch_forcing.sampling.samplers import SAMPLERS
+from tests.scripts import golden_losses
 from tests.scripts.golden_recipes import FILE, resolved
 from tests.scripts.golden_samples import MODELS, recorded, sampled
 from tests.support.golden import machine
+
+CURVES = golden_losses.recorded()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Where the recipes' data are made, once."""
+    return tmp_path_factory.mktemp("recipes")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_as_was_recorded(name, made):
+    records = f"python -m tests.scripts.golden_losses {name}"
+    assert name in CURVES, f"{name} has no golden curve: {records} records it"
+    expected, curve = CURVES[name], golden_losses.trained(name, made)
+    near, near_at_end = golden_losses.tolerance(name, expected["on"])
+    changed = f"{name} trains otherwise: if that is meant, {records} records it"
+    assert curve["losses"] == pytest.approx(expected["losses"], rel=near), changed
+    assert curve["averages"].keys() == expected["averages"].keys()
+    for average, (norm, probe) in expected["averages"].items():
+        at_end = pytest.approx([norm, probe], rel=0, abs=near_at_end * norm)
+        assert curve["averages"][average] == at_end, f"{average}: {changed}"
+
+
+def test_golden_curves_are_of_recipes_that_are_there_and_learn():
+    assert CURVES.keys() <= RECIPES.keys()
+    for name, curve in CURVES.items():
+        assert curve["losses"][-1] < 0.92 * curve["losses"][0], name
+
 
 COUNTS = {"nfe", "token_evaluations"}
 """What samplers that measure their error may spend otherwise where kernels round otherwise."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.faults.repeated_runs import pack_images
 from benchmarks.faults.rows import Row, before, training
 from benchmarks.faults.system_calls import little_memory, run_child
 from patch_forcing.core.errors import UserError
@@ -27,7 +26,7 @@ from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.objective import PatchForcingObjective
-from tests.support.image_files import photos
+from tests.support.image_files import samples, shard
 from tests.support.same_runs import assert_same, losses
 from tests.support.several_ranks import train_on
 from tests.support.tiny import TINY
@@ -277,9 +276,8 @@ def lost_data(work: Path) -> Row:
     stopped = 0
     for at_step in (1, 3, 5):
         folder = work / str(at_step)
-        photos(folder / "images", {"one": 60, "other": 60})  # more than the run shows
         tar, aside = folder / "images.tar", folder / "aside"
-        pack_images(folder / "images", tar)
+        shard(tar, samples(120, classes=2))  # more than the run shows
         network = replace(TINY.network, patch_size=8)
         data = ShardsSource(path=str(tar), size=16)
         recipe = replace(TINY, data=data, network=network, steps=8)

@@ -1,12 +1,10 @@
 """Runs that must repeat: stopped and resumed, for long, and as recorded in the repository."""
 
 import itertools
-import json
 import os
 import signal
-import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,109 +12,18 @@ import torch
 from benchmarks.faults.rows import Row, assert_like, before, training
 from benchmarks.faults.system_calls import run_child
 from patch_forcing.data import reader
-from patch_forcing.data.batch import TensorData
-from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.hub import HubSource
-from patch_forcing.data.shards import ShardsSource
 from patch_forcing.io.run_layout import checkpoints
-from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
-from tests.support.emoji_font import tiny_atlas
-from tests.support.golden import GOLDEN, machine
-from tests.support.image_files import photos
-from tests.support.same_runs import losses
+from tests.scripts import golden_losses
+from tests.support.small_recipes import small
 from tests.support.tiny import TINY
 
-
-@dataclass(frozen=True)
-class Shapes:
-    """Scenes of four drawings: what emoji recipes see, without an installed font."""
-
-    size: int = 64
-
-    def open(self) -> EmojiScenes:
-        """In memory."""
-        return EmojiScenes(tiny_atlas(), self.size)
-
-
-@dataclass(frozen=True)
-class Latents:
-    """Noise of four channels in two classes: the shape of what ImageNet's recipes see."""
-
-    def open(self) -> TensorData:
-        """In memory."""
-        x_1 = torch.randn(24, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-        return TensorData(x_1, torch.arange(24) % 2, 2, DataInfo())
-
-
-SOURCES = {"folder": FolderSource, "shards": ShardsSource, "hub": HubSource}
 ALL_RECIPES = [
     name for name in RECIPES if not (name.startswith("imagenet") and name.endswith("-repa"))
 ]
-"""Alignment is that of emoji-64-repa."""
-_LONG = ("hub", "emoji-64-repa")  # importing `datasets`, or an encoder, takes seconds each time
-QUICK_RECIPES = [
-    name for name in ALL_RECIPES if name not in _LONG and not name.endswith(("-l", "-xl"))
-]
-"""Without those, and without larger ones, which are shrunk to the same."""
-
-
-def pack_images(folder: Path, tar: Path) -> None:
-    """The same images as a shard; a class's number is its place in the alphabet."""
-    with tarfile.open(tar, "w") as shard:
-        for number, of_class in enumerate(sorted(folder.iterdir())):
-            label = folder.parent / f"{of_class.name}.cls"
-            label.write_text(str(number))
-            for image in sorted(of_class.iterdir()):
-                shard.add(image, f"{of_class.name}-{image.name}")
-                shard.add(label, f"{of_class.name}-{image.stem}.cls")
-
-
-def small(name: str, folder: Path, steps: int) -> Recipe:
-    """A named recipe with its own optimizer, times, precision and data, shrunk for a test.
-
-    folder: of images made here, where it trains on some.
-    """
-    recipe = RECIPES[name].recipe
-    data: object = recipe.data
-    if name in SOURCES:
-        if not folder.exists():
-            photos(folder, {"one": 12, "other": 12})
-            pack_images(folder, folder.with_suffix(".tar"))
-        path = folder.with_suffix(".tar") if name == "shards" else folder
-        data = SOURCES[name](path=str(path), size=16)
-    elif name.startswith("emoji"):
-        data = Shapes()
-    elif name.startswith("imagenet"):
-        data = Latents()
-    optimizer = replace(recipe.optimizer, warmup_steps=min(10, recipe.optimizer.warmup_steps))
-    alignment = recipe.alignment
-    if alignment.encoder is not None:
-        alignment = replace(alignment, projector_dim=16)
-    return replace(
-        recipe,
-        data=data,
-        alignment=alignment,
-        network=replace(
-            recipe.network,
-            patch_size={"digits": 4, "imagenet256": 2}.get(name.split("-")[0], 8),
-            hidden_size=16,
-            depth=1,
-            num_heads=2,
-        ),
-        optimizer=optimizer,
-        steps=steps,
-        batch_size=8,
-        ema_decay=0.9,
-        snapshot_every=3,
-        compile=False,
-        checkpoint_every=3,
-        log_every=1,
-        deterministic=True,
-    )
+"""Those whose encoder need not be downloaded."""
 
 
 def stopped_and_resumed(
@@ -133,7 +40,8 @@ def stopped_and_resumed(
     row = Row("stopped in any step and resumed, on a CPU, deterministic", "weights, average, "
               "optimizer and losses bitwise those of a run that never stopped")  # fmt: skip
     for count, accumulate, name in itertools.product(workers, parts, recipes):
-        recipe = replace(small(name, work / "images", steps=8), accumulate=accumulate)
+        recipe = small(name, work, steps=8)
+        recipe = replace(recipe, accumulate=accumulate, snapshot_every=3, checkpoint_every=3)
         whole = work / f"{name}-{count}-{accumulate}"
         assert (ended := run_child(_with_workers(recipe, whole, count))).status == 0, ended.text
         for number, stop in enumerate(stops):
@@ -203,57 +111,17 @@ def _note(sizes: Path) -> None:
         stream.write(f"{pages * os.sysconf('SC_PAGE_SIZE')}\n")
 
 
-GOLDEN_STEPS = 100
-
-
-TOLERANCE = 1e-3
-"""Of a loss, relative, between machines: other kernels round otherwise, and training spreads it."""
-
-
-def golden(
-    work: Path,
-    steps: int = GOLDEN_STEPS,
-    recipes: Sequence[str] = tuple(ALL_RECIPES),
-    *,
-    record: bool = False,
-) -> Row:
-    """The first 100 losses of every recipe, shrunk, against those in the repository.
-
-    steps: how many of them. record: write them down instead, all.
-    """
-    row = Row("a golden loss curve of 100 steps for every recipe", "bitwise the same twice, and as "
-              "recorded where torch and processor are the recorded ones; elsewhere within "
-              f"{TOLERANCE:g} of each loss")  # fmt: skip
-    for name in recipes:
-        file = GOLDEN / f"{name}.json"
-        recipe = small(name, work / "images", GOLDEN_STEPS)
-        recipe = replace(recipe, checkpoint_every=GOLDEN_STEPS, snapshot_every=GOLDEN_STEPS)
+def golden(work: Path) -> Row:
+    """Every recipe, shrunk, against the losses and averages in the repository."""
+    row = Row("a golden loss curve of every recipe", "bitwise the same twice, and as recorded on "
+              "any processor: losses to 1e-6, to 1e-4 where Muon rounds to bf16")  # fmt: skip
+    torch.set_num_threads(1)
+    for name, recorded in golden_losses.recorded().items():
         with row.attempt(name):
-            first, second = (_losses(recipe, work / f"{name}-{n}", steps) for n in (0, 1))
+            first, second = (golden_losses.trained(name, work / str(n)) for n in (0, 1))
             assert first == second, "two runs differ"
-            if record:
-                file.parent.mkdir(exist_ok=True)
-                curve = {"on": machine(), "losses": [loss.hex() for loss in first]}
-                file.write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
-            recorded = json.loads(file.read_text(encoding="utf-8"))
-            curve = [float.fromhex(loss) for loss in recorded["losses"]][:steps]
-            if recorded["on"] == machine():
-                different = [n + 1 for n in range(steps) if first[n] != curve[n]]
-                assert not different, f"from step {different[0]} on: record it if that is meant"
-                row.notes[name] = "bitwise as recorded"
-            else:
-                apart = [abs(a / b - 1) for a, b in zip(first, curve, strict=True)]
-                row.notes[name] = f"up to {max(apart):.1e} of a loss from another machine's"
-                assert max(apart) < TOLERANCE, row.notes[name]
+            pairs = zip(first["losses"], recorded["losses"], strict=True)
+            apart = max(abs(loss / golden - 1) for loss, golden in pairs)
+            row.notes[name] = f"up to {apart:.1e} of a loss from the recorded"
+            assert apart < golden_losses.tolerance(name, recorded["on"])[0], row.notes[name]
     return row
-
-
-def _losses(recipe: Recipe, run: Path, steps: int) -> list[float]:
-    """Of the first steps; the recipe's length, which its learning rate may depend on, stays."""
-    stop = before(
-        recipe, steps, lambda: os.kill(os.getpid(), signal.SIGKILL), training(recipe, run)
-    )
-    run_child(stop)
-    logged = [loss for _, loss in losses(run)]
-    assert len(logged) == steps, f"{len(logged)} of {steps} steps done"
-    return logged

@@ -2,7 +2,6 @@
 
     python -m benchmarks.faults.run            # docs/results/reliability.json, docs/reliability.md
     python -m benchmarks.faults.run --quick    # the sizes of the default tests; JSON on stdout
-    python -m benchmarks.faults.run --record-golden    # after a change meant to change losses
 
 Needs pip install -e ".[test]"; two rows need Linux, one of them on x86-64, the other as root.
 """
@@ -45,7 +44,6 @@ QUICK: Rows = {
     "hostile": file_faults.hostile,
     "keys": lambda work: file_faults.mistaken_keys(work, 24, ALL_KINDS),
     "memory": lambda work: repeated_runs.memory(work, 60, 10),
-    "golden": lambda work: repeated_runs.golden(work, 15, repeated_runs.QUICK_RECIPES),
 }
 FULL: Rows = {
     "killed at random": lambda work: disk_faults.killed_at_random(work, 200),
@@ -84,20 +82,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--print", action="store_true", help="the JSON, in place of the page")
-    parser.add_argument("--record-golden", action="store_true")
     parser.add_argument("--rows", help="names, separated by commas; default: all")
     options = parser.parse_args()
     faults.prepare()
     origins = origin("cpu")
     report = {key: origins[key] for key in ("date", "commit", "versions", "hardware")}
     rows = QUICK if options.quick else FULL
-    if options.record_golden:
-        rows = {"golden": lambda work: repeated_runs.golden(work, record=True)}
     if options.rows:
         rows = {name: rows[name] for name in options.rows.split(",")}
     done = run_rows(rows)
     written = {**report, "rows": {name: asdict(row) for name, row in done.items()}}
-    if options.print or options.quick or options.record_golden or options.rows:
+    if options.print or options.quick or options.rows:
         print(json.dumps(written))
     else:
         text = json.dumps(written, indent=1, ensure_ascii=False)

@@ -13,49 +13,16 @@ import patch_forcing as pf
 from patch_forcing.data.batch import Numbered
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.latent_shards import (
-    FORMAT_VERSION,
-    INDEX,
-    PLAN,
-    ShardArrays,
-    write_shard,
-)
+from patch_forcing.data.latent_shards import INDEX, PLAN
 from patch_forcing.data.latents import LatentsSource
 from patch_forcing.io.ledger import shard_path
-from patch_forcing.models.latent_space import LatentSpace
 from tests.support.image_files import photos
-
-SPACE = LatentSpace("x", "X", "abc", 2, 8, (0.5,), (1.0,))
-SIZES = (5, 1, 6)
-SHAPE = (2, 2, 3)
-
-
-def write(folder, *, logvar=True, mirrored=True, spread=-30.0, classes=("a", "b", "c")):
-    """Latents that tell where they come from: number, channel, and + 100 where mirrored."""
-    first = 0
-    for shard, size in enumerate(SIZES):
-        numbers = np.arange(first, first + size)
-        means = np.broadcast_to(numbers[:, None, None, None], (size, *SHAPE)).copy()
-        means[:, 1] += 50
-        parts = [means, np.full_like(means, 1) * spread] if logvar else [means]
-        rows = np.concatenate(parts, axis=1).astype(np.float16)
-        copy = np.concatenate([means + 100, *parts[1:]], axis=1).astype(np.float16)
-        labels = numbers % 3 if classes else None
-        arrays = ShardArrays(rows, copy if mirrored else None, labels, numbers)
-        write_shard(shard_path(folder, shard), arrays, {})
-        first += size
-    index = {
-        "format_version": FORMAT_VERSION, "size": 16, "shape": SHAPE, "logvar": logvar,
-        "autoencoder": vars(SPACE), "mirrored": mirrored, "images": first, "bad_samples": 0,
-        "class_names": classes, "shards": len(SIZES), "hash": "h", "statistics": {},
-    }  # fmt: skip
-    (folder / INDEX).write_text(json.dumps(index))
-    return folder
+from tests.support.latents import SHAPE, SIZES, SPACE, telling_latents
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("latents"))
+    return telling_latents(tmp_path_factory.mktemp("latents"))
 
 
 @pytest.fixture
@@ -115,7 +82,7 @@ def test_a_batch_is_a_function_of_its_step_and_shared_by_ranks(
 
 @pytest.fixture(scope="module")
 def folder_of_spread(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("spread"), spread=np.log(9))
+    return telling_latents(tmp_path_factory.mktemp("spread"), spread=np.log(9))
 
 
 def test_latents_are_drawn_from_their_posterior_anew_each_epoch(folder_of_spread):
@@ -135,7 +102,7 @@ def test_latents_are_drawn_from_their_posterior_anew_each_epoch(folder_of_spread
 
 
 def test_without_log_variances_mirrors_or_classes(tmp_path):
-    folder = write(tmp_path, logvar=False, mirrored=False, classes=())
+    folder = telling_latents(tmp_path, logvar=False, mirrored=False, classes=())
     with pytest.raises(pf.UserError, match=r"no mirrored images: add --data.no-flip"):
         LatentsSource(str(folder)).open()
     data = LatentsSource(str(folder), flip=False).open()

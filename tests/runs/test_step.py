@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -52,6 +53,48 @@ def test_a_step_that_is_not_finite_changes_nothing(recipe, bad, optimizer):
         else:
             assert loss.total.isfinite()
             assert not all(a.equal(b) for a, b in zip(after, before, strict=False))
+
+
+@dataclasses.dataclass(frozen=True)
+class Vertical:
+    """A term of value 0, at which its slope is not finite."""
+
+    layer: torch.nn.Linear
+    name, weight, block = "vertical", 1.0, 1
+
+    @property
+    def modules(self):
+        return {"layer": self.layer}
+
+    def __call__(self, tokens, inputs):
+        return (0 * self.layer(tokens).mean()).sqrt()
+
+
+class RunsVertically:
+    """What a run needs of it."""
+
+    record: ClassVar = {}
+
+    def build(self, network):
+        return Vertical(torch.nn.Linear(network.hidden_size, 1))
+
+    def inputs(self, batch, step):
+        return batch.x_1
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_gradient_that_is_not_finite_changes_nothing_though_the_loss_is(recipe, optimizer):
+    recipe, terms = with_optimizer(recipe, optimizer), [RunsVertically()]
+    data = recipe.data.open()
+    state = initial_state(recipe, data, "cpu", terms)
+    step = TrainStep(state, recipe, "cpu", terms=terms)
+    networks = [*state.networks().values(), *state.term_modules().values()]
+    weights = [weight for network in networks for weight in network.parameters()]
+    before = [weight.detach().clone() for weight in weights]
+    loss, norm = step(data.batch(BatchSpec(0, recipe.batch_size, recipe.seed)), 0)
+    assert loss.total.isfinite()
+    assert not norm.isfinite()
+    assert all(now.equal(was) for now, was in zip(weights, before, strict=True))
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -11,7 +11,7 @@ import patch_forcing as pf
 from patch_forcing.core.active import ActiveTokens, Memory, packed_tokens, token_index
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
-from patch_forcing.sampling.field import Recall
+from patch_forcing.sampling.field import FieldOutput, Recall
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.samplers import count_evaluations, steps_within, usual_calls
 from tests.scripts.compiled_sampling import GUIDANCE
@@ -119,6 +119,46 @@ def test_where_all_have_left_nothing_is_computed_and_the_trace_goes_on():
     assert [bool(record.evaluated.any()) for record in result.trace] == [True] * 3 + [False] * 3
     for record in result.trace:
         torch.testing.assert_close(record.prediction, X_0 + velocity)
+
+
+class Bending:
+    """Patch i's velocity is aᵢ·t: an Euler step of length h misses ½·aᵢ·h²."""
+
+    patch_size = 1
+
+    def __init__(self, bends):
+        self.bends = torch.tensor(bends).view(1, 1, 1, -1)
+
+    def __call__(self, x_t, t, *, guided=True, **more):
+        velocity = self.bends * t.to_dense().view(len(x_t), 1, 1, -1)
+        return FieldOutput(velocity, torch.ones(len(x_t), x_t.shape[-1]), 1, velocity)
+
+
+def due_at(sampler, bends, steps):
+    """At which steps each patch of an image has waited for its turn, and takes it."""
+    noise = torch.zeros(1, 1, 1, len(bends))
+    result = sampler(Bending(bends), noise, uniform_grid(steps), trace=True)
+    on_time = torch.stack([record.state_t[0] == record.step / steps for record in result.trace])
+    return [column.nonzero()[:, 0].tolist() for column in on_time.T]
+
+
+def test_a_patch_takes_two_steps_at_once_up_to_the_tolerance_times_the_square_of_the_time():
+    # after 2 and 4 of 8 steps, ½·a·(1/4)² against 0.08·(1/2)² and 0.08·(3/4)²
+    sampler = Adaptive(exit=0, tolerance=0.08, evaluate="all")
+    every = list(range(8))
+    only_late = [0, 1, 2, 3, 4, 6, 7]
+    both = [0, 1, 2, 4, 6, 7]
+    bends = [0.01, 0.639, 0.641, 1.439, 1.441, 9.0]
+    expected = [both, both, only_late, only_late, every, every]
+    assert due_at(sampler, bends, 8) == expected
+
+
+def test_a_patch_leaves_once_the_rest_of_its_way_adds_no_more_than_the_option():
+    # after 2 … 6 of 8 steps, ½·a·(6/8 … 2/8)² against 0.02
+    bends = [2 * 0.02 * (8 / left) ** 2 * near for left in (6, 5, 4, 3, 2) for near in (0.99, 1.01)]
+    sampler = Adaptive(exit=0.02, tolerance=0, evaluate="all")
+    last = [2, 3, 3, 4, 4, 5, 5, 6, 6, 7]
+    assert due_at(sampler, bends, 8) == [list(range(k + 1)) for k in last]
 
 
 @pytest.mark.parametrize("model", [IndependentGaussian(), CorrelatedGaussian.random(6, 2)])

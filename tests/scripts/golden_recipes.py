@@ -3,15 +3,15 @@
 python -m tests.scripts.golden_recipes    # records it; for test_golden.py
 """
 
-import contextlib
-import io
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from patch_forcing.cli.main import run
-from patch_forcing.runs.recipes import RECIPES
+from patch_forcing.cli.options import parse
+from patch_forcing.cli.train import Options
+from patch_forcing.runs.recipes import RECIPES, find_recipe
 from patch_forcing.runs.run_folder import open_run
 from tests.support.golden import GOLDEN
 
@@ -26,10 +26,10 @@ COMMANDS = (
 
 def of_command(command: str) -> dict[str, Any]:
     """The recipe and the network that a command of this line trains."""
-    with contextlib.redirect_stdout(io.StringIO()) as output:
-        run([*command.split(), "--dry-run", "--device", "cpu"])
-    resolved = json.loads(output.getvalue())
-    return {key: resolved[key] for key in ("recipe", "model")}
+    _, name, *args = command.split()
+    default = Options(find_recipe(name).recipe)
+    recipe = parse(Options, args, prog=command, description="", default=default).recipe
+    return {"recipe": asdict(recipe), "model": recipe.network.config(recipe.data.open()).stored()}
 
 
 def of_recipe(name: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def of_recipe(name: str) -> dict[str, Any]:
 def resolved() -> dict[str, dict[str, Any]]:
     """By command, and by name of the recipe."""
     commands = {command: of_command(command) for command in COMMANDS}
-    return commands | {name: of_recipe(name) for name in RECIPES}
+    return json.loads(json.dumps(commands)) | {name: of_recipe(name) for name in RECIPES}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """A colour font of a few emoji and the list that goes with it: atlases without installed fonts."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image, ImageDraw, features
 
-from patch_forcing.data.atlas import TILE, Atlas, Emoji, build_atlas
+from patch_forcing.data.atlas import _FORMAT, MANIFEST, SHEET, TILE, Atlas, Emoji, build_atlas
+from patch_forcing.io.atomic import sha256
 
 LIST = """\
 # group: Smileys & Emotion
@@ -114,6 +117,20 @@ def write_atlas(out: Path) -> Path:
         pytest.skip("needs a Pillow that joins emoji sequences (libraqm)")
     out.parent.mkdir(parents=True, exist_ok=True)
     build_atlas(out, *font_and_list(out.parent))
+    return out
+
+
+def save_atlas(out: Path, atlas: Atlas) -> Path:
+    """The folder of an atlas in memory: one row of tiles."""
+    out.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate([*atlas.tiles.numpy()], axis=1)).save(out / SHEET)
+    manifest = {
+        "format": _FORMAT,
+        "atlas": {"sha256": sha256(out / SHEET)},
+        "identity": atlas.identity,
+        "emoji": [asdict(entry) for entry in atlas.emoji],
+    }
+    (out / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     return out
 
 

@@ -51,5 +51,24 @@ def test_a_run_of_which_no_step_was_finite_stops_however_short():
         steps.check(last=True)
 
 
+@pytest.mark.parametrize("first", [1, 8])
+def test_a_run_whose_last_steps_alone_failed_ends(first):
+    steps = FiniteSteps(first)
+    for loss in (1.0, math.nan, math.nan):
+        record(steps, loss, 1.0)
+    steps.check(last=True)
+    assert steps.failed == 2
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_so_many_in_a_row_are_too_many_and_one_less_is_not(patience):
+    steps = FiniteSteps(1, patience)
+    for loss in (1.0, *[math.nan] * (patience - 1), 1.0, *[math.nan] * patience):
+        steps.check()
+        record(steps, loss, 1.0)
+    with pytest.raises(pf.UserError, match=f"at step {patience + 2}, the first of {patience} in"):
+        steps.check()
+
+
 def test_nothing_recorded_is_fine():
     FiniteSteps(0).check()

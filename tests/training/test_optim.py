@@ -47,10 +47,10 @@ def test_muon_takes_the_matrices_and_adamw_the_rest():
     ]  # a hidden matrix, a bias, a table
     ours = [nn.Parameter(tensor.clone()) for tensor in start]
     theirs = [nn.Parameter(tensor.clone()) for tensor in start]
-    config = OptimizerConfig(name="muon", lr=0.1, warmup_steps=0, betas=(0.8, 0.9))
+    config = OptimizerConfig("muon", lr=0.1, warmup_steps=0, betas=(0.8, 0.9), weight_decay=0.3)
     optimizers = config.build(ours, matrices=[ours[0]])
-    muon = torch.optim.Muon([theirs[0]], lr=0.1, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-    adamw = torch.optim.AdamW(theirs[1:], lr=0.1, weight_decay=0.0, betas=(0.8, 0.9))
+    muon = torch.optim.Muon([theirs[0]], lr=0.1, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(theirs[1:], lr=0.1, weight_decay=0.3, betas=(0.8, 0.9))
     for _ in range(3):
         for weights in (ours, theirs):
             sum(weight.sin().square().sum() for weight in weights).backward()
