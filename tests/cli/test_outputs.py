@@ -44,12 +44,13 @@ def here(tmp_path, monkeypatch):
         (f"{TRAIN} mine", {"metrics.jsonl": b"1"}),
         ("data emoji --out mine", {"atlas.png": PNG, "manifest.json": b"{}"}),
         ("data emoji --out mine", {"atlas.png": PNG}),
-        ("encode model --autoencoder pixels --size 8 --out mine", {"latents.json": b"{}"}),
+        ("encode photos --autoencoder pixels --size 8 --out mine", {"latents.json": b"{}"}),
     ],
 )
 def test_files_of_others_stay(here, line, files):
     if line.startswith("encode"):
-        (here / "model" / "0.png").write_bytes(PNG)
+        (here / "photos").mkdir()
+        (here / "photos" / "0.png").write_bytes(PNG)
     if line.startswith("data emoji"):
         line += " --font font.ttf --emoji-test list.txt"
         for name in ("font.ttf", "list.txt"):

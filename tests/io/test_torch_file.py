@@ -146,7 +146,7 @@ def hostile(canary: Path) -> dict[str, tuple[bytes, str]]:
         "a byte order": (archive(b"\x80\x02}.", ("x/byteorder", b"big")), "highest byte"),
         "two pickles": (archive(b"\x80\x02}.", ("y/data.pkl", b"\x80\x02}.")), "several data.pkl"),
         "a zip of another kind": (
-            archive(b"").replace(b"data.pkl", b"data.npy"), "no file of torch.save",
+            archive(b"").replace(b"data.pkl", b"data.npy"), "evil.pt is no file of torch.save",
         ),
         "half a file": (good[: len(good) // 2], "truncated or damaged"),
         "a byte turned": (good.replace(b"FloatStorage", b"FloatStorbge"), "damaged|FloatStorbge"),

@@ -43,6 +43,8 @@ def read_torch_file(file: Path) -> Any:
     try:
         with zipfile.ZipFile(file) as archive:
             return _Archive(file, archive).read()
+    except UserError:
+        raise
     except RefusedError as what:
         raise UserError(
             f"{file} holds {_printable(what)}: only tensors, plain containers and OmegaConf's are "
