@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
+from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import TensorData
 from patch_forcing.data.batch_spec import BatchSpec, rank_places
 from patch_forcing.models.config import DataInfo
@@ -25,6 +26,14 @@ def test_epochs_differ_in_order_and_so_do_seeds():
     first, second = BatchSpec(0, 50, 1).sample_ids(50), BatchSpec(1, 50, 1).sample_ids(50)
     assert not first.equal(second)
     assert not first.equal(BatchSpec(0, 50, 2).sample_ids(50))
+
+
+@given(st.integers(1, 40), st.integers(0, 3), st.integers(0, 2**62))
+def test_a_pass_goes_through_the_samples_by_rising_keys(size, epoch, seed):
+    draws = [CountedGenerator(seed, [n], epoch).fork("order").uniform() for n in range(size)]
+    keys = torch.cat(draws).tolist()
+    expected = sorted(range(size), key=keys.__getitem__)
+    assert BatchSpec(epoch, size, seed).sample_ids(size).tolist() == expected
 
 
 def test_the_order_does_not_depend_on_the_batch_size():
