@@ -52,6 +52,12 @@ def test_it_is_all_that_training_data_can_be():
     assert DatasetData(Subset(Named(), range(5))).info.class_names == ("cat", "dog", "owl")
 
 
+def test_items_are_named_by_the_numbers_that_a_step_sees():
+    spec = BatchSpec(3, 7, 5)
+    names = DatasetData(items()).sample_names(spec)
+    assert names == [str(number) for number in spec.sample_ids(20).tolist()]
+
+
 @pytest.mark.parametrize(
     "image",
     [

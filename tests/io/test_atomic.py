@@ -66,18 +66,43 @@ def test_an_existing_folder_is_not_replaced_unasked(tmp_path):
     assert tmp_path.exists()
 
 
-def test_every_file_and_folder_is_on_disk_before_the_name(tmp_path, monkeypatch):
-    synced, real = [], os.fsync
+@pytest.mark.parametrize("rename", [1, 2])
+def test_a_replacement_whose_renaming_fails_leaves_the_old_folder(tmp_path, monkeypatch, rename):
+    with atomic_folder(tmp_path / "run") as folder:
+        (folder / "file").write_text("old")
+    renamed, real = [], Path.rename
+
+    def fail_once(path: Path, target: Path) -> Path:
+        renamed.append(path)
+        if len(renamed) == rename:
+            raise OSError("input/output error")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with (
+        pytest.raises(OSError, match="input/output"),
+        atomic_folder(tmp_path / "run", replace=True) as folder,
+    ):
+        (folder / "file").write_text("new")
+    assert names(tmp_path) == ["run"]
+    assert (tmp_path / "run" / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_every_file_and_folder_is_on_disk_before_the_name(tmp_path, monkeypatch, replaces):
+    synced, real, run = [], os.fsync, tmp_path / "run"
 
     def fsync(handle: int) -> None:
         file = Path(f"/proc/self/fd/{handle}").readlink()
-        synced.append((file, (tmp_path / "run").exists()))
+        synced.append((file, (run / "sub").exists()))
         real(handle)
 
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("needs /proc to see which file a handle is")
+    if replaces:
+        run.mkdir()
     monkeypatch.setattr(os, "fsync", fsync)
-    with atomic_folder(tmp_path / "run") as folder:
+    with atomic_folder(run, replace=replaces) as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "file").write_text("whole")
     before = {path.name for path, named in synced if not named}

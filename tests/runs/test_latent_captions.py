@@ -8,6 +8,7 @@ import pytest
 
 import patch_forcing as pf
 from patch_forcing.codecs.autoencoders import load_autoencoder
+from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import Captioned
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
@@ -132,6 +133,12 @@ def test_one_of_several_captions_is_drawn_anew_each_epoch(kl, tmp_path):
     assert again.batch(BatchSpec(7, 4, 0)).captions == drawn[7]
     shares = [again.batch(BatchSpec(7, 4, 0).share(rank, 2)).captions for rank in range(2)]
     assert sum(shares, ()) == drawn[7]
+    for seed in (1, 2):  # a draw of its own for each sample and pass
+        spec = BatchSpec(1, 6, seed)
+        draws = CountedGenerator(seed, spec.sample_ids(4), spec.epochs(4)).fork("caption").uniform()
+        rows = [several[number] for number in spec.sample_ids(4)]
+        expected = [row[int(u * len(row))] for row, u in zip(rows, draws, strict=True)]
+        assert again.batch(spec).captions == tuple(expected)
 
 
 @pytest.mark.parametrize(
