@@ -64,7 +64,8 @@ class Recorded:
             if ours is not None and new is not None:
                 ours.copy_(new)
         try:
-            return self._call(shape, active)
+            with torch.cuda.device_of(x_t):  # a graph is of the current one, which a thread chooses
+                return self._call(shape, active)
         except torch.OutOfMemoryError:  # the caller will try fewer images
             self._shapes, self._memories, self._pool = {}, {}, None
             raise
