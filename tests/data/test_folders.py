@@ -280,23 +280,3 @@ def test_a_home_folder_is_understood(tmp_path, monkeypatch):
     photos(tmp_path / "mine", {"": 1})
     monkeypatch.setenv("HOME", str(tmp_path))
     assert FolderSource("~/mine").open().num_samples == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"size": 30}, r"data\.size=30 does not fit: choose a multiple of 4, 8 to 1024"),
-        ({"size": 4}, r"data\.size=4 does not fit"),
-        ({"size": 2048}, r"data\.size=2048 does not fit"),
-        ({"max_bad_share": 1.5}, r"data\.max_bad_share=1\.5 is out of range: choose 0 to 1"),
-        ({"max_bad_share": float("nan")}, r"data\.max_bad_share=nan"),
-    ],
-)
-def test_options_out_of_range_are_named(options, message):
-    with pytest.raises(pf.UserError, match=message):
-        FolderSource("photos", **options)
-
-
-def test_a_path_is_required():
-    with pytest.raises(pf.UserError, match=r"data\.path is not given: add --data\.path DIR"):
-        FolderSource().open()

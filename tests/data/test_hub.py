@@ -262,5 +262,5 @@ def test_what_cannot_be_had_is_told(animals, datasets, tmp_path, monkeypatch, ca
 
 def test_without_the_package_it_is_said_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(pf.UserError, match=r"pip install 'patch-forcing\[datasets\]'"):
+    with pytest.raises(pf.UserError, match=r"pip install .*\[datasets\]'"):
         HubSource(str(tmp_path)).open()

@@ -232,3 +232,23 @@ def test_a_folder_of_nothing_that_is_read_says_what_it_holds(tmp_path):
     touch(tmp_path, "cat/1.heic", "owl/2.heic")
     with pytest.raises(pf.UserError, match=r"\.jpg.*; left aside: 2 \.heic; no image in cat, owl$"):
         find_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 30}, r"data\.size=30 does not fit: choose a multiple of 4, 8 to 1024"),
+        ({"size": 4}, r"data\.size=4 does not fit"),
+        ({"size": 2048}, r"data\.size=2048 does not fit"),
+        ({"max_bad_share": 1.5}, r"data\.max_bad_share=1\.5 is out of range: choose 0 to 1"),
+        ({"max_bad_share": float("nan")}, r"data\.max_bad_share=nan"),
+    ],
+)
+def test_options_out_of_range_are_named(options, message):
+    with pytest.raises(pf.UserError, match=message):
+        FolderSource("photos", **options)
+
+
+def test_a_path_is_required():
+    with pytest.raises(pf.UserError, match=r"data\.path is not given: add --data\.path DIR"):
+        FolderSource().open()

@@ -186,7 +186,7 @@ def test_a_damaged_state_begins_a_new_name(tmp_path, monkeypatch, damage):
 
 def test_what_is_missing_or_mistyped_is_said_before_any_work(recipe, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(pf.UserError, match=r"pip install 'patch-forcing\[wandb\]'"):
+    with pytest.raises(pf.UserError, match=r"pip install .*\[wandb\]'"):
         train("digits", recipe, tmp_path / "run", progress=False, track=["wandb"])
     with pytest.raises(pf.UserError, match="did you mean 'tensorboard'"):
         train("digits", recipe, tmp_path / "run", progress=False, track=["tensorbord"])

@@ -34,6 +34,7 @@ def grid(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing bench grid",
         description="Fit a time grid: steps are short where their errors matter at the end.",
+        example="patch-forcing bench grid runs/digits --out models/digits",
     )
     check_range("--images", options.images, 1, 256)
     check_range("--steps", options.steps, 8, 1000)

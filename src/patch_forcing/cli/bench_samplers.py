@@ -15,6 +15,7 @@ from patch_forcing.cli.options import (
     parse_device,
 )
 from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.core.extras import install_line
 from patch_forcing.core.registry import build
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.front import Point, Question, front
@@ -59,6 +60,7 @@ def samplers(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing bench samplers",
         description="Quality against evaluations and seconds, on the same seeds.",
+        example="patch-forcing bench samplers emoji-64 --samplers euler adams-bashforth --nfe 8 16",
     )
     check_file("--out", options.out, ".json")
     check_range("--images", options.images, 2, 1_000_000)
@@ -84,7 +86,7 @@ def samplers(args: Sequence[str]) -> None:
     print("\nerror: RMS of pixels (0 to 255) against the same seeds in many more steps")
     print(f"written: {options.out}")
     if not can_draw():
-        print('no chart, which needs matplotlib: pip install "patch-forcing[bench]"')
+        print(f"no chart, which needs matplotlib: {install_line('bench')}")
         return
     draw_report(points, question, chart)
     print(f"         {chart}")

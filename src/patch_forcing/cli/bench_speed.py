@@ -59,6 +59,7 @@ def speed(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing bench speed",
         description="Images a second, beside what the machine could do at best.",
+        example="patch-forcing bench speed B/2",
     )
     if options.out is not None:
         check_file("--out", options.out, ".json")

@@ -41,6 +41,7 @@ def convert(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing convert",
         description="Published checkpoints to model folders, and back. Nothing in a file is run.",
+        example="patch-forcing convert pft-xl.ckpt --out models/pft-xl",
     )
     from patch_forcing.models.folder import DIT
     from patch_forcing.runs.convert import export_checkpoint, import_checkpoint

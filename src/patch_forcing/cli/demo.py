@@ -66,6 +66,7 @@ def demo(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing demo",
         description="Images, difficulty and time maps, and a film, from a bundled model.",
+        example="patch-forcing demo --model digits",
     )
     if options.model not in SHOWS:
         raise unknown_name("bundled model", options.model, SHOWS)

@@ -33,6 +33,7 @@ def info(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing info",
         description="What a model or a run is: classes, sizes, recommended sampling, progress.",
+        example="patch-forcing info runs/digits",
     )
     facts = _known() if options.model is None else _facts(options.model)
     if options.json:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
@@ -36,12 +37,15 @@ def parse(
     *,
     prog: str,
     description: str,
+    example: str = "",
     default: T | None = None,
 ) -> T:
     """The options that `args` give. Raises UserError in one line where tyro prints a page.
 
     `--help` prints and exits with status 0.
     """
+    if example:
+        description += f"\n\nSuch as: {example}"
 
     def read(args: Sequence[str]) -> tuple[T, list[str]]:
         return tyro.cli(
@@ -54,16 +58,45 @@ def parse(
         )
 
     page = io.StringIO()
+    shown = io.TextIOWrapper(io.BytesIO(), encoding=getattr(sys.stdout, "encoding", "utf-8"))
     try:
-        with contextlib.redirect_stderr(page):
-            parsed, unknown = read(args)
+        with contextlib.redirect_stderr(page), contextlib.redirect_stdout(shown):
+            parsed, unknown = read(_pairs_apart(args))
     except SystemExit as end:
         if end.code in (0, None):
+            shown.seek(0)
+            print(plain_help(shown.read()), end="")
             raise
         raise UserError(f"{_message(page.getvalue())}: see {prog} --help") from None
     if unknown:
         raise _unknown_argument(unknown[0], prog, lambda: read(["--help"]))
     return parsed
+
+
+_PAIR = re.compile(r"(--[\w.-]+=)?(-?[\d.]+),(-?[\d.]+)")
+PAIRS = ("--guidance-interval", "--recommended.guidance-interval", "--optimizer.betas")
+"""Options of two numbers, which may have a comma between them."""
+
+
+def _pairs_apart(args: Sequence[str]) -> list[str]:
+    """`--guidance-interval 0.1,0.8` as `--guidance-interval 0.1 0.8`."""
+    apart: list[str] = []
+    for argument in args:
+        pair = _PAIR.fullmatch(argument)
+        option = (pair[1] or "=").removesuffix("=") or (apart[-1] if apart else "") if pair else ""
+        if pair and option in PAIRS:
+            apart += [option, pair[2], pair[3]] if pair[1] else [pair[2], pair[3]]
+        else:
+            apart.append(argument)
+    return apart
+
+
+def plain_help(page: str) -> str:
+    """A help page that names neither None nor what stands for it; all stays in its column."""
+    page = page.replace("(default: None)", " " * len("(default: None)"))
+    return re.sub(
+        r"\{None\}\|(\{[^}\n]*\}|[^\s│]+)", lambda found: f"{found[1]:<{len(found[0])}}", page
+    )
 
 
 def _message(page: str) -> str:

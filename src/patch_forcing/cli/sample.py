@@ -49,8 +49,8 @@ class Options:
     """Also write the images as one array: arr_0, uint8, NHWC, in seed order. Finished shards are
     kept until it is complete: the same command goes on where it stopped, and several processes
     (torchrun, or RANK and WORLD_SIZE) share the work, with the same result."""
-    shard_size: int = 256
-    """With --npz: images kept at once, which is what a stopped command loses at most."""
+    shard_size: int | None = None
+    """With --npz: images kept at once (256), which is what a stopped command loses at most."""
     pngs: bool = True
     """Write SEED.png for each seed; --no-pngs where --npz holds them."""
     out: Path = Path("samples")
@@ -78,6 +78,7 @@ def sample(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing sample",
         description="Sample images, one PNG for each seed, a sheet and samples.json.",
+        example="patch-forcing sample emoji-64 --labels cat-face,drink --count 8",
     )
     check_range("--batch-size", options.batch_size, 1)
     check_out("--out", options.out)
@@ -89,6 +90,8 @@ def sample(args: Sequence[str]) -> None:
         raise UserError(f"{world} processes share the images of --npz only: add --npz FILE")
     elif not options.pngs:
         raise UserError("--no-pngs without --npz keeps no images: add --npz FILE")
+    elif options.shard_size is not None:
+        raise UserError(f"--shard-size {options.shard_size} without --npz: add --npz FILE")
     pipe = load(
         options.model,
         device,
@@ -109,7 +112,9 @@ def sample(args: Sequence[str]) -> None:
         print(f"as {options.model} recommends: {chosen.from_model}; --guidance 1 for none")
     images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
     if options.npz is not None:
-        how = ShardOptions(options.shard_size, options.batch_size, options.pngs, options.maps)
+        how = ShardOptions(
+            options.shard_size or 256, options.batch_size, options.pngs, options.maps
+        )
         job = SampleJob(pipe, sampling, conditions, seeds, options.npz, options.out, how)
         _share(job, images, options.npz, rank, world)
         return

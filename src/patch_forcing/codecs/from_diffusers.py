@@ -15,6 +15,7 @@ from torch import Tensor
 
 from patch_forcing.codecs.autoencoder import Posterior
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.extras import install_line
 from patch_forcing.models.latent_space import LatentSpace
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -136,12 +137,12 @@ def _load(folder: Path, kind: str) -> Any:
         import diffusers
     except ImportError:
         raise UserError(
-            f"{folder}: an autoencoder needs diffusers: pip install 'patch-forcing[latents]'"
+            f"{folder}: an autoencoder needs diffusers: {install_line('latents')}"
         ) from None
     if not hasattr(diffusers, kind):
         raise UserError(
             f"{folder}: diffusers {diffusers.__version__} has no {kind}: "
-            "pip install -U 'patch-forcing[latents]'"
+            f"{install_line('latents')} -U"
         )
     try:
         with _quiet():

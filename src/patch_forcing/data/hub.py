@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.extras import install_line
 from patch_forcing.data.annotations import Annotation, Conditions, checked, conditions
 from patch_forcing.data.fields import CAPTION_FIELDS, LABEL_FIELDS, first_given, keys_of
 from patch_forcing.data.image_columns import (
@@ -70,7 +71,7 @@ class HubSource(HubParts, ImageOptions):
         except ImportError:
             raise UserError(
                 f"data.path={self.path}: this needs the package datasets: "
-                "pip install 'patch-forcing[datasets]'"
+                f"{install_line('datasets')}"
             ) from None
         place = local_path(self.path)
         if not place.exists() and not looks_like_hub_id(self.path):

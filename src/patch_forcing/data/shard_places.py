@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.core.extras import install_line
 from patch_forcing.data.image_data import local_path
 from patch_forcing.data.tar_members import Stream
 
@@ -126,7 +127,7 @@ def _remote(url: str, path: str) -> list[Shard]:
         return [RemoteShard(files.unstrip_protocol(path), files, path) for path in paths]
     except ImportError as error:
         raise UserError(
-            f"data.path={path}: {brief(error)}: pip install 'patch-forcing[shards]', and the "
+            f"data.path={path}: {brief(error)}: {install_line('shards')}, and the "
             "client of another kind of store than http"
         ) from None
     except Exception as error:  # each kind of file system has errors of its own

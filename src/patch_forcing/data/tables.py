@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.core.extras import install_line
 from patch_forcing.data.annotations import as_object, as_text
 from patch_forcing.data.fields import (
     FILE_FIELDS,
@@ -131,7 +132,7 @@ def _rows_of_parquet(file: Path) -> Iterator[Row]:
         from pyarrow.types import is_struct  # such as an image's bytes
     except ImportError:
         raise UserError(
-            f"{file} needs the package pyarrow: pip install 'patch-forcing[datasets]', or write "
+            f"{file} needs the package pyarrow: {install_line('datasets')}, or write "
             "metadata.jsonl in its place"
         ) from None
     try:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.extras import install_line
 from patch_forcing.features.module_encoder import IMAGENET_MEAN, IMAGENET_STD, ModuleEncoder
 
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
@@ -152,9 +153,7 @@ def _import_timm(place: str) -> Any:
 
 
 def _lacking(place: str, package: str) -> UserError:
-    return UserError(
-        f"{place}: this encoder needs {package}: pip install 'patch-forcing[alignment]'"
-    )
+    return UserError(f"{place}: this encoder needs {package}: {install_line('alignment')}")
 
 
 def _unloaded(place: str, error: Exception) -> UserError:

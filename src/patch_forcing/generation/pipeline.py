@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -21,7 +21,7 @@ from patch_forcing.generation.find import find_model
 from patch_forcing.generation.generate import BatchCallback, WrapField, generate
 from patch_forcing.generation.pixels import from_pil, from_uint8, to_uint8
 from patch_forcing.generation.recommended import Chosen, choose
-from patch_forcing.generation.request import SampleRequest, Sampling
+from patch_forcing.generation.request import SampleRequest, Sampling, shows_request
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import folder_hash, is_model_folder
@@ -33,8 +33,6 @@ from patch_forcing.views.progress import progress_bar
 
 MAX_CODED = 16
 """Images that an autoencoder takes at once: it needs far more memory than a sampler."""
-
-Call = TypeVar("Call", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -83,22 +81,6 @@ class PipelineResult:
         return [evaluation[images] for evaluation in self.trace or ()]
 
 
-def _shows_request(call: Call) -> Call:
-    """Lists the fields of a SampleRequest in the signature of a method that takes `**options`."""
-    signature = inspect.signature(call)
-    first, last = [], []
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            last.append(parameter)
-        elif parameter.kind is not parameter.VAR_KEYWORD:
-            first.append(parameter)
-    fields = inspect.signature(SampleRequest).parameters.values()
-    fields_by_keyword = [field.replace(kind=field.KEYWORD_ONLY) for field in fields]
-    shown = signature.replace(parameters=[*first, *fields_by_keyword, *last])
-    call.__dict__["__signature__"] = shown
-    return call
-
-
 class Pipeline:
     """A loaded model that makes images.
 
@@ -130,7 +112,7 @@ class Pipeline:
         """The conditions that the model knows."""
         return condition_kind(self.model, self.name)
 
-    @_shows_request
+    @shows_request
     def __call__(
         self,
         labels: int | str | Sequence[int | str] | None = None,

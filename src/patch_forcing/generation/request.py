@@ -1,8 +1,9 @@
 """How to sample: what a user asks for, and what that is for one model."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -26,6 +27,8 @@ from patch_forcing.sampling.samplers import (
     steps_within,
     usual_calls,
 )
+
+Call = TypeVar("Call", bound=Callable[..., object])
 
 DEFAULT_SAMPLER = "adams-bashforth"
 """The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""
@@ -169,6 +172,22 @@ class Sampling:
             "weak_model_hash": None if weak is None else weak.hash,
             "compat": request.compat,
         }
+
+
+def shows_request(call: Call) -> Call:
+    """Lists the fields of a SampleRequest in the signature of a method that takes `**options`."""
+    signature = inspect.signature(call)
+    first, last = [], []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            last.append(parameter)
+        elif parameter.kind is not parameter.VAR_KEYWORD:
+            first.append(parameter)
+    fields = inspect.signature(SampleRequest).parameters.values()
+    fields_by_keyword = [field.replace(kind=field.KEYWORD_ONLY) for field in fields]
+    shown = signature.replace(parameters=[*first, *fields_by_keyword, *last])
+    call.__dict__["__signature__"] = shown
+    return call
 
 
 def _solver(sampler: str | Sampler) -> Sampler:

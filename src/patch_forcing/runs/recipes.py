@@ -159,13 +159,13 @@ RECIPES = {
     "shards": NamedRecipe(
         replace(_IMAGES, data=ShardsSource()),
         needs="--data.path PATH: tar files in WebDataset's form, or URLs of them, which need "
-        "pip install 'patch-forcing[shards]'; else as folder",
+        "pip install -e '.[shards]'; else as folder",
         reaches=_IMAGES_REACH,
     ),
     "hub": NamedRecipe(
         replace(_IMAGES, data=HubSource()),
         needs="--data.path OWNER/NAME: images on the Hugging Face Hub, or a folder that datasets "
-        "reads; pip install 'patch-forcing[datasets]'; else as folder",
+        "reads; pip install -e '.[datasets]'; else as folder",
         reaches=_IMAGES_REACH,
     ),
     "imagenet256-sit-b": _imagenet("sit", "b"),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import uuid4
 
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.extras import install_line
 from patch_forcing.io.atomic import write_atomic
 
 LOG = logging.getLogger("patch_forcing")
@@ -175,8 +176,7 @@ def check_trackers(names: Sequence[str]) -> tuple[str, ...]:
             raise unknown_name("tracker", name, TRACKERS)
         if find_spec(name) is None:
             raise UserError(
-                f"--track {name} needs a package that is not installed: "
-                f"pip install 'patch-forcing[{name}]'"
+                f"--track {name} needs a package that is not installed: {install_line(name)}"
             )
     return tuple(dict.fromkeys(names))
 
