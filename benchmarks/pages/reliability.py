@@ -33,5 +33,10 @@ def inputs(report: Row) -> str:
         tests = ", ".join(f"`{name}`" for name in names)
         lines.append([row["kind"], row["before"], row["now"], tests, str(row["cases"])])
     header = ["kind", "before", "now", "held by", "cases tried"]
-    total = paragraph(f"All in all these are {report['total']} cases.")
+    by_hand = report["by_hand"]
+    kinds = ", ".join(f"{count} of {kind}" for kind, count in by_hand.items())
+    total = paragraph(
+        f"All in all these are {report['total']} cases. {sum(by_hand.values())} further inputs "
+        f"were tried by hand: {kinds}. What failed of them was mended, and is among the cases."
+    )
     return f"{table(header, lines)}\n{total}"

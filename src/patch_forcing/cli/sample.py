@@ -112,9 +112,8 @@ def sample(args: Sequence[str]) -> None:
         print(f"as {options.model} recommends: {chosen.from_model}; --guidance 1 for none")
     images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
     if options.npz is not None:
-        how = ShardOptions(
-            options.shard_size or 256, options.batch_size, options.pngs, options.maps
-        )
+        size = ShardOptions.shard_size if options.shard_size is None else options.shard_size
+        how = ShardOptions(size, options.batch_size, options.pngs, options.maps)
         job = SampleJob(pipe, sampling, conditions, seeds, options.npz, options.out, how)
         _share(job, images, options.npz, rank, world)
         return
