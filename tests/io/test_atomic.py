@@ -214,3 +214,10 @@ def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path):
     write_atomic(tmp_path / "file", "whole")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == ["file", "kept"]
+
+
+def test_leftovers_of_one_name_are_removed_and_those_of_others_stay(tmp_path):
+    for name in ("file", "other"):
+        (tmp_path / f".partial-{name}-0123abcd").write_text("half")
+    remove_leftovers(tmp_path, "file")
+    assert names(tmp_path) == [".partial-other-0123abcd"]
