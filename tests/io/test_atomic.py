@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from patch_forcing.io.atomic import (
     MANIFEST,
     atomic_folder,
     broken_file,
+    is_aside,
+    remove_folder,
     remove_leftovers,
     sha256,
     write_atomic,
@@ -221,3 +224,20 @@ def test_leftovers_of_one_name_are_removed_and_those_of_others_stay(tmp_path):
         (tmp_path / f".partial-{name}-0123abcd").write_text("half")
     remove_leftovers(tmp_path, "file")
     assert names(tmp_path) == [".partial-other-0123abcd"]
+
+
+def test_a_folder_loses_its_name_before_any_of_its_files(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("input/output error")
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "file").write_text("whole")
+    with monkeypatch.context() as broken:
+        broken.setattr(shutil, "rmtree", fail)
+        with pytest.raises(OSError, match="input/output"):
+            remove_folder(tmp_path / "run")
+    (aside,) = tmp_path.iterdir()
+    assert is_aside(aside)
+    assert names(aside) == ["file"]
+    remove_leftovers(tmp_path, "run")
+    assert names(tmp_path) == []

@@ -61,6 +61,17 @@ def gradients_by_hand(model, recipe, batch, step):
     return gradients, math.sqrt(sum(float(g.double().square().sum()) for g in gradients.values()))
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_first_weights_follow_from_the_seed(recipe, seed):
+    recipe = dataclasses.replace(recipe, seed=seed)
+    data = recipe.data.open()
+    torch.manual_seed(seed)
+    expected = recipe.network.build(data)
+    for network in initial_state(recipe, data, "cpu").networks().values():
+        for ours, theirs in zip(network.parameters(), expected.parameters(), strict=True):
+            assert ours.equal(theirs)
+
+
 @pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=3", "shared-uniform"])
 @pytest.mark.parametrize("step", [0, 3])
 def test_labels_noise_and_times_are_drawn_by_seed_step_and_place(recipe, step, timesteps):
