@@ -140,7 +140,8 @@ def mistaken_keys(work: Path, every: int, recipes: Sequence[str] = tuple(RECIPES
                     (run / "run.json").write_text(json.dumps(_renamed(whole, key, renamed)))
                     # the newest fields are missing in older runs, which mean what was done then
                     older = renamed is None and key in BEFORE
-                    if older and _get(recipe, key) == BEFORE[key]:
+                    advice = renamed is None and key.startswith("recommended.")  # it may change
+                    if advice or (older and _get(recipe, key) == BEFORE[key]):
                         open_run(run, name, recipe)
                         continue
                     error = _refusal(lambda r=run, n=name, c=recipe: open_run(r, n, c))
