@@ -39,9 +39,9 @@ def train(
     track = check_trackers(track)
     with _deterministic(recipe.deterministic), join_ranks(device) as ranks:
         with ranks.together():
-            if recipe.compile:
-                check_compiler(device, "add --no-compile")
             data = in_recorded_order(run, recipe.data.open())
+            if recipe.compile:  # once nothing about the data can be wrong any more
+                check_compiler(device, "add --no-compile")
             terms = open_terms(recipe, data, device, ranks, encoder)
         opened = TrainingRun(
             name,
