@@ -88,7 +88,8 @@ def test_an_image_says_what_drew_it_and_is_whole_or_as_before(tmp_path):
         image.save(tmp_path / name)
         assert not is_own_image(tmp_path / name)
         before = (tmp_path / name).read_bytes()
-        with pytest.raises(ValueError, match="cannot write empty image"):
+        # Pillow 11 says it by a SystemError
+        with pytest.raises((ValueError, SystemError), match=r"empty image|outside image"):
             save_image(Image.new("RGB", (0, 0)), tmp_path / name, interlace=1)
         assert (tmp_path / name).read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.gif", "a.png"]

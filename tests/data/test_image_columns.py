@@ -52,7 +52,6 @@ FORMS = {
     ),
     "binary": pa.array(FILES, pa.binary()),
     "large binary": pa.array(FILES, pa.large_binary()),
-    "binary view": pa.array(FILES, pa.binary_view()),
     "uint8": pa.array([list(data) for data in FILES], pa.list_(pa.uint8())),
     "large list": pa.array([list(data) for data in FILES], pa.large_list(pa.uint8())),
     "whole numbers": pa.array([list(data) for data in FILES]),
@@ -60,6 +59,8 @@ FORMS = {
         [np.frombuffer(data, np.int8).tolist() for data in FILES], pa.list_(pa.int8())
     ),
 }
+if hasattr(pa, "binary_view"):  # pyarrow 16
+    FORMS["binary view"] = pa.array(FILES, pa.binary_view())
 
 
 @pytest.mark.parametrize("form", FORMS)
