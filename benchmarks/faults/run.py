@@ -33,7 +33,7 @@ QUICK: Rows = {
     "killed at random": lambda work: disk_faults.killed_at_random(work, 2),
     "killed at changes": lambda work: disk_faults.killed_at_calls(work, 90),
     "damaged": lambda work: file_faults.damaged(work, 100),
-    "failing changes": lambda work: disk_faults.failing_calls(work, 180),
+    "failing changes": lambda work: disk_faults.failing_calls(work, 90),
     "failing disks": disk_faults.failing_disks,
     "resumed": lambda work: repeated_runs.stopped_and_resumed(
         work, [4], [1], [2], ["digits", "emoji-64", "shards"]

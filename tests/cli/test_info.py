@@ -1,10 +1,13 @@
 """What `info` says of models and runs."""
 
 import json
+from shutil import rmtree
 
 import pytest
 
 from patch_forcing.cli.main import run
+from patch_forcing.generation.find import find_bundled
+from patch_forcing.models.folder import read_config
 from patch_forcing.runs.describe import folder_size
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
@@ -46,6 +49,19 @@ def test_a_run_and_how_far_it_got(capsys, recipe, tmp_path):
     assert known["loss"].startswith(f"{row['total']:.4f} at step {row['step']}, ")
     assert known["disk"].startswith(f"{folder_size(tmp_path / 'run') / 1e6:,.1f} MB in ")
     assert known["classes"] == "0 to 9"
+
+
+def test_a_run_without_a_checkpoint(capsys, recipe, tmp_path):
+    train("digits", recipe, tmp_path / "run", progress=False)
+    rmtree(tmp_path / "run" / "checkpoints")
+    known = facts(capsys, str(tmp_path / "run"))
+    assert known["steps"] == f"0 of {recipe.steps} saved"
+    assert "classes" not in known
+
+
+def test_the_bundled_model_recommends_what_its_recipe_does():
+    bundled = read_config(find_bundled("emoji-64")).sampling_info.recommended
+    assert bundled == RECIPES["emoji-64"].recipe.recommended
 
 
 @pytest.mark.parametrize("half", ["", "{", '{"step": 2'])

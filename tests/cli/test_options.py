@@ -51,8 +51,8 @@ def test_help_has_an_example_and_names_no_none(capsys):
 
 
 def test_help_stays_in_its_columns():
-    page = "│ --a {None}|INT   one │\n│ --b {None}|{x,y} two (default: None) │"
-    shown = "│ --a INT          one │\n│ --b {x,y}        two                 │"
+    page = "│ --a {None}|INT   one │\n│ --b {None,x,y}   two (default: │\n│        None)    │"
+    shown = "│ --a INT          one │\n│ --b {x,y}        two           │\n│                 │"
     assert plain_help(page) == shown
 
 

@@ -14,6 +14,8 @@ COMMAND = f"{shlex.quote(sys.executable)} -m patch_forcing"
 TRAIN = "train digits --steps 2 --network.hidden-size 16 --network.depth 1 --network.num-heads 2"
 TRAIN += " --batch-size 4 --device cpu --sample-every 0 --out run"
 SAMPLE = "sample digits --labels 3 --sampler euler --steps 1 --device cpu --out run"
+FAST = ((TRAIN, "<&- >&- 2>&-"), (SAMPLE, "2>&-"), (SAMPLE, "| true"))
+"""Of the default suite: each starts a process, which takes seconds."""
 
 
 def shell(line, folder):
@@ -34,14 +36,9 @@ def shell(line, folder):
 @pytest.mark.parametrize(
     ("command", "left", "closed"),
     [
-        (TRAIN, "run/checkpoints/step-00000002", "<&- >&- 2>&-"),
-        (SAMPLE, "run/0.png", "2>&-"),
-        (SAMPLE, "run/0.png", "| true"),
-        *(
-            pytest.param(command, left, closed, marks=pytest.mark.slow)
-            for command, left in ((TRAIN, "run/checkpoints/step-00000002"), (SAMPLE, "run/0.png"))
-            for closed in ("2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-", "| true")
-        ),
+        pytest.param(*what, closed, marks=() if (what[0], closed) in FAST else pytest.mark.slow)
+        for what in ((TRAIN, "run/checkpoints/step-00000002"), (SAMPLE, "run/0.png"))
+        for closed in ("2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-", "| true")
     ],
 )
 def test_work_is_done_without_standard_streams(tmp_path, closed, command, left):

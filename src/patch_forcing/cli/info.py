@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from patch_forcing.cli.options import parse
+from patch_forcing.io.run_layout import checkpoint_step, checkpoints, is_run_folder
 
 _MODEL = "A bundled name, a run folder, a model folder or a Hub id. Without it: what there is."
 
@@ -35,7 +36,12 @@ def info(args: Sequence[str]) -> None:
         description="What a model or a run is: classes, sizes, recommended sampling, progress.",
         example="patch-forcing info runs/digits",
     )
-    facts = _known() if options.model is None else _facts(options.model)
+    if options.model is None:
+        facts = _known()
+    elif is_run_folder(Path(options.model)) and not checkpoints(Path(options.model)):
+        facts = {"run": options.model, **_progress(Path(options.model))}  # no model is there yet
+    else:
+        facts = _facts(options.model)
     if options.json:
         print(json.dumps(facts, indent=2))
     else:
@@ -65,7 +71,6 @@ def _facts(name: str) -> dict[str, Any]:
     """All that is known of a model."""
     from patch_forcing.generation.find import find_model
     from patch_forcing.generation.recommended import choose
-    from patch_forcing.io.run_layout import is_run_folder
     from patch_forcing.models.folder import folder_hash
     from patch_forcing.models.loading import without_weights
     from patch_forcing.runs.describe import folder_size
@@ -106,7 +111,6 @@ def _facts(name: str) -> dict[str, Any]:
 
 def _progress(run: Path) -> dict[str, Any]:
     """How far a run got."""
-    from patch_forcing.io.run_layout import checkpoint_step
     from patch_forcing.runs.describe import describe_run
 
     found = describe_run(run)
@@ -114,7 +118,7 @@ def _progress(run: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"recipe": found.recipe}
     if found.init_from is not None:
         facts["began from"] = found.init_from
-    step = checkpoint_step(found.checkpoints[-1])
+    step = checkpoint_step(found.checkpoints[-1]) if found.checkpoints else 0
     facts["steps"] = f"{step:,} of {found.steps:,} saved"
     if row:
         speed = f", {row['images_per_second']:g} images/s" if "images_per_second" in row else ""

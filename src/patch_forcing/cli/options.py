@@ -93,10 +93,13 @@ def _pairs_apart(args: Sequence[str]) -> list[str]:
 
 def plain_help(page: str) -> str:
     """A help page that names neither None nor what stands for it; all stays in its column."""
-    page = page.replace("(default: None)", " " * len("(default: None)"))
-    return re.sub(
-        r"\{None\}\|(\{[^}\n]*\}|[^\s│]+)", lambda found: f"{found[1]:<{len(found[0])}}", page
-    )
+    page = re.sub(r"\(default:[\s│]+None\)", lambda found: re.sub(r"[^\s│]", " ", found[0]), page)
+    optional = r"\{None(?:\}\|(\{[^}\n]*\}|[^\s│]+)|,([^}\n]*\}))"
+
+    def shorter(found: re.Match[str]) -> str:
+        return f"{found[1] or '{' + found[2]:<{len(found[0])}}"
+
+    return re.sub(optional, shorter, page)
 
 
 def _message(page: str) -> str:

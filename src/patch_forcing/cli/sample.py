@@ -108,8 +108,8 @@ def sample(args: Sequence[str]) -> None:
     seeds = _seeds(options, len(chosen.conditions))
     conditions = chosen.conditions.for_seeds(seeds)
     sampling = pipe.resolve(chosen.request)
-    if chosen.from_model:
-        print(f"as {options.model} recommends: {chosen.from_model}; --guidance 1 for none")
+    if chosen.from_model and rank == 0:
+        print(f"as {options.model} recommends: {chosen.from_model}")
     images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
     if options.npz is not None:
         size = ShardOptions.shard_size if options.shard_size is None else options.shard_size

@@ -1,6 +1,7 @@
 """Classes as conditions: numbers, names and ranges of them."""
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +131,9 @@ class Classes:
             forms = [_form(name) for name in self.names]
             if _form(label) not in forms:
                 listing = (
-                    None if self.model == Classes.model else f"patch-forcing info {self.model}"
+                    None
+                    if self.model == Classes.model
+                    else f"patch-forcing info {shlex.quote(self.model)}"
                 )
                 raise unknown_name("class", label, self.names, listing=listing)
             return forms.index(_form(label))

@@ -165,8 +165,8 @@ class DataInfo:
 class Recommended:
     """How a model's images are best made where nobody chooses. Records say what was used.
 
-    conditions: what shows well, as users write it; None: each of the classes, 16 at most.
-    The rest are fields of a `SampleRequest`. None, and guidance of 1, is what is usual.
+    conditions: what shows well, as users write it; without it each of the classes, 16 at most.
+    The rest are fields of a `SampleRequest`; what is not given, and guidance of 1, is as usual.
     """
 
     conditions: str | None = None

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patch_forcing.core.errors import UserError
-from patch_forcing.io.run_layout import RUN, checkpoints
-from patch_forcing.runs.run_folder import METRICS
+from patch_forcing.io.run_layout import checkpoints
+from patch_forcing.runs.run_folder import METRICS, read_record
 
 
 @dataclass(frozen=True)
@@ -29,20 +28,15 @@ class RunDescription:
 
 def describe_run(run: Path) -> RunDescription:
     """Reads a run folder. Raises UserError if its run.json is damaged."""
-    try:
-        record = json.loads((run / RUN).read_text(encoding="utf-8"))
-        name, steps = str(record["name"]), int(record["recipe"]["steps"])
-        init_from = record.get("init_from", {}).get("model")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{run / RUN} is damaged: restore it, or train again") from None
+    record = read_record(run)
     return RunDescription(
-        name,
-        steps,
+        record.get("name", ""),
+        record["recipe"].get("steps", 0),
         _last_row(run / METRICS),
         checkpoints(run),
         max((run / "samples").glob("step-*.png"), default=None),
         folder_size(run),
-        init_from,
+        record.get("init_from", {}).get("model"),
     )
 
 

@@ -20,7 +20,7 @@ class Network:
     """Sizes of the PatchDiT; what depends on the data is read off the data."""
 
     patch_size: int | None
-    """Side of a patch, in pixels or latent cells; None: one that suits the data's size."""
+    """Side of a patch, in pixels or latent cells. Default: one that suits the data's size."""
     hidden_size: int
     """Token width D."""
     depth: int
@@ -91,7 +91,7 @@ class Recipe:
     """Decay of the averaged weights, which are what is sampled."""
     snapshot_every: int | None = None
     """Steps between snapshots of two more averages, from which `patch-forcing ema` makes one of any
-    length after training. None: 16 in the run; 0: neither averages nor snapshots are kept."""
+    length after training. Default: 16 in the run; 0: neither averages nor snapshots are kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """What the network computes in; weights, loss and average are always fp32."""
     parallel: Literal["replicate", "shard"] = "replicate"

@@ -56,7 +56,7 @@ def open_run(
     for file in (RUN, METRICS, BAD_SAMPLES):
         remove_leftovers(run, file)
     if is_run_folder(run) and checkpoints(run):
-        before = _read(run)
+        before = read_record(run)
         if before.get("name") != name:
             raise UserError(
                 f"{run} holds a run of {before.get('name')!r}, not of {name!r}: "
@@ -110,7 +110,7 @@ def in_recorded_order(run: Path, data: TrainingData) -> TrainingData:
     """The data, their classes numbered as when the run that goes on in the folder began."""
     if not isinstance(data, OrdersClasses) or not is_run_folder(run) or not checkpoints(run):
         return data
-    classes = _read(run).get("found", {}).get("classes")
+    classes = read_record(run).get("found", {}).get("classes")
     return data.in_recorded_order(list(classes)) if isinstance(classes, dict) else data
 
 
@@ -152,7 +152,8 @@ def _check_facts(run: Path, before: dict[str, Any], facts: Mapping[str, Any]) ->
             )
 
 
-def _read(run: Path) -> dict[str, Any]:
+def read_record(run: Path) -> dict[str, Any]:
+    """What run.json says. Raises UserError if it is damaged."""
     try:
         record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
         _flat(record["recipe"]), _flat(record.get("found", {})), _flat(record.get("init_from", {}))

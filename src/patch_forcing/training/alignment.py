@@ -20,16 +20,16 @@ class AlignmentConfig:
 
     encoder: str | None = None
     """Frozen encoder: dinov2-s, -b, -l or -g; OWNER/NAME on the Hub or a folder, of a vision model
-    of transformers; timm:NAME or timm:FOLDER; emoji, the benchmark's own network. None: no
+    of transformers; timm:NAME or timm:FOLDER; emoji, the benchmark's own network. Default: no
     alignment."""
     weight: float = 0.5
     """Of the alignment in the loss."""
     depth: int | None = None
-    """Tokens after so many blocks are aligned. None: the network's depth / 3.5, rounded up."""
+    """Tokens after so many blocks are aligned. Default: the network's depth / 3.5, rounded up."""
     projector_dim: int = 2048
     """Width of the projector's two hidden layers."""
     cache: str | None = None
-    """Folder of features, made once and then read, beside the data; None: encoded in each step,
+    """Folder of features, made once and then read, beside the data. Default: encoded in each step,
     from its images."""
 
     def __post_init__(self) -> None:
