@@ -23,7 +23,8 @@ class Options:
     seed: int = 0
     """Seed of the first image; the others count on."""
     out: Path | None = None
-    """Model folder to write, weights as stored and grid; may be MODEL itself. Default: print only."""
+    """Model folder to write, weights as stored and grid; may be MODEL itself. Default: print
+    only."""
     device: DeviceName = None
 
 
