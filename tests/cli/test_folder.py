@@ -3,7 +3,9 @@
 import json
 import shlex
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from patch_forcing.cli.main import run
@@ -94,10 +96,32 @@ def test_a_sound_folder_is_described(here, capsys):
         "from my photos: classes by folder, no captions",
         "width: 24 to 50, median 24",
         "height: 20 to 30, median 20",
+        "cropped: 4 of 4 are not square and lose at most 40 % of an image",
         "every image can be read",
         "next: patch-forcing train folder --data.path 'my photos'",
     ]
     assert sorted(here.rglob("*")) == before
+
+
+def test_a_sheet_shows_sixteen_images_as_training_will_see_them(here, capsys):
+    photos(here / "mine", {"cat/tabby": 9, "cat/grey": 2, "owl": 9}, size=(12, 16))
+    run(["data", "mine", "--size", "32", "--out", "look"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("20 images, 2 classes (cat 11, owl 9), read as 32×32")
+    assert "enlarged: 20 of 20 are smaller than 32×32, the smallest 2.67 times" in lines
+    assert "cropped: 20 of 20 are not square and lose at most 25 % of an image" in lines
+    assert lines[-2:] == [
+        "as training will see them: look/sheet.png",
+        "next: patch-forcing train folder --data.path mine --data.size 32",
+    ]
+    first = (here / "look" / "sheet.png").read_bytes()
+    run(["data", "mine", "--data.size", "32", "--out", "look"])  # as training calls it
+    assert (here / "look" / "sheet.png").read_bytes() == first
+    data = FolderSource("mine", size=32).open()
+    with Image.open(here / "look" / "sheet.png") as sheet:
+        tile = sheet.crop((6, 6, 6 + 96, 6 + 96)).resize((32, 32), Image.Resampling.NEAREST)
+    shown = torch.from_numpy(np.array(tile)).permute(2, 0, 1)
+    assert shown.equal(((data.picture(0) + 1) * 127.5).round().byte())
 
 
 def test_a_folder_for_each_image_is_pointed_out(here, capsys):
@@ -145,8 +169,10 @@ WRONG = {
     "train folder --data.path nowhere --dry-run": "nowhere is not there",
     "train folder --data.path notes.txt": "notes.txt is a file: give the folder of images",
     "train folder --data.path empty": "empty holds no images: give a folder of .png",
-    "train folder --data.path mixed": "holds images (1.png) beside folders of images (cat)",
-    "train folder --data.path deep": "deep/a/b/1.png lies more than one folder deep in deep: give",
+    "train folder --data.path mixed": "mixed/1.png lies beside folders of images, such as cat: ",
+    "train folder --data.path deep --data.depth 3": "lie 2 folders deep at most, such as deep/a/b/",
+    "train folder --data.path deep --data.depth -1": "data.depth=-1 is out of range",
+    "train folder --data.path good --data.depth 2": "images of good lie in no folder, such as good",
     "train folder --data.path bad": "no image of bad can be read, such as bad/1.png: no image",
     "train folder --data.path good --data.size 30": "data.size=30 does not fit: choose a multiple",
     "train folder --data.path good --data.size big": "--data.size",
@@ -161,7 +187,10 @@ WRONG = {
     "data empty": "empty holds no images",
     "data bad": "no image of bad can be read",
     "data good more": "'more' is one argument too many",
-    "data good --out there": "unknown option '--out'",
+    "data good --out notes.txt": "notes.txt is a file: name a folder",
+    "data good --out theirs": "theirs/sheet.png is there and not of this command: name another",
+    "data good --size 30": "data.size=30 does not fit",
+    "data shards good --depth 2": "unknown option '--depth'",
 }
 
 
@@ -169,7 +198,8 @@ WRONG = {
 def test_a_mistake_ends_in_one_line_with_status_2_and_writes_nothing(here, refused, line):
     photos(here / "good", {"": 1})
     photos(here / "mixed", {"cat": 1})
-    for name in ("mixed/1.png", "deep/a/b/1.png", "bad/1.png", "notes.txt", "empty/notes.txt"):
+    files = ("mixed/1.png", "deep/a/b/1.png", "bad/1.png", "notes.txt", "empty/notes.txt")
+    for name in (*files, "theirs/sheet.png"):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_text("text")
     refused(line, WRONG[line])

@@ -4,26 +4,37 @@ import math
 import shlex
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from patch_forcing.cli.options import check_out, parse
+from tyro.conf import arg
+
+from patch_forcing.cli.data_options import (
+    NO_CAPTIONS_YET,
+    SOURCES,
+    CheckOptions,
+    FolderOptions,
+    HubOptions,
+    all_images,
+    as_own,
+)
+from patch_forcing.cli.options import check_out, check_replaced, parse
 from patch_forcing.core.errors import UserError, unknown_name
-from patch_forcing.data.annotations import Condition
-from patch_forcing.data.hub import HubParts
-from patch_forcing.data.image_data import ImageData, ImageOptions
+from patch_forcing.data.image_data import ImageData
+from patch_forcing.data.images import Fit
 
 _USAGE = """usage: patch-forcing data NAME [OPTIONS]
-       patch-forcing data FOLDER
-       patch-forcing data shards PATH
-       patch-forcing data hub PATH
+       patch-forcing data FOLDER [--out DIR]
+       patch-forcing data shards PATH [--out DIR]
+       patch-forcing data hub PATH [--out DIR]
 
 Builds a data set from what this machine has, or reads every image of one and says what is there,
-what cannot be read, and how to train on it.
+what cannot be read, and how to train on it. With --out, sheet.png shows sixteen of the images as
+training will see them.
 
 emoji          every emoji without skin tone, drawn once from an installed colour font
-FOLDER         images, or one subfolder of images for each class, or images with captions
+FOLDER         images, or subfolders of images for each class, or images with captions
 shards PATH    tar files in WebDataset's form: a folder of them, one, a pattern of them or of URLs
 hub PATH       OWNER/NAME on the Hugging Face Hub, or a folder that the package datasets reads
 
@@ -31,16 +42,33 @@ patch-forcing data emoji --help    every option, with its default; so for the ot
 
 
 @dataclass(frozen=True)
-class CheckOptions:
-    """Options of `data FOLDER` and `data shards PATH`."""
+class Options:
+    """Options of `data shards PATH`."""
 
-    condition: Condition | None = None
-    """What goes with each image: class, caption or none. Default: what there is, classes first."""
+    source: Annotated[CheckOptions, arg(name="")] = field(default_factory=CheckOptions)
+    size: int | None = None
+    """Height and width in training, a multiple of 4. Default: the median shortest side, at most
+    64."""
+    channels: Literal[1, 3] | None = None
+    """1 is grey, 3 is colour. Default: grey if all images are stored so."""
+    fit: Fit = "crop"
+    """crop: the middle of each image; pad: all of it, on white."""
+    out: Path | None = None
+    """Folder for sheet.png: sixteen images as training will see them, one of each class in turn."""
 
 
 @dataclass(frozen=True)
-class HubOptions(HubParts, CheckOptions):
+class OfFolder(Options):
+    """Options of `data FOLDER`."""
+
+    source: Annotated[FolderOptions, arg(name="")] = field(default_factory=FolderOptions)
+
+
+@dataclass(frozen=True)
+class OfHub(Options):
     """Options of `data hub PATH`."""
+
+    source: Annotated[HubOptions, arg(name="")] = field(default_factory=HubOptions)
 
 
 @dataclass(frozen=True)
@@ -99,22 +127,24 @@ def _emoji(args: Sequence[str]) -> None:
     print(f"next: patch-forcing train emoji-64 --data.path {options.out}")
 
 
-SOURCES = ("shards", "hub")
-"""Recipes whose data are checked under their name; those of `folder` need none."""
-NO_CAPTIONS_YET = "no network here takes captions yet: with --data.condition none it trains without"
+SHEET = "sheet.png"
+_OPTIONS: dict[str, type[Options]] = {"folder": OfFolder, "shards": Options, "hub": OfHub}
 
 
 def _check(recipe: str, path: str, args: Sequence[str]) -> None:
     options = parse(
-        HubOptions if recipe == "hub" else CheckOptions,
-        args,
+        _OPTIONS[recipe],
+        as_own(args),
         prog=f"patch-forcing data {path if recipe == 'folder' else f'{recipe} {path}'}",
         description="Reads every image and says what is there.",
     )
-    from patch_forcing.runs.recipes import RECIPES
+    if options.out is not None:
+        from patch_forcing.io.image_file import is_own_image
 
-    default: Any = RECIPES[recipe].recipe.data
-    source: ImageOptions = replace(default, path=path, **vars(options))
+        check_out("--out", options.out)
+        check_replaced("--out", options.out / SHEET, own=is_own_image)
+    how = {name: getattr(options, name) for name in ("size", "channels", "fit")}
+    source = all_images(recipe, path, options.source, **how)
     data = source.open()
     print(data.summary)
     sizes = _read_all(data)
@@ -122,21 +152,59 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
         raise UserError(f"no image of {path} can be read: give others")
     for name, sides in zip(("width", "height"), zip(*sizes, strict=True), strict=True):
         print(f"{name}: {min(sides)} to {max(sides)}, median {statistics.median_low(sides)}")
-    train = f"patch-forcing train {recipe} --data.path {shlex.quote(path)}"
-    for field in fields(options):
-        if getattr(options, field.name) != field.default:
-            value = shlex.quote(getattr(options, field.name))
-            train += f" --data.{field.name.replace('_', '-')} {value}"
-    train += _report_bad(data.num_samples, data.num_samples - len(sizes), source.max_bad_share)
+    from patch_forcing.data.overview import changes
+
+    for line in changes(sizes, data.shape[1], options.fit):
+        print(line)
+    bad = data.num_samples - len(sizes)
+    more = _report_bad(data.num_samples, bad, source.max_bad_share)
     if data.num_classes > max(1, 0.8 * data.num_samples):
         print(
             f"{data.num_classes} classes for {data.num_samples} images: if they are none, add "
             "--data.condition none"
         )
+    if options.out is not None:
+        print(f"as training will see them: {_draw(data, options.out)}")
     if data.captioned:
         print(NO_CAPTIONS_YET)
         return
-    print(f"next: {train}")
+    train = f"patch-forcing train {recipe} --data.path {shlex.quote(path)}"
+    print(f"next: {train}{_chosen(options.source)}{_chosen(options, *how)}{more}")
+
+
+def _chosen(options: Any, *names: str) -> str:
+    """Those of the options that are not the default, as training takes them."""
+    known = {field.name: field.default for field in fields(options)}
+    chosen = [name for name in names or known if getattr(options, name) != known[name]]
+    return "".join(
+        f" --data.{name.replace('_', '-')} {shlex.quote(str(getattr(options, name)))}"
+        for name in chosen
+    )
+
+
+def _draw(data: ImageData, out: Path) -> Path:
+    """The sheet of some images, with their classes or names below."""
+    import torch
+
+    from patch_forcing.data.notes import printable
+    from patch_forcing.data.overview import in_turn
+    from patch_forcing.generation.gallery import save_sheet
+    from patch_forcing.views.images import to_pil
+
+    images, names, layout = [], [], data.layout
+    for number in in_turn(layout):
+        picture = data.picture(number)
+        if picture is None:
+            continue
+        images.append(to_pil(((picture + 1) * 127.5).round().to(torch.uint8)))
+        classes = layout.class_names
+        name = classes[layout.labels[number]] if classes else Path(layout.names[number]).name
+        names.append(printable(name))
+        if len(images) == 16:
+            break
+    out.mkdir(parents=True, exist_ok=True)
+    save_sheet(images, names, out / SHEET)
+    return out / SHEET
 
 
 def _read_all(data: ImageData) -> list[tuple[int, int]]:

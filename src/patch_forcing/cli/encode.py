@@ -3,13 +3,21 @@
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from patch_forcing.cli.data import NO_CAPTIONS_YET, SOURCES, CheckOptions, HubOptions
+from patch_forcing.cli.data_options import (
+    NO_CAPTIONS_YET,
+    SOURCES,
+    CheckOptions,
+    FolderOptions,
+    HubOptions,
+    all_images,
+    as_own,
+)
 from patch_forcing.cli.options import check_out, parse, parse_place
 from patch_forcing.core.errors import UserError
 from patch_forcing.runs.shard_encoder import EncodeOptions
@@ -52,6 +60,13 @@ class Options:
 
 
 @dataclass(frozen=True)
+class FolderEncodeOptions(Options):
+    """Options of `encode FOLDER`."""
+
+    source: Annotated[FolderOptions, arg(name="")] = field(default_factory=FolderOptions)
+
+
+@dataclass(frozen=True)
 class HubEncodeOptions(Options):
     """Options of `encode hub`."""
 
@@ -81,10 +96,29 @@ class FeatureOptions:
 
 
 @dataclass(frozen=True)
+class FolderFeatureOptions(FeatureOptions):
+    """Options of `encode FOLDER --features`."""
+
+    source: Annotated[FolderOptions, arg(name="")] = field(default_factory=FolderOptions)
+
+
+@dataclass(frozen=True)
 class HubFeatureOptions(FeatureOptions):
     """Options of `encode hub --features`."""
 
     source: Annotated[HubOptions, arg(name="")] = field(default_factory=HubOptions)
+
+
+_OPTIONS: dict[str, type[Options]] = {
+    "folder": FolderEncodeOptions,
+    "shards": Options,
+    "hub": HubEncodeOptions,
+}
+_FEATURE_OPTIONS: dict[str, type[FeatureOptions]] = {
+    "folder": FolderFeatureOptions,
+    "shards": FeatureOptions,
+    "hub": HubFeatureOptions,
+}
 
 
 def encode(args: Sequence[str]) -> None:
@@ -107,8 +141,8 @@ def encode(args: Sequence[str]) -> None:
         _features(kind, path, args[1:], prog)
         return
     options = parse(
-        HubEncodeOptions if kind == "hub" else Options,
-        args[1:],
+        _OPTIONS[kind],
+        as_own(args[1:]),
         prog=prog,
         description="Encodes images once, so that training need not.",
     )
@@ -134,8 +168,8 @@ def _check_places(kind: str, path: str, out: Path | None) -> Path:
 
 def _features(kind: str, path: str, args: Sequence[str], prog: str) -> None:
     options = parse(
-        HubFeatureOptions if kind == "hub" else FeatureOptions,
-        args,
+        _FEATURE_OPTIONS[kind],
+        as_own(args),
         prog=prog,
         description="What a frozen encoder sees in the images that latents were made of.",
     )
@@ -148,17 +182,15 @@ def _features(kind: str, path: str, args: Sequence[str], prog: str) -> None:
         raise UserError(f"--out {out} is there: name another folder, or remove it")
     from patch_forcing.features.find import find_encoder
     from patch_forcing.runs.latent_features import LatentImages
-    from patch_forcing.runs.recipes import RECIPES
 
     _, world, device = parse_place(options.device)
     if world > 1:
         raise UserError(f"encode --features with WORLD_SIZE={world}: one process makes them all")
-    default: Any = RECIPES[kind].recipe.data
     assert options.latents is not None
     both = LatentImages(
         options.latents,
         options.flip,
-        lambda **how: replace(default, path=path, **vars(options.source), **how).open(),
+        lambda **how: all_images(kind, path, options.source, **how).open(),
     )
     rows, columns = both.grid(options.patch_size)
     encoder = find_encoder(options.features)
@@ -179,11 +211,9 @@ def _features(kind: str, path: str, args: Sequence[str], prog: str) -> None:
 def _encode(kind: str, path: str, options: Options, out: Path) -> None:
     from patch_forcing.codecs.autoencoders import load_autoencoder
     from patch_forcing.runs.encode import Encoding
-    from patch_forcing.runs.recipes import RECIPES
 
     rank, world, device = parse_place(options.device)
-    default: Any = RECIPES[kind].recipe.data
-    data = replace(default, path=path, **vars(options.source)).open()
+    data = all_images(kind, path, options.source).open()
     encoding = Encoding(
         data, load_autoencoder(options.autoencoder, device), out, options.how, device
     )

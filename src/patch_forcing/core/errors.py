@@ -64,16 +64,16 @@ _MAX_LISTED_NAMES = 100
 
 
 def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """Names that may be meant: those that begin with it, hold it, hold each of its words, or else
-    the one whose letters are the nearest. Case does not count.
+    """Names that may be meant: those that begin with it, hold it, hold each of its words from a
+    word's beginning on, or else the one whose letters are the nearest. Case does not count.
     """
     by_case = {option.lower(): option for option in known}
     wanted = name.strip().lower()
-    words = re.findall(r"\w+", wanted)
+    words = [re.compile(rf"(?<![^\W_]){word}") for word in re.findall(r"\w+", wanted)]
     rules: list[Callable[[str], bool]] = [
         lambda option: option.startswith(wanted),
         lambda option: wanted in option,
-        lambda option: all(word in option for word in words),
+        lambda option: all(word.search(option) for word in words),
     ]
     for rule in rules if words else ():
         matching = sorted(filter(rule, by_case), key=lambda option: (len(option), option))

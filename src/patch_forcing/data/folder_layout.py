@@ -1,11 +1,12 @@
 """Which images a folder holds, and what their classes and captions are.
 
-Either all lie in the folder itself, or all lie in subfolders, one for each class; nothing deeper.
-Files beside an image may hold its label or caption. Or a metadata.jsonl or its like names the
+Either all lie in the folder itself, or all lie in subfolders, one for each class, however deep in
+them. Files beside an image may hold its label or caption. Or a metadata.jsonl or its like names the
 images, wherever below its folder they lie. Where more than one reading is possible, none is
 guessed.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,12 @@ from pathlib import Path
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.annotations import ENOUGH_ANNOTATED, Annotation, Condition, conditions
 from patch_forcing.data.beside import ROLES, Beside, files_beside
+from patch_forcing.data.class_folders import (
+    check_depth,
+    class_folder,
+    class_folders,
+    deeper_classes,
+)
 from patch_forcing.data.image_kinds import ENDINGS
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.metadata import Described, read_tables, tables_around
@@ -31,12 +38,13 @@ _CONTAINERS = frozenset((
 """Names of folders that sort files by what they are, not by what they show."""
 
 
-def find_images(root: Path, condition: Condition | None = None) -> Layout:
+def find_images(root: Path, condition: Condition | None = None, depth: int = 1) -> Layout:
     """The images of a folder, in an order that does not depend on the file system.
 
     A name with an image's ending is one, whatever lies there, and so is a file that begins as one.
     Our own outputs, hidden files, other files and links that lead back are left aside.
     condition: what goes with them; None is what is there, classes before captions.
+    depth: how many folders below `root`, one in the other, name a class; 0: folders name none.
     Raises UserError saying what lies there if it is not arranged so.
     """
     if not root.is_dir():
@@ -53,14 +61,14 @@ def find_images(root: Path, condition: Condition | None = None) -> Layout:
         raise UserError(f"{root} holds no images: give a folder{mend}")
     top = [name for name in tree.top_folders if tree.holds_images(name)]
     _check_splits(root, top, described)
-    classes = top if all(name.count("/") == 1 for name in tree.images) else []
+    classes = class_folders(tree.images, depth)
     if described is not None and described.says_nothing and len(classes) > 1:
         # so the folders may be classes
         unread += [f"{table.file} (no field label, text or the like)" for table in described.tables]
         described = None
     if described is not None:
-        return _described(tree, described, condition, unread, classes)
-    return _arranged(tree, condition, unread, top)
+        return _described(tree, described, condition, unread, classes, depth)
+    return _arranged(tree, condition, unread, top, depth)
 
 
 def _described(
@@ -69,6 +77,7 @@ def _described(
     condition: Condition | None,
     unread: list[str],
     folders: list[str],
+    depth: int,
 ) -> Layout:
     """The images that tables name. folders: those that would be classes without them."""
     rows, doubts, tables = list(described.rows.values()), list[str](), described.tables
@@ -81,7 +90,7 @@ def _described(
     if len(folders) > 1 and not labels and not any(table.unlabelled for table in tables):
         if condition == "class":
             named = zip(rows, described.rows, strict=True)
-            rows = [row._replace(label=name.partition("/")[0]) for row, name in named]
+            rows = [row._replace(label=class_folder(name, depth)) for row, name in named]
             by[0] = "folder"
         else:
             doubts.append(f"folders {listed(folders)} are no classes (--data.condition class)")
@@ -103,18 +112,14 @@ def _described(
 
 
 def _arranged(
-    tree: Tree, condition: Condition | None, unread: list[str], folders: list[str]
+    tree: Tree, condition: Condition | None, unread: list[str], folders: list[str], depth: int
 ) -> Layout:
     """The images as they lie in folders, or in none, with what lies beside each of them."""
     root, here = tree.root, tree.folders[""].images
-    _check_depth(tree)
-    if here and folders:
-        raise UserError(
-            f"{root} holds images ({here[0]}) beside folders of images ({folders[0]}): "
-            "put all of them into one folder, or each into the folder of its class"
-        )
+    if condition not in ("none", "caption"):
+        check_depth(tree, depth)
     beside = files_beside(tree)
-    rows, roles, by_folder = _rows(beside, condition, in_folders=not here)
+    rows, roles, by_folder = _rows(beside, condition, 0 if here else depth)
     known = conditions(rows, condition, str(root))
     stamp = ""
     if known.condition == "caption":
@@ -130,27 +135,27 @@ def _arranged(
         source(str(root), known, labels, _by(beside, roles, "caption", rows)),
         tree.aside(beside.files(roles)),
         joined(unread),
-        joined(_doubts(root, folders) if by_folder and known.condition == "class" else []),
+        joined(_doubts(tree, folders, depth) if by_folder and known.condition == "class" else []),
     )
     return Layout(root, tuple(tree.images), *known, annotations=stamp.encode(), notes=notes)
 
 
 def _rows(
-    beside: Beside, condition: Condition | None, in_folders: bool
+    beside: Beside, condition: Condition | None, depth: int
 ) -> tuple[list[Annotation], Sequence[Role], bool]:
     """What is known of each image, by files of which roles, and whether folders are the classes."""
     images = beside.images
     if condition == "none":
-        return [Annotation()] * len(images), (), in_folders
-    if condition == "caption" or not in_folders:
+        return [Annotation()] * len(images), (), depth > 0
+    if condition == "caption" or not depth:
         rows = beside.read()
         told = any(row != Annotation() for row in rows)
-        return rows, ROLES if told else (), in_folders
+        return rows, ROLES if told else (), depth > 0
     if beside.has("label", "json"):
         rows = beside.read(("label", "json"))
         if sum(row.label is not None for row in rows) >= ENOUGH_ANNOTATED * len(rows):
             return rows, ("label", "json"), False
-    return [Annotation(image.partition("/")[0]) for image in images], (), True
+    return [Annotation(class_folder(image, depth)) for image in images], (), True
 
 
 def _by(beside: Beside, roles: Sequence[Role], role: Role, rows: Sequence[Annotation]) -> str:
@@ -176,20 +181,26 @@ def _unread(beside: Beside, roles: Sequence[Role], by_folder: bool) -> list[str]
     return notes
 
 
-def _doubts(root: Path, folders: list[str]) -> list[str]:
-    """Which of the folders, taken for classes, may be none."""
-    if len(folders) == 1:
-        return [f"{folders[0]} is the only class: give {root / folders[0]} if it is none"]
+def _doubts(tree: Tree, folders: list[str], depth: int) -> list[str]:
+    """Which of the folders, taken for classes, may be none, and what else they may be.
+
+    folders: right below the root.
+    """
+    root, deeper = tree.root, deeper_classes(tree.images, depth)
+    if len(folders) == 1 and depth == 1:
+        inner = os.path.commonpath([parent(image) for image in tree.images])
+        return [f"{folders[0]} is the only class: give {root / inner} if it is none"]
     if all(name.lower() in _CONTAINERS for name in folders):
         return [
             f"{listed(folders)} are taken for classes: give {root / folders[0]} if they are none"
         ]
     if all(re.fullmatch(r"0\d{3,}", name) for name in folders):
         return [f"{listed(folders, 3)} may be parts, no classes: --data.condition none, or caption"]
-    return [
+    doubts = [
         f"{name} is taken for a class: give {root / name} if it is a split"
         for name in doubtful(folders)
     ]
+    return doubts + ([deeper] if deeper else [])
 
 
 def _check_splits(root: Path, folders: list[str], described: Described | None) -> None:
@@ -206,23 +217,6 @@ def _check_splits(root: Path, folders: list[str], described: Described | None) -
     raise UserError(
         f"{root} holds the {what} {listed(splits)}, no classes: give {which}, "
         f"--data.path {root / splits[0]}{mend}"
-    )
-
-
-def _check_depth(tree: Tree) -> None:
-    """Raises UserError if an image lies deeper than in the folder of its class."""
-    image = next((name for name in tree.images if name.count("/") > 1), None)
-    if image is None:
-        return
-    folder, inner, *_ = Path(image).parts
-    if (tree.root / folder / inner).is_symlink():
-        raise UserError(
-            f"{tree.root / folder / inner} is a link to more images, in the folder of a class: "
-            "remove it"
-        )
-    raise UserError(
-        f"{tree.root / image} lies more than one folder deep in {tree.root}: give "
-        f"{tree.root / folder}, or put images right into the folders of their classes"
     )
 
 

@@ -2,17 +2,24 @@
 
 from dataclasses import dataclass
 
-from patch_forcing.core.errors import UserError
+from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.data.folder_layout import find_images
 from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
 
 
 @dataclass(frozen=True)
 class FolderSource(ImageOptions):
-    """A folder of images, of one subfolder of them for each class, or with captions."""
+    """A folder of images, of subfolders of them for each class, or with captions."""
 
     path: str = ""
     """The folder; required."""
+    depth: int = 1
+    """Which level of folders names the classes: 1 is the top one; 2 makes classes such as a/b of
+    the second; 0: folders are no classes. Deeper folders belong to the class around them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("data.depth", self.depth, 0, whole=True, mend="; 0: no classes")
 
     def open(self) -> ImageData:
         """List the folder and look at some headers.
@@ -21,4 +28,4 @@ class FolderSource(ImageOptions):
         """
         if not self.path:
             raise UserError("data.path is not given: add --data.path DIR, a folder of images")
-        return self.images(find_images(local_path(self.path), self.condition))
+        return self.images(find_images(local_path(self.path), self.condition, self.depth))

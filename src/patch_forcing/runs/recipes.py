@@ -152,7 +152,7 @@ RECIPES = {
     ),
     "folder": NamedRecipe(
         _IMAGES,
-        needs="--data.path DIR: images, or one subfolder of them for each class; two CPU cores for "
+        needs="--data.path DIR: images, or subfolders of them for each class; two CPU cores for "
         "half an hour at 64 pixels",
         reaches=_IMAGES_REACH,
     ),

@@ -32,7 +32,7 @@ _MAY_CHANGE = {
 }
 """What a resumed run may change without being another run; steps, if nothing depends on them, and
 snapshots' distance, if there are any."""
-BEFORE = {"snapshot_every": 0, "time_nodes": 0, "data.condition": None}
+BEFORE = {"snapshot_every": 0, "time_nodes": 0, "data.condition": None, "data.depth": 1}
 """What runs did that were begun before these fields were there."""
 
 

@@ -1,0 +1,57 @@
+"""What users see before training: a few of the images, and what reading makes of their sizes."""
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
+from patch_forcing.data.images import Fit
+from patch_forcing.data.layout import Layout
+
+_FIRST = 16
+"""Images of a class, evenly spread over it, that come before the others."""
+
+
+def in_turn(layout: Layout) -> Iterator[int]:
+    """All numbers of images, one of each class in turn, and of each class evenly spread ones first.
+
+    With more classes than _FIRST, evenly spread classes come first, too.
+    """
+    classes: dict[int, list[int]] = {}
+    for number in range(len(layout.names)):
+        if number not in layout.faults:
+            classes.setdefault(layout.labels[number] if layout.labels else 0, []).append(number)
+    ordered = [_spread(classes[label]) for label in _spread(sorted(classes))]
+    for turn in zip_longest(*ordered):
+        yield from (number for number in turn if number is not None)
+
+
+def _spread(items: Sequence[int]) -> list[int]:
+    """Evenly spread ones, then the others."""
+    first = [items[k * len(items) // _FIRST] for k in range(_FIRST)] if items else []
+    return list(dict.fromkeys([*first, *items]))
+
+
+def changes(sizes: Sequence[tuple[int, int]], size: int, fit: Fit) -> list[str]:
+    """How many images of these widths and heights are enlarged, and how many cropped or padded.
+
+    size: height and width in training. fit: how an image becomes square.
+    """
+    count = len(sizes)
+    # what is fitted: the shorter side where the rest is cropped, else the longer one
+    fitted = [(min if fit == "crop" else max)(sides) for sides in sizes]
+    smaller = sum(side < size for side in fitted)
+    shares = [1 - min(sides) / max(sides) for sides in sizes]
+    oblong = sum(share > 0 for share in shares)
+    lines = []
+    if smaller:
+        lines.append(
+            f"enlarged: {smaller} of {count} are smaller than {size}×{size}, the smallest "
+            f"{size / min(fitted):.3g} times"
+        )
+    if oblong:
+        what = "cropped" if fit == "crop" else "padded with white"
+        of = "lose at most" if fit == "crop" else "leave at most"
+        end = "of an image" if fit == "crop" else "of the square white"
+        lines.append(
+            f"{what}: {oblong} of {count} are not square and {of} {100 * max(shares):.0f} % {end}"
+        )
+    return lines
