@@ -11,6 +11,10 @@ RATIOS = {  # rows of the published design and of ours
     "dual-loop, moving tokens only": ("dual-loop, published", "dual-loop, moving, ours"),
     "training, exact LTG": ("training, LTG, published", "training, LTG, ours"),
     "training, 8 levels": ("training, LTG, published", "training, LTG of 8 levels, ours"),
+    "training, 8 levels, GELU again": (
+        "training, LTG, published",
+        "training, LTG of 8 levels, ours, GELU again",
+    ),
     "training, 8 levels, cheap again": (
         "training, LTG, published",
         "training, LTG of 8 levels, ours, cheap again",

@@ -40,6 +40,7 @@ STEPS = {  # times, nodes that conditions are interpolated between, what is comp
     "LTG, ours": ("ltg", 16, "none"),
     "LTG, ours, cheap again": ("ltg", 16, "cheap"),
     "LTG of 8 levels, ours": ("ltg:levels=8", 16, "none"),
+    "LTG of 8 levels, ours, GELU again": ("ltg:levels=8", 16, "gelu"),
     "LTG of 8 levels, ours, cheap again": ("ltg:levels=8", 16, "cheap"),
 }
 GRID = uniform_grid(6)

@@ -20,7 +20,7 @@ def test_hidden_matrices_are_the_blocks_linear_weights():
     assert matrices == [f"blocks.{i}.{layer}.weight" for i in range(2) for layer in layers]
 
 
-@pytest.mark.parametrize("what", ["cheap", "all"])
+@pytest.mark.parametrize("what", ["gelu", "cheap", "all"])
 def test_activations_computed_again_give_the_same_gradients_out_of_less_memory(what):
     model = tiny_dit(depth=4).train()
     x, labels = inputs(model)

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from patch_forcing.io.run_layout import checkpoint_path
-from patch_forcing.runs.estimate import _KEPT, estimate
+from patch_forcing.runs.estimate import _KEPT, _PRODUCTS, estimate
 from patch_forcing.runs.snapshots import SNAPSHOTS
 from patch_forcing.runs.trainer import train
 from tests.scripts.kept_activations import WIDER, kept_by_a_step
@@ -57,11 +57,23 @@ def test_compiled_what_tokens_take_of_few_rows_is_not_kept():
     assert several < 1.06 * one  # 1.17 if it is
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_compiled_the_outputs_of_gelu_are_kept_or_computed_again(precision):
+    kept, again = (
+        kept_compiled({"precision": precision, "recompute_activations": what})
+        for what in ("none", "gelu")
+    )
+    outputs = 3 * 16 * 64 * 4 * 256  # blocks, images, tokens, four widths
+    assert kept - again == _PRODUCTS[precision] * outputs
+
+
 @pytest.mark.slow  # half a minute in the C++ compiler, each
 @pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=4", "shared-uniform"])
 # a CPU keeps fewer products in bf16 than a GPU, whose are meant
 @pytest.mark.parametrize(
-    ("again", "precision"), [("none", "fp32"), ("cheap", "fp32"), ("none", "bf16")]
+    ("again", "precision"),
+    [("none", "fp32"), ("gelu", "fp32"), ("cheap", "fp32"), ("none", "bf16"), ("gelu", "bf16")],
 )
 def test_memory_of_a_compiled_step_is_what_it_keeps(wider, timesteps, again, precision):
     changes = {"timesteps": timesteps, "recompute_activations": again, "precision": precision}
@@ -71,9 +83,10 @@ def test_memory_of_a_compiled_step_is_what_it_keeps(wider, timesteps, again, pre
     copies = 2 * found.parameters if precision == "bf16" else 0
     kept -= copies
     activations = found.memory_gib * 2**30 - 28 * found.parameters - copies
-    if again == "cheap":  # one block whole, besides, while its backward pass runs
-        which = ["shared-uniform", "ltg:levels=4", "ltg"].index(timesteps)
-        activations -= _KEPT[precision, True][which] * 16 * 64 * 256
+    # besides, what one block computes again, while its backward pass runs
+    which = ["shared-uniform", "ltg:levels=4", "ltg"].index(timesteps)
+    again_of_one = {"cheap": _KEPT[precision, True][which], "gelu": 4 * _PRODUCTS[precision]}
+    activations -= again_of_one.get(again, 0) * 16 * 64 * 256
     assert activations == pytest.approx(kept, rel=0.2)
 
 

@@ -20,7 +20,8 @@ from patch_forcing.runs.trainer import train
 @pytest.mark.parametrize(
     ("world", "changes", "expected"),
     [
-        (1, {}, "2 (32 images at a time instead of 64) or --recompute-activations cheap or"),
+        (1, {}, "2 (32 images at a time instead of 64) or --recompute-activations gelu or"),
+        (1, {"recompute_activations": "gelu"}, "of 64) or --recompute-activations cheap or"),
         (1, {"recompute_activations": "cheap"}, "instead of 64) or --recompute-activations all"),
         (1, {"recompute_activations": "all"}, "--accumulate 2 (32 images at a time instead of 64)"),
         (2, {"recompute_activations": "all", "accumulate": 32}, "goes on with --parallel shard"),

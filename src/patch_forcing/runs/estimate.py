@@ -28,7 +28,8 @@ hooks of saved tensors, compiled in what the partitioner saves."""
 
 _PRODUCTS = {"fp32": 4, "bf16": 2}
 """The same of each width of products and attention: ten, and six of modulation where every patch
-has a time of its own; besides, four bytes of what goes in, which is fp32."""
+has a time of its own; besides, four bytes of what goes in, which is fp32. Outputs of GELU have four
+widths."""
 _CONDITION = 50
 """The same of what makes the condition, where every patch has a time of its own."""
 
@@ -76,9 +77,12 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     which = 0 if times.num_levels == 1 else 2 if times.index is None else 1
     kept: float = _KEPT[recipe.precision, recipe.compile][which]
     condition = _CONDITION if levels == config.num_patches else 0
+    product = _PRODUCTS[recipe.precision]
+    cheap = 4 + product * (16 if which == 2 else 10), kept
     by_block, besides = {
         "none": (kept, 0.0),
-        "cheap": (4 + _PRODUCTS[recipe.precision] * (16 if which == 2 else 10), kept),
+        "gelu": (kept - 4 * product, 4.0 * product) if recipe.compile else cheap,
+        "cheap": cheap,
         "all": (4, kept),  # what goes in
     }[recipe.recompute_activations]
     activations = tokens * config.hidden_size * (by_block * config.depth + besides + condition)

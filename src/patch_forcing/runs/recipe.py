@@ -100,9 +100,10 @@ class Recipe:
     compile: bool = False
     """Compile the training step: half a minute at the start, a few times faster on a GPU."""
     recompute_activations: Recompute = "none"
-    """What of each block the backward pass computes again instead of keeping it. cheap: all but
-    products and attention, half the memory for little time. all: everything, from what goes in; a
-    third more work, far less memory."""
+    """What of each block the backward pass computes again instead of keeping it. gelu: the outputs
+    of GELU, a fifth of the memory; without compile the same as cheap. cheap: all but products and
+    attention, half the memory for little time. all: everything, from what goes in; a third more
+    work, far less memory."""
     time_nodes: int = 16
     """Where more times occur in an image, conditions are computed at so many nodes of [0, 1] and
     interpolated, to within fp32's rounding; 0: computed at each time."""
