@@ -9,7 +9,8 @@ from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.time import PatchTime
 from patch_forcing.data.torch_dataset import DatasetData
-from patch_forcing.generation.pipeline import Pipeline, PipelineResult, load
+from patch_forcing.generation.pipeline import Pipeline, load
+from patch_forcing.generation.result import PipelineResult
 from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model

@@ -153,7 +153,7 @@ def test_a_model_of_classes_refuses_it():
 
 def test_galleries_and_arrays_write_it(pipe, tmp_path):
     result = pipe(prompt=["green", "red"], seeds=[4, 9], trace=True, **HOW)
-    write_samples(result, pipe, tmp_path / "out")
+    write_samples(result, pipe, tmp_path / "out", maps=True)
     rows = json.loads((tmp_path / "out" / "samples.json").read_text())
     assert [row["prompt"] for row in rows] == ["green", "red"]
     assert list(sample_rows(result, pipe)[0])[:3] == ["seed", "prompt", "sampler"]

@@ -10,8 +10,8 @@ from PIL import Image
 import patch_forcing as pf
 from patch_forcing.core.calibration import Calibration, calibration
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.generation.gallery import write_maps
 from patch_forcing.generation.pipeline import load
+from patch_forcing.io.image_file import save_image
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
@@ -44,7 +44,7 @@ def test_a_sheet_is_of_the_averaged_weights_by_the_default_sampler(recipe, tmp_p
     assert outcome.sheet == tmp_path / "run" / "samples" / "step-00000003.png"
     for step in (2, 3):
         pipe = load(tmp_path / "run" / "checkpoints" / f"step-{step:08d}" / "ema")
-        write_maps(pipe(range(10), range(10), trace=True), pipe, tmp_path / "again.png")
+        save_image(pipe(range(10), range(10), trace=True).maps(), tmp_path / "again.png")
         drawn = Image.open(tmp_path / "run" / "samples" / f"step-{step:08d}.png")
         assert drawn.tobytes() == Image.open(tmp_path / "again.png").tobytes()
 

@@ -1,14 +1,17 @@
 """Pictures show the numbers they are made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from patch_forcing.sampling.evaluation import Evaluation
-from patch_forcing.views.film import film_frames, save_film
+from patch_forcing.views.film import MAX_FRAMES, film_frames, save_film
 from patch_forcing.views.images import enlarge, grid_sheet, to_pil
-from patch_forcing.views.maps import DIFFICULTY, TIME, maps_sheet, mean_lead, patch_map
+from patch_forcing.views.maps import leads, maps_sheet, time_scale
+from patch_forcing.views.scales import DIFFICULTY, TIME, patch_map
 
 
 def trace(calls=3, batch=2, rows=2, cols=3):
@@ -65,7 +68,7 @@ def test_a_constant_map_does_not_divide_by_zero():
 
 def test_lead_is_relative_to_the_image():
     record = trace(calls=1)[0]
-    lead = mean_lead([record])
+    (lead,) = leads([record])
     torch.testing.assert_close(lead, record.t - record.t.mean(dim=1, keepdim=True))
 
 
@@ -95,23 +98,72 @@ def test_only_rows_with_captions_make_room_for_them():
     assert both.height - one.height == 16
 
 
+def film(records, final=None):
+    final = images() if final is None else final
+    return film_frames(final, ["a"] * len(final), records, lambda record: final, patch_size=2)
+
+
+def level(records):
+    """The same evaluations, at one time each."""
+    return [replace(record, t=torch.full_like(record.t, k / 4)) for k, record in enumerate(records)]
+
+
 def test_maps_and_film_cover_every_image_and_evaluation(tmp_path):
     records = trace()
     sheet = maps_sheet(images(), ["a", "b"], records, patch_size=2)
     assert sheet.width > 2 * 96
-    predictions = [images() for _ in records]
-    frames = film_frames(predictions, records, images(), patch_size=2)
+    frames = film(records)
     assert len({frame.size for frame in frames}) == 1
     save_film(frames, tmp_path / "film.gif")
-    with Image.open(tmp_path / "film.gif") as film:
-        assert film.n_frames == len(records) + 1
-        assert film.info["loop"] == 0
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.n_frames == len(records) + 1
+        assert gif.info["loop"] == 0
+        gif.seek(gif.n_frames - 1)
+        assert gif.info["duration"] == 2000
+
+
+def test_a_film_of_patches_apart_leaves_out_the_evaluations_at_which_they_are_level():
+    apart, together = trace(), level(trace())
+    assert len(film([apart[0], together[1], apart[2]])) == 3
+    assert len(film(together)) == 4
+    assert len(film(trace(calls=100))) == MAX_FRAMES + 1
+
+
+def test_a_film_is_made_small_enough_by_leaving_out_frames(tmp_path, monkeypatch):
+    frames = film(trace(calls=12))
+    save_film(frames, tmp_path / "film.gif")
+    size = (tmp_path / "film.gif").stat().st_size
+    monkeypatch.setattr("patch_forcing.views.film.MAX_BYTES", size // 2)
+    save_film(frames, tmp_path / "small.gif")
+    assert (tmp_path / "small.gif").stat().st_size <= size // 2
+    with Image.open(tmp_path / "small.gif") as gif:
+        assert gif.n_frames > 2
+
+
+@pytest.mark.parametrize("lead", [0.002, 0.02, 0.2])
+def test_a_lead_of_a_hundredth_of_the_greatest_is_still_seen(lead):
+    scale = time_scale(torch.tensor([[-0.2, 0.2]]))
+    pixels = np.array(scale.draw(torch.tensor([-lead, lead]), (1, 2), (2, 1))).astype(int)
+    assert np.abs(pixels[0, 0] - pixels[0, 1]).max() > 16
+
+
+@pytest.mark.parametrize("side", [8, 64, 400])
+def test_a_panel_of_a_film_is_at_least_96_pixels_wide(side):
+    square = [Image.new("RGB", (side, side))]
+    frames = film(trace(1, 1, side // 2, side // 2), square)
+    assert frames[0].width >= 3 * 96
+
+
+def test_times_that_are_the_same_for_all_patches_have_a_row_too():
+    apart = maps_sheet(images(), ["a", "b"], trace(), patch_size=2)
+    assert maps_sheet(images(), ["a", "b"], level(trace()), patch_size=2).height == apart.height
 
 
 def test_a_model_without_difficulty_still_has_pictures():
-    records = [Evaluation(e.step, e.t, e.state_t, None, e.evaluated, e.prediction) for e in trace()]
-    assert maps_sheet(images(), ["a", "b"], records, patch_size=2).width > 0
-    assert len(film_frames([images()] * 3, records, images(), patch_size=2)) == 4
+    records = [replace(record, difficulty=None) for record in trace()]
+    whole = maps_sheet(images(), ["a", "b"], trace(), patch_size=2)
+    assert maps_sheet(images(), ["a", "b"], records, patch_size=2).height < whole.height
+    assert len(film(records)) == 4
 
 
 @pytest.mark.parametrize("side", [1, 7, 64])

@@ -9,9 +9,8 @@ from typing import Any
 from patch_forcing.cli.options import DeviceName, check_out, check_replaced, parse, parse_device
 from patch_forcing.core.errors import unknown_name
 from patch_forcing.generation.find import find_bundled
-from patch_forcing.generation.gallery import write_film, write_maps, write_sheet
 from patch_forcing.generation.pipeline import load
-from patch_forcing.io.image_file import is_own_image
+from patch_forcing.io.image_file import is_own_image, save_image
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,18 @@ def demo(args: Sequence[str]) -> None:
     result = pipe(seeds=seeds, progress=None)
     traced = pipe(seeds=seeds[: show.num_maps], trace=True, progress=None, **AT_WORK)
     sheet, maps, film = files
-    write_sheet(result, sheet)
-    write_maps(traced, pipe, maps)
-    write_film(traced, pipe, film)
+    save_image(result.sheet(), sheet)
+    save_image(traced.maps(), maps)
+    traced.film(film)
     guided = f" (guidance {result.guidance_scale:g})" if result.guidance_scale != 1 else ""
+    sampler = traced.sampler.partition(":")[0]
     print(
         f"{len(seeds)} images of the bundled model {options.model!r} by {result.sampler}, "
         f"{result.nfe:g} evaluations each{guided}, in {time.perf_counter() - started:.1f} s:\n"
-        f"  {sheet}  the images\n"
-        f"  {maps}   the first {show.num_maps} by a dual loop: where they are hard, "
-        "and which patches go ahead\n"
-        f"  {film}   that dual loop at work\n"
+        f"  {sheet}  the images that `patch-forcing sample {options.model}` makes too\n"
+        f"  {maps}   the first {show.num_maps} again, by {sampler}: where the model expects errors,"
+        " and which patches go ahead\n"
+        f"  {film}   {sampler} at work: easy patches go ahead, and help with the others\n"
+        f"{sampler} is another sampler, so its images differ from the sheet's in details.\n"
         f"Next:\n{show.next_steps}"
     )

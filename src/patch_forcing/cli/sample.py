@@ -45,6 +45,9 @@ class Options:
     maps: bool = False
     """Also write sheets/maps.png: where the first 16 images were hard, and which patches went ahead
     if the sampler lets some."""
+    film: bool = False
+    """Also write sheets/film.gif: the first 4 images as they are made, with the times and
+    difficulties of their patches."""
     npz: Path | None = None
     """Also write the images as one array: arr_0, uint8, NHWC, in seed order. Finished shards are
     kept until it is complete: the same command goes on where it stopped, and several processes
@@ -110,19 +113,22 @@ def sample(args: Sequence[str]) -> None:
     sampling = pipe.resolve(chosen.request)
     if chosen.from_model and rank == 0:
         print(f"as {options.model} recommends: {chosen.from_model}")
+    few = sampling.few(pipe.model.config.num_patches)
+    if few and rank == 0:
+        print(few)
     images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
     if options.npz is not None:
         size = ShardOptions.shard_size if options.shard_size is None else options.shard_size
-        how = ShardOptions(size, options.batch_size, options.pngs, options.maps)
+        how = ShardOptions(size, options.batch_size, options.pngs, options.maps, options.film)
         job = SampleJob(pipe, sampling, conditions, seeds, options.npz, options.out, how)
         _share(job, images, options.npz, rank, world)
         return
     with progress_bar(None, total=len(seeds), unit="image") as bar:
-        size, update = options.batch_size, bar.update
+        size, update, trace = options.batch_size, bar.update, options.maps or options.film
         result = pipe.sample(
-            sampling, conditions, seeds, batch_size=size, trace=options.maps, advance=update
+            sampling, conditions, seeds, batch_size=size, trace=trace, advance=update
         )
-    write_samples(result, pipe, options.out)
+    write_samples(result, pipe, options.out, maps=options.maps, film=options.film)
     print(
         f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
         f"{SampleFolder(options.out).sheet}"

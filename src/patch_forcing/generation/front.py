@@ -11,8 +11,9 @@ from patch_forcing.evaluation.metrics import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.conditions import Conditions
-from patch_forcing.generation.pipeline import Pipeline, PipelineResult
+from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.request import SampleRequest
+from patch_forcing.generation.result import PipelineResult
 from patch_forcing.sampling.samplers import BudgetError
 
 REFERENCE = "adams-bashforth"

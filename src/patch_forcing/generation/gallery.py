@@ -6,30 +6,24 @@ And the sheet that training draws of its newest weights.
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.decoder import find_decoder
 from patch_forcing.generation.find import find_model
-from patch_forcing.generation.pipeline import Pipeline, PipelineResult
+from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.request import Sampling
+from patch_forcing.generation.result import PipelineResult
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.io.image_file import save_image
 from patch_forcing.io.run_layout import step_folder
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
-from patch_forcing.views.film import film_frames, save_film
-from patch_forcing.views.images import enlarge, grid_sheet, to_pil
-from patch_forcing.views.maps import maps_sheet
-
-MAX_COLUMNS, MAX_SHEET_IMAGES, MAX_MAPS = 10, 100, 16
-"""Of a sheet: columns and images; of a sheet of maps: images."""
-TILE = 96
-"""About how large a sheet shows an image, in pixels."""
+from patch_forcing.views.sheets import MAX_COLUMNS
 
 
-def write_samples(result: PipelineResult, pipe: Pipeline, out: Path) -> None:
-    """Images, sheet and samples.json; maps if the result has a trace.
+def write_samples(
+    result: PipelineResult, pipe: Pipeline, out: Path, *, maps: bool = False, film: bool = False
+) -> None:
+    """Images, sheet and samples.json; of a result with a trace also maps and a film, if wanted.
 
     Earlier samples there give way. Raises UserError if images are there that are not of these, or
     another command writes there.
@@ -38,55 +32,13 @@ def write_samples(result: PipelineResult, pipe: Pipeline, out: Path) -> None:
     with folder.claimed(result.seeds):
         for seed, image in zip(result.seeds, result.images, strict=True):
             save_image(image, folder.image(seed))
-        write_sheet(result, folder.sheet)
-        if result.trace is not None:
-            write_maps(result, pipe, folder.maps)
+        save_image(result.sheet(), folder.sheet)
+        if maps:
+            save_image(result.maps(), folder.maps)
+        if film:
+            result.film(folder.film)
         folder.write_rows(sample_rows(result, pipe))
         folder.finish()
-
-
-def write_sheet(result: PipelineResult, path: Path) -> None:
-    """The first images side by side, in full rows if their number allows."""
-    save_sheet(result.images, result.conditions.captions(result.seeds), path)
-
-
-def save_sheet(images: Sequence[Image.Image], captions: Sequence[str], path: Path) -> None:
-    """The same, of images with what is written below them."""
-    tiles = [enlarge(image, TILE) for image in images[:MAX_SHEET_IMAGES]]
-    widths = range(MAX_COLUMNS, MAX_COLUMNS // 2 - 1, -1)
-    columns = next((width for width in widths if len(tiles) % width == 0), MAX_COLUMNS)
-    cut = range(0, len(tiles), columns)
-    sheet = grid_sheet(
-        [tiles[i : i + columns] for i in cut],
-        captions=[captions[i : i + columns] for i in cut],
-    )
-    save_image(sheet, path)
-
-
-def write_maps(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
-    """The first images with their difficulty and time maps; the result needs a trace."""
-    first = slice(MAX_MAPS)
-    sheet = maps_sheet(
-        result.images[first],
-        result.conditions[first].captions(result.seeds[first]),
-        result.trace_of(first),
-        pipe.pixels_per_patch,
-    )
-    save_image(sheet, path)
-
-
-def write_film(result: PipelineResult, pipe: Pipeline, path: Path) -> None:
-    """The sampler at work on the first images; the result needs a trace."""
-    first = slice(MAX_COLUMNS)
-    trace = result.trace_of(first)
-    predictions = [
-        [to_pil(image) for image in pipe.decode(evaluation.prediction)] for evaluation in trace
-    ]
-    name = result.sampler.partition(":")[0]
-    frames = film_frames(
-        predictions, trace, result.images[first], pipe.pixels_per_patch, title=f"{name}, "
-    )
-    save_film(frames, path)
 
 
 def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
@@ -108,7 +60,7 @@ def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
     result = pipe.sample(pipe.resolve(chosen.request), conditions, seeds, trace=True)
     path = step_folder(run / "samples", step).with_suffix(".png")
     path.parent.mkdir(exist_ok=True)
-    write_maps(result, pipe, path)
+    save_image(result.maps(), path)
     return path
 
 

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from patch_forcing.generation.generate import BatchCallback, WrapField, generate
 from patch_forcing.generation.pixels import from_pil, from_uint8, to_uint8
 from patch_forcing.generation.recommended import Chosen, choose
 from patch_forcing.generation.request import SampleRequest, Sampling, shows_request
+from patch_forcing.generation.result import PipelineResult
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import folder_hash, is_model_folder
@@ -33,52 +33,6 @@ from patch_forcing.views.progress import progress_bar
 
 MAX_CODED = 16
 """Images that an autoencoder takes at once: it needs far more memory than a sampler."""
-
-
-@dataclass(frozen=True)
-class PipelineResult:
-    """What a pipeline gives.
-
-    images: PIL images, in seed order. pixels: the same, (B, C, H, W) uint8. seeds, conditions: one
-    for each image. sampling: how they were made. nfe: network evaluations per image, guidance
-    counted. image_nfe: those of each image's own patches. seconds: wall-clock of all. trace: per
-    evaluation t (B, N), difficulty (B, N), evaluated (B, N) and more, if it was to be kept.
-    """
-
-    images: list[Image.Image]
-    pixels: UInt8[Tensor, "B C H W"]
-    seeds: list[int]
-    conditions: Conditions
-    sampling: Sampling
-    nfe: float
-    image_nfe: list[float]
-    seconds: float
-    trace: list[Evaluation] | None
-
-    @property
-    def labels(self) -> list[int] | None:
-        """The class of each image; None where conditions are no classes."""
-        labels = self.conditions.labels
-        return None if labels is None else list(labels)
-
-    @property
-    def sampler(self) -> str:
-        """The sampler as it is written, with its options."""
-        return self.sampling.name
-
-    @property
-    def time_grid(self) -> list[float]:
-        """The times that its steps go through, from 0 to 1."""
-        return list(self.sampling.time_grid)
-
-    @property
-    def guidance_scale(self) -> float:
-        """1 is none."""
-        return self.sampling.request.guidance_scale
-
-    def trace_of(self, images: slice) -> list[Evaluation]:
-        """The trace of a range of images; empty if none was kept."""
-        return [evaluation[images] for evaluation in self.trace or ()]
 
 
 class Pipeline:
@@ -210,6 +164,8 @@ class Pipeline:
             [nfe for batch in batches for nfe in batch.image_nfe],
             sum(batch.seconds for batch in batches),
             [Evaluation.join(calls) for calls in zip(*traces, strict=True)] if trace else None,
+            self.pixels_per_patch,
+            self.decode,
         )
 
     @torch.no_grad()

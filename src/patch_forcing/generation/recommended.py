@@ -59,7 +59,10 @@ def choose(
         if not defaults:
             raise
         raise UserError(f"{error} ({name} recommends {_in_words(defaults)})") from None
-    return Chosen(asked, request, _in_words(defaults))
+    classes = ""
+    if value is None and advice.conditions is not None:
+        classes = f"{len(asked)} {kind.keyword}"
+    return Chosen(asked, request, ", ".join(filter(None, [classes, _in_words(defaults)])))
 
 
 def _of_model(advice: Recommended, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from patch_forcing.sampling.sampler import Sampler
 from patch_forcing.sampling.samplers import (
     SAMPLERS,
     check_difficulty,
+    count_evaluations,
+    few_evaluations,
     preset,
     steps_within,
     usual_calls,
@@ -159,6 +161,11 @@ class Sampling:
     sampler: Sampler
     time_grid: tuple[float, ...]
     guidance: Guidance | None
+
+    def few(self, num_patches: int) -> str:
+        """A sentence that says so if the evaluations are fewer than were good; else nothing."""
+        nfe = count_evaluations(self.sampler, list(self.time_grid), num_patches, self.guidance)
+        return few_evaluations(nfe, self.guidance is not None)
 
     def record(self) -> dict[str, object]:
         """What `samples.json` and the plan of an array of images say of it."""

@@ -26,7 +26,8 @@ _BEFORE = ("sheet.png", "maps.png")
 
 @dataclass(frozen=True)
 class SampleFolder:
-    """SEED.png of every seed, sheets/sheet.png, sheets/maps.png and samples.json, which lists all.
+    """SEED.png of every seed, samples.json, which lists all, and in sheets/ sheet.png, maps.png and
+    film.gif.
 
     While many images are made, a hidden file lists them in place of samples.json.
     """
@@ -42,6 +43,11 @@ class SampleFolder:
     def maps(self) -> Path:
         """The first images with their maps."""
         return self.path / _SHEETS / "maps.png"
+
+    @property
+    def film(self) -> Path:
+        """The making of the first images."""
+        return self.path / _SHEETS / "film.gif"
 
     def image(self, seed: int) -> Path:
         """The image of a seed."""
@@ -105,7 +111,7 @@ class SampleFolder:
         present = sorted(self.path.iterdir())  # before the lists, which are written before images
         own, sheets = self._own(), self.path / _SHEETS
         replaced = [file for file in present if _is_image(file.name) or file.name == ROWS]
-        replaced += [file for file in (self.sheet, self.maps) if file.exists()]
+        replaced += [file for file in sorted(self._pictures()) if file.exists()]
         replaced += [sheets] if sheets.exists() and not sheets.is_dir() else []
         for file in replaced:
             if file not in own or file.is_dir():
@@ -123,7 +129,10 @@ class SampleFolder:
             with suppress(UserError):
                 seeds.update(parse_numbers("seeds", str(begun.get("seeds"))))
         loose = {self.path / name for name in (ROWS, BEGUN, *_BEFORE)}
-        return {self.image(seed) for seed in seeds} | loose | {self.sheet, self.maps}
+        return {self.image(seed) for seed in seeds} | loose | self._pictures()
+
+    def _pictures(self) -> set[Path]:
+        return {self.sheet, self.maps, self.film}
 
     def _read(self, name: str) -> Any:
         """A file of JSON; None if it is missing or none."""

@@ -16,16 +16,19 @@ from typing import Any, NamedTuple
 
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.generation.conditions import Conditions
-from patch_forcing.generation.gallery import MAX_MAPS, MAX_SHEET_IMAGES, image_rows, write_maps
+from patch_forcing.generation.gallery import image_rows
 from patch_forcing.generation.generate import check_seeds
 from patch_forcing.generation.numbers import abridged, write_numbers
-from patch_forcing.generation.pipeline import Pipeline, PipelineResult
+from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.request import Sampling
+from patch_forcing.generation.result import MAX_MAPS, PipelineResult
 from patch_forcing.generation.shard_files import SampleFiles, pixel_rows
 from patch_forcing.io.atomic import locked, remove_shared
+from patch_forcing.io.image_file import save_image
 from patch_forcing.io.ledger import Ledger, difference
 from patch_forcing.io.npz import read_about
 from patch_forcing.views.progress import progress_bar
+from patch_forcing.views.sheets import MAX_SHEET_IMAGES
 
 FORMAT_VERSION = 1
 _PLAN = "samples.plan.json"
@@ -39,6 +42,7 @@ class ShardOptions:
     batch_size: int = 64
     pngs: bool = True
     maps: bool = False
+    film: bool = False
 
     def __post_init__(self) -> None:
         for name in ("shard_size", "batch_size"):
@@ -170,8 +174,8 @@ class SampleJob:
         missing = self._ledger.missing(mine)
         if missing and self._is_finished():  # by others, meanwhile
             return self._all_kept(len(mine))
-        if self._options.maps and first:
-            self._write_maps()
+        if first:
+            self._draw(self._options.maps, self._options.film)
         if self._options.pngs:
             for number in sorted(set(mine) - set(missing)):
                 seeds = self._task.seeds[self._task.shard(number)]
@@ -203,11 +207,16 @@ class SampleJob:
             self._files.write_pngs(result.seeds, pixel_rows(result))
         self._files.write_shard(number, result, self._task.pipe)
 
-    def _write_maps(self) -> None:
-        """maps.png, of a few images that are sampled for it alone: shards keep no traces."""
-        size = self._options.batch_size
+    def _draw(self, maps: bool, film: bool) -> None:
+        """Maps and film, of a few images that are sampled for them alone: shards keep no traces."""
+        if not (maps or film):
+            return
+        size, folder = self._options.batch_size, self._files.folder
         result = self._task.sample(slice(MAX_MAPS), batch_size=size, trace=True)
-        write_maps(result, self._task.pipe, self._files.folder.maps)
+        if maps:
+            save_image(result.maps(), folder.maps)
+        if film:
+            result.film(folder.film)
 
     def _restore(self) -> None:
         """Make the folder that of the array that is there, if it is not: with all that belongs.
@@ -221,8 +230,10 @@ class SampleJob:
             json.dumps([_lasting(row) for row in rows])
         )
         with nullcontext() if same else folder.claimed(task.seeds, self._plan):
-            if self._options.maps and not folder.maps.exists():
-                self._write_maps()
+            self._draw(
+                self._options.maps and not folder.maps.exists(),
+                self._options.film and not folder.film.exists(),
+            )
             captions = task.conditions[first].captions(task.seeds[first])
             self._files.restore(task.seeds, captions, self._options.pngs)
             if not same:

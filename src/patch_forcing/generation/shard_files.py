@@ -14,12 +14,9 @@ from PIL import Image
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.conditions import Conditions
-from patch_forcing.generation.gallery import (
-    MAX_SHEET_IMAGES,
-    sample_rows,
-    save_sheet,
-)
-from patch_forcing.generation.pipeline import Pipeline, PipelineResult
+from patch_forcing.generation.gallery import sample_rows
+from patch_forcing.generation.pipeline import Pipeline
+from patch_forcing.generation.result import PipelineResult
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.io.atomic import (
     atomic_folder,
@@ -29,8 +26,9 @@ from patch_forcing.io.atomic import (
 )
 from patch_forcing.io.image_file import save_image
 from patch_forcing.io.ledger import shard_path
-from patch_forcing.io.npz import read_images, write_npz
+from patch_forcing.io.npz import read_about, read_images, write_npz
 from patch_forcing.views.images import to_pil
+from patch_forcing.views.sheets import MAX_SHEET_IMAGES, run_title, sample_sheet
 
 _IMAGES, _SUMMARY = "images.npy", "summary.json"
 
@@ -90,7 +88,7 @@ class SampleFiles:
                 tiles.append(picture)
             if (file.exists() or pngs) and not _shows(file, picture):
                 save_image(picture, file)
-        save_sheet(tiles, captions, self.folder.sheet)
+        self._save_sheet(tiles, captions, read_about(self.npz))
 
     def assemble(
         self,
@@ -114,13 +112,19 @@ class SampleFiles:
         tiles = list(islice(images, MAX_SHEET_IMAGES))
         first = slice(MAX_SHEET_IMAGES)
         captions = conditions[first].captions(seeds[first])
-        save_sheet(list(map(_picture, tiles)), captions, self.folder.sheet)
+        whole = plan | {"nfe": self._mean_nfe(shards)}
+        self._save_sheet(list(map(_picture, tiles)), captions, whole)
         summaries = map(self._summary, range(shards))
         self.folder.write_rows(chain.from_iterable(s["rows"] for s in summaries))
         shape = (len(seeds), *tiles[0].shape)
-        whole = plan | {"nfe": self._mean_nfe(shards)}
         write_npz(self.npz, shape, map(self.images, range(shards)), whole)
         self.folder.finish()
+
+    def _save_sheet(
+        self, tiles: Sequence[Image.Image], captions: Sequence[str], about: dict[str, Any]
+    ) -> None:
+        title = run_title(about["sampler"], about["nfe"], about["guidance"])
+        save_image(sample_sheet(tiles, captions, title), self.folder.sheet)
 
     def _mean_nfe(self, shards: int) -> float:
         """Evaluations an image, on average over all shards."""

@@ -1,5 +1,6 @@
 """Images are written whole and say what drew them, so that nothing else is written over."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,26 @@ SOFTWARE = "patch-forcing"
 """What the field Software of a PNG says, and the comment of a GIF."""
 
 
-def save_image(image: Image.Image, path: Path, **options: Any) -> None:
-    """Writes a PNG or a GIF that is whole, or what it was before, and says what drew it.
+def save_image(image: Image.Image, path: Path) -> None:
+    """Writes a PNG that is whole, or what it was before, and says what drew it."""
+    write_image(encoded_image(image, "PNG"), path)
 
-    options: as Pillow takes them.
-    """
+
+def encoded_image(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """A file of the kind PNG or GIF that says what drew it. options: as Pillow takes them."""
     mark: dict[str, Any] = {"comment": SOFTWARE}
-    if path.suffix == ".png":
+    if kind == "PNG":
         mark = {"pnginfo": PngInfo()}
         mark["pnginfo"].add_text("Software", SOFTWARE)
+    file = BytesIO()
+    image.save(file, kind, **mark, **options)
+    return file.getvalue()
+
+
+def write_image(content: bytes, path: Path) -> None:
+    """Writes the file whole, or leaves what was there before."""
     with atomic_file(path, durable=False) as aside:
-        image.save(aside, path.suffix[1:].upper(), **mark, **options)
+        aside.write_bytes(content)
 
 
 def is_own_image(path: Path) -> bool:

@@ -75,6 +75,20 @@ def usual_calls(sampler: Sampler) -> int:
     return 24 if sampler.order == 2 else 48
 
 
+FEWEST, FEWEST_GUIDED = 6, 8
+"""Evaluations an image, without and with guidance: the fewest at which samples were measured to be
+good (docs/results/emoji/tables.md)."""
+
+
+def few_evaluations(nfe: float, guided: bool) -> str:
+    """A sentence that says so if a run takes fewer evaluations than were good; else nothing."""
+    fewest = FEWEST_GUIDED if guided else FEWEST
+    if nfe >= fewest:
+        return ""
+    count = f"{nfe:g} evaluations are" if nfe != 1 else "1 evaluation is"
+    return f"{count} few, and images may be blurred: take --nfe {fewest} or more"
+
+
 class BudgetError(UserError):
     """Not even one step of a sampler fits."""
 

@@ -1,16 +1,22 @@
 """Maps of per-patch numbers: the difficulty of a patch, and how far ahead it was."""
 
 from collections.abc import Sequence
+from math import exp
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from patch_forcing.core.patches import patch_grid
-from patch_forcing.views.images import enlarge, grid_sheet
+from patch_forcing.views.images import enlarge, grid_sheet, text_block
+from patch_forcing.views.scales import DIFFICULTY, TIME, Scale
+
+HEAD = 170
+"""Width of what stands to the left of a row of maps, in pixels."""
+LEVEL = 1e-6
+"""Times that differ by less are the same."""
 
 
 @runtime_checkable
@@ -24,54 +30,33 @@ class MapSource(Protocol):
     def difficulty(self) -> Float[Tensor, "B N"] | None: ...
 
 
-# Anchors of two colour maps of even lightness (viridis and magma; van der Walt & Smith, CC0).
-_VIRIDIS = "440154 472c7a 3b518b 2c718e 21908d 27ad81 5cc863 aadc32 fde725"
-_MAGMA = "000004 1d1147 51127c 822681 b63679 e65164 fb8861 fec287 fcfdbf"
+def log_difficulty(trace: Sequence[MapSource]) -> Float[Tensor, "E B N"] | None:
+    """The logarithm of the difficulty at each evaluation. None if the model predicts none."""
+    maps = [evaluation.difficulty for evaluation in trace if evaluation.difficulty is not None]
+    return torch.stack(maps).clamp(min=1e-12).log() if len(maps) == len(trace) else None
 
 
-def _table(anchors: str) -> np.ndarray:
-    colours = np.array([list(bytes.fromhex(anchor)) for anchor in anchors.split()])
-    at = np.linspace(0, 255, len(colours))
-    return np.stack([np.interp(np.arange(256), at, channel) for channel in colours.T], axis=1)
+def leads(trace: Sequence[MapSource]) -> Float[Tensor, "E B N"]:
+    """How far each patch is ahead of its image's mean time, at each evaluation."""
+    times = torch.stack([evaluation.t for evaluation in trace])
+    return times - times.mean(dim=2, keepdim=True)
 
 
-TIME, DIFFICULTY = _table(_VIRIDIS), _table(_MAGMA)
-"""Tables of 256 colours. Dark is noise or easy, bright is data or hard."""
+def difficulty_scale(logs: Tensor) -> Scale:
+    """The scale of log-difficulties, from their 2nd to their 98th percentile."""
+    some = logs.float().flatten()[:: max(1, logs.numel() // 100_000)]
+    low, high = torch.quantile(some, some.new_tensor([0.02, 0.98])).tolist()
+    ends = (f"easy, {exp(low):.2g}", f"{exp(high):.2g}, hard")
+    return Scale("difficulty: squared error that the model expects", DIFFICULTY, low, high, ends)
 
 
-def patch_map(
-    values: Float[Tensor, " N"],
-    grid: tuple[int, int],
-    colours: np.ndarray,
-    bounds: tuple[float, float],
-) -> Image.Image:
-    """Draws one pixel for each patch. The bounds take the first and the last colour."""
-    low, high = bounds
-    unit = (values.cpu().reshape(grid) - low) / max(high - low, 1e-12)
-    return Image.fromarray(
-        colours[(unit.clamp(0, 1) * 255).round().long().numpy()].round().astype(np.uint8)
-    )
-
-
-def difficulty_bounds(trace: Sequence[MapSource]) -> tuple[float, float]:
-    """The 2nd and 98th percentile of log-difficulty, the common scale of all maps of a run."""
-    logs = log_difficulty(trace).flatten()
-    low, high = torch.quantile(
-        logs.float()[:: max(1, len(logs) // 100_000)], logs.new_tensor([0.02, 0.98])
-    )
-    return float(low), float(high)
-
-
-def log_difficulty(trace: Sequence[MapSource]) -> Float[Tensor, "E B N"]:
-    """The logarithm of the difficulty at each evaluation. It is 0 if the model predicts none."""
-    maps = [torch.zeros_like(e.t) if e.difficulty is None else e.difficulty for e in trace]
-    return torch.stack(maps).clamp(min=1e-12).log()
-
-
-def mean_lead(trace: Sequence[MapSource]) -> Float[Tensor, "B N"]:
-    """How far each patch was ahead of its image's mean time, averaged over the evaluations."""
-    times = torch.stack([e.t for e in trace])
-    return (times - times.mean(dim=2, keepdim=True)).mean(dim=0)
+def time_scale(values: Tensor) -> Scale:
+    """The scale of leads, up to the greatest; of no leads, where all are level."""
+    reach = float(values.abs().max())
+    if reach <= LEVEL:
+        return Scale("time: the same for all patches", TIME, -1.0, 1.0, ("behind", "ahead"))
+    ends = (f"behind, -{reach:.2g}", f"+{reach:.2g}, ahead")
+    return Scale("time: lead over the image's mean (root scale)", TIME, -reach, reach, ends, True)
 
 
 def maps_sheet(
@@ -80,30 +65,26 @@ def maps_sheet(
     trace: Sequence[MapSource],
     patch_size: int,
     *,
+    title: str = "",
     tile: int = 96,
 ) -> Image.Image:
     """Draws the images and, below, their difficulty and time lead as means over the run.
 
-    The lead is left out if no patch is ever ahead. tile: the side of an image in pixels.
+    There is no row of difficulty if the model predicts none. tile: about the side of an image in
+    pixels.
     """
     width, height = images[0].size
     grid = patch_grid((height, width), patch_size)
-    logs = log_difficulty(trace).mean(dim=0)
-    lead = mean_lead(trace)
-    reach = float(lead.abs().max())
-    bounds = (float(logs.min()), float(logs.max()))
-    rows = [
-        [enlarge(image, tile) for image in images],
-        [_like(patch_map(log, grid, DIFFICULTY, bounds), images[0], tile) for log in logs],
-    ]
-    titles = ["image", "difficulty (bright: hard)"]
-    if reach > 1e-6:
-        maps = (patch_map(ahead, grid, TIME, (-reach, reach)) for ahead in lead)
-        rows.append([_like(small, images[0], tile) for small in maps])
-        titles.append("time (bright: ahead)")
-    blank = [[""] * len(images) for _ in titles[1:]]
-    return grid_sheet(rows, captions=[list(captions), *blank], row_titles=titles)
-
-
-def _like(small: Image.Image, image: Image.Image, tile: int) -> Image.Image:
-    return small.resize(enlarge(image, tile).size, Image.Resampling.NEAREST)
+    tiles = [enlarge(image, tile) for image in images]
+    size = tiles[0].size
+    rows, heads = [tiles], [text_block("image", HEAD)]
+    logs, lead = log_difficulty(trace), leads(trace).mean(dim=0)
+    maps = [(time_scale(lead), lead)]
+    if logs is not None:
+        mean = logs.mean(dim=0)
+        maps.insert(0, (difficulty_scale(mean), mean))
+    for scale, values in maps:
+        rows.append([scale.draw(value, grid, size) for value in values])
+        heads.append(scale.legend(HEAD))
+    blank = [[""] * len(images) for _ in maps]
+    return grid_sheet(rows, captions=[list(captions), *blank], heads=heads, title=title)

@@ -1,0 +1,33 @@
+"""Sheets of samples: the first images side by side, with what they are."""
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from patch_forcing.views.images import enlarge, grid_sheet
+
+MAX_COLUMNS, MAX_SHEET_IMAGES = 10, 100
+"""Of a sheet: columns and images."""
+TILE = 96
+"""About how large a sheet shows an image, in pixels."""
+
+
+def sample_sheet(
+    images: Sequence[Image.Image], captions: Sequence[str], title: str = ""
+) -> Image.Image:
+    """Draws the first images, in full rows if their number allows, each with its caption below."""
+    tiles = [enlarge(image, TILE) for image in images[:MAX_SHEET_IMAGES]]
+    widths = range(MAX_COLUMNS, MAX_COLUMNS // 2 - 1, -1)
+    columns = next((width for width in widths if len(tiles) % width == 0), MAX_COLUMNS)
+    cut = range(0, len(tiles), columns)
+    return grid_sheet(
+        [tiles[i : i + columns] for i in cut],
+        captions=[captions[i : i + columns] for i in cut],
+        title=title,
+    )
+
+
+def run_title(sampler: str, nfe: float, guidance_scale: float) -> str:
+    """How images were made, as a heading of their pictures."""
+    guided = f", guidance {guidance_scale:g}" if guidance_scale != 1 else ""
+    return f"by {sampler}, {nfe:.4g} evaluations an image{guided}"
