@@ -47,7 +47,7 @@ def test_demo_writes_images_maps_and_a_film(here, capsys, model):
         with Image.open(here / "demo" / name) as picture:
             assert picture.width > 200
     with Image.open(here / "demo" / "film.gif") as film:
-        assert film.n_frames == 51  # 50 evaluations and the result
+        assert film.n_frames == 42  # 50 evaluations but for those level again, and the result
 
 
 def test_train_then_resume_then_sample(here, capsys):

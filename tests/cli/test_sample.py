@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 import patch_forcing as pf
 from patch_forcing.cli.main import run
@@ -73,7 +74,8 @@ def test_processes_share_an_array_of_all_classes(tmp_path, monkeypatch, capsys):
             monkeypatch.setenv("RANK", str(rank))
             run([*line, str(folder), "--npz", str(folder / "a.npz")])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("13 images in 4 shards")
+    assert lines[0].startswith("1 evaluation is few")
+    assert lines[1].startswith("13 images in 4 shards")
     assert "other processes have shards to make" in lines[-3]
     assert lines[-1] == f"13 images with 1 evaluations each: {tmp_path / '3' / 'a.npz'}"
     assert (tmp_path / "1" / "a.npz").read_bytes() == (tmp_path / "3" / "a.npz").read_bytes()
@@ -81,6 +83,23 @@ def test_processes_share_an_array_of_all_classes(tmp_path, monkeypatch, capsys):
     assert names == {"a.npz", "sheets", "samples.json"}
     rows = json.loads((tmp_path / "3" / "samples.json").read_text())
     assert [(row["seed"], row["label"]) for row in rows] == [(s, s % 5) for s in range(1, 14)]
+
+
+def test_few_evaluations_are_said_and_a_film_lies_beside_the_sheet(tmp_path, capsys):
+    tiny_dit().save(tmp_path / "model")
+    line = ["sample", str(tmp_path / "model"), "--labels", "0,1", "--device", "cpu"]
+    line += ["--sampler", "euler", "--film"]
+    for number, how in enumerate(([], ["--npz", f"{tmp_path}/a.npz"])):
+        out = tmp_path / str(number)
+        run([*line, *how, "--steps", "2", "--out", str(out)])
+        few = "2 evaluations are few, and images may be blurred: take --nfe 6 or more"
+        assert few in capsys.readouterr().out.splitlines()
+        assert {file.name for file in (out / "sheets").iterdir()} == {"sheet.png", "film.gif"}
+        with Image.open(out / "sheets" / "film.gif") as film:
+            assert film.n_frames == 3  # of level times: both evaluations, and the result
+    run([*line[:-1], "--steps", "6", "--out", str(tmp_path / "0")])
+    assert "are few" not in capsys.readouterr().out
+    assert {file.name for file in (tmp_path / "0" / "sheets").iterdir()} == {"sheet.png"}
 
 
 def test_a_class_called_all_is_that_class_and_none_is_an_error(tmp_path):

@@ -50,7 +50,7 @@ def test_where_nobody_chooses_it_is_used_and_said(pipe):
     assert conditions.labels == (2, 0)
     assert conditions.for_seeds([5, 6]).labels == (0, 2)  # of a seed, not of a place
     assert request == SampleRequest("euler", nfe=6, **GUIDED)
-    assert words == "sampler euler, nfe 6, guidance 2 at t 0.1 … 0.8"
+    assert words == "2 labels, sampler euler, nfe 6, guidance 2 at t 0.1 … 0.8"
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_only_rows_with_captions_make_room_for_them():
 
 def film(records, final=None):
     final = images() if final is None else final
-    return film_frames(final, ["a"] * len(final), records, lambda record: final, patch_size=2)
+    return film_frames(final, ["a"] * len(final), records, lambda _: final, patch_size=2)
 
 
 def level(records):

@@ -13,9 +13,12 @@ SOFTWARE = "patch-forcing"
 """What the field Software of a PNG says, and the comment of a GIF."""
 
 
-def save_image(image: Image.Image, path: Path) -> None:
-    """Writes a PNG that is whole, or what it was before, and says what drew it."""
-    write_image(encoded_image(image, "PNG"), path)
+def save_image(image: Image.Image, path: Path, **options: Any) -> None:
+    """Writes a PNG or a GIF that is whole, or what it was before, and says what drew it.
+
+    options: as Pillow takes them.
+    """
+    write_image(encoded_image(image, path.suffix[1:].upper(), **options), path)
 
 
 def encoded_image(image: Image.Image, kind: str, **options: Any) -> bytes:

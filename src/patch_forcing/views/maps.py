@@ -44,10 +44,11 @@ def leads(trace: Sequence[MapSource]) -> Float[Tensor, "E B N"]:
 
 def difficulty_scale(logs: Tensor) -> Scale:
     """The scale of log-difficulties, from their 2nd to their 98th percentile."""
-    some = logs.float().flatten()[:: max(1, logs.numel() // 100_000)]
-    low, high = torch.quantile(some, some.new_tensor([0.02, 0.98])).tolist()
+    sample = logs.float().flatten()[:: max(1, logs.numel() // 100_000)]
+    low, high = torch.quantile(sample, sample.new_tensor([0.02, 0.98])).tolist()
     ends = (f"easy, {exp(low):.2g}", f"{exp(high):.2g}, hard")
-    return Scale("difficulty: squared error that the model expects", DIFFICULTY, low, high, ends)
+    meaning = "difficulty: squared error the model expects (log scale)"
+    return Scale(meaning, DIFFICULTY, low, high, ends)
 
 
 def time_scale(values: Tensor) -> Scale:
