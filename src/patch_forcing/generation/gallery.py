@@ -6,6 +6,8 @@ And the sheet that training draws of its newest weights.
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.decoder import find_decoder
 from patch_forcing.generation.find import find_model
@@ -17,7 +19,7 @@ from patch_forcing.io.image_file import save_image
 from patch_forcing.io.run_layout import step_folder
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
-from patch_forcing.views.sheets import MAX_COLUMNS
+from patch_forcing.views.sheets import MAX_COLUMNS, sample_sheet
 
 
 def write_samples(
@@ -39,6 +41,13 @@ def write_samples(
             result.film(folder.film)
         folder.write_rows(sample_rows(result, pipe))
         folder.finish()
+
+
+def save_sheet(
+    images: Sequence[Image.Image], captions: Sequence[str], path: Path, title: str = ""
+) -> None:
+    """The sheet of images that are not of one result (`views.sheets.sample_sheet`)."""
+    save_image(sample_sheet(images, captions, title), path)
 
 
 def write_preview(run: Path, step: int, device: str = "cpu") -> Path:

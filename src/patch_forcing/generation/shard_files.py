@@ -14,7 +14,7 @@ from PIL import Image
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.conditions import Conditions
-from patch_forcing.generation.gallery import sample_rows
+from patch_forcing.generation.gallery import sample_rows, save_sheet
 from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.result import PipelineResult
 from patch_forcing.generation.sample_folder import SampleFolder
@@ -28,7 +28,7 @@ from patch_forcing.io.image_file import save_image
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.io.npz import read_about, read_images, write_npz
 from patch_forcing.views.images import to_pil
-from patch_forcing.views.sheets import MAX_SHEET_IMAGES, run_title, sample_sheet
+from patch_forcing.views.sheets import MAX_SHEET_IMAGES, run_title
 
 _IMAGES, _SUMMARY = "images.npy", "summary.json"
 
@@ -124,7 +124,7 @@ class SampleFiles:
         self, tiles: Sequence[Image.Image], captions: Sequence[str], about: dict[str, Any]
     ) -> None:
         title = run_title(about["sampler"], about["nfe"], about["guidance"])
-        save_image(sample_sheet(tiles, captions, title), self.folder.sheet)
+        save_sheet(tiles, captions, self.folder.sheet, title)
 
     def _mean_nfe(self, shards: int) -> float:
         """Evaluations an image, on average over all shards."""
