@@ -40,7 +40,7 @@ def all_images(recipe: str, path: str, options: CheckOptions, **how: Any) -> Ima
     from patch_forcing.runs.recipes import RECIPES
 
     source: Any = RECIPES[recipe].recipe.data
-    images: ImageOptions = replace(source, path=path, **vars(options), **how)
+    images: ImageOptions = replace(source, path=path, held_out=0.0, **vars(options), **how)
     return images
 
 

@@ -77,9 +77,9 @@ def _resolved(
     from patch_forcing.io.provenance import hardware
     from patch_forcing.models.cost import matrix_rate
     from patch_forcing.runs.estimate import estimate
-    from patch_forcing.runs.run_folder import in_recorded_order
+    from patch_forcing.runs.recorded import open_data
 
-    data = in_recorded_order(run, recipe.data.open())
+    recipe, data = open_data(run, recipe)
     rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
     figures = asdict(estimate(recipe, data, rate))
     return {

@@ -123,6 +123,30 @@ class Inferred(Protocol):
         """The facts in a line, for people; in at most four more, what else they can check."""
 
 
+class Examples(NamedTuple):
+    """Samples that are looked at again and again, never mirrored.
+
+    ids: one for each, 0 ≤ id < 2^32, which do not depend on the others.
+    """
+
+    batch: Batch
+    ids: Int64[Tensor, " B"]
+
+
+@runtime_checkable
+class HoldsOut(Protocol):
+    """Data that may keep samples out of training, to see what the loss of new ones is."""
+
+    @property
+    def held_out_share(self) -> float:
+        """The share of samples that is held out; 0 if none is."""
+
+    def examples(self, most: int) -> tuple[Examples, Examples] | None:
+        """At most so many of the samples held out, and of those that are trained on; None if none
+        are held out, or can be read.
+        """
+
+
 @runtime_checkable
 class OrdersClasses(Protocol):
     """Data whose classes are numbered in an order that was inferred, and may be another."""

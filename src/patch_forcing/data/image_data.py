@@ -16,9 +16,16 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.data.annotations import Condition
-from patch_forcing.data.batch import BadSample, Batch
+from patch_forcing.data.batch import BadSample, Batch, Examples
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.check import look_at
+from patch_forcing.data.held_out import (
+    check_any_held_out,
+    hold_out,
+    nearest_places,
+    place,
+    usual_share,
+)
 from patch_forcing.data.images import BadImageError, Fit, read_header
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import ImageReader
@@ -49,6 +56,8 @@ class ImageOptions(ABC):
     """Show each image mirrored, left to right, half of the time; not for writing or numbers."""
     max_bad_share: float = 0.01
     """Stop when more of the images looked at cannot be read, and more than 10."""
+    held_out: float | None = 0.0
+    """Share of the images kept out of training, whose loss is watched; 0: none."""
     path: str = field(default="", kw_only=False)
     """Where the images lie; required."""
 
@@ -61,6 +70,8 @@ class ImageOptions(ABC):
                 f"{MIN_SIZE} to {MAX_SIZE}"
             )
         check_range("data.max_bad_share", self.max_bad_share, 0, 1)
+        if self.held_out is not None:
+            check_range("data.held_out", self.held_out, 0, 0.5)
 
     @abstractmethod
     def open(self) -> "ImageData":
@@ -72,7 +83,12 @@ class ImageOptions(ABC):
         aside = "; ".join(filter(None, (layout.notes.aside, headers.bad)))
         layout = replace(layout, notes=layout.notes._replace(aside=aside))
         size, channels = self.size or headers.size, self.channels or headers.channels
-        return ImageData(layout, size, channels, self)
+        count = len(layout.names)
+        share = usual_share(count) if self.held_out is None else self.held_out
+        training, held = hold_out(layout, share)
+        if self.held_out is not None:
+            check_any_held_out(held, share, count)
+        return ImageData(training, size, channels, self, held=(held, share) if held else None)
 
 
 def local_path(path: str) -> Path:
@@ -122,8 +138,11 @@ class ImageData:
         channels: int,
         options: ImageOptions,
         memory: int | None = None,
+        held: tuple[Layout, float] | None = None,
     ):
-        """memory: bytes of images to keep, as ImageReader takes it."""
+        """memory: bytes of images to keep, as ImageReader takes it. held: images that are held out
+        of training, and which share they are of all.
+        """
         self.layout = layout
         self.shape = (channels, size, size)
         self.num_samples = len(layout.names)
@@ -135,6 +154,7 @@ class ImageData:
         self._labels = torch.tensor(layout.labels)
         self._fit = options.fit
         self._last: tuple[BatchSpec | None, tuple[int, ...]] = (None, ())
+        self._held = held
         check = f"check {self.place} with patch-forcing data"
         self._readable = Replacer(self._reader, layout.place, self.num_samples, check)
 
@@ -144,7 +164,32 @@ class ImageData:
         if own == tuple(class_names) or sorted(own) != sorted(class_names):
             return self
         layout, (channels, size, _) = self.layout.in_class_order(class_names), self.shape
-        return ImageData(layout, size, channels, self._options, self._memory)
+        held = self._held and (self._held[0].in_class_order(class_names), self._held[1])
+        return ImageData(layout, size, channels, self._options, self._memory, held)
+
+    @property
+    def held_out_share(self) -> float:
+        """The share of all images that is held out; 0 if none is."""
+        return self._held[1] if self._held else 0.0
+
+    def examples(self, most: int) -> tuple[Examples, Examples] | None:
+        """At most so many of the images held out, and of those trained on, that can be read."""
+        if self._held is None:
+            return None
+        channels, size, _ = self.shape
+        held = ImageData(self._held[0], size, channels, self._options, memory=0)
+        both = held._examples(most), self._examples(most)
+        return both if all(len(one.ids) for one in both) else None
+
+    def _examples(self, most: int) -> Examples:
+        numbers = nearest_places(self.layout, most)
+        self._reader.read_ahead(numbers)
+        pictures = {number: self._picture(number) for number in numbers}
+        good = {number: picture for number, picture in pictures.items() if picture is not None}
+        x_1 = torch.stack([*good.values()]) if good else torch.empty(0, *self.shape)
+        labels = self._labels[[*good]] if self.num_classes else None
+        ids = [int(place(self.layout.names[number]) * 2**32) for number in good]
+        return Examples(Batch(x_1, labels), torch.tensor(ids, dtype=torch.int64))
 
     @property
     def place(self) -> str:
@@ -166,6 +211,9 @@ class ImageData:
             "channels": self.shape[0],
             "names": self.layout.identity,
         }
+        if self._held:
+            held = self._held[0]
+            facts["held_out"] = {"images": len(held.names), "names": held.identity}
         return facts | ({"captions": True} if self.captioned else {})
 
     @property
@@ -174,6 +222,8 @@ class ImageData:
         colour = "grey" if self.shape[0] == 1 else "in colour"
         shape = f"{self.shape[1]}×{self.shape[2]} {colour}"
         line = f"{self.num_samples} images, {self.layout.summary}, read as {shape}"
+        if self._held:
+            line += f"; {len(self._held[0].names)} more are held out"
         return "\n".join([line, *self.layout.notes.lines])
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
@@ -212,11 +262,15 @@ class ImageData:
     def picture(self, number: int) -> Float[Tensor, "C S S"] | None:
         """The image in [−1, 1], or None if it cannot be read."""
         mirrored, number = divmod(number, self.num_samples)
+        x_1 = self._picture(number)
+        return x_1.flip(-1) if mirrored and x_1 is not None else x_1
+
+    def _picture(self, number: int) -> Float[Tensor, "C S S"] | None:
+        """As it is stored, in [−1, 1], or None if it cannot be read."""
         try:
-            x_1 = self._reader(number).float() / 127.5 - 1
+            return self._reader(number).float() / 127.5 - 1
         except BadImageError:
             return None
-        return x_1.flip(-1) if mirrored else x_1
 
     def _read(self, spec: BatchSpec) -> tuple[tuple[int, ...], tuple[UInt8[Tensor, "C S S"], ...]]:
         """Numbers and pixels of what stands at the places, bad images replaced."""

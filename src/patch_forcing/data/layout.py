@@ -83,6 +83,19 @@ class Layout:
             counts = f"{min(sizes.values())} to {max(sizes.values())} images each"
         return f"{len(sizes)} class{'es' if len(sizes) > 1 else ''} ({counts})"
 
+    def part(self, numbers: Sequence[int]) -> "Layout":
+        """These of the images alone, in this order, with all of the classes."""
+        places = {number: place for place, number in enumerate(numbers)}
+        whole = self.read
+        return replace(
+            self,
+            names=tuple(self.names[n] for n in numbers),
+            labels=tuple(self.labels[n] for n in numbers) if self.labels else (),
+            captions=tuple(self.captions[n] for n in numbers) if self.captions else (),
+            faults={places[n]: why for n, why in self.faults.items() if n in places},
+            read=None if whole is None else lambda place: whole(numbers[place]),
+        )
+
     @cached_property
     def identity(self) -> str:
         """Tells names and annotations apart: 16 digits of a SHA-256."""

@@ -151,7 +151,7 @@ RECIPES = {
         reaches="nothing: it shows that emoji-64 would run",
     ),
     "folder": NamedRecipe(
-        _IMAGES,
+        replace(_IMAGES, data=FolderSource(held_out=None)),
         needs="--data.path DIR: images, or subfolders of them for each class; two CPU cores for "
         "half an hour at 64 pixels",
         reaches=_IMAGES_REACH,

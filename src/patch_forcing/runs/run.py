@@ -26,6 +26,7 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import load_checkpoint
 from patch_forcing.runs.failed_steps import named_samples
+from patch_forcing.runs.held_out import HELD_OUT
 from patch_forcing.runs.init import init_weights
 from patch_forcing.runs.memory import enough_memory
 from patch_forcing.runs.recipe import Recipe
@@ -114,7 +115,9 @@ class TrainingRun:
             trackers = None
             if ranks.first and self.track:
                 trackers = Trackers(self.track, self.folder, done, asdict(self.recipe))
-        watch = Watch(self.recipe, self.folder, state.ema, self.device, ranks, done, trackers)
+            watch = Watch(
+                self.recipe, self.folder, state.ema, self.device, ranks, done, trackers, self.data
+            )
         with closing(watch):
             return _Loop(self, state, done, watch).run()
 
@@ -249,8 +252,9 @@ class _Loop:
             with named_samples(run.folder, self._done, recipe, run.data, ranks):
                 self._finite.check(last=last)
         if logs:
-            bar.set_postfix(loss=f"{loss.velocity:.3f}", refresh=False)
             row = self._row(steps, batch, loss, norm)
+            held = {HELD_OUT: f"{row[HELD_OUT]:.3f}"} if HELD_OUT in row else {}
+            bar.set_postfix(loss=f"{loss.velocity:.3f}", **held, refresh=False)
             self._metrics.write(row)
         if saves:  # torchrun stops the others soon after the first that ends
             ranks.place.enter(f"saving step {steps}")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError, unknown_name
-from patch_forcing.data.batch import OrdersClasses, TrainingData
 from patch_forcing.io.atomic import is_aside, remove_leftovers, write_atomic
 from patch_forcing.io.lock import HeldError, exclusive
 from patch_forcing.io.provenance import commit, versions
@@ -32,7 +31,13 @@ _MAY_CHANGE = {
 }
 """What a resumed run may change without being another run; steps, if nothing depends on them, and
 snapshots' distance, if there are any."""
-BEFORE = {"snapshot_every": 0, "time_nodes": 0, "data.condition": None, "data.depth": 1}
+BEFORE = {
+    "snapshot_every": 0,
+    "time_nodes": 0,
+    "data.condition": None,
+    "data.depth": 1,
+    "data.held_out": 0.0,
+}
 """What runs did that were begun before these fields were there."""
 
 
@@ -104,14 +109,6 @@ def _check_place(run: Path) -> None:
     present = {file.name for file in run.iterdir() if not is_aside(file)} if run.is_dir() else set()
     if present - {LOCK} and not holds_own_run(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
-
-
-def in_recorded_order(run: Path, data: TrainingData) -> TrainingData:
-    """The data, their classes numbered as when the run that goes on in the folder began."""
-    if not isinstance(data, OrdersClasses) or not is_run_folder(run) or not checkpoints(run):
-        return data
-    classes = read_record(run).get("found", {}).get("classes")
-    return data.in_recorded_order(list(classes)) if isinstance(classes, dict) else data
 
 
 def _check_recipe(run: Path, before: dict[str, Any], resolved: dict[str, Any], falls: bool) -> None:
@@ -216,6 +213,12 @@ class StepLines:
         written = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
         written = written.encode()[: self._end].decode() + "".join(self._pending)
         return [json.loads(line) for line in written.splitlines()]
+
+
+def rows_until(file: Path, done: int) -> list[dict[str, Any]]:
+    """The lines of the steps that are done; none if the file is not there."""
+    lines = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    return [json.loads(line) for line in lines.splitlines(keepends=True) if _step(line) <= done]
 
 
 def _is_lost(value: float | int | str | list[str]) -> bool:

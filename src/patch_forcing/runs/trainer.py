@@ -11,8 +11,8 @@ from patch_forcing.data.batch import TrainingData
 from patch_forcing.distributed.ranks import join_ranks
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.recorded import open_data
 from patch_forcing.runs.run import Outcome, TrainingRun
-from patch_forcing.runs.run_folder import in_recorded_order
 from patch_forcing.runs.terms import open_terms
 from patch_forcing.runs.trackers import check_trackers
 
@@ -39,7 +39,7 @@ def train(
     track = check_trackers(track)
     with _deterministic(recipe.deterministic), join_ranks(device) as ranks:
         with ranks.together():
-            data = in_recorded_order(run, recipe.data.open())
+            recipe, data = open_data(run, recipe)
             if recipe.compile:  # once nothing about the data can be wrong any more
                 check_compiler(device, "add --no-compile")
             terms = open_terms(recipe, data, device, ranks, encoder)

@@ -19,6 +19,7 @@ from patch_forcing.core.calibration import (
 )
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.time import PatchTime
+from patch_forcing.data.batch import TrainingData
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.distributed.sharded_checkpoint import whole_description
 from patch_forcing.distributed.shards import forget_gathered, is_sharded
@@ -26,8 +27,10 @@ from patch_forcing.generation.gallery import write_model_sheet
 from patch_forcing.models.cost import matrix_rate, operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import ModelDescription
+from patch_forcing.runs.held_out import HeldOut, Parting
 from patch_forcing.runs.inputs import Inputs
 from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.run_folder import METRICS, rows_until
 from patch_forcing.runs.trackers import Trackers
 
 LOG = logging.getLogger("patch_forcing")
@@ -123,12 +126,17 @@ class Watch:
         ranks: Ranks,
         done: int,
         trackers: Trackers | None,
+        data: TrainingData,
     ):
         """done: steps before this process. trackers: of the first rank."""
         self._recipe, self._run, self._ema = recipe, run, ema
         self._device, self._ranks, self._trackers = torch.device(device), ranks, trackers
         self._head = HeadCheck(recipe)
         self._floor = self._images_at_best() if ranks.first else None
+        self._held_out: HeldOut | None = None
+        if ranks.first or is_sharded(ema):
+            self._held_out = HeldOut(data, recipe, self._device)
+        self._parting = Parting(rows_until(run / METRICS, done) if ranks.first else ())
         self._steps, self._since = done, time.perf_counter()
 
     def row(self, steps: int, model: PatchDiT, inputs: Callable[[], Inputs]) -> dict[str, float]:
@@ -152,7 +160,17 @@ class Watch:
             row |= error_row(errors)
             if warning := self._head.record(steps, calibration(errors)):
                 LOG.warning("step %d: %s", steps, warning)
-        return row
+        return row | self._held_out_losses(steps)
+
+    def _held_out_losses(self, steps: int) -> dict[str, float]:
+        """The same number on any ranks: the first computes it, or all if the model is spread."""
+        if self._held_out is None:
+            return {}
+        losses = self._held_out.losses(self._ema)
+        forget_gathered(self._ema)
+        if self._ranks.first and (warning := self._parting.record(steps, losses)):
+            LOG.warning("step %d: %s", steps, warning)
+        return losses
 
     def log(self, steps: int, row: Mapping[str, Any]) -> None:
         """Pass a line on to the trackers."""

@@ -1,0 +1,32 @@
+"""A recipe's data, opened as they were when the run that goes on in a folder began."""
+
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from patch_forcing.data.batch import HoldsOut, OrdersClasses, TrainingData
+from patch_forcing.io.run_layout import checkpoints, is_run_folder
+from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.run_folder import BEFORE, read_record
+
+
+def open_data(run: Path, recipe: Recipe) -> tuple[Recipe, TrainingData]:
+    """The recipe with the share of images held out in full, and its data.
+
+    A run that goes on keeps its share, and its classes keep their numbers.
+    """
+    goes_on = is_run_folder(run) and bool(checkpoints(run))
+    record = read_record(run) if goes_on else {}
+    source: Any = recipe.data
+    chooses = is_dataclass(source) and getattr(source, "held_out", 0.0) is None
+    if chooses and goes_on:
+        before = record["recipe"].get("data")
+        share = before.get("held_out") if isinstance(before, dict) else None
+        source = replace(source, held_out=BEFORE["data.held_out"] if share is None else share)
+    data: TrainingData = source.open()
+    if chooses and not goes_on and isinstance(data, HoldsOut):
+        source = replace(source, held_out=data.held_out_share)
+    classes = record.get("found", {}).get("classes")
+    if isinstance(classes, dict) and isinstance(data, OrdersClasses):
+        data = data.in_recorded_order(list(classes))
+    return replace(recipe, data=source), data
