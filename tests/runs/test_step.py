@@ -13,6 +13,7 @@ from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
+from patch_forcing.runs.step_weights import half_weights
 from patch_forcing.runs.trainer import train
 from tests.scripts.recorded_step import CLOSE
 from tests.support.scripts import run_script
@@ -122,6 +123,29 @@ def test_what_moves_all_at_once_is_what_moves_one_after_the_other(recipe):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     x_1, labels, _ = data.batch(BatchSpec(4, recipe.batch_size, recipe.seed))
     assert waits(lambda: steps[1](Batch(x_1, labels), 4)) == 0
+
+
+@pytest.mark.parametrize("timesteps", ["ltg", "shared-uniform"])
+def test_weights_kept_in_bf16_beside_fp32_make_the_same_bits(recipe, timesteps):
+    # on a GPU that is what a compiled step in bf16 does
+    recipe = dataclasses.replace(recipe, timesteps=timesteps, precision="bf16")
+    data = recipe.data.open()
+    states = [initial_state(recipe, data, "cpu") for _ in range(2)]
+    steps = [TrainStep(state, recipe, "cpu") for state in states]
+    for step in steps:
+        step._at_once = True
+    steps[1]._halves = halves = half_weights(states[1].model)
+    assert len(halves) == 5 * recipe.network.depth + 4  # two of times, two of the final layer
+    for number in range(4):
+        x_1, labels, _ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
+        batch = Batch(x_1 * math.nan if number == 2 else x_1, labels)
+        (loss, norm), (other, other_norm) = [step(batch, number) for step in steps]
+        results = [(one.total, one.velocity, one.nll) for one in (loss, other)]
+        torch.testing.assert_close(*results, rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(norm, other_norm, rtol=0, atol=0, equal_nan=True)
+        assert all(a.equal(b) for a, b in zip(*map(everything, states), strict=True))
+        for name, half in halves.items():
+            assert half.equal(states[1].model.get_parameter(name).bfloat16())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,7 +46,8 @@ def both_ways(
                 norm = nn.utils.get_total_norm([weight.grad for weight in weights])
                 clip = (config.clip_norm / (norm + 1e-6)).clamp(max=1.0)
                 skip = 1 - norm.isfinite().float()
-                update_at_once(optimizers[0], kept, lr, shares, clip, skip, GROUPS, one_pass)
+                rates = lr, shares, clip, skip
+                update_at_once(optimizers[0], weights, kept, *rates, GROUPS, one_pass)
             else:
                 norm = nn.utils.clip_grad_norm_(weights, config.clip_norm)
                 if norm.isfinite():

@@ -1,6 +1,5 @@
 """One optimizer step of a recipe."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -21,6 +20,14 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.inputs import Inputs
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.state import TrainingState
+from patch_forcing.runs.step_weights import (
+    Halves,
+    gradient_leaves,
+    half_weights,
+    total_norm,
+    weight_groups,
+    with_halves,
+)
 from patch_forcing.runs.terms import RunTerm
 from patch_forcing.training.ema import ema_share, update_ema
 from patch_forcing.training.objective import PatchForcingObjective
@@ -49,6 +56,7 @@ class _Computed(NamedTuple):
     def loss(
         self,
         model: PatchDiT,
+        halves: Halves,
         x_1: Tensor,
         condition: Tensor | None,
         dropped: Tensor,
@@ -57,11 +65,15 @@ class _Computed(NamedTuple):
         index: Tensor | None,
         terms: tuple[Tensor, ...],
     ) -> LossTerms:
-        """Of a part of the batch; terms: the inputs of the objective's."""
+        """Of a part of the batch. halves: in place of the model's weights of these names.
+
+        terms: the inputs of the objective's.
+        """
         if condition is not None:
             condition = model.drop_condition(condition, dropped)
         time = PatchTime(values, index)
-        return self.objective(model, x_1, condition, x_0=x_0, t=time, inputs=terms)
+        network = with_halves(model, halves)
+        return self.objective(network, x_1, condition, x_0=x_0, t=time, inputs=terms)
 
 
 class TrainStep:
@@ -119,6 +131,11 @@ class TrainStep:
         self._update_ema = compiled(update_ema) if on_gpu else update_ema
         self._at_once = self._replays and recipe.optimizer.name == "adamw"
         self._one_pass = compiled(adamw_pass) if self._at_once else adamw_pass
+        self._halves: Halves = {}
+        # sums over parts and ranks are of fp32
+        single = recipe.accumulate == ranks.world == 1
+        if self._at_once and recipe.precision == "bf16" and single:
+            self._halves = half_weights(state.model)
         self._eager_steps = _EAGER_STEPS
         self._inputs: Inputs | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -188,7 +205,7 @@ class TrainStep:
         losses = torch.zeros(3 + len(self._terms), device=self._device)
         for number, part in enumerate(inputs.parts(recipe.accumulate), 1):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-                loss = self._loss(model, *part)
+                loss = self._loss(model, self._halves, *part)
             if self._sums is not None and number == recipe.accumulate:
                 self._sums.begin()
             loss.total.backward(share)
@@ -207,8 +224,10 @@ class TrainStep:
         shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)[: len(averages)]
         if self._at_once:
             (adamw,), clip = self._state.optimizers, self._clip(norm)
-            groups = _groups(self._state)
-            update_at_once(adamw, averages, inputs.lr, shares, clip, skip, groups, self._one_pass)
+            leaves = gradient_leaves(self._state, self._halves)
+            groups = weight_groups(self._state, leaves)
+            rates = inputs.lr, shares, clip, skip
+            update_at_once(adamw, leaves, averages, *rates, groups, self._one_pass)
             return
         take_step(self._state.optimizers, inputs.lr, skip)
         averaged = [own_part(weight) for weight in self._state.model.parameters()]
@@ -228,7 +247,8 @@ class TrainStep:
             self._sums.finish()
             self._ranks.sum_([losses])
         if self._at_once:
-            return nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
+            leaves = gradient_leaves(self._state, self._halves)
+            return total_norm([leaf.grad for leaf in leaves if leaf.grad is not None])
         return nn.utils.clip_grad_norm_(weights, self._recipe.optimizer.clip_norm)
 
     def _sum_shards(self, weights: list[nn.Parameter], losses: Tensor) -> Tensor:
@@ -259,17 +279,6 @@ class TrainStep:
 
     def _scalar(self, number: float) -> Tensor:
         return torch.full((), number, device=self._device)  # filled in there: no copy, no waiting
-
-
-def _groups(state: TrainingState) -> list[list[int]]:
-    """Places of what is trained: each block's, the rest of the model's, and that of terms."""
-    blocks = {id(w): n for n, block in enumerate(state.model.blocks) for w in block.parameters()}
-    rest, terms = len(state.model.blocks), len(state.model.blocks) + 1
-    groups = defaultdict(list)
-    for place, weight in enumerate(state.model.parameters()):
-        groups[blocks.get(id(weight), rest)].append(place)
-    groups[terms].extend(range(sum(map(len, groups.values())), len(state.trained())))
-    return [group for group in groups.values() if group]
 
 
 @contextmanager

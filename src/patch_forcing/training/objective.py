@@ -1,6 +1,6 @@
 """The training objective of Patch Forcing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.losses import LossTerms, gaussian_nll, velocity_error
-from patch_forcing.core.output import Model, ModelOutput
+from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.patches import patch_grid
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator, Generator, draw_normal
@@ -40,7 +40,7 @@ class PatchForcingObjective:
 
     def __call__(
         self,
-        model: Model,
+        model: Callable[..., ModelOutput],
         x_1: Float[Tensor, "B C H W"],
         condition: Tensor | None,
         *,

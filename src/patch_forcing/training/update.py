@@ -12,6 +12,7 @@ Tensors = list[Tensor]
 @torch.no_grad()
 def adamw_pass(
     weights: Tensors,
+    copies: Tensors,
     gradients: Tensors,
     means: Tensors,
     squares: Tensors,
@@ -22,6 +23,8 @@ def adamw_pass(
 ) -> None:
     """In place: AdamW (Loshchilov and Hutter 2019) on clipped gradients, then each average.
 
+    copies: of the weights, in lower precision, or none. gradients: in theirs; computed in fp32.
+
     scalars, of shape (): skip (1 changes nothing), clip (factor of gradients), the step size by
     the mean's bias correction, weight decay by lr, the root of the square's bias correction, and
     the share of the new weights in each average.
@@ -29,6 +32,7 @@ def adamw_pass(
     # Each list ends in a foreach operation: their groups are of one length, so that inductor fuses
     # them tensor by tensor; of plain copies it would make a kernel for each tensor.
     skip, clip, size, decay, root, *shares = scalars
+    gradients = [gradient.float() for gradient in gradients]
     skip = skip > 0  # by `where`: what is skipped may be NaN, which no factor removes
     new = [
         torch.where(skip, mean, mean + (1 - betas[0]) * (gradient * clip - mean))
@@ -47,6 +51,8 @@ def adamw_pass(
         for weight, mean, square in zip(weights, means, squares, strict=True)
     ]
     torch._foreach_copy_(weights, new)
+    if copies:
+        torch._foreach_copy_(copies, new)
     for average, share in zip(averages, shares, strict=True):
         new = [
             torch.where(skip, old, old + share * (weight - old))
@@ -58,6 +64,7 @@ def adamw_pass(
 @torch.no_grad()
 def update_at_once(
     optimizer: torch.optim.Optimizer,
+    leaves: Sequence[Tensor],
     averages: Sequence[Sequence[Tensor]],
     lr: Tensor,
     shares: Sequence[Tensor],
@@ -68,11 +75,12 @@ def update_at_once(
 ) -> None:
     """What clipping, torch's AdamW and update_ema do one after the other; gradients are cleared.
 
-    optimizer: torch's AdamW, whose state this is. All its weights have gradients.
+    optimizer: torch's AdamW, whose state this is.
+    leaves: of each of its weights, itself or a copy that follows it. All have gradients.
     averages: of the first of its weights, with their shares.
     clip, skip: scalars; the factor of gradients, and 1 where nothing is to change.
-    groups: places of the weights that go together, all or none of which have averages. Those of
-    the same shapes are compiled once: all 290 of XL's in one graph took over two minutes.
+    groups: places of weights that go together, all or none with averages or copies. Those of the
+    same shapes are compiled once: all 290 of XL's in one graph took over two minutes.
     one_pass: `adamw_pass`, or that compiled.
     """
     (group,) = optimizer.param_groups
@@ -84,12 +92,13 @@ def update_at_once(
     scalars = [skip, clip, lr / mean_bias, lr * group["weight_decay"], square_bias.sqrt()]
     scalars = [scalar.float() for scalar in scalars]
     torch._foreach_add_(steps, [1 - skip] * len(steps))
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    gradients = [leaf.grad for leaf in leaves if leaf.grad is not None]
     assert len(gradients) == len(weights)
     for places in groups:
         kept = [[one[k] for k in places] for one in averages if places[0] < len(one)]
         one_pass(
             [weights[k].detach() for k in places],
+            [leaves[k].detach() for k in places if leaves[k] is not weights[k]],
             [gradients[k] for k in places],
             [states[k]["exp_avg"] for k in places],
             [states[k]["exp_avg_sq"] for k in places],
@@ -98,7 +107,8 @@ def update_at_once(
             group["betas"],
             group["eps"],
         )
-    optimizer.zero_grad(set_to_none=True)
+    for leaf in leaves:
+        leaf.grad = None
 
 
 def _state(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Any]:
