@@ -5,6 +5,7 @@ from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.core.output import ModelOutput
+from patch_forcing.core.patches import spread
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.time import PatchTime
@@ -18,6 +19,7 @@ from patch_forcing.runs.snapshots import reconstruct_ema
 from patch_forcing.runs.start import train
 from patch_forcing.sampling import samplers
 from patch_forcing.sampling.field import VelocityField
+from patch_forcing.sampling.function_field import FunctionField
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
 from patch_forcing.training.objective import PatchForcingObjective
 
@@ -27,6 +29,7 @@ __all__ = [
     "CountedGenerator",
     "DataInfo",
     "DatasetData",
+    "FunctionField",
     "LinearPath",
     "LossTerms",
     "ModelOutput",
@@ -44,6 +47,7 @@ __all__ = [
     "preset",
     "reconstruct_ema",
     "samplers",
+    "spread",
     "timesteps",
     "train",
 ]

@@ -22,8 +22,8 @@ class ModelOutput(NamedTuple):
 
 
 @runtime_checkable
-class Model(Protocol):
-    """A network that predicts a velocity from per-patch times, under a condition.
+class Network(Protocol):
+    """What predicts a velocity from per-patch times, under a condition.
 
     A condition is one tensor whose first axis is the image, such as labels (B,); None is the null
     condition. With `active`, a call computes those tokens alone, and the others' pixels of the
@@ -43,6 +43,11 @@ class Model(Protocol):
         active: ActiveTokens | None = None,
         tokens_after: int | None = None,
     ) -> ModelOutput: ...
+
+
+@runtime_checkable
+class Model(Network, Protocol):
+    """A network that checks and drops conditions, for guidance and for training without some."""
 
     def check_condition(self, condition: Tensor | None, batch: int) -> None:
         """Raises UserError if the condition does not suit the model or the batch."""

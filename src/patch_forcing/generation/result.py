@@ -71,7 +71,7 @@ class PipelineResult:
     @property
     def title(self) -> str:
         """How the images were made, in one line."""
-        return run_title(self.sampler, self.nfe, self.guidance_scale)
+        return run_title(self.sampler, self.guidance_scale, self.nfe)
 
     def trace_of(self, images: slice) -> list[Evaluation]:
         """The trace of a range of images; empty if none was kept."""
@@ -110,7 +110,7 @@ class PipelineResult:
             self._kept("a film", first),
             lambda evaluation: [to_pil(image) for image in self.decode(evaluation.prediction)],
             self.pixels_per_patch,
-            title=f"{self.title}: ",
+            title=f"{run_title(self.sampler, self.guidance_scale)}: ",
         )
         save_film(frames, path)
         return path
@@ -124,5 +124,5 @@ class PipelineResult:
 
     def _kept(self, what: str, images: slice) -> list[Evaluation]:
         if self.trace is None:
-            raise UserError(f"no trace was kept, which {what} takes: sample with trace=True")
+            raise UserError(f"no trace was kept to draw {what} of: sample with trace=True")
         return self.trace_of(images)

@@ -8,7 +8,7 @@ from torch import Tensor
 from patch_forcing.core.active import ActiveTokens, Memory, Tokens
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.output import Model
+from patch_forcing.core.output import Model, Network
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.guidance import Guidance, Query
 
@@ -84,13 +84,14 @@ class VelocityField:
     """The `Field` of a model.
 
     condition: what the model takes, one row for each image, or None.
-    Raises UserError if the condition does not suit the model, or if guidance has none to drop.
+    Raises UserError if the condition does not suit the model, or if guidance has none to drop, or a
+    network that cannot drop it.
     """
 
     def __init__(
-        self, model: Model, condition: Tensor | None = None, guidance: Guidance | None = None
+        self, model: Network, condition: Tensor | None = None, guidance: Guidance | None = None
     ):
-        if condition is not None:
+        if condition is not None and isinstance(model, Model):
             model.check_condition(condition, len(condition))
         if guidance is not None:
             guidance.check(condition)

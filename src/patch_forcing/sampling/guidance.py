@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patch_forcing.core.active import ActiveTokens, active_option
 from patch_forcing.core.errors import UserError, check_range, unknown_name
-from patch_forcing.core.output import Model, ModelOutput
+from patch_forcing.core.output import Model, ModelOutput, Network
 from patch_forcing.core.patches import spread
 from patch_forcing.core.time import PatchTime
 
@@ -37,7 +37,7 @@ class Query(NamedTuple):
     condition: Tensor | None
     active: ActiveTokens | None = None
 
-    def ask(self, model: Model) -> ModelOutput:
+    def ask(self, model: Network) -> ModelOutput:
         """The model's prediction."""
         return model(self.x_t, self.t, self.condition, **active_option(self.active))
 
@@ -88,7 +88,7 @@ class Guidance(ABC):
         """Raises UserError if there is nothing to guide by under this condition."""
 
     @abstractmethod
-    def predict(self, model: Model, query: Query) -> Pair:
+    def predict(self, model: Network, query: Query) -> Pair:
         """Both predictions, at the cost of two evaluations."""
 
     def acts_at(self, times: Iterable[float]) -> bool:
@@ -146,9 +146,13 @@ class ClassifierFreeGuidance(Guidance):
         if condition is None:
             raise UserError("guidance without a condition: give labels, or leave guidance out")
 
-    def predict(self, model: Model, query: Query) -> Pair:
+    def predict(self, model: Network, query: Query) -> Pair:
         x_t, t, condition, active = query
         assert condition is not None
+        if not isinstance(model, Model):
+            raise UserError(
+                "guidance drops the condition: give the network check_condition and drop_condition"
+            )
         everything = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
         both = torch.cat([condition, model.drop_condition(condition, everything)])
         if active is not None:
@@ -174,7 +178,7 @@ class Autoguidance(Guidance, _WeakModel):
         if condition is not None:
             self.weak_model.check_condition(condition, len(condition))
 
-    def predict(self, model: Model, query: Query) -> Pair:
+    def predict(self, model: Network, query: Query) -> Pair:
         models, active = (model, self.weak_model), query.active
         if active is None:
             return Pair(*map(query.ask, models))

@@ -9,6 +9,7 @@ from torch import Tensor
 from patch_forcing.core.random import Generator
 from patch_forcing.sampling.evaluation import Callback, SampleResult
 from patch_forcing.sampling.field import Field
+from patch_forcing.sampling.function_field import VelocityFunction
 from patch_forcing.sampling.trajectory import Trajectory
 
 
@@ -42,7 +43,7 @@ class Sampler(Protocol):
 
     def __call__(
         self,
-        field: Field,
+        field: Field | VelocityFunction,
         x_0: Float[Tensor, "B C H W"],
         time_grid: list[float] | Tensor,
         *,
@@ -52,6 +53,7 @@ class Sampler(Protocol):
     ) -> SampleResult:
         """The samples of this noise.
 
+        field: a `Field`, or a plain function of (x_t, t (B,)), as `FunctionField` takes it.
         time_grid: K + 1 times that rise from 0 to 1. generator: for samplers that draw; with one
         stream per image, no image depends on the others. trace: keep every evaluation. callback: is
         given every evaluation as it is done.
@@ -98,7 +100,7 @@ class TrajectorySampler(ABC):
 
     def __call__(
         self,
-        field: Field,
+        field: Field | VelocityFunction,
         x_0: Float[Tensor, "B C H W"],
         time_grid: list[float] | Tensor,
         *,

@@ -16,6 +16,7 @@ from patch_forcing.core.random import Generator, draw_normal
 from patch_forcing.core.time import PatchTime, check_grid
 from patch_forcing.sampling.evaluation import Callback, Evaluation, SampleResult
 from patch_forcing.sampling.field import Field, FieldOutput, Recall
+from patch_forcing.sampling.function_field import FunctionField, VelocityFunction
 
 
 class Step(NamedTuple):
@@ -44,16 +45,16 @@ class Trajectory:
 
     def __init__(
         self,
-        field: Field,
+        field: Field | VelocityFunction,
         x_0: Float[Tensor, "B C H W"],
         *,
         trace: bool = False,
         callback: Callback | None = None,
     ):
-        self.field = field
-        self.path = LinearPath(field.patch_size)
+        self.field = field if isinstance(field, Field) else FunctionField(field)
+        self.path = LinearPath(self.field.patch_size)
         self.x = x_0.float()
-        rows, cols = patch_grid(x_0.shape[-2:], field.patch_size)
+        rows, cols = patch_grid(x_0.shape[-2:], self.field.patch_size)
         self.t = self.x.new_zeros(len(x_0), rows * cols)
         self.nfe = 0.0
         self._image_nfe = self.x.new_zeros(len(x_0))

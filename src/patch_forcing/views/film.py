@@ -30,8 +30,8 @@ Item = TypeVar("Item")
 FRAME_MS, LAST_FRAME_MS = 180, 2000
 MAX_FRAMES, MAX_BYTES = 60, 2_000_000
 """Longer films leave out frames, evenly."""
-PANEL = 128
-"""About the side of a panel in pixels."""
+PANEL, ALONE = 128, 192
+"""About the side of a panel in pixels, and that of a film of one image."""
 APART = (
     "Each patch of an image has its own time. Patches that are ahead are closer to the image, and "
     "show the network what surrounds the others."
@@ -105,13 +105,18 @@ class _Layout:
         """Images in a row."""
         return min(2, len(self.captions))
 
+    @property
+    def panel(self) -> int:
+        """About the side of a panel in pixels."""
+        return PANEL if self.beside > 1 else ALONE
+
     def frame(
         self, images: Sequence[Image.Image], values: Sequence[Tensor], heading: str
     ) -> Image.Image:
         """values: (B, N) of each map."""
         panels = []
         for i, image in enumerate(images):
-            picture = _fitted(image)
+            picture = _fitted(image, self.panel)
             panels.append(picture)
             for scale, value in zip(self.maps.values(), values, strict=True):
                 panels.append(scale.draw(value[i], self.grid, picture.size))
@@ -131,7 +136,7 @@ class _Layout:
     @cached_property
     def _legends(self) -> list[Image.Image]:
         panels = self.beside * self.group
-        width = panels * (PANEL + GAP) // (1 + len(self.maps)) - 4 * GAP
+        width = panels * (self.panel + GAP) // (1 + len(self.maps)) - 4 * GAP
         return [
             *(scale.legend(width) for scale in self.maps.values()),
             text_block(self.note, width),
@@ -191,10 +196,10 @@ def _small(picture: Image.Image) -> Image.Image:
     return small
 
 
-def _fitted(image: Image.Image) -> Image.Image:
+def _fitted(image: Image.Image, side: int) -> Image.Image:
     """The image at about the size of a panel."""
-    if max(image.size) <= PANEL:
-        return enlarge(image, PANEL)
-    factor = PANEL / max(image.size)
+    if max(image.size) <= side:
+        return enlarge(image, side)
+    factor = side / max(image.size)
     size = (round(image.width * factor), round(image.height * factor))
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)

@@ -27,7 +27,8 @@ def sample_sheet(
     )
 
 
-def run_title(sampler: str, nfe: float, guidance_scale: float) -> str:
+def run_title(sampler: str, guidance_scale: float, nfe: float | None = None) -> str:
     """How images were made, as a heading of their pictures."""
+    count = "" if nfe is None else f", {nfe:.4g} evaluations an image"
     guided = f", guidance {guidance_scale:g}" if guidance_scale != 1 else ""
-    return f"by {sampler}, {nfe:.4g} evaluations an image{guided}"
+    return f"by {sampler}{count}{guided}"
