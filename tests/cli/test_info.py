@@ -27,7 +27,7 @@ def test_a_bundled_model_with_its_classes_and_advice(capsys):
     assert known["images"] == "64×64 pixels, 3 channels"
     assert known["network"] == "10 blocks of width 320 and 5 heads, 19.0 million weights"
     assert (len(known["classes"]), known["classes"][12]) == (99, "cat-face")
-    assert known["recommends"] == "guidance 3 at t 0.1 … 0.8"
+    assert known["recommends"] == "16 labels, guidance 3 at t 0.1 … 0.8"
     text = said(capsys, "emoji-64")
     assert "99 classes:\n    0 face-smiling  1 face-affection" in text
     assert "--labels face-smiling,face-affection --count 8" in text
