@@ -53,8 +53,9 @@ def test_a_dry_run_prints_what_was_found_and_writes_nothing(here, capsys):
     run(["train", "folder", "--data.path", "mine", "--dry-run"])
     resolved = json.loads(capsys.readouterr().out)
     assert resolved["recipe"]["data"]["path"] == "mine"
-    assert {**resolved["found"], "names": ""} == {
+    assert {**resolved["found"], "names": "", "contents": ""} == {
         "images": 3, "classes": {"cat": 2, "owl": 1}, "size": 64, "channels": 3, "names": "",
+        "contents": "",
     }  # fmt: skip
     assert resolved["model"]["patch_size"] == 8
     assert resolved["model"]["num_classes"] == 2

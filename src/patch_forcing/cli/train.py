@@ -32,6 +32,8 @@ class Options:
     track: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """tensorboard, trackio or wandb, for curves besides those of metrics.jsonl; several: with
     commas, or the option again."""
+    allow_changed_data: bool = False
+    """Resume though images were added or removed since: no longer bit for bit, as run.json says."""
     dry_run: bool = False
     """Print the resolved run, with what it will take in memory, disk and hours, and stop."""
 
@@ -59,7 +61,7 @@ def train(args: Sequence[str]) -> None:
     track = check_trackers([part for given in options.track for part in given.split(",")])
     if options.dry_run:
         device = parse_device(options.device)
-        resolved = _resolved(name, options.recipe, run, device, track)
+        resolved = _resolved(name, options, run, device, track)
         if options.init_from is not None:
             resolved["init_from"] = _resolved_start(options.recipe, options.init_from)
         print(json.dumps(resolved, indent=2))
@@ -69,7 +71,7 @@ def train(args: Sequence[str]) -> None:
 
 
 def _resolved(
-    name: str, recipe: Recipe, run: Path, device: str, track: tuple[str, ...]
+    name: str, options: Options, run: Path, device: str, track: tuple[str, ...]
 ) -> dict[str, Any]:
     """The run in full, and what it will take on this machine."""
     import torch
@@ -79,7 +81,7 @@ def _resolved(
     from patch_forcing.runs.estimate import estimate
     from patch_forcing.runs.recorded import open_data
 
-    recipe, data = open_data(run, recipe)
+    recipe, data = open_data(run, options.recipe, options.allow_changed_data)
     rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
     figures = asdict(estimate(recipe, data, rate))
     return {
@@ -121,6 +123,7 @@ def _train(name: str, options: Options, run: Path, track: tuple[str, ...]) -> No
         on_open=_print_summary,
         track=track,
         init_from=options.init_from,
+        allow_changed_data=options.allow_changed_data,
     )
     if not outcome.writes:
         return

@@ -152,7 +152,7 @@ class OrdersClasses(Protocol):
     """Data whose classes are numbered in an order that was inferred, and may be another."""
 
     def in_recorded_order(self, class_names: Sequence[str]) -> TrainingData:
-        """The same data, its classes numbered as in this record, if it has the same names."""
+        """The same data, its classes numbered as in this record, if it has all of their names."""
 
 
 @runtime_checkable

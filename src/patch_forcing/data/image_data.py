@@ -159,9 +159,9 @@ class ImageData:
         self._readable = Replacer(self._reader, layout.place, self.num_samples, check)
 
     def in_recorded_order(self, class_names: Sequence[str]) -> "ImageData":
-        """The same images, their classes numbered as in this record, if it has the same names."""
+        """The same images, their classes numbered as in this record, if it has all of them."""
         own = self.layout.class_names
-        if own == tuple(class_names) or sorted(own) != sorted(class_names):
+        if not own or own == tuple(class_names) or not set(own) <= set(class_names):
             return self
         layout, (channels, size, _) = self.layout.in_class_order(class_names), self.shape
         held = self._held and (self._held[0].in_class_order(class_names), self._held[1])
@@ -211,6 +211,8 @@ class ImageData:
             "channels": self.shape[0],
             "names": self.layout.identity,
         }
+        if contents := self.layout.contents:
+            facts["contents"] = contents
         if self._held:
             held = self._held[0]
             facts["held_out"] = {"images": len(held.names), "names": held.identity}

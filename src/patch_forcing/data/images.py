@@ -103,6 +103,16 @@ def read_whole(file: Stored) -> tuple[int, int]:
         return drawn(image, channels=3).size
 
 
+@patient
+def stored(file: Path) -> bytes:
+    """All of a file. Raises BadImageError if there is nothing to read."""
+    try:
+        with open_regular(file) as stream:
+            return stream.read()
+    except OSError as error:
+        raise BadImageError(_why(error), _may_pass(error)) from None
+
+
 @contextmanager
 def reading(file: Stored, whole: bool = True) -> Iterator[Image.Image]:
     """The opened image; whatever goes wrong before or while it is used is a BadImageError.

@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.data.batch import HoldsOut, OrdersClasses, TrainingData
+from patch_forcing.data.image_data import ImageOptions
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run_folder import BEFORE, read_record
 
 
-def open_data(run: Path, recipe: Recipe) -> tuple[Recipe, TrainingData]:
+def open_data(
+    run: Path, recipe: Recipe, allow_changed_data: bool = False
+) -> tuple[Recipe, TrainingData]:
     """The recipe with the share of images held out in full, and its data.
 
-    A run that goes on keeps its share, and its classes keep their numbers.
+    A run that goes on keeps its share, and its classes keep their numbers. allow_changed_data: its
+    size and channels, too, which other images may suit less.
     """
     goes_on = is_run_folder(run) and bool(checkpoints(run))
     record = read_record(run) if goes_on else {}
@@ -23,10 +27,13 @@ def open_data(run: Path, recipe: Recipe) -> tuple[Recipe, TrainingData]:
         before = record["recipe"].get("data")
         share = before.get("held_out") if isinstance(before, dict) else None
         source = replace(source, held_out=BEFORE["data.held_out"] if share is None else share)
-    data: TrainingData = source.open()
+    found, shape = record.get("found", {}), dict[str, Any]()
+    if allow_changed_data and isinstance(source, ImageOptions):
+        shape = {name: found[name] for name in ("size", "channels") if name in found}
+    data: TrainingData = replace(source, **shape).open() if shape else source.open()
     if chooses and not goes_on and isinstance(data, HoldsOut):
         source = replace(source, held_out=data.held_out_share)
-    classes = record.get("found", {}).get("classes")
+    classes = found.get("classes")
     if isinstance(classes, dict) and isinstance(data, OrdersClasses):
         data = data.in_recorded_order(list(classes))
     return replace(recipe, data=source), data

@@ -71,7 +71,8 @@ class TrainingRun:
     ranks: what it computes on. init_from: a model whose weights a new run starts from; one with a
     checkpoint does not read it. track: trackers, by name, that get all that metrics.jsonl gets;
     none can stop a run. progress: whether to draw a bar; None draws it if stderr is a terminal.
-    on_open: called with the data before anything is trained or written.
+    on_open: called with the data before anything is trained or written. allow_changed_data: whether
+    images may have been added or removed since the run began.
     Raises UserError if the batch does not split over the ranks.
     """
 
@@ -86,6 +87,7 @@ class TrainingRun:
     track: tuple[str, ...] = ()
     progress: bool | None = None
     on_open: Callable[[TrainingData], None] | None = None
+    allow_changed_data: bool = False
 
     def __post_init__(self) -> None:
         recipe, world = self.recipe, self.ranks.world
@@ -149,7 +151,8 @@ class TrainingRun:
                     self.on_open(self.data)
                 held.enter_context(one_training(self.folder))
                 record, init = self._record(), start or None
-                open_run(self.folder, self.name, self.recipe, record, self.init_from, init)
+                how, allow = (self.folder, self.name, self.recipe), self.allow_changed_data
+                open_run(*how, record, self.init_from, init, allow_changed_data=allow)
                 (self.folder / CHECKPOINTS).mkdir(exist_ok=True)
                 remove_leftovers(self.folder / CHECKPOINTS)
         return state

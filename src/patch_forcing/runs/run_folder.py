@@ -1,6 +1,7 @@
 """run.json, metrics.jsonl and other lines by step: what a run is, and how it goes."""
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,9 +13,17 @@ from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.atomic import is_aside, remove_leftovers, write_atomic
 from patch_forcing.io.lock import HeldError, exclusive
 from patch_forcing.io.provenance import commit, versions
-from patch_forcing.io.run_layout import RUN, checkpoints, holds_own_run, is_run_folder
+from patch_forcing.io.run_layout import (
+    RUN,
+    checkpoint_step,
+    checkpoints,
+    holds_own_run,
+    is_run_folder,
+)
+from patch_forcing.runs.changed_data import check_facts, may_have_moved
 from patch_forcing.runs.recipe import Recipe
 
+LOG = logging.getLogger("patch_forcing")
 METRICS, BAD_SAMPLES = "metrics.jsonl", "bad-samples.jsonl"
 FAILED_STEPS, LOCK = "failed-steps.jsonl", ".training-lock"
 _MAY_CHANGE = {
@@ -48,16 +57,19 @@ def open_run(
     facts: Mapping[str, Any] | None = None,
     init_from: str | None = None,
     init: Mapping[str, str] | None = None,
+    *,
+    allow_changed_data: bool = False,
 ) -> None:
     """Write run.json, or check that the run there is the same one, if it got to a checkpoint.
 
     facts: what was learnt by looking at data and terms. init_from: the model that it starts from.
-    init: what was made of it; a run that got further keeps its record.
+    init: what was made of it; a run that got further keeps its record. allow_changed_data: whether
+    it may go on with images added or removed, of which a line of run.json then tells.
     Raises UserError naming the first field that differs, or if the folder holds something else.
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
     resolved["data"] = {"kind": type(recipe.data).__name__, **resolved["data"]}
-    begun = dict(init or {})
+    begun, changed = dict(init or {}), list[dict[str, Any]]()
     for file in (RUN, METRICS, BAD_SAMPLES):
         remove_leftovers(run, file)
     if is_run_folder(run) and checkpoints(run):
@@ -67,19 +79,30 @@ def open_run(
                 f"{run} holds a run of {before.get('name')!r}, not of {name!r}: "
                 "choose another --out"
             )
-        _check_recipe(run, before["recipe"], resolved, falls=recipe.optimizer.decay_share > 0)
+        then, now = _flat({"found": before.get("found", {})}), _flat({"found": dict(facts or {})})
+        may = {"data.path"} if may_have_moved(then, now) else set[str]()
+        _check_recipe(run, before["recipe"], resolved, recipe.optimizer.decay_share > 0, may)
         begun = before.get("init_from", {})
         if begun.get("model") != init_from:
             raise UserError(
                 f"{run} began with --init-from {begun.get('model')}, now it is {init_from}: use "
                 "the same to resume, or choose another --out"
             )
-        _check_facts(run, before.get("found", {}), facts or {})
+        changed = list(before.get("changed_data", []))
+        if changes := check_facts(run, then, now, allow=allow_changed_data):
+            step = checkpoint_step(checkpoints(run)[-1])
+            changed.append({"step": step, **changes})
+            LOG.warning(
+                "the data changed: %s; from step %d on this is not bitwise the run that began",
+                ", ".join(f"{name} {old} → {new}" for name, (old, new) in changes.items()),
+                step,
+            )
     else:
         _check_place(run)
     record = {"name": name, "recipe": resolved}
     record |= {"found": facts} if facts else {}
     record |= {"init_from": begun} if begun else {}
+    record |= {"changed_data": changed} if changed else {}
     record |= {"versions": versions(), "commit": commit()}
     write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
 
@@ -111,12 +134,14 @@ def _check_place(run: Path) -> None:
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
 
 
-def _check_recipe(run: Path, before: dict[str, Any], resolved: dict[str, Any], falls: bool) -> None:
+def _check_recipe(
+    run: Path, before: dict[str, Any], resolved: dict[str, Any], falls: bool, may: set[str]
+) -> None:
     """Raises UserError naming the first field that may not differ, and does.
 
-    falls: the learning rate, at the end, to which it was on its way.
+    falls: the learning rate, at the end, to which it was on its way. may: fields that may, too.
     """
-    may_change = _MAY_CHANGE - ({"steps"} if falls else set())
+    may_change = (_MAY_CHANGE | may) - ({"steps"} if falls else set())
     now = _flat(resolved)
     advice = {field: value for field, value in now.items() if field.startswith("recommended.")}
     may_change |= advice.keys()
@@ -134,18 +159,6 @@ def _check_recipe(run: Path, before: dict[str, Any], resolved: dict[str, Any], f
             raise UserError(
                 f"{run} was trained with {field}={old!r}, now it is {value!r}: "
                 "use the same value to resume, or choose another --out"
-            )
-
-
-def _check_facts(run: Path, before: dict[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raises UserError naming the first fact about the data that is another now."""
-    then = _flat({"found": before})
-    for field, value in _flat({"found": facts}).items():
-        old = then.get(field)
-        if old != value:
-            raise UserError(
-                f"the data changed since {run} began: {field} was {old!r}, now it is "
-                f"{value!r}: put back what was there to resume, or choose another --out"
             )
 
 

@@ -53,6 +53,7 @@ def train(
     track: Sequence[str] = (),
     encoder: FeatureNetwork | None = None,
     progress: bool | None = None,
+    allow_changed_data: bool = False,
     **options: Any,
 ) -> FinishedRun:
     """Train a recipe, or go on with the run in `out`, as `patch-forcing train` does.
@@ -85,6 +86,7 @@ def train(
         track=[track] if isinstance(track, str) else track,
         init_from=init_from,
         encoder=encoder,
+        allow_changed_data=allow_changed_data,
     )
     return FinishedRun(folder, outcome)
 

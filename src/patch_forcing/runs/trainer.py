@@ -28,6 +28,7 @@ def train(
     track: Sequence[str] = (),
     init_from: str | None = None,
     encoder: FeatureNetwork | None = None,
+    allow_changed_data: bool = False,
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
@@ -39,7 +40,7 @@ def train(
     track = check_trackers(track)
     with _deterministic(recipe.deterministic), join_ranks(device) as ranks:
         with ranks.together():
-            recipe, data = open_data(run, recipe)
+            recipe, data = open_data(run, recipe, allow_changed_data)
             if recipe.compile:  # once nothing about the data can be wrong any more
                 check_compiler(device, "add --no-compile")
             terms = open_terms(recipe, data, device, ranks, encoder)
@@ -55,6 +56,7 @@ def train(
             track=track,
             progress=progress,
             on_open=on_open,
+            allow_changed_data=allow_changed_data,
         )
         return opened.train()
 
