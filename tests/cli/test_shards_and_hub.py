@@ -43,6 +43,7 @@ def test_shards_are_checked_trained_on_resumed_and_sampled(here, capsys):
         "bad: my shards/2.tar/12.png: empty file",
         "width: 24 to 24, median 24",
         "height: 20 to 20, median 20",
+        "cropped: 12 of 12 are not square and lose at most 17 % of an image",
         "1 of 13 cannot be read: others will take their places",
         "next: patch-forcing train shards --data.path 'my shards/{0..2}.tar'",
     ]
