@@ -12,7 +12,8 @@ from torch import Tensor
 from benchmarks.common.record import Row
 from patch_forcing.core.difficulty import difficulty, easy_set
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.patches import patch_grid, pool
+from patch_forcing.core.patch_grid import patch_grid
+from patch_forcing.core.patches import pool
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build

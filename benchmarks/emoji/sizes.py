@@ -6,7 +6,7 @@ from benchmarks.emoji.latent import LatentSource
 from patch_forcing.data.emoji import EmojiSource
 from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.recipes import RECIPES
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.training.options import OptimizerConfig
 
 SIT, LTG, GROUPED = "shared-uniform", "ltg", "ltg:levels=8"
 LOGIT_NORMAL = "shared-logit-normal"

@@ -33,7 +33,7 @@ from patch_forcing.runs import saver
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.trainer import train
 from patch_forcing.sampling.samplers import SAMPLERS
-from patch_forcing.training.alignment import AlignmentConfig
+from patch_forcing.training.options import AlignmentConfig
 
 
 def recipe_of(training: Training, options: argparse.Namespace) -> Recipe:

@@ -18,8 +18,9 @@ from benchmarks.emoji.bundled import bundled_command_line, compared_with
 from benchmarks.emoji.measure import Real, Sampling, measure
 from benchmarks.emoji.samplings import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from patch_forcing.features.emoji import EmojiFeatures
-from patch_forcing.models.inference import Precision, cast_weights, quantize_to_fp8
+from patch_forcing.models.inference import cast_weights, quantize_to_fp8
 from patch_forcing.models.loading import load_model
+from patch_forcing.models.options import Precision
 
 TABLES: dict[str, list[tuple[Precision, Sampling]]] = {
     "fp8": [(precision, Sampling(AB2, 6, grid="fitted")) for precision in ("bf16", "fp8")],

@@ -31,7 +31,7 @@ from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.trainer import train
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.training.options import OptimizerConfig
 
 WARM, STEPS, REPEATS = 6, 5, 5
 """Steps until all is compiled and recorded; steps of a repeat."""

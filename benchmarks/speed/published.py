@@ -16,6 +16,7 @@ from patch_forcing.data.batch import Batch
 from patch_forcing.models.attention import torchs
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.linear_gelu import plain_linear_gelu
+from patch_forcing.runs.parts import timestep_sampler
 from patch_forcing.runs.recipe import Recipe
 
 
@@ -43,7 +44,7 @@ def published_step(
     model: PatchDiT, ema: PatchDiT, recipe: Recipe, batch: Batch, compiled: bool
 ) -> Callable[[], None]:
     """One step as research code takes it."""
-    objective = pf.PatchForcingObjective(LinearPath(model.patch_size), recipe.timestep_sampler())
+    objective = pf.PatchForcingObjective(LinearPath(model.patch_size), timestep_sampler(recipe))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.0)
     published = Published(model, compiled)
     x_1, device = batch.x_1, batch.x_1.device

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from patch_forcing.core.patches import patch_grid, pool, spread, unpatchify
+from patch_forcing.core.patch_grid import patch_grid
+from patch_forcing.core.patches import pool, spread, unpatchify
 
 
 @st.composite

@@ -8,6 +8,7 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latents import LatentsSource
+from patch_forcing.models.latent_scale import raw
 from tests.support.image_files import encoded
 from tests.support.latents import SPACE, telling_latents
 
@@ -49,7 +50,7 @@ def test_images_and_latents_are_mirrored_by_seed_pass_and_sample(images, latents
     assert pixels[:, 4].equal(numbers)
     assert (pixels[:, 7] == 255).equal(flips)
     assert (pixels[:, 0] == 255).equal(~flips)
-    stored = SPACE.raw(latents.batch(spec).x_1)[:, 0, 0, 0].round().long()
+    stored = raw(SPACE, latents.batch(spec).x_1)[:, 0, 0, 0].round().long()
     assert stored.equal(numbers + 100 * flips)
 
 

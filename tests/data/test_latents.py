@@ -16,6 +16,7 @@ from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import INDEX, PLAN
 from patch_forcing.data.latents import LatentsSource
 from patch_forcing.io.ledger import shard_path
+from patch_forcing.models.latent_scale import raw
 from tests.support.image_files import photos
 from tests.support.latents import SHAPE, SIZES, SPACE, telling_latents
 
@@ -204,7 +205,7 @@ def test_numbers_of_pictures_are_those_that_stand_in_the_batch(copy, flip):
     assert isinstance(data, Numbered)
     assert data.num_pictures == total * (1 + flip)
     for step in range(5):
-        seen = SPACE.raw(data.batch(BatchSpec(step, 7, 0)).x_1)[:, 0, 0, 0].round().long()
+        seen = raw(SPACE, data.batch(BatchSpec(step, 7, 0)).x_1)[:, 0, 0, 0].round().long()
         numbers = data.picture_numbers(BatchSpec(step, 7, 0))
         assert seen.equal(numbers % total + 100 * (numbers // total))
         assert 9 not in numbers % total

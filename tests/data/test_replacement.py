@@ -9,6 +9,7 @@ from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latents import LatentsSource
 from patch_forcing.io.ledger import shard_path
+from patch_forcing.models.latent_scale import raw
 from tests.support.image_files import encoded
 from tests.support.latents import SHAPE, SPACE, telling_latents
 
@@ -67,7 +68,7 @@ def test_latents_stand_in_with_their_own_class_and_are_drawn_for_the_place(laten
     numbers, options = shown(spec), {"flip": False, "max_bad_share": 1}
     mean = LatentsSource(str(latents), sample_posterior=False, **options).open()
     batch = mean.batch(spec)
-    assert SPACE.raw(batch.x_1)[:, 0, 0, 0].round().long().equal(numbers)
+    assert raw(SPACE, batch.x_1)[:, 0, 0, 0].round().long().equal(numbers)
     assert batch.condition.equal(numbers % 3)
     assert mean.picture_numbers(spec).equal(numbers)
     drawn = LatentsSource(str(latents), **options).open().batch(spec)

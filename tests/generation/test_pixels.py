@@ -11,6 +11,7 @@ import patch_forcing as pf
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.generation.pipeline import MAX_CODED, Pipeline
 from patch_forcing.generation.pixels import from_pil, from_uint8, to_uint8
+from patch_forcing.models.latent_scale import normalised, raw
 from tests.support.autoencoders import small_flux2, small_kl
 from tests.support.exact import tiny_dit
 
@@ -60,9 +61,9 @@ def test_latents_are_the_means_in_the_space_that_the_network_sees(tmp_path, make
     assert x_1.shape == (len(images), space.channels, 4, 4)
     with torch.no_grad():
         means = autoencoder.encode(images.float() / 127.5 - 1).mean
-    assert torch.allclose(x_1, space.normalised(means), atol=1e-4)
-    assert torch.allclose(space.raw(x_1).mean((0, 2, 3)), means.mean((0, 2, 3)), atol=1e-4)
-    assert torch.allclose(space.raw(x_1).std((0, 2, 3)), means.std((0, 2, 3)), atol=1e-4)
+    assert torch.allclose(x_1, normalised(space, means), atol=1e-4)
+    assert torch.allclose(raw(space, x_1).mean((0, 2, 3)), means.mean((0, 2, 3)), atol=1e-4)
+    assert torch.allclose(raw(space, x_1).std((0, 2, 3)), means.std((0, 2, 3)), atol=1e-4)
     decoded = pipe.decode(x_1)
     assert (decoded.dtype, decoded.shape) == (torch.uint8, images.shape)
     with torch.no_grad():

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from patch_forcing.training.alignment import AlignmentConfig
+from patch_forcing.training.options import AlignmentConfig
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from patch_forcing.runs.recipes import RECIPES, aligned
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
-from patch_forcing.training.alignment import AlignmentConfig
+from patch_forcing.training.options import AlignmentConfig
 from tests.support.feature_networks import MeanColour, changed, encoder_of
 from tests.support.same_runs import assert_same, losses, tensors
 from tests.support.several_ranks import train_on

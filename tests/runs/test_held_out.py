@@ -10,6 +10,7 @@ import patch_forcing as pf
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.folders import FolderSource
 from patch_forcing.runs.held_out import LINES, HeldOut, Parting
+from patch_forcing.runs.parts import timestep_sampler
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.trainer import train
@@ -31,7 +32,7 @@ def rows(run):
 
 def test_the_loss_is_of_fixed_noise_and_times(held):
     """A fresh network's velocity is 0, so that its loss is the mean square of the target."""
-    data, times = held.data.open(), held.timestep_sampler()
+    data, times = held.data.open(), timestep_sampler(held)
     model = initial_state(held, data, "cpu").ema
     result = HeldOut(data, held, torch.device("cpu")).losses(model)
     assert HeldOut(data, held, torch.device("cpu")).losses(model) == result

@@ -10,6 +10,7 @@ import torch
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.runs.parts import build_network, timestep_sampler
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.training.objective import PatchForcingObjective
@@ -48,7 +49,7 @@ def loss_by_hand(model, recipe, batch, step):
     dropped = generator.fork("label dropout").uniform() < DROPOUT
     assert 0 < dropped.sum() < recipe.batch_size
     labels = torch.where(dropped, NULL, batch.condition)
-    times = recipe.timestep_sampler()
+    times = timestep_sampler(recipe)
     objective = PatchForcingObjective(LinearPath(model.patch_size), times, recipe.nll_weight)
     return objective(model, batch.x_1, labels, generator=generator)
 
@@ -66,7 +67,7 @@ def test_the_first_weights_follow_from_the_seed(recipe, seed):
     recipe = dataclasses.replace(recipe, seed=seed)
     data = recipe.data.open()
     torch.manual_seed(seed)
-    expected = recipe.network.build(data)
+    expected = build_network(recipe.network, data)
     for network in initial_state(recipe, data, "cpu").networks().values():
         for ours, theirs in zip(network.parameters(), expected.parameters(), strict=True):
             assert ours.equal(theirs)

@@ -13,7 +13,7 @@ from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.runs.run import TrainingRun
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.terms import RunTerm, open_terms
-from patch_forcing.training.alignment import AlignmentConfig
+from patch_forcing.training.options import AlignmentConfig
 from patch_forcing.training.terms import Term
 from tests.support.same_runs import assert_same, losses
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from patch_forcing.core.time import check_grid
+from patch_forcing.core.time_grid import check_grid
 from patch_forcing.sampling.grids import QuantileGrid, ShiftedGrid, substeps, uniform_grid
 
 SAMPLERS = [

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from patch_forcing.core.compiling import compiled
 from patch_forcing.training.ema import update_ema
-from patch_forcing.training.optim import OptimizerConfig, take_step
+from patch_forcing.training.optim import build_optimizers, take_step
+from patch_forcing.training.options import OptimizerConfig
 from patch_forcing.training.update import adamw_pass, update_at_once
 
 SHAPES = [(6, 8), (8,), (6, 8), (8,), (3, 5), (5,)]
@@ -32,7 +33,7 @@ def both_ways(
     for _ in range(2):
         weights = [nn.Parameter(tensor.clone()) for tensor in start]
         kept = [[tensor.clone() for tensor in start[:AVERAGED]] for _ in range(averages)]
-        sides.append((weights, kept, config.build(weights), []))
+        sides.append((weights, kept, build_optimizers(config, weights), []))
     for step, failure in enumerate(failures):
         gradients = [torch.randn(shape) * 10.0 ** (step % 3 - 1) for shape in SHAPES]
         if failure:

@@ -16,7 +16,7 @@ from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.training.options import OptimizerConfig
 
 STEPS = 8
 

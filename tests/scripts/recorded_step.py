@@ -21,8 +21,7 @@ from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.terms import open_terms
-from patch_forcing.training.alignment import AlignmentConfig
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.training.options import AlignmentConfig, OptimizerConfig
 
 STEPS, FAILS, WARM = 12, 9, 6
 """The failing step is a replay; from WARM on nothing may make the GPU wait."""

@@ -2,7 +2,7 @@
 
 from patch_forcing.data.digits import Digits
 from patch_forcing.runs.recipe import Network, Recipe
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.training.options import OptimizerConfig
 
 TINY = Recipe(
     data=Digits(),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import patch_forcing as pf
 from patch_forcing.core.losses import misalignment
-from patch_forcing.training.alignment import Alignment, AlignmentConfig, Projector, on_grid
+from patch_forcing.training.alignment import Alignment, Projector, on_grid
+from patch_forcing.training.options import AlignmentConfig
 from tests.support.exact import tiny_dit
 
 PATCHES, WIDTH, F = 16, 32, 5

@@ -7,7 +7,8 @@ import torch
 
 import patch_forcing as pf
 from patch_forcing.core.losses import LossTerms
-from patch_forcing.training.finite import PATIENCE, FiniteSteps
+from patch_forcing.training.finite import FiniteSteps
+from patch_forcing.training.options import PATIENCE
 
 
 def record(steps: FiniteSteps, loss: float, norm: float) -> None:

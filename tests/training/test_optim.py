@@ -6,7 +6,8 @@ from torch import nn
 
 import patch_forcing as pf
 from patch_forcing.training.muon import Muon
-from patch_forcing.training.optim import OptimizerConfig, take_step
+from patch_forcing.training.optim import build_optimizers, take_step
+from patch_forcing.training.options import OptimizerConfig
 
 
 def test_learning_rate_rises_linearly_then_stays():
@@ -25,7 +26,7 @@ def test_learning_rate_falls_linearly_over_the_last_steps():
 def test_a_step_is_adamw_with_that_learning_rate():
     ours, theirs = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
     config = OptimizerConfig(lr=0.1, warmup_steps=1, weight_decay=0.01, betas=(0.8, 0.9))
-    optimizers = config.build([ours])
+    optimizers = build_optimizers(config, [ours])
     oracle = torch.optim.AdamW([theirs], lr=1.0, weight_decay=0.01, betas=(0.8, 0.9))
     for step in range(4):
         for weight in (ours, theirs):
@@ -48,7 +49,7 @@ def test_muon_takes_the_matrices_and_adamw_the_rest():
     ours = [nn.Parameter(tensor.clone()) for tensor in start]
     theirs = [nn.Parameter(tensor.clone()) for tensor in start]
     config = OptimizerConfig("muon", lr=0.1, warmup_steps=0, betas=(0.8, 0.9), weight_decay=0.3)
-    optimizers = config.build(ours, matrices=[ours[0]])
+    optimizers = build_optimizers(config, ours, matrices=[ours[0]])
     muon = torch.optim.Muon([theirs[0]], lr=0.1, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
     adamw = torch.optim.AdamW(theirs[1:], lr=0.1, weight_decay=0.3, betas=(0.8, 0.9))
     for _ in range(3):
@@ -100,7 +101,9 @@ def test_muon_leaves_weights_without_a_gradient_alone():
 def test_a_skipped_step_changes_nothing(name):
     torch.manual_seed(0)
     weights = [nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(3, 4))]
-    optimizers = OptimizerConfig(name=name, weight_decay=0.5).build(weights, weights[:1])
+    optimizers = build_optimizers(
+        OptimizerConfig(name=name, weight_decay=0.5), weights, weights[:1]
+    )
 
     def everything() -> list[torch.Tensor]:
         found = [state for o in optimizers for state in o.state_dict()["state"].values()]
@@ -121,7 +124,7 @@ def test_a_skipped_step_changes_nothing(name):
 
 def test_adamw_takes_the_matrices_too_unless_muon_is_chosen():
     weights = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
-    (adamw,) = OptimizerConfig().build(weights, matrices=weights[:1])
+    (adamw,) = build_optimizers(OptimizerConfig(), weights, matrices=weights[:1])
     assert adamw.param_groups[0]["params"] == weights
 
 

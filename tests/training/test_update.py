@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.training.options import OptimizerConfig
 from tests.scripts import one_pass
 from tests.support.scripts import run_script
 

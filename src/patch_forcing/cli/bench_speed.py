@@ -25,8 +25,9 @@ from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.models.config import preset
 from patch_forcing.models.cost import matrix_rate
-from patch_forcing.models.inference import Precision, cast_weights, compile_whole
+from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
+from patch_forcing.models.options import Precision
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from patch_forcing.generation.numbers import parse_numbers
 from patch_forcing.generation.pipeline import load
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
-from patch_forcing.models.inference import Precision
+from patch_forcing.models.options import Precision
 from patch_forcing.views.progress import progress_bar
 
 

@@ -12,6 +12,7 @@ from tyro.conf import arg
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Inferred, TrainingData
+from patch_forcing.runs.parts import build_network
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recipes import RECIPES, NamedRecipe, find_recipe
 from patch_forcing.runs.trackers import check_trackers
@@ -106,7 +107,7 @@ def _resolved(
 def _resolved_start(recipe: Recipe, model: str) -> dict[str, str]:
     from patch_forcing.runs.init import init_weights
 
-    return init_weights(recipe.network.build(recipe.data.open()), model)
+    return init_weights(build_network(recipe.network, recipe.data.open()), model)
 
 
 def _train(name: str, options: Options, run: Path, track: tuple[str, ...]) -> None:

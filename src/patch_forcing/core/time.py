@@ -3,10 +3,7 @@
 The letters of shapes and formulas stand in the docstring of `patch_forcing`.
 """
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -183,15 +180,3 @@ def as_patch_time(t: PatchTime | Float[Tensor, "..."], batch: int, num_patches: 
     if len(t.values) != batch:
         raise UserError(f"time for {len(t.values)} images, but the batch has {batch}")
     return t
-
-
-def check_grid(time_grid: Iterable[float] | Tensor) -> list[float]:
-    """Returns the grid as floats. Raises UserError unless it rises strictly from 0 to 1."""
-    grid = [float(tau) for tau in time_grid]
-    if len(grid) < 2 or grid[0] != 0 or grid[-1] != 1:
-        ends = f"{grid[0]} to {grid[-1]}" if grid else "nothing"
-        raise UserError(f"time grid goes from {ends}: it starts at 0 and ends at 1")
-    for k, (now, then) in enumerate(pairwise(grid)):
-        if not (math.isfinite(then) and now < then):
-            raise UserError(f"time grid does not rise at step {k} ({now} to {then}): sort it")
-    return grid

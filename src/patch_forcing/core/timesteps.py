@@ -1,23 +1,29 @@
 """Training distributions over per-patch time.
 
-Each is a frozen dataclass. `sampler(batch, patches, generator=None, device=None)` returns a
-PatchTime in [0, 1]. The truncated Gaussians are those of Patch Forcing (arXiv 2604.19141). The
-mean-controlled distribution is that of Spatial Reasoning Models (Wewer et al. 2025).
+Each is a frozen dataclass, whose options are in `timestep_options`. As a function,
+`sampler(batch, patches, generator=None, device=None)` returns a PatchTime in [0, 1]. The truncated
+Gaussians are those of Patch Forcing (arXiv 2604.19141). The mean-controlled distribution is that of
+Spatial Reasoning Models (Wewer et al. 2025).
 
 The letters of formulas stand in the docstring of `patch_forcing`.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patch_forcing.core.errors import check_range
 from patch_forcing.core.random import Generator, draw_normal, draw_uniform, widen
 from patch_forcing.core.time import PatchTime
+from patch_forcing.core.timestep_options import (
+    LogitNormalTruncatedGaussianOptions,
+    MeanControlledOptions,
+    NoOptions,
+    SharedLogitNormalOptions,
+    TruncatedGaussianOptions,
+)
 
 Device = torch.device | str | None
 
@@ -50,8 +56,7 @@ def _below_maximum(
     return torch.where(t < 0, again, t)
 
 
-@dataclass(frozen=True)
-class SharedUniform:
+class SharedUniform(NoOptions):
     """All patches of an image share one t ~ U(0, 1): plain flow matching (SiT)."""
 
     def __call__(
@@ -60,16 +65,8 @@ class SharedUniform:
         return PatchTime.shared(draw_uniform(generator, batch, device=device), patches)
 
 
-@dataclass(frozen=True)
-class SharedLogitNormal:
+class SharedLogitNormal(SharedLogitNormalOptions):
     """All patches of an image share one t = σ(loc + scale·z) (Esser et al. 2024)."""
-
-    loc: float = 0.0
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range("SharedLogitNormal: loc", self.loc)
-        check_range("SharedLogitNormal: scale", self.scale, above=0)
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -78,8 +75,7 @@ class SharedLogitNormal:
         return PatchTime.shared(t[:, 0], patches)
 
 
-@dataclass(frozen=True)
-class IndependentUniform:
+class IndependentUniform(NoOptions):
     """Every patch has its own t ~ U(0, 1) (Diffusion Forcing, Chen et al. 2024)."""
 
     def __call__(
@@ -88,21 +84,13 @@ class IndependentUniform:
         return PatchTime.dense(draw_uniform(generator, batch, patches, device=device))
 
 
-@dataclass(frozen=True)
-class MeanControlled:
+class MeanControlled(MeanControlledOptions):
     """The mean time of an image is U(0, 1). Its total is split by recursive halving.
 
     Of n cells that hold the sum S, the first ⌊n/2⌋ get low + (high − low)·Beta(a, a), where
     low = max(0, S − ⌈n/2⌉), high = min(S, ⌊n/2⌋) and a = sharpness·(n − 1 − n mod 2)^1.05. At the
     end the cells are shuffled. The larger the sharpness, the closer each share is to its middle.
-
-    sharpness: at least ½, since the closed form of the symmetric Beta draw holds from there on.
     """
-
-    sharpness: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range("MeanControlled: sharpness", self.sharpness, 0.5)
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -138,14 +126,8 @@ def _symmetric_beta(a: float, uniform: Float[Tensor, "B 2"]) -> Float[Tensor, " 
     return (0.5 + 0.5 * radius * torch.cos(2 * math.pi * w)).float()
 
 
-@dataclass(frozen=True)
-class TruncatedGaussian:
+class TruncatedGaussian(TruncatedGaussianOptions):
     """TG: the patches of an image lie a truncated half-Gaussian below t_max ~ U(0, 1)."""
-
-    std: float = 0.2
-
-    def __post_init__(self) -> None:
-        check_range("TruncatedGaussian: std", self.std, above=0)
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -154,26 +136,12 @@ class TruncatedGaussian:
         return PatchTime.dense(_below_maximum(t_max, patches, self.std, generator))
 
 
-@dataclass(frozen=True)
-class LogitNormalTruncatedGaussian:
+class LogitNormalTruncatedGaussian(LogitNormalTruncatedGaussianOptions):
     """LTG: as TG, with t_max = σ(loc + scale·z), which limits the information in an image.
 
     levels: grouped LTG. An image draws only U = levels times, and every patch picks one of them.
     The distribution of a patch is the same, and the modulation has U rows instead of N.
     """
-
-    loc: float = 0.7
-    scale: float = 1.0
-    std: float = 0.6
-    levels: int | None = None
-
-    def __post_init__(self) -> None:
-        owner = type(self).__name__
-        check_range(f"{owner}: loc", self.loc)
-        check_range(f"{owner}: scale", self.scale, above=0)
-        check_range(f"{owner}: std", self.std, above=0)
-        if self.levels is not None:
-            check_range(f"{owner}: levels", self.levels, 1, whole=True, mend=", or none")
 
     def __call__(
         self, batch: int, patches: int, *, generator: Generator = None, device: Device = None
@@ -195,4 +163,4 @@ TIMESTEPS: dict[str, type] = {
     "tg": TruncatedGaussian,
     "ltg": LogitNormalTruncatedGaussian,
 }
-"""The names that recipes use. `core.registry.build` says how options are written."""
+"""The names that recipes use, as in `TIMESTEP_OPTIONS`."""

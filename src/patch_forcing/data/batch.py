@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.source import SampleSizes
 from patch_forcing.models.config import DataInfo
 
 
@@ -37,16 +38,8 @@ class BadSample(NamedTuple):
 
 
 @runtime_checkable
-class TrainingData(Protocol):
+class TrainingData(SampleSizes, Protocol):
     """Data that a recipe trains on."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W of every sample."""
-
-    @property
-    def num_classes(self) -> int:
-        """How many labels there are; 0 is unconditional."""
 
     @property
     def info(self) -> DataInfo:
@@ -153,27 +146,6 @@ class OrdersClasses(Protocol):
 
     def in_recorded_order(self, class_names: Sequence[str]) -> TrainingData:
         """The same data, its classes numbered as in this record, if it has all of their names."""
-
-
-@runtime_checkable
-class Captioned(Protocol):
-    """Data whose batches may have captions."""
-
-    @property
-    def place(self) -> str:
-        """Where the data come from, as the user calls it."""
-
-    @property
-    def captioned(self) -> bool:
-        """Whether batches have captions, and no condition yet."""
-
-
-@runtime_checkable
-class DataSource(Protocol):
-    """A recipe's choice of data, with its options."""
-
-    def open(self) -> TrainingData:
-        """Read it. Raises UserError if it is not there."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from patch_forcing.data.replacement import Replacer
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.config import DataInfo
+from patch_forcing.models.latent_scale import normalised
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class LatentData:
         numbers, rows = self._read(spec)
         moments = torch.from_numpy(rows).to(device).float()
         generator = CountedGenerator(spec.seed, ids.to(device), epochs.to(device), device)
-        x_1 = self._index.space.normalised(self._draw(moments, generator))
+        x_1 = normalised(self._index.space, self._draw(moments, generator))
         if self.captioned:
             u = CountedGenerator(spec.seed, ids, epochs).fork("caption").uniform()
             return Batch(x_1, captions=tuple(map(self._caption, numbers.tolist(), u.tolist())))

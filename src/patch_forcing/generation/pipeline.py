@@ -25,8 +25,10 @@ from patch_forcing.generation.result import PipelineResult
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import folder_hash, is_model_folder
-from patch_forcing.models.inference import Precision, cast_weights, compile_whole
+from patch_forcing.models.inference import cast_weights, compile_whole
+from patch_forcing.models.latent_scale import normalised, raw
 from patch_forcing.models.loading import load_model
+from patch_forcing.models.options import Precision
 from patch_forcing.sampling.evaluation import Evaluation
 from patch_forcing.views.images import to_pil
 from patch_forcing.views.progress import progress_bar
@@ -173,7 +175,7 @@ class Pipeline:
         """What the network makes → images: pixels, or what the autoencoder makes of latents."""
         if self.autoencoder is None:
             return to_uint8(x_1, self.model.data_info)
-        z = self.autoencoder.space.raw(x_1.float())
+        z = raw(self.autoencoder.space, x_1.float())
         parts = [self.autoencoder.decode(part) for part in z.split(MAX_CODED)]
         return to_uint8(torch.cat(parts), DataInfo())
 
@@ -198,7 +200,7 @@ class Pipeline:
             return from_uint8(pixels, self.model.data_info)
         parts = from_uint8(pixels, DataInfo()).split(MAX_CODED)
         means = [self.autoencoder.encode(part).mean for part in parts]
-        return self.autoencoder.space.normalised(torch.cat(means))
+        return normalised(self.autoencoder.space, torch.cat(means))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

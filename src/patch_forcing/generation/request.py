@@ -9,7 +9,7 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
-from patch_forcing.core.time import check_grid
+from patch_forcing.core.time_grid import check_grid
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid, uniform_grid

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.core.registry import build
 
 
 class Embedded(NamedTuple):
@@ -62,6 +63,11 @@ class ClassCondition:
 
 CONDITIONS: dict[str, type[Condition]] = {"class": ClassCondition}
 """By the names that `PatchDiTConfig.condition` knows."""
+
+
+def condition_kind(text: str) -> Condition:
+    """The kind that NAME or NAME:option=value means. Raises UserError if there is none."""
+    return build("condition", CONDITIONS, text)
 
 
 class LabelEmbedder(nn.Module):

@@ -6,10 +6,8 @@ from math import isfinite
 from typing import Any
 
 from patch_forcing.core.errors import UserError, check_range, unknown_name
-from patch_forcing.core.patches import patch_grid
-from patch_forcing.core.registry import build
-from patch_forcing.core.time import check_grid
-from patch_forcing.models.conditions import CONDITIONS, ConditionModule
+from patch_forcing.core.patch_grid import patch_grid
+from patch_forcing.core.time_grid import check_grid
 from patch_forcing.models.latent_space import LatentSpace
 
 OPTIONAL = ("condition",)
@@ -70,7 +68,9 @@ class PatchDiTConfig:
         self.grid  # raises if the patches do not tile the image  # noqa: B018
         if not isinstance(self.condition, str):
             raise UserError(f"PatchDiTConfig: condition={self.condition!r}: give a name")
-        build("condition", CONDITIONS, self.condition)
+        from patch_forcing.models.conditions import condition_kind  # recipes, too, import this file
+
+        condition_kind(self.condition)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -87,11 +87,6 @@ class PatchDiTConfig:
     def num_patches(self) -> int:
         """N."""
         return self.grid[0] * self.grid[1]
-
-    def condition_module(self) -> ConditionModule:
-        """The part of the network that embeds conditions, with fresh weights."""
-        kind = build("condition", CONDITIONS, self.condition)
-        return kind.module(self.num_classes, self.hidden_size)
 
     def stored(self) -> dict[str, Any]:
         """As model folders hold it."""

@@ -14,12 +14,12 @@ from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.patches import unpatchify
 from patch_forcing.core.time import PatchTime, as_patch_time
 from patch_forcing.core.time_nodes import interpolated
-from patch_forcing.models.conditions import ConditionModule
+from patch_forcing.models.conditions import ConditionModule, condition_kind
 from patch_forcing.models.config import DataInfo, PatchDiTConfig, SamplingInfo
 from patch_forcing.models.embeddings import PatchEmbedder, TimestepEmbedder, sincos_positions
 from patch_forcing.models.folder import ModelDescription, save_folder
 from patch_forcing.models.layers import Block, Conditioning, FinalLayer, Modulation
-from patch_forcing.models.recompute import Recompute
+from patch_forcing.models.options import Recompute
 from patch_forcing.models.token_subset import BlockMemory, put, take
 
 Layer = Callable[[Tensor, Conditioning], Tensor]
@@ -54,7 +54,9 @@ class PatchDiT(nn.Module):
         width, channels = config.hidden_size, config.in_channels
         self.x_embedder = PatchEmbedder(channels, width, config.patch_size)
         self.t_embedder = TimestepEmbedder(width)
-        self.y_embedder: ConditionModule = config.condition_module()
+        self.y_embedder: ConditionModule = condition_kind(config.condition).module(
+            config.num_classes, config.hidden_size
+        )
         self.blocks = nn.ModuleList(Block(width, config.num_heads) for _ in range(config.depth))
         out_channels = channels + int(config.predict_difficulty)
         self.final_layer = FinalLayer(width, config.patch_size, out_channels)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +12,9 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.time import PatchTime
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.options import Precision
 from patch_forcing.models.recorded import Recorded
 
-Precision = Literal["fp32", "bf16", "fp8"]
 Forward = Callable[..., ModelOutput]
 
 

@@ -3,10 +3,6 @@
 from dataclasses import dataclass
 from math import isfinite, isqrt
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from patch_forcing.core.errors import UserError, check_range
 
 
@@ -41,7 +37,7 @@ class LatentSpace:
             numbers = getattr(self, field)
             if not all(isinstance(x, int | float) and isfinite(x) for x in numbers):
                 raise UserError(f"LatentSpace: {field}={numbers} are not all finite numbers")
-            if len(numbers) != 1 and self._tile(len(numbers)) is None:
+            if len(numbers) != 1 and self.tile(len(numbers)) is None:
                 raise UserError(
                     f"LatentSpace: {len(numbers)} numbers as {field} for {self.channels} channels: "
                     "give one, one for each channel, or p² for each"
@@ -49,35 +45,11 @@ class LatentSpace:
         for number in self.scale:
             check_range("LatentSpace: scale", number, above=0)
 
-    def _tile(self, count: int) -> int | None:
-        """p, where so many numbers are p² for each channel."""
+    def tile(self, count: int) -> int | None:
+        """p, where so many numbers are p² for each channel; None where they are not."""
         area, rest = divmod(count, self.channels)
         side = isqrt(area)
         return side if area and not rest and side * side == area else None
-
-    def normalised(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        """The autoencoder's latents → what a network sees."""
-        return (z - self._spread(self.shift, z)) * self._spread(self.scale, z)
-
-    def raw(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        """What a network sees → the autoencoder's latents."""
-        return x / self._spread(self.scale, x) + self._spread(self.shift, x)
-
-    def _spread(self, numbers: tuple[float, ...], like: Tensor) -> Tensor | float:
-        if len(numbers) == 1:
-            return numbers[0]
-        side = self._tile(len(numbers))
-        assert side is not None
-        tile = torch.tensor(numbers, device=like.device).view(self.channels, side, side)
-        height, width = like.shape[-2:]
-        if side == 1:
-            return tile
-        if height % side or width % side:
-            raise UserError(
-                f"{self.name} normalises tiles of {side}×{side} cells, which {height}×{width} "
-                f"cells are not made of: choose sizes that {side * self.factor} divides"
-            )
-        return tile.repeat(1, height // side, width // side)
 
     def mismatch(self, other: "LatentSpace") -> str | None:
         """How another autoencoder differs, in a few words; None if it is the same one.

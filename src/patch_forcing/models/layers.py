@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from patch_forcing.core.time import PatchTime
 from patch_forcing.models.attention import attention
 from patch_forcing.models.linear_gelu import linear_gelu
-from patch_forcing.models.recompute import Recompute, recomputing
+from patch_forcing.models.options import Recompute
+from patch_forcing.models.recompute import recomputing
 from patch_forcing.models.token_subset import BlockMemory
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,17 +12,9 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
+from patch_forcing.models.options import Recompute
+
 R = TypeVar("R")
-
-Recompute = Literal["none", "gelu", "cheap", "all"]
-"""Nothing that takes time; the outputs of GELU; all but products and attention; or all, from what
-went in, which is a third more work (Chen et al. 2016).
-
-Compiled, nothing that takes time are norms and what tokens take of the modulation's rows: computed
-again within the kernels that need them, they are neither written nor read (docs/results/speed.md
-counts it). Left alone, torch keeps them. GELU's output is the widest tensor of a block, and comes
-from one as wide that is kept for GELU's gradient; it has to be written again for the product that
-reads it. Not compiled, `gelu` is `cheap`: torch then keeps whatever is not computed again."""
 
 _SOONER_COMPUTED = (torch.ops.aten.gather, torch.ops.aten.native_layer_norm)
 

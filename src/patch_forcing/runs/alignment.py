@@ -18,7 +18,8 @@ from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.features.find import find_encoder
 from patch_forcing.features.network import FeatureNetwork, MapNetwork
 from patch_forcing.runs.recipe import Network, Recipe
-from patch_forcing.training.alignment import Alignment, AlignmentConfig, Projector, on_grid
+from patch_forcing.training.alignment import Alignment, Projector, on_grid
+from patch_forcing.training.options import AlignmentConfig
 from patch_forcing.views.progress import progress_bar
 
 StepFeatures = Callable[[Batch, int], Tensor]

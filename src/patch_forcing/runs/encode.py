@@ -30,6 +30,7 @@ from patch_forcing.data.latent_shards import (
 )
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.ledger import Ledger, shard_path
+from patch_forcing.models.latent_scale import normalised
 from patch_forcing.runs.bad_samples import MAX_HARMLESS
 from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
 from patch_forcing.views.progress import progress_bar
@@ -97,7 +98,7 @@ class Encoding:
                 f"{space.name} cannot encode {size}×{size} pixels ({error}): its config is of "
                 "another autoencoder, or choose another --size"
             ) from None
-        space.normalised(posterior.mean)  # raises if its tiles do not fit
+        normalised(space, posterior.mean)  # raises if its tiles do not fit
         return posterior
 
     @property

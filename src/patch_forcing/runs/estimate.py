@@ -10,6 +10,7 @@ from patch_forcing.models.cost import operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.alignment import feature_width
 from patch_forcing.runs.checkpoint import KEPT_CHECKPOINTS
+from patch_forcing.runs.parts import computed_times, timestep_sampler
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.snapshots import DTYPE
 from patch_forcing.training.alignment import Projector
@@ -72,8 +73,8 @@ def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
     state = 4 * (2 + power) * weights + optimizer + (4 + 8) * projector
     copies = 2 * weights if recipe.precision == "bf16" else 0
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
-    levels = recipe.computed_times(config.num_patches)
-    times = recipe.timestep_sampler()(1, config.num_patches)
+    levels = computed_times(recipe, config.num_patches)
+    times = timestep_sampler(recipe)(1, config.num_patches)
     which = 0 if times.num_levels == 1 else 2 if times.index is None else 1
     kept: float = _KEPT[recipe.precision, recipe.compile][which]
     condition = _CONDITION if levels == config.num_patches else 0

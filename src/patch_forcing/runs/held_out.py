@@ -14,6 +14,7 @@ from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import Examples, HoldsOut, TrainingData
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.parts import timestep_sampler
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.training.objective import PatchForcingObjective
 
@@ -39,7 +40,7 @@ class HeldOut:
     @torch.no_grad()
     def losses(self, model: PatchDiT) -> dict[str, float]:
         """The velocity loss of both by their names in metrics.jsonl; empty if none are held out."""
-        times = self._recipe.timestep_sampler()
+        times = timestep_sampler(self._recipe)
         objective = PatchForcingObjective(LinearPath(model.patch_size), times)
         return {name: self._loss(model, objective, one) for name, one in self._both.items()}
 

@@ -10,7 +10,7 @@ import torch
 
 from patch_forcing.core.errors import UserError, is_out_of_memory
 from patch_forcing.distributed.ranks import Ranks
-from patch_forcing.models.recompute import Recompute
+from patch_forcing.models.options import Recompute
 from patch_forcing.runs.recipe import Recipe
 
 

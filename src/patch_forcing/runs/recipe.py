@@ -1,18 +1,15 @@
-"""A recipe: everything that a training run depends on."""
+"""A recipe: everything that a training run depends on. Nothing here needs torch."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.registry import build
-from patch_forcing.core.timesteps import TIMESTEPS, TimestepSampler
-from patch_forcing.data.batch import Captioned, DataSource, TrainingData
+from patch_forcing.core.timestep_options import TIMESTEP_OPTIONS
+from patch_forcing.data.source import Captioned, DataSource, SampleSizes
 from patch_forcing.models.config import PatchDiTConfig, Recommended, SamplingInfo
-from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.recompute import Recompute
-from patch_forcing.training.alignment import AlignmentConfig
-from patch_forcing.training.finite import PATIENCE
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.models.options import Recompute
+from patch_forcing.training.options import PATIENCE, AlignmentConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Network:
     predict_difficulty: bool = True
     """Whether the output has a channel for the log-variance; a plain SiT has none."""
 
-    def config(self, data: TrainingData) -> PatchDiTConfig:
+    def config(self, data: SampleSizes) -> PatchDiTConfig:
         """All sizes, for this data. Raises UserError if they do not fit together, or to it."""
         if isinstance(data, Captioned) and data.captioned:
             raise UserError(
@@ -48,10 +45,6 @@ class Network:
             num_heads=self.num_heads,
             predict_difficulty=self.predict_difficulty,
         )
-
-    def build(self, data: TrainingData) -> PatchDiT:
-        """A network for this data, freshly initialised."""
-        return PatchDiT(self.config(data), data.info)
 
 
 def fitting_patch(height: int, width: int) -> int:
@@ -144,7 +137,7 @@ class Recipe:
                 f"batch_size={self.batch_size} does not split into accumulate={self.accumulate} "
                 f"equal parts: choose a multiple of {self.accumulate}, or another --accumulate"
             )
-        self.timestep_sampler()
+        build("timesteps", TIMESTEP_OPTIONS, self.timesteps)
         self.alignment.block(self.network.depth)
         if self.parallel == "shard" and self.alignment.encoder is not None:
             raise UserError(
@@ -152,7 +145,7 @@ class Recipe:
                 "network is not sharded: leave one of the two out"
             )
 
-    def sampling_info(self, data: TrainingData) -> SamplingInfo:
+    def sampling_info(self, data: SampleSizes) -> SamplingInfo:
         """What the model recommends; no guidance where it learns no difference to be guided by."""
         guided = data.num_classes > 0 and self.label_dropout > 0
         advice = self.recommended if guided else self.recommended.without_guidance()
@@ -161,12 +154,3 @@ class Recipe:
     def snapshot_interval(self) -> int:
         """Steps between snapshots; 0: there are none."""
         return max(1, self.steps // 16) if self.snapshot_every is None else self.snapshot_every
-
-    def timestep_sampler(self) -> TimestepSampler:
-        """The distribution that `timesteps` names."""
-        return build("timesteps", TIMESTEPS, self.timesteps)
-
-    def computed_times(self, num_patches: int) -> int:
-        """At how many times the network computes conditions, for each image of a step."""
-        levels = self.timestep_sampler()(1, num_patches).num_levels
-        return min(levels, self.time_nodes) if self.time_nodes else levels

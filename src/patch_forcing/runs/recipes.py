@@ -12,8 +12,7 @@ from patch_forcing.data.latents import LatentsSource
 from patch_forcing.data.shards import ShardsSource
 from patch_forcing.models.config import Recommended
 from patch_forcing.runs.recipe import Network, Recipe
-from patch_forcing.training.alignment import AlignmentConfig
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.training.options import AlignmentConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)

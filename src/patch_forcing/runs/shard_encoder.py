@@ -20,6 +20,7 @@ from patch_forcing.data.images import BadImageError, Fit
 from patch_forcing.data.latent_shards import Captions, ShardArrays
 from patch_forcing.data.reader import ImageReader
 from patch_forcing.data.replacement import FailedRun
+from patch_forcing.models.latent_scale import normalised
 
 BATCHES_AHEAD = 2
 """Batches whose images are read, and whose latents are fetched, while one is encoded."""
@@ -121,10 +122,10 @@ class ShardEncoder:
             bf16 = self._options.precision == "bf16"
             with torch.autocast(x.device.type, torch.bfloat16) if bf16 else nullcontext():
                 mean, logvar = self._autoencoder.encode(images)
-            seen = space.normalised(mean)
+            seen = normalised(space, mean)
             square = seen**2
             if logvar is not None:
-                square = square + (space.normalised(mean + (logvar / 2).exp()) - seen) ** 2
+                square = square + (normalised(space, mean + (logvar / 2).exp()) - seen) ** 2
             sums.append(torch.stack([seen.sum((2, 3)), square.sum((2, 3))], dim=1))
             whole = mean if logvar is None else torch.cat([mean, logvar], dim=1)
             copies.append(torch.where(whole.abs() <= MAX_FP16, whole, torch.nan).half())

@@ -19,9 +19,11 @@ from patch_forcing.distributed.shards import (
     whole_is_small,
 )
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.runs.parts import build_network
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.terms import RunTerm
 from patch_forcing.training.muon import Muon
+from patch_forcing.training.optim import build_optimizers
 from patch_forcing.training.posthoc_ema import WIDTHS
 from patch_forcing.training.terms import Term
 
@@ -87,7 +89,7 @@ def initial_state(
         raise UserError("parallel=shard with terms whose weights are not sharded: leave them out")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = recipe.network.build(data)
+        model = build_network(recipe.network, data)
         if not sharded:  # else the whole model need not fit
             model = model.to(device)
         # after the model, in whose weights they have no say
@@ -106,7 +108,7 @@ def initial_state(
         state = TrainingState(model, ema, [], tuple(power), built)
         for module in state.term_modules().values():
             module.to(device)
-        optimizers = recipe.optimizer.build(state.trained(), model.hidden_matrices())
+        optimizers = build_optimizers(recipe.optimizer, state.trained(), model.hidden_matrices())
         return state._replace(optimizers=optimizers)
     mesh, bf16 = rank_mesh(torch.device(device)), recipe.precision == "bf16"
     for average in (ema, *power):
@@ -114,7 +116,7 @@ def initial_state(
     keep = whole_is_small(model, torch.device(device), bf16=bf16)
     shard_(model, mesh, bf16=bf16, compile=recipe.compile, keep=keep)
     parts = (map(own_part, weights) for weights in (model.parameters(), model.hidden_matrices()))
-    optimizers = recipe.optimizer.build(*parts)
+    optimizers = build_optimizers(recipe.optimizer, *parts)
     for optimizer in optimizers:
         if isinstance(optimizer, Muon):
             optimizer.shards = WholeMatrices(mesh)

@@ -18,6 +18,7 @@ from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.shards import is_sharded, own_part, take_gradients
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.inputs import Inputs
+from patch_forcing.runs.parts import timestep_sampler
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.state import TrainingState
 from patch_forcing.runs.step_weights import (
@@ -106,7 +107,7 @@ class TrainStep:
         self._ranks, self._first_place = ranks, ranks.places(recipe.batch_size).start
         objective = PatchForcingObjective(
             LinearPath(state.model.patch_size),
-            recipe.timestep_sampler(),
+            timestep_sampler(recipe),
             recipe.nll_weight,
             state.terms,
         )

@@ -29,6 +29,7 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import ModelDescription
 from patch_forcing.runs.held_out import HeldOut, Parting
 from patch_forcing.runs.inputs import Inputs
+from patch_forcing.runs.parts import computed_times
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run_folder import METRICS, rows_until
 from patch_forcing.runs.trackers import Trackers
@@ -230,7 +231,7 @@ class Watch:
             rate = matrix_rate(self._device, torch.bfloat16 if bf16 else torch.float32, 0.1)
         torch.cuda.reset_peak_memory_stats(self._device)
         config = self._ema.config
-        levels = self._recipe.computed_times(config.num_patches)
+        levels = computed_times(self._recipe, config.num_patches)
         # backward is twice the forward pass; what is computed again is of no use
         return self._ranks.world * rate / (3 * operations(config, levels))
 

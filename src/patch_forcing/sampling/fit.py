@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patch_forcing.core.patches import patch_grid
+from patch_forcing.core.patch_grid import patch_grid
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import Field
 from patch_forcing.sampling.grids import uniform_grid

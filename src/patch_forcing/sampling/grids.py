@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from patch_forcing.core.errors import check_range
-from patch_forcing.core.time import check_grid
+from patch_forcing.core.time_grid import check_grid
 
 MAX_STEPS = 1_000_000
 """Of a run, and its evaluations: more are a slip of the finger."""

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from patch_forcing.core.active import Memory, Tokens
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.patches import patch_grid, spread
+from patch_forcing.core.patch_grid import patch_grid
+from patch_forcing.core.patches import spread
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import Generator, draw_normal
-from patch_forcing.core.time import PatchTime, check_grid
+from patch_forcing.core.time import PatchTime
+from patch_forcing.core.time_grid import check_grid
 from patch_forcing.sampling.evaluation import Callback, Evaluation, SampleResult
 from patch_forcing.sampling.field import Field, FieldOutput, Recall
 from patch_forcing.sampling.function_field import FunctionField, VelocityFunction

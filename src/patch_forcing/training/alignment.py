@@ -3,62 +3,14 @@
 Yu et al. 2024, "Representation Alignment for Generation" (REPA).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.losses import misalignment
-
-
-@dataclass(frozen=True)
-class AlignmentConfig:
-    """Alignment of a recipe: none unless an encoder is named."""
-
-    encoder: str | None = None
-    """Frozen encoder: dinov2-s, -b, -l or -g; OWNER/NAME on the Hub or a folder, of a vision model
-    of transformers; timm:NAME or timm:FOLDER; emoji, the benchmark's own network. Default: no
-    alignment."""
-    weight: float = 0.5
-    """Of the alignment in the loss."""
-    depth: int | None = None
-    """Tokens after so many blocks are aligned. Default: the network's depth / 3.5, rounded up."""
-    projector_dim: int = 2048
-    """Width of the projector's two hidden layers."""
-    cache: str | None = None
-    """Folder of features, made once and then read, beside the data. Default: encoded in each step,
-    from its images."""
-
-    def __post_init__(self) -> None:
-        check_range("alignment.weight", self.weight, above=0)
-        if self.depth is not None:
-            check_range("alignment.depth", self.depth, 1)
-        check_range("alignment.projector_dim", self.projector_dim, 1)
-        for name in ("encoder", "cache"):
-            if getattr(self, name) == "":
-                raise UserError(f"alignment.{name} is empty: name one, or leave it out")
-        for field in fields(self):
-            if self.encoder is None and getattr(self, field.name) != field.default:
-                raise UserError(
-                    f"alignment.{field.name}={getattr(self, field.name)} without an encoder: add "
-                    "--alignment.encoder NAME, such as dinov2-b, or leave it out"
-                )
-
-    def block(self, depth: int) -> int:
-        """After which block of a network of so many tokens are aligned: 8 of 28, 4 of 12.
-
-        Raises UserError if it has no such block.
-        """
-        if self.depth is None:
-            return -(-2 * depth // 7)
-        if self.depth > depth:
-            raise UserError(
-                f"alignment.depth={self.depth}: the network has {depth} blocks: choose 1 to {depth}"
-            )
-        return self.depth
 
 
 class Projector(nn.Sequential):

@@ -9,9 +9,7 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
-
-PATIENCE = 10
-"""Steps in a row that may fail; one that fails now and then does no harm."""
+from patch_forcing.training.options import PATIENCE
 
 
 class FailedStep(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.losses import LossTerms, gaussian_nll, velocity_error
 from patch_forcing.core.output import ModelOutput
-from patch_forcing.core.patches import patch_grid
+from patch_forcing.core.patch_grid import patch_grid
 from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator, Generator, draw_normal
 from patch_forcing.core.time import PatchTime, as_patch_time

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from patch_forcing.core.patches import patch_grid
+from patch_forcing.core.patch_grid import patch_grid
 from patch_forcing.io.image_file import encoded_image, write_image
 from patch_forcing.views.images import GAP, INK, PAPER, enlarge, grid_sheet, text_block
 from patch_forcing.views.maps import (

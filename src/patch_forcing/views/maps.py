@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from patch_forcing.core.patches import patch_grid
+from patch_forcing.core.patch_grid import patch_grid
 from patch_forcing.views.images import enlarge, grid_sheet, text_block
 from patch_forcing.views.scales import DIFFICULTY, TIME, Scale
 

@@ -1,0 +1,40 @@
+"""What a recipe knows of its data before they are opened, which takes no torch."""
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from patch_forcing.data.batch import TrainingData
+
+
+@runtime_checkable
+class SampleSizes(Protocol):
+    """What the sizes of a network follow from."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W of every sample."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many labels there are; 0 is unconditional."""
+
+
+@runtime_checkable
+class Captioned(Protocol):
+    """Data whose batches may have captions."""
+
+    @property
+    def place(self) -> str:
+        """Where the data come from, as the user calls it."""
+
+    @property
+    def captioned(self) -> bool:
+        """Whether batches have captions, and no condition yet."""
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """A recipe's choice of data, with its options."""
+
+    def open(self) -> "TrainingData":
+        """Read it. Raises UserError if it is not there."""
