@@ -1,6 +1,7 @@
 """The commands as a user types them, on real input at small size."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,18 @@ def test_demo_writes_images_maps_and_a_film(here, capsys, model):
             assert picture.width > 200
     with Image.open(here / "demo" / "film.gif") as film:
         assert film.n_frames == 42  # 50 evaluations but for those level again, and the result
+
+
+def test_the_end_of_a_training_tells_losses_sheets_and_what_to_try(here, capsys):
+    run(["train", "digits", "--steps", "2", *TINY])
+    losses, sheets, following = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"2 steps in \d+ s: loss \d\.\d{3} -> \d\.\d{3}", losses)
+    sheet = "runs/digits/samples/step-00000002.png"
+    assert sheets == f"samples with their difficulty: {sheet}, the last of 1"
+    assert following == "next: patch-forcing sample runs/digits --labels 0,1 --count 8"
+    run(["train", "digits", "--steps", "2", *TINY, "--sample-every", "0", "--out", "undrawn"])
+    assert "no samples were drawn; --sample-every N draws them" in capsys.readouterr().out
+    assert not (here / "undrawn" / "samples").exists()
 
 
 def test_train_then_resume_then_sample(here, capsys):

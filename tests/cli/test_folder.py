@@ -27,7 +27,7 @@ def test_twelve_images_of_two_classes_train_resume_and_sample_by_name(here, caps
     assert said.startswith("12 images, 2 classes (3 5, cat 7), read as 20×20 in colour\n")
     assert "3 steps, resumed at 1" in said
     assert "bad samples, replaced by others: 1, see runs/folder/bad-samples.jsonl\n" in said
-    assert "next: patch-forcing sample runs/folder --labels 0 --seeds 0-9 --maps" in said
+    assert "next: patch-forcing sample runs/folder --labels 3,cat --count 8\n" in said
     run(["sample", "runs/folder", "--labels", "cat,3,1", "--steps", "1", "--sampler", "euler"])
     rows = json.loads((here / "samples" / "samples.json").read_text())
     assert [row["label"] for row in rows] == [1, 0, 1]  # a class called 3 is meant by 3
@@ -42,10 +42,9 @@ def test_twelve_images_without_classes_train_and_sample(here, capsys):
     assert said.startswith("12 images, no classes, read as 20×20 in colour\n")
     assert "bad" not in said
     command = said.splitlines()[-1].removeprefix("next: patch-forcing ")
-    assert command == "sample out --seeds 0-9 --maps"
+    assert command == "sample out --count 8"
     run([*shlex.split(command), "--steps", "1"])
-    assert (here / "samples" / "9.png").is_file()
-    assert (here / "samples" / "sheets" / "maps.png").is_file()
+    assert (here / "samples" / "7.png").is_file()
 
 
 def test_a_dry_run_prints_what_was_found_and_writes_nothing(here, capsys):

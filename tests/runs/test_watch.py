@@ -49,6 +49,32 @@ def test_a_sheet_is_of_the_averaged_weights_by_the_default_sampler(recipe, tmp_p
         assert drawn.tobytes() == Image.open(tmp_path / "again.png").tobytes()
 
 
+def test_a_small_first_sheet_comes_early_and_changes_nothing(recipe, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(recipe, sample_every=5)
+    later = train("digits", recipe, tmp_path / "later", progress=False)
+    monkeypatch.setattr("patch_forcing.runs.watch.EARLY", 0.0)
+    early = train("digits", recipe, tmp_path / "early", progress=False)
+    assert_same(later.checkpoint, early.checkpoint)
+    assert losses(tmp_path / "later") == losses(tmp_path / "early")
+    sheets = {}
+    for name in ("later", "early"):
+        for file in (tmp_path / name / "samples").iterdir():
+            with Image.open(file) as sheet:
+                sheets[name, file.name] = sheet.width
+    steps = [f"step-{step:08d}.png" for step in (1, 5, 6)]
+    assert sorted(sheets) == [
+        *(("early", step) for step in steps),
+        *(("later", step) for step in steps[1:]),
+    ]
+    assert sheets["early", steps[0]] < sheets["early", steps[1]] == sheets["later", steps[1]]
+
+
+def test_without_sheets_there_is_no_early_one(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("patch_forcing.runs.watch.EARLY", 0.0)
+    train("digits", recipe, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "samples").exists()
+
+
 def test_a_resumed_run_logs_and_draws_what_the_whole_one_does(recipe, tmp_path):
     recipe = dataclasses.replace(recipe, sample_every=4)
     train("digits", recipe, tmp_path / "whole", progress=False)

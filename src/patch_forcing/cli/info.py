@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from patch_forcing.cli.options import parse
+from patch_forcing.cli.training import sample_line
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, is_run_folder
 
 _MODEL = "A bundled name, a run folder, a model folder or a Hub id. Without it: what there is."
@@ -104,8 +104,7 @@ def _facts(name: str) -> dict[str, Any]:
         facts |= _progress(Path(name))
     elif (folder / "README.md").is_file():
         facts["training"] = f"see {folder / 'README.md'}"
-    labels = f" --labels {shlex.quote(','.join(names[:2]))}" if names else ""
-    facts["next"] = f"patch-forcing sample {shlex.quote(name)}{labels} --count 8"
+    facts["next"] = sample_line(name, config.num_classes, data.class_names)
     return facts
 
 

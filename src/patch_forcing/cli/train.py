@@ -10,8 +10,9 @@ import tyro
 from tyro.conf import arg
 
 from patch_forcing.cli.options import check_out, parse, parse_device
+from patch_forcing.cli.training import train_and_report
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.batch import Inferred, TrainingData
+from patch_forcing.data.batch import Inferred
 from patch_forcing.runs.parts import build_network
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recipes import RECIPES, NamedRecipe, find_recipe
@@ -68,7 +69,15 @@ def train(args: Sequence[str]) -> None:
         print(json.dumps(resolved, indent=2))
         return
     check_out("--out", run)
-    _train(name, options, run, track)
+    train_and_report(
+        name,
+        options.recipe,
+        run,
+        device=options.device,
+        track=track,
+        init_from=options.init_from,
+        allow_changed_data=options.allow_changed_data,
+    )
 
 
 def _resolved(
@@ -108,45 +117,6 @@ def _resolved_start(recipe: Recipe, model: str) -> dict[str, str]:
     from patch_forcing.runs.init import init_weights
 
     return init_weights(build_network(recipe.network, recipe.data.open()), model)
-
-
-def _train(name: str, options: Options, run: Path, track: tuple[str, ...]) -> None:
-    from patch_forcing.generation.gallery import write_preview
-    from patch_forcing.runs.run_folder import BAD_SAMPLES
-    from patch_forcing.runs.trainer import train as train_recipe
-
-    device = parse_device(options.device)
-    outcome = train_recipe(
-        name,
-        options.recipe,
-        run,
-        device=device,
-        on_open=_print_summary,
-        track=track,
-        init_from=options.init_from,
-        allow_changed_data=options.allow_changed_data,
-    )
-    if not outcome.writes:
-        return
-    if outcome.steps == outcome.steps_before:
-        print(f"{run} is complete at {outcome.steps} steps; --steps N trains on")
-    else:
-        since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
-        print(f"{outcome.steps} steps{since} in {outcome.seconds:.0f} s: {outcome.checkpoint}")
-        try:
-            sheet = outcome.sheet or write_preview(run, outcome.steps, device)
-            print(f"samples with their difficulty: {sheet}")
-        except UserError as error:  # such as a decoder that is not here
-            print(f"no samples: {error}")
-    if outcome.bad_samples:
-        print(f"bad samples, replaced by others: {outcome.bad_samples}, see {run / BAD_SAMPLES}")
-    labels = " --labels 0" if outcome.num_classes else ""
-    print(f"next: patch-forcing sample {run}{labels} --seeds 0-9 --maps")
-
-
-def _print_summary(data: TrainingData) -> None:
-    if isinstance(data, Inferred):
-        print(data.summary, flush=True)
 
 
 _USAGE = """usage: patch-forcing train RECIPE [OPTIONS]

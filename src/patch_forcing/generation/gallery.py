@@ -10,7 +10,6 @@ from PIL import Image
 
 from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.decoder import find_decoder
-from patch_forcing.generation.find import find_model
 from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.request import Sampling
 from patch_forcing.generation.result import PipelineResult
@@ -18,7 +17,6 @@ from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.io.image_file import save_image
 from patch_forcing.io.run_layout import step_folder
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.loading import load_model
 from patch_forcing.views.sheets import MAX_COLUMNS, sample_sheet
 
 
@@ -50,21 +48,20 @@ def save_sheet(
     save_image(sample_sheet(images, captions, title), path)
 
 
-def write_preview(run: Path, step: int, device: str = "cpu") -> Path:
-    """The sheet of a training run's newest averaged weights, as `write_model_sheet` draws it."""
-    return write_model_sheet(load_model(find_model(run), device), run, step)
-
-
-def write_model_sheet(model: PatchDiT, run: Path, step: int) -> Path:
+def write_model_sheet(
+    model: PatchDiT, run: Path, step: int, images: int | None = None, num_steps: int | None = None
+) -> Path:
     """samples/step-00002000.png of a run: the first images that the model recommends, of the same
     seeds each time, with their difficulty. No random state is touched.
+
+    images: at most so many. num_steps: of the default sampler, in place of what is recommended.
     Raises UserError if a model's latents cannot be decoded here.
     """
     info, channels = model.data_info, model.config.in_channels
     decoder = find_decoder(run, info, channels, device=model.pos_embed.device)
     pipe = Pipeline(run.name, run, model, autoencoder=decoder)
-    chosen = pipe.choose({}, {})
-    seeds = range(min(MAX_COLUMNS, len(chosen.conditions)))
+    chosen = pipe.choose({}, {} if num_steps is None else {"num_steps": num_steps})
+    seeds = range(min(images or MAX_COLUMNS, MAX_COLUMNS, len(chosen.conditions)))
     conditions = chosen.conditions.for_seeds(seeds)
     result = pipe.sample(pipe.resolve(chosen.request), conditions, seeds, trace=True)
     path = step_folder(run / "samples", step).with_suffix(".png")

@@ -1,12 +1,12 @@
 """What a run folder holds, read from its files alone: nothing in it is loaded or changed."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from patch_forcing.io.run_layout import checkpoints
-from patch_forcing.runs.run_folder import METRICS, read_record
+from patch_forcing.io.run_metrics import read_metrics
+from patch_forcing.runs.run_folder import read_record
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def describe_run(run: Path) -> RunDescription:
     return RunDescription(
         record.get("name", ""),
         record["recipe"].get("steps", 0),
-        _last_row(run / METRICS),
+        next(reversed(read_metrics(run)), {}),
         checkpoints(run),
         max((run / "samples").glob("step-*.png"), default=None),
         folder_size(run),
@@ -43,16 +43,3 @@ def describe_run(run: Path) -> RunDescription:
 def folder_size(folder: Path) -> int:
     """Bytes of all files in it."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _last_row(metrics: Path) -> dict[str, Any]:
-    """The last whole line; a run that writes may be in the midst of another."""
-    lines = metrics.read_text(encoding="utf-8").split("\n")[:-1] if metrics.is_file() else []
-    for line in reversed(lines):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            return row
-    return {}

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
@@ -22,15 +21,16 @@ from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.distributed.watchdog import watched
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_path, checkpoints, newest_sound
+from patch_forcing.io.run_metrics import METRICS
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import load_checkpoint
 from patch_forcing.runs.failed_steps import named_samples
-from patch_forcing.runs.held_out import HELD_OUT
 from patch_forcing.runs.init import init_weights
 from patch_forcing.runs.memory import enough_memory
+from patch_forcing.runs.progress import TrainingProgress
 from patch_forcing.runs.recipe import Recipe
-from patch_forcing.runs.run_folder import METRICS, StepLines, one_training, open_run
+from patch_forcing.runs.run_folder import StepLines, one_training, open_run
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.state import TrainingState, initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
@@ -39,7 +39,6 @@ from patch_forcing.runs.terms import RunTerm
 from patch_forcing.runs.trackers import Trackers
 from patch_forcing.runs.watch import Watch
 from patch_forcing.training.finite import FiniteSteps
-from patch_forcing.views.progress import progress_bar
 
 _RESUME = "the same command resumes"
 
@@ -48,9 +47,9 @@ _RESUME = "the same command resumes"
 class Outcome:
     """How a training run ended.
 
-    bad_samples: how many it came upon, and replaced. num_classes: of its data. writes: whether this
-    process, of several that train together, is the one that writes. sheet: the last step's samples,
-    if they were drawn.
+    bad_samples: how many it came upon, and replaced. num_classes, class_names: of its data; classes
+    may have no names. writes: whether this process, of several that train together, is the one that
+    writes. sheet: the newest samples that it drew.
     """
 
     checkpoint: Path
@@ -59,6 +58,7 @@ class Outcome:
     seconds: float
     bad_samples: int
     num_classes: int
+    class_names: tuple[str, ...] = ()
     writes: bool = True
     sheet: Path | None = None
 
@@ -186,6 +186,12 @@ class _Loop:
         self._saver = Saver(run.folder, done, recipe, (self._metrics, self._bad.lines), ranks)
         self._step = TrainStep(state, recipe, run.device, ranks, run.terms)
         self._finite = FiniteSteps(done + 1, recipe.max_failed_steps)
+        self._progress = TrainingProgress(
+            run.progress if ranks.first else False,
+            total=recipe.steps,
+            done=done,
+            batch_size=recipe.batch_size,
+        )
         self._places = ranks.places(recipe.batch_size)
         self._sharded = is_sharded(state.model)  # a step then waits for rows of weights
         self._sheet: Path | None = None
@@ -193,21 +199,15 @@ class _Loop:
     def run(self) -> Outcome:
         run, recipe, ranks = self._run, self._run.recipe, self._run.ranks
         started, step = time.perf_counter(), self._done
-        bar = progress_bar(
-            run.progress if ranks.first else False,
-            total=recipe.steps,
-            initial=self._done,
-            unit="step",
-        )
         try:
             guard = watched(ranks, recipe.watchdog)
-            with bar, side_stream(run.device), guard, stop_requests(ranks) as stop:
+            with self._progress, side_stream(run.device), guard, stop_requests(ranks) as stop:
                 for step in range(self._done, recipe.steps):
                     batch = self._read(step)
                     loss, norm = self._train(batch, step)
-                    bar.update()
+                    self._progress.update(loss)
                     stopped = ranks.any(stop.is_set())
-                    self._keep(step + 1, batch, loss, norm, bar, stopped)
+                    self._keep(step + 1, batch, loss, norm, stopped)
                     if stopped:
                         stop.set()  # on ranks that had no signal too
                         raise Interrupted(f"stopped after step {step + 1}, saved; {_RESUME}")
@@ -243,9 +243,7 @@ class _Loop:
         self._finite.record(loss, norm)
         return loss, norm
 
-    def _keep(
-        self, steps: int, batch: Batch, loss: LossTerms, norm: Tensor, bar: tqdm, stopped: bool
-    ) -> None:
+    def _keep(self, steps: int, batch: Batch, loss: LossTerms, norm: Tensor, stopped: bool) -> None:
         """Lines, checkpoints and sheets after `steps` steps, as far as they are due."""
         run, recipe, ranks = self._run, self._run.recipe, self._run.ranks
         last = steps == recipe.steps
@@ -256,17 +254,16 @@ class _Loop:
                 self._finite.check(last=last)
         if logs:
             row = self._row(steps, batch, loss, norm)
-            held = {HELD_OUT: f"{row[HELD_OUT]:.3f}"} if HELD_OUT in row else {}
-            bar.set_postfix(loss=f"{loss.velocity:.3f}", **held, refresh=False)
+            self._progress.record(row)
             self._metrics.write(row)
         if saves:  # torchrun stops the others soon after the first that ends
             ranks.place.enter(f"saving step {steps}")
             with ranks.connected():
                 self._saver.save(steps, self._state, last=last or stopped)
-        if self._watch.draws(steps) and not stopped:
+        if not stopped and (sheet := self._watch.due_sheet(steps)):
             ranks.place.enter(f"drawing samples of step {steps}")
             with ranks.connected():
-                self._sheet = self._watch.draw(steps)
+                self._sheet = self._watch.draw(steps, sheet)
         if logs:  # after the picture of the same step, which trackers take in order
             self._watch.log(steps, row)
 
@@ -295,6 +292,7 @@ class _Loop:
             seconds if saved > self._done else 0.0,
             self._bad.count,
             run.data.num_classes,
+            run.data.info.class_names,
             run.ranks.first,
             self._sheet,
         )

@@ -20,12 +20,13 @@ from patch_forcing.io.run_layout import (
     holds_own_run,
     is_run_folder,
 )
+from patch_forcing.io.run_metrics import METRICS
 from patch_forcing.runs.changed_data import check_facts, may_have_moved
 from patch_forcing.runs.recipe import Recipe
 
 LOG = logging.getLogger("patch_forcing")
-METRICS, BAD_SAMPLES = "metrics.jsonl", "bad-samples.jsonl"
-FAILED_STEPS, LOCK = "failed-steps.jsonl", ".training-lock"
+BAD_SAMPLES, FAILED_STEPS = "bad-samples.jsonl", "failed-steps.jsonl"
+LOCK = ".training-lock"
 _MAY_CHANGE = {
     "steps",
     "accumulate",

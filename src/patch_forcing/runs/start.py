@@ -1,6 +1,5 @@
 """Runs started from Python: a recipe, and data that may be a folder or any torch Dataset."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -16,10 +15,10 @@ from patch_forcing.data.source import DataSource
 from patch_forcing.data.torch_dataset import DatasetData
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.generation.pipeline import Pipeline, load
+from patch_forcing.io.run_metrics import read_metrics
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recipes import find_recipe
 from patch_forcing.runs.run import Outcome
-from patch_forcing.runs.run_folder import METRICS
 from patch_forcing.runs.trainer import train as train_recipe
 
 T = TypeVar("T")
@@ -40,8 +39,7 @@ class FinishedRun:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        lines = (self.folder / METRICS).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return read_metrics(self.folder)
 
 
 def train(

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,6 +24,7 @@ from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.distributed.sharded_checkpoint import whole_description
 from patch_forcing.distributed.shards import forget_gathered, is_sharded
 from patch_forcing.generation.gallery import write_model_sheet
+from patch_forcing.io.run_metrics import METRICS
 from patch_forcing.models.cost import matrix_rate, operations
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import ModelDescription
@@ -31,7 +32,7 @@ from patch_forcing.runs.held_out import HeldOut, Parting
 from patch_forcing.runs.inputs import Inputs
 from patch_forcing.runs.parts import computed_times
 from patch_forcing.runs.recipe import Recipe
-from patch_forcing.runs.run_folder import METRICS, rows_until
+from patch_forcing.runs.run_folder import rows_until
 from patch_forcing.runs.trackers import Trackers
 
 LOG = logging.getLogger("patch_forcing")
@@ -43,6 +44,20 @@ MIN_BAD_LINES = 3
 """Lines of metrics.jsonl in which a head must seem dead before it is said to be."""
 RATIO_RANGE = (0.5, 2.0)
 """Squared error over predicted variance; outside, a head is badly calibrated."""
+
+EARLY = 60.0
+"""Seconds of training before a first sheet, unless the recipe draws one sooner."""
+
+
+class Sheet(NamedTuple):
+    """How much of a sheet is drawn. images, num_steps: at most, None: as the model recommends."""
+
+    images: int | None = None
+    num_steps: int | None = None
+
+
+FULL_SHEET, EARLY_SHEET = Sheet(), Sheet(images=4, num_steps=8)
+"""The early one takes less work than a step of training on a batch of 64 images."""
 
 
 def look(model: PatchDiT, recipe: Recipe, inputs: Inputs) -> PatchErrors:
@@ -139,6 +154,8 @@ class Watch:
             self._held_out = HeldOut(data, recipe, self._device)
         self._parting = Parting(rows_until(run / METRICS, done) if ranks.first else ())
         self._steps, self._since = done, time.perf_counter()
+        self._waits_for_first = done < recipe.sample_every  # one that got further has a sheet
+        self._first_step: float | None = None
 
     def row(self, steps: int, model: PatchDiT, inputs: Callable[[], Inputs]) -> dict[str, float]:
         """What a line of metrics.jsonl has besides the loss; all ranks ask together.
@@ -178,12 +195,27 @@ class Watch:
         if self._trackers is not None:
             self._trackers.log(steps, row)
 
-    def draws(self, steps: int) -> bool:
-        """Whether a sheet is due."""
-        every = self._recipe.sample_every
-        return every > 0 and (steps % every == 0 or steps == self._recipe.steps)
+    def due_sheet(self, steps: int) -> Sheet | None:
+        """What is to be drawn after a step, the same on all ranks, which ask together.
 
-    def draw(self, steps: int) -> Path | None:
+        A run that draws at all has a small first sheet after a minute, to show that it learns.
+        """
+        every = self._recipe.sample_every
+        if every == 0:
+            return None
+        if steps % every == 0 or steps == self._recipe.steps:
+            self._waits_for_first = False
+            return FULL_SHEET
+        if not self._waits_for_first:
+            return None
+        self._first_step = self._first_step or time.monotonic()
+        is_late = time.monotonic() - self._first_step >= EARLY
+        if self._ranks.any(self._ranks.first and is_late):
+            self._waits_for_first = False
+            return EARLY_SHEET
+        return None
+
+    def draw(self, steps: int, sheet: Sheet = FULL_SHEET) -> Path | None:
         """A sheet of the averaged weights by the first rank, for which the others wait.
 
         A sheet that cannot be drawn or written is a warning: it is no reason to stop.
@@ -192,7 +224,7 @@ class Watch:
         if self._ranks.first:
             self._wait()  # other streams are about to read the weights
             try:
-                path = write_model_sheet(self._whole(described), self._run, steps)
+                path = write_model_sheet(self._whole(described), self._run, steps, *sheet)
             except Exception as error:
                 reason = str(error).strip().partition("\n")[0] or type(error).__name__
                 LOG.warning("no samples of step %d: %s; training goes on", steps, reason)
