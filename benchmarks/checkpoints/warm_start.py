@@ -14,7 +14,8 @@ from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, check_kept, provenance, write_json
 from benchmarks.emoji.measure import Sampling, measure, real_scenes
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.emoji import EmojiScenes, EmojiSource
+from patch_forcing.data.emoji import EmojiScenes
+from patch_forcing.data.sources import EmojiSource
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
 from patch_forcing.models.loading import load_model

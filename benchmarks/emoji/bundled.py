@@ -4,7 +4,7 @@ import argparse
 
 from benchmarks.common.options import command_line
 from benchmarks.emoji.measure import Real, real_scenes
-from patch_forcing.data.emoji import EmojiSource
+from patch_forcing.data.sources import EmojiSource
 from patch_forcing.features.emoji import EmojiFeatures, load_emoji_features
 
 

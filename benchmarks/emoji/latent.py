@@ -14,7 +14,8 @@ from torch import Tensor
 
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.emoji import EmojiScenes, EmojiSource
+from patch_forcing.data.emoji import EmojiScenes
+from patch_forcing.data.sources import EmojiSource
 from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.models.config import DataInfo
 

@@ -13,7 +13,7 @@ import torch
 from benchmarks.common.options import command_line
 from benchmarks.common.record import provenance, read_json, write_json
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.emoji import EmojiSource
+from patch_forcing.data.sources import EmojiSource
 
 SIZES = (64, 128, 256)
 REPEATS = 5

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from benchmarks.emoji.latent import LatentSource
-from patch_forcing.data.emoji import EmojiSource
+from patch_forcing.data.sources import EmojiSource
 from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.training.options import OptimizerConfig

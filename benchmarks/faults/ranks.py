@@ -17,8 +17,7 @@ from benchmarks.faults.system_calls import little_memory, run_child
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.digits import Digits
-from patch_forcing.data.shards import ShardsSource
+from patch_forcing.data.sources import Digits, ShardsSource
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.runs import saver, step
 from patch_forcing.runs.recipe import Network, Recipe

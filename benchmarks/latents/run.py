@@ -25,14 +25,13 @@ from benchmarks.common.record import Row, check_kept, provenance, write_json
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import (
     FORMAT_VERSION,
     INDEX,
     ShardArrays,
     write_shard,
 )
-from patch_forcing.data.latents import LatentsSource
+from patch_forcing.data.sources import FolderSource, LatentsSource
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.io.provenance import hardware
 from patch_forcing.models.latent_space import LatentSpace

@@ -20,7 +20,7 @@ from benchmarks.common.record import Row
 from benchmarks.scaling.plan import LEG_STEPS, RECIPE
 from patch_forcing.data.batch import Batch, TensorData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.generation.speed import random_model
 from patch_forcing.models.config import DataInfo

@@ -22,7 +22,7 @@ from benchmarks.speed.published import Published, published_step
 from benchmarks.speed.ratios import against_euler, times_faster
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, TensorData
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 from patch_forcing.generation.speed import random_model
 from patch_forcing.io.provenance import hardware
 from patch_forcing.models.config import DataInfo

@@ -12,7 +12,7 @@ from PIL import Image
 
 import patch_forcing as pf
 from patch_forcing.cli.main import run
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.sources import FolderSource
 from patch_forcing.features.find import find_encoder
 from patch_forcing.generation.find import find_model
 from patch_forcing.runs.alignment import unit_features

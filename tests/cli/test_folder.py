@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from patch_forcing.cli.main import run
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.sources import FolderSource
 from patch_forcing.runs.recipe import Network, fitting_patch
 from tests.support.image_files import photos
 from tests.support.tiny import SMALL_NETWORK

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 
 
 def test_all_scans_with_their_labels_between_minus_one_and_one():

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.emoji import EmojiScenes, EmojiSource, _gradient
+from patch_forcing.data.emoji import EmojiScenes, _gradient
 from patch_forcing.data.source import DataSource
+from patch_forcing.data.sources import EmojiSource
 from tests.support.emoji_font import tiny_atlas, write_atlas
 
 SEEDS = st.integers(0, 2**63 - 1)

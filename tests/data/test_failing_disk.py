@@ -10,8 +10,8 @@ import pytest
 import patch_forcing as pf
 from patch_forcing.data.check import check_images
 from patch_forcing.data.folder_layout import find_images
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.images import BadImageError, read_header, read_image, read_whole
+from patch_forcing.data.sources import FolderSource
 from tests.support.image_files import encoded, fail, noise, photos
 
 PNG = encoded(noise())

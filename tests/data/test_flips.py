@@ -6,8 +6,7 @@ import torch
 
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.latents import LatentsSource
+from patch_forcing.data.sources import FolderSource, LatentsSource
 from patch_forcing.models.latent_scale import raw
 from tests.support.image_files import encoded
 from tests.support.latents import SPACE, telling_latents

@@ -13,9 +13,9 @@ import patch_forcing as pf
 from patch_forcing.data import image_data, reader
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.images import read_image
+from patch_forcing.data.sources import FolderSource
 from tests.support.image_files import encoded, fail, noise, photos
 from tests.support.same_runs import same_batches
 

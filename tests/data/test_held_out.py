@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import patch_forcing as pf
 from patch_forcing.data.batch import HoldsOut
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.held_out import hold_out, nearest_places, place, usual_share
 from patch_forcing.data.layout import Layout
+from patch_forcing.data.sources import FolderSource
 from tests.support.image_files import photos
 
 NAMES = [f"{number:05d}.png" for number in range(4000)]

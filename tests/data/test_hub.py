@@ -8,8 +8,9 @@ import pytest
 import patch_forcing as pf
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.hub import HubSource
+from patch_forcing.data.hub import hub_layout
+from patch_forcing.data.image_data import open_images
+from patch_forcing.data.sources import FolderSource, HubSource
 from tests.support.image_files import (
     PNG,
     assert_every_bad_file_is_named,
@@ -131,15 +132,15 @@ def test_every_kind_of_bad_file_is_named_as_in_a_folder(datasets, tmp_path):
     assert_every_bad_file_is_named(opened, names.get)
 
 
-def test_paths_that_a_stranger_chose_lead_to_files_alone(datasets, tmp_path, monkeypatch):
+def test_paths_that_a_stranger_chose_lead_to_files_alone(datasets, tmp_path):
     """A parquet file may name any path; reading a device or a pipe would never end."""
     os.mkfifo(tmp_path / "pipe.png")
     paths = [str(tmp_path / "pipe.png"), "/dev/zero", str(tmp_path), "http://127.0.0.1/x.png"]
     images = [stored(PNG) for _ in range(8)]
     images[:4] = [{"bytes": None, "path": path} for path in paths]
     data = made(datasets, {"image": images})
-    monkeypatch.setattr(HubSource, "_load", lambda _: data)  # saving it here would read them
-    opened = HubSource("stranger/images").open()
+    source = HubSource("stranger/images")
+    opened = open_images(hub_layout(source, data), source)  # saving it here would read them
     opened.batch(BatchSpec(0, 8, 0))
     named = {int(bad.path[:-1].split("[")[1]): bad.reason for bad in opened.bad_samples()}
     assert named == {

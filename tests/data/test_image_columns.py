@@ -10,7 +10,7 @@ from PIL import Image
 
 import patch_forcing as pf
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.hub import HubSource
+from patch_forcing.data.sources import HubSource
 from tests.support.image_files import PNG, encoded, noise
 
 pytestmark = pytest.mark.usefixtures("datasets")

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 import patch_forcing as pf
 from patch_forcing.data.batch import Numbered
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import INDEX, PLAN
-from patch_forcing.data.latents import LatentsSource
+from patch_forcing.data.sources import FolderSource, LatentsSource
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.latent_scale import raw
 from tests.support.image_files import photos

@@ -10,9 +10,9 @@ from PIL import features
 
 import patch_forcing as pf
 from patch_forcing.data.folder_layout import find_images
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.listing import list_folder
 from patch_forcing.data.notes import Notes
+from patch_forcing.data.sources import FolderSource
 from tests.support.image_files import (
     BMP,
     GIF,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import patch_forcing as pf
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.folder_layout import find_images
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.sources import FolderSource
 from tests.support.image_files import encoded, noise, photos
 
 

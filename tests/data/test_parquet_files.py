@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import patch_forcing as pf
-from patch_forcing.data.hub import HubSource
+from patch_forcing.data.sources import HubSource
 from tests.support.image_files import encoded, noise
 
 pytestmark = pytest.mark.usefixtures("datasets")

@@ -9,7 +9,8 @@ import pytest
 
 import patch_forcing as pf
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.shards import ShardsSource, list_shards
+from patch_forcing.data.shards import list_shards
+from patch_forcing.data.sources import ShardsSource
 from tests.support.image_files import PNG
 from tests.support.same_runs import same_batches
 

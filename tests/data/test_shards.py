@@ -12,9 +12,8 @@ import patch_forcing as pf
 from patch_forcing.data import shards, tar_index
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.shard_places import RemoteShard
-from patch_forcing.data.shards import ShardsSource
+from patch_forcing.data.sources import FolderSource, ShardsSource
 from tests.support.image_files import (
     PNG,
     assert_every_bad_file_is_named,

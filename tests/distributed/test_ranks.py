@@ -16,7 +16,7 @@ import torch
 import patch_forcing as pf
 from patch_forcing.core.timesteps import TIMESTEPS
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.sources import FolderSource
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints
 from patch_forcing.runs.state import initial_state

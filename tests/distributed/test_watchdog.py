@@ -59,7 +59,7 @@ import dataclasses, signal, sys, time
 from tests.support.tiny import TINY
 from patch_forcing.cli.main import main
 from patch_forcing.data.batch import TensorData
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 from patch_forcing.runs import recipes
 
 how, rank = sys.argv.pop(), int(sys.argv.pop())

@@ -11,8 +11,8 @@ import patch_forcing as pf
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import bundled_names, find_model
 from patch_forcing.generation.pipeline import Pipeline, load
+from patch_forcing.io.model_layout import is_model_folder
 from patch_forcing.models.config import SamplingInfo
-from patch_forcing.models.folder import is_model_folder
 from patch_forcing.runs.trainer import train
 from patch_forcing.sampling.grids import QuantileGrid, ShiftedGrid
 from patch_forcing.sampling.samplers import SAMPLERS

@@ -7,8 +7,7 @@ import re
 import pytest
 
 import patch_forcing as pf
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.shards import ShardsSource
+from patch_forcing.data.sources import FolderSource, ShardsSource
 from patch_forcing.runs.trainer import train
 from tests.support.image_files import photos, samples, shard
 from tests.support.same_runs import assert_same, losses

@@ -9,8 +9,7 @@ import torch
 import patch_forcing as pf
 from patch_forcing.data.batch import Pictured, TensorData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.sources import EmojiSource, FolderSource
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.models.config import DataInfo
 from patch_forcing.runs.alignment import cache_features, open_alignment, unit_features

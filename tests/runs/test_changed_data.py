@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 import patch_forcing as pf
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.sources import FolderSource
 from patch_forcing.runs.changed_data import check_facts, may_have_moved
 from patch_forcing.runs.trainer import train
 from tests.support.image_files import encoded, noise, photos

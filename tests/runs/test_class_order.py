@@ -6,8 +6,8 @@ import json
 import pytest
 
 from patch_forcing.codecs.autoencoder import Pixels
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import INDEX, read_index
+from patch_forcing.data.sources import FolderSource
 from patch_forcing.io.run_layout import ema_folder
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.encode import Encoding

@@ -11,10 +11,9 @@ import patch_forcing as pf
 from patch_forcing.codecs.autoencoder import Pixels, Posterior
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.images import read_image
 from patch_forcing.data.latent_shards import INDEX, open_shard, read_index
-from patch_forcing.data.latents import LatentsSource
+from patch_forcing.data.sources import FolderSource, LatentsSource
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.encode import Encoding

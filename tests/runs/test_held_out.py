@@ -8,7 +8,7 @@ import torch
 
 import patch_forcing as pf
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.sources import FolderSource
 from patch_forcing.runs.held_out import LINES, HeldOut, Parting
 from patch_forcing.runs.parts import timestep_sampler
 from patch_forcing.runs.recipes import RECIPES

@@ -9,8 +9,8 @@ import torch
 
 import patch_forcing as pf
 from patch_forcing.generation.find import find_model
+from patch_forcing.io.model_layout import folder_hash
 from patch_forcing.io.run_layout import ema_folder
-from patch_forcing.models.folder import folder_hash
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.trainer import train
 from tests.support.same_runs import assert_same

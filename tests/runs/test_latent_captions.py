@@ -10,10 +10,9 @@ import patch_forcing as pf
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.latent_shards import CAPTIONS, open_shard, write_shard
-from patch_forcing.data.latents import LatentsSource
 from patch_forcing.data.source import Captioned
+from patch_forcing.data.sources import FolderSource, LatentsSource
 from patch_forcing.io.atomic import MANIFEST, write_manifest
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.runs.encode import Encoding

@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 
 import patch_forcing as pf
 from patch_forcing.cli.train import train as command
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.images import read_image
+from patch_forcing.data.sources import FolderSource
 from tests.support.image_files import photos
 from tests.support.same_runs import assert_same, losses
 

@@ -10,7 +10,7 @@ import torch
 
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.step_weights import half_weights

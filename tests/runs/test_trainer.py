@@ -10,7 +10,7 @@ import torch
 
 import patch_forcing as pf
 from patch_forcing.data.batch import Batch, TensorData
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints
 from patch_forcing.runs.stops import Interrupted

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from patch_forcing.models.folder import WEIGHTS
+from patch_forcing.io.model_layout import WEIGHTS
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
 from tests.support.feature_networks import encoder_of

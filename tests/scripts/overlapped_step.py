@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 from patch_forcing.distributed.ranks import Ranks, join_ranks
 from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.state import initial_state

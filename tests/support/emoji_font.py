@@ -13,7 +13,8 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image, ImageDraw, features
 
-from patch_forcing.data.atlas import _FORMAT, MANIFEST, SHEET, TILE, Atlas, Emoji, build_atlas
+from patch_forcing.data.atlas import _FORMAT, TILE, Atlas, Emoji, build_atlas
+from patch_forcing.data.atlas_layout import MANIFEST, SHEET
 from patch_forcing.io.atomic import sha256
 
 LIST = """\

@@ -12,7 +12,7 @@ import torch
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import TensorData
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.stops import Interrupted
 from patch_forcing.runs.trainer import train

@@ -15,13 +15,15 @@ from PIL import Image
 
 from patch_forcing.data.atlas import TILE
 from patch_forcing.data.batch import TensorData
-from patch_forcing.data.digits import Digits
-from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.hub import HubSource
 from patch_forcing.data.latent_shards import ShardArrays
-from patch_forcing.data.latents import LatentsSource
-from patch_forcing.data.shards import ShardsSource
+from patch_forcing.data.sources import (
+    Digits,
+    EmojiSource,
+    FolderSource,
+    HubSource,
+    LatentsSource,
+    ShardsSource,
+)
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.alignment import cache_features

@@ -1,6 +1,6 @@
 """Networks and a recipe that are small enough to train in a test."""
 
-from patch_forcing.data.digits import Digits
+from patch_forcing.data.sources import Digits
 from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.training.options import OptimizerConfig
 

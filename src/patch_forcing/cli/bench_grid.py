@@ -8,7 +8,8 @@ from patch_forcing.cli.options import DeviceName, ModelName, check_out, parse, p
 from patch_forcing.core.errors import check_range
 from patch_forcing.generation.fit import fit_time_grid
 from patch_forcing.generation.pipeline import load
-from patch_forcing.models.folder import check_target, read_folder, save_folder
+from patch_forcing.io.model_layout import check_target
+from patch_forcing.models.folder import read_folder, save_folder
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from patch_forcing.cli.data_options import (
 from patch_forcing.cli.options import check_out, check_replaced, parse
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.data.image_data import ImageData
-from patch_forcing.data.images import Fit
+from patch_forcing.data.image_options import Fit
 
 _USAGE = """usage: patch-forcing data NAME [OPTIONS]
        patch-forcing data FOLDER [--out DIR]
@@ -114,7 +114,8 @@ def _emoji(args: Sequence[str]) -> None:
         description="Every emoji without skin tone, drawn once from an installed colour font.",
     )
     check_out("--out", options.out)
-    from patch_forcing.data.atlas import SHEET, build_atlas
+    from patch_forcing.data.atlas import build_atlas
+    from patch_forcing.data.atlas_layout import SHEET
 
     atlas, left_out = build_atlas(options.out, options.font, options.emoji_test)
     groups = len({emoji.group for emoji in atlas.emoji})

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from patch_forcing.data.annotations import Condition
-from patch_forcing.data.hub import HubParts
-from patch_forcing.data.image_data import ImageOptions
+from patch_forcing.data.image_options import Condition, ImageOptions
+from patch_forcing.data.sources import HubParts
 
 SOURCES = ("shards", "hub")
 """Recipes whose data go by their name in commands; those of `folder` need none."""

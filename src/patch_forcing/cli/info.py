@@ -71,7 +71,7 @@ def _facts(name: str) -> dict[str, Any]:
     """All that is known of a model."""
     from patch_forcing.generation.find import find_model
     from patch_forcing.generation.recommended import choose
-    from patch_forcing.models.folder import folder_hash
+    from patch_forcing.io.model_layout import folder_hash
     from patch_forcing.models.loading import without_weights
     from patch_forcing.runs.describe import folder_size
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.fields import (
@@ -14,8 +14,8 @@ from patch_forcing.data.fields import (
     is_null,
     keys_of,
 )
+from patch_forcing.data.image_options import Condition
 
-Condition = Literal["class", "caption", "none"]
 NO_CAPTION = "no caption"
 NO_LABEL = "no label"
 """There is none; any other reason is of a label that cannot be used."""

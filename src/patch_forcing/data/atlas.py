@@ -21,10 +21,10 @@ from PIL import Image, ImageDraw, ImageFont, features
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.data.atlas_layout import MANIFEST, SHEET, check_atlas
 from patch_forcing.io.atomic import atomic_folder, sha256
 from patch_forcing.io.image_file import is_own_image, save_image
 
-SHEET, MANIFEST = "atlas.png", "manifest.json"
 TILE = 128
 """Side of a tile; colour fonts are drawn at about this size."""
 _FORMAT = 2
@@ -173,9 +173,7 @@ def _may_replace(out: Path) -> bool:
 
 def load_atlas(folder: Path) -> Atlas:
     """The atlas in a folder. Raises UserError if there is none, or if it is damaged."""
-    again = f"patch-forcing data emoji --out {folder}"
-    if not (folder / MANIFEST).is_file() or not (folder / SHEET).is_file():
-        raise UserError(f"{folder} holds no emoji atlas: make it with {again}")
+    again = check_atlas(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         emoji = tuple(Emoji(**row) for row in manifest["emoji"])

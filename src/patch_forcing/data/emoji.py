@@ -4,39 +4,18 @@ Gradients are easy and drawings are hard, which is what per-patch time is about.
 on the fly from (seed, sample id) on any device: there is no end to them, and no file of them.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from patch_forcing.core.errors import check_range
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.data.atlas import TILE, Atlas, load_atlas
+from patch_forcing.data.atlas import TILE, Atlas
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.models.config import DataInfo
 
 SCALES = (0.45, 0.9)
 """The emoji's side, as a share of the scene's."""
-
-
-@dataclass(frozen=True)
-class EmojiSource:
-    """The scenes of an atlas made by `patch-forcing data emoji`."""
-
-    path: str = "data/emoji"
-    """Folder of the atlas."""
-    size: int = 64
-    """Height and width of a scene; 64 is the benchmark."""
-
-    def __post_init__(self) -> None:
-        check_range("data.size", self.size, 16, 1024)
-
-    def open(self) -> "EmojiScenes":
-        """Read the atlas. Raises UserError saying how to make it if it is not there."""
-        return EmojiScenes(load_atlas(Path(self.path)), self.size)
 
 
 class EmojiScenes:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.annotations import ENOUGH_ANNOTATED, Annotation, Condition, conditions
+from patch_forcing.data.annotations import ENOUGH_ANNOTATED, Annotation, conditions
 from patch_forcing.data.beside import ROLES, Beside, files_beside
 from patch_forcing.data.class_folders import (
     check_depth,
@@ -22,6 +22,7 @@ from patch_forcing.data.class_folders import (
     deeper_classes,
 )
 from patch_forcing.data.image_kinds import ENDINGS
+from patch_forcing.data.image_options import Condition, check_folder, other_recipe
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.metadata import Described, read_tables, tables_around
 from patch_forcing.data.notes import Notes, joined, listed, source
@@ -30,7 +31,6 @@ from patch_forcing.data.sidecars import Role
 from patch_forcing.data.splits import doubtful, splits_among
 from patch_forcing.data.tree import Tree, parent, scan
 
-_SAVED = ("dataset_dict.json", "dataset_info.json")
 _CONTAINERS = frozenset((
     "images", "image", "imgs", "img", "pictures", "photos", "files", "data", "jpg", "jpeg", "png",
     "jpegimages", "masks", "mask", "labels", "annotations",
@@ -47,9 +47,7 @@ def find_images(root: Path, condition: Condition | None = None, depth: int = 1) 
     depth: how many folders below `root`, one in the other, name a class; 0: folders name none.
     Raises UserError saying what lies there if it is not arranged so.
     """
-    if not root.is_dir():
-        what = "is a file: give the folder" if root.exists() else "is not there: give a folder"
-        raise UserError(f"{root} {what} of images{_other_recipe(root)}")
+    check_folder(root)
     tree = scan(root)
     own = tree.outputs.get("", SAMPLES)
     if own != SAMPLES:
@@ -57,7 +55,7 @@ def find_images(root: Path, condition: Condition | None = None, depth: int = 1) 
     described, unread = read_tables(tree)
     if not tree.images and described is None:
         note = tree.aside()
-        mend = _other_recipe(root) or f" of {', '.join(ENDINGS)}{f'; {note}' if note else ''}"
+        mend = other_recipe(root) or f" of {', '.join(ENDINGS)}{f'; {note}' if note else ''}"
         raise UserError(f"{root} holds no images: give a folder{mend}")
     top = [name for name in tree.top_folders if tree.holds_images(name)]
     _check_splits(root, top, described)
@@ -218,13 +216,3 @@ def _check_splits(root: Path, folders: list[str], described: Described | None) -
         f"{root} holds the {what} {listed(splits)}, no classes: give {which}, "
         f"--data.path {root / splits[0]}{mend}"
     )
-
-
-def _other_recipe(path: Path) -> str:
-    """Which recipe takes what lies there instead of images, or nothing."""
-    files = [path] if path.is_file() else list(path.iterdir()) if path.is_dir() else []
-    if any(file.suffix == ".tar" for file in files):
-        return "; for tar files: train shards, data shards"
-    if any(file.suffix in (".parquet", ".arrow") or file.name in _SAVED for file in files):
-        return "; for what the package datasets reads: train hub, data hub"
-    return ""

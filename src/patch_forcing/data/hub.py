@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,199 +16,160 @@ from patch_forcing.data.image_columns import (
     column_reader,
     image_columns,
 )
-from patch_forcing.data.image_data import ImageData, ImageOptions, local_path
+from patch_forcing.data.image_options import local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.notes import Notes, listed, source
 from patch_forcing.data.parquet_files import check_tables, is_parquet
-from patch_forcing.io.hub import looks_like_hub_id
+from patch_forcing.data.sources import HubSource
 
 _ROWS = 1000
 """Rows of Parquet that are read at once where a file has none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HubParts:
-    """Which part of a data set is read, and which of its columns."""
-
-    config: str | None = None
-    """Which of several data sets under that name."""
-    split: str = "train"
-    """Which part of it; slices as 'train[:10%]' too."""
-    revision: str | None = None
-    """Branch, tag or commit on the Hub; name a commit for a run that others can repeat."""
-    image_column: str | None = None
-    """Default: the only one of images, stored as datasets, pandas or Spark does; else image."""
-    label_column: str | None = None
-    """Default: the only one of class labels, or else label, class, category or the like."""
-    caption_column: str | None = None
-    """Default: text, caption, prompt or the like; if named without a label column, captions are the
-    condition."""
-
-
-@dataclass(frozen=True)
-class HubSource(HubParts, ImageOptions):
-    """A data set of images by its name on the Hub, or in a folder."""
-
-    path: str = ""
-    """OWNER/NAME on the Hub, a folder that `datasets` wrote or reads, or a Parquet file;
-    required."""
-
-    def open(self) -> ImageData:
-        """Load it, downloading it first if it is not on this disk.
-
-        Raises UserError if it cannot be had, or has no column of images.
-        """
-        if not self.path:
-            raise UserError("data.path is not given: add --data.path OWNER/NAME, or a folder")
-        return self.images(self._layout(self._load()))
-
-    def _load(self) -> Any:
-        """A datasets.Dataset."""
-        try:
-            import datasets
-        except ImportError:
-            raise UserError(
-                f"data.path={self.path}: this needs the package datasets: "
-                f"{install_line('datasets')}"
-            ) from None
-        place = local_path(self.path)
-        if not place.exists() and not looks_like_hub_id(self.path):
-            # a folder's name mistyped would cost half a minute on the network
-            raise UserError(
-                f"data.path={self.path} is not there: give a folder, or OWNER/NAME on the Hub"
-            )
-        has_empty_file = check_tables(place)
-        saved = any((place / name).is_file() for name in ("dataset_dict.json", "state.json"))
-        for name in ("config", "revision"):
-            if getattr(self, name) is not None and (saved or is_parquet(place)):
-                raise UserError(
-                    f"data.{name}={getattr(self, name)}: {self.path} was saved without: leave it "
-                    "out"
-                )
-        try:
-            if not saved:
-                # without a number, it reads as many rows at once as a file's first group has
-                how = {"batch_size": _ROWS} if has_empty_file else {}
-                where = self._where(place)
-                return datasets.load_dataset(**where, **how, split=self.split)
-            loaded = datasets.load_from_disk(str(place))
-        except Exception as error:  # its own, pyarrow's, the Hub's, and those of the network
-            cause = error.__cause__ or error
-            why = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
-            rest = "its files, {} and {}" if place.exists() else "name, {}, {} and the network"
-            mend = rest.format("--data.config", "--data.split")
-            raise UserError(
-                f"data.path={self.path} cannot be loaded: {why}: check {mend}"
-            ) from None
-        if isinstance(loaded, datasets.DatasetDict):
-            if self.split not in loaded:
-                raise unknown_name(f"data.split of {self.path}", self.split, loaded)
-            return loaded[self.split]
-        if self.split != "train":
-            raise UserError(f"data.split={self.split}: {self.path} has no splits: leave it out")
-        return loaded
-
-    def _where(self, place: Path) -> dict[str, Any]:
-        """What of the options says to datasets where the data lie."""
-        if is_parquet(place):
-            return {"path": "parquet", "data_files": {"train": str(place)}}
-        local = str(place) if place.exists() else self.path
-        return {"path": local, "name": self.config, "revision": self.revision}
-
-    def _layout(self, data: Any) -> Layout:
+def load_rows(options: HubSource) -> Any:
+    """The rows, a datasets.Dataset. Raises UserError if they cannot be had."""
+    try:
         import datasets
-
-        data = data.with_format(None)  # one that was saved with it gives tensors
-        image_column, decode = self._image_column(data)
-        label_column = self._column(data, "label", self.label_column, datasets.ClassLabel)
-        caption_column = self._column(data, "caption", self.caption_column, None)
-        feature = data.features[label_column] if label_column else None
-        class_names = feature.names if isinstance(feature, datasets.ClassLabel) else None
-        labels = [label_column] if label_column else []
-        if not self.label_column and label_column and class_names is None:
-            labels = list(keys_of(data.features, LABEL_FIELDS))
-        captions = [caption_column] if caption_column else []
-        if not self.caption_column and caption_column:
-            captions = list(keys_of(data.features, CAPTION_FIELDS))
-        annotations = _annotations(data, labels, captions, class_names)
-        # as stored, not decoded: so it is read, and found bad, as any other file is
-        images = data.select_columns([image_column])
-        if isinstance(data.features[image_column], datasets.Image):
-            images = images.cast_column(image_column, datasets.Image(decode=False))
-
-        def read(number: int) -> bytes:
-            stored = images[number][image_column]
-            if stored is None:
-                raise BadImageError("no image")
-            return decode(stored)
-
-        place = f"{self.path}:{self.split}"
-        names = [f"{place}[{number}]" for number in range(len(data))]
-        if not names:
-            raise UserError(f"data.split={self.split} of {self.path} is empty: name another")
-        wanted = self.condition
-        if wanted is None and self.caption_column and not self.label_column:
-            wanted = "caption"  # whoever names the column means it
-            if not any(row.caption for row in annotations):
-                raise UserError(
-                    f"data.caption_column={self.caption_column} of {self.path} holds no captions, "
-                    f"such as: {annotations[0].no_caption}: name another, or leave it out"
-                )
-        known = conditions(annotations, wanted, self.path, class_names)
-        digest = hashlib.sha256(repr([row[:2] for row in annotations]).encode()).digest()
-        notes = _notes(place, known, labels, captions, set(data.features) - {image_column})
-        return Layout(self.path, names, *known, read=read, annotations=digest, notes=notes)
-
-    def _image_column(self, data: Any) -> tuple[str, Reader]:
-        """The column of images that is named, or the only one, and how to read it."""
-        known, columns = image_columns(data.features), list(data.features)
-        mend = "write the bytes of image files into a column, or cast it to datasets.Image()"
-        chosen = self.image_column
-        if chosen is not None:
-            if chosen not in columns:
-                raise unknown_name(f"data.image_column of {self.path}", chosen, columns)
-            decode = column_reader(data.features, chosen)
-            if decode is None:
-                kind = str(data.features.arrow_schema.field(chosen).type)[:60]
-                choices = f"choose among {', '.join(known)}" if known else mend
-                raise UserError(
-                    f"data.image_column={chosen} of {self.path} holds no images, but {kind}: "
-                    f"{choices}"
-                )
-            return chosen, decode
-        if not known:
+    except ImportError:
+        raise UserError(
+            f"data.path={options.path}: this needs the package datasets: {install_line('datasets')}"
+        ) from None
+    place = local_path(options.path)
+    has_empty_file = check_tables(place)
+    saved = any((place / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    for name in ("config", "revision"):
+        if getattr(options, name) is not None and (saved or is_parquet(place)):
             raise UserError(
-                f"{self.path} has no column of images, only {', '.join(columns)}: name another "
-                f"data set, or {mend}"
+                f"data.{name}={getattr(options, name)}: {options.path} was saved without: leave it "
+                "out"
             )
-        usual = [name for name in USUAL_NAMES if name in known]
-        if len(known) > 1 and not usual:
-            raise UserError(
-                f"{self.path} has the image columns {', '.join(known)}: choose one with "
-                "--data.image-column"
-            )
-        name = usual[0] if len(known) > 1 else next(iter(known))
-        return name, known[name]
+    try:
+        if not saved:
+            # without a number, it reads as many rows at once as a file's first group has
+            how = {"batch_size": _ROWS} if has_empty_file else {}
+            where = _where(options, place)
+            return datasets.load_dataset(**where, **how, split=options.split)
+        loaded = datasets.load_from_disk(str(place))
+    except Exception as error:  # its own, pyarrow's, the Hub's, and those of the network
+        cause = error.__cause__ or error
+        why = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+        rest = "its files, {} and {}" if place.exists() else "name, {}, {} and the network"
+        mend = rest.format("--data.config", "--data.split")
+        raise UserError(f"data.path={options.path} cannot be loaded: {why}: check {mend}") from None
+    if isinstance(loaded, datasets.DatasetDict):
+        if options.split not in loaded:
+            raise unknown_name(f"data.split of {options.path}", options.split, loaded)
+        return loaded[options.split]
+    if options.split != "train":
+        raise UserError(f"data.split={options.split}: {options.path} has no splits: leave it out")
+    return loaded
 
-    def _column(self, data: Any, what: str, chosen: str | None, kind: type | None) -> str:
-        """The column of that name or kind, or with a usual name; "" if there is none."""
-        columns = list(data.features)
-        if chosen is not None:
-            if chosen not in columns:
-                raise unknown_name(f"data.{what}_column of {self.path}", chosen, columns)
-            return chosen
-        of_kind = [name for name in columns if kind and isinstance(data.features[name], kind)]
-        usual = LABEL_FIELDS if what == "label" else CAPTION_FIELDS
-        named = keys_of(of_kind or columns, usual)
-        if len(of_kind) == 1:
-            return of_kind[0]
-        if of_kind and not named:
+
+def _where(options: HubSource, place: Path) -> dict[str, Any]:
+    """What of the options says to datasets where the data lie."""
+    if is_parquet(place):
+        return {"path": "parquet", "data_files": {"train": str(place)}}
+    local = str(place) if place.exists() else options.path
+    return {"path": local, "name": options.config, "revision": options.revision}
+
+
+def hub_layout(options: HubSource, data: Any) -> Layout:
+    """The images of a datasets.Dataset. Raises UserError if no column holds any."""
+    import datasets
+
+    data = data.with_format(None)  # one that was saved with it gives tensors
+    image_column, decode = _image_column(options, data)
+    label_column = _column(options, data, "label", options.label_column, datasets.ClassLabel)
+    caption_column = _column(options, data, "caption", options.caption_column, None)
+    feature = data.features[label_column] if label_column else None
+    class_names = feature.names if isinstance(feature, datasets.ClassLabel) else None
+    labels = [label_column] if label_column else []
+    if not options.label_column and label_column and class_names is None:
+        labels = list(keys_of(data.features, LABEL_FIELDS))
+    captions = [caption_column] if caption_column else []
+    if not options.caption_column and caption_column:
+        captions = list(keys_of(data.features, CAPTION_FIELDS))
+    annotations = _annotations(data, labels, captions, class_names)
+    # as stored, not decoded: so it is read, and found bad, as any other file is
+    images = data.select_columns([image_column])
+    if isinstance(data.features[image_column], datasets.Image):
+        images = images.cast_column(image_column, datasets.Image(decode=False))
+
+    def read(number: int) -> bytes:
+        stored = images[number][image_column]
+        if stored is None:
+            raise BadImageError("no image")
+        return decode(stored)
+
+    place = f"{options.path}:{options.split}"
+    names = [f"{place}[{number}]" for number in range(len(data))]
+    if not names:
+        raise UserError(f"data.split={options.split} of {options.path} is empty: name another")
+    wanted = options.condition
+    if wanted is None and options.caption_column and not options.label_column:
+        wanted = "caption"  # whoever names the column means it
+        if not any(row.caption for row in annotations):
             raise UserError(
-                f"{self.path} has the {what} columns {', '.join(of_kind)}: choose one with "
-                f"--data.{what}-column"
+                f"data.caption_column={options.caption_column} of {options.path} holds no "
+                f"captions, such as: {annotations[0].no_caption}: name another, or leave it out"
             )
-        return named[0] if named else ""
+    known = conditions(annotations, wanted, options.path, class_names)
+    digest = hashlib.sha256(repr([row[:2] for row in annotations]).encode()).digest()
+    notes = _notes(place, known, labels, captions, set(data.features) - {image_column})
+    return Layout(options.path, names, *known, read=read, annotations=digest, notes=notes)
+
+
+def _image_column(options: HubSource, data: Any) -> tuple[str, Reader]:
+    """The column of images that is named, or the only one, and how to read it."""
+    known, columns = image_columns(data.features), list(data.features)
+    mend = "write the bytes of image files into a column, or cast it to datasets.Image()"
+    chosen = options.image_column
+    if chosen is not None:
+        if chosen not in columns:
+            raise unknown_name(f"data.image_column of {options.path}", chosen, columns)
+        decode = column_reader(data.features, chosen)
+        if decode is None:
+            kind = str(data.features.arrow_schema.field(chosen).type)[:60]
+            choices = f"choose among {', '.join(known)}" if known else mend
+            raise UserError(
+                f"data.image_column={chosen} of {options.path} holds no images, but {kind}: "
+                f"{choices}"
+            )
+        return chosen, decode
+    if not known:
+        raise UserError(
+            f"{options.path} has no column of images, only {', '.join(columns)}: name another "
+            f"data set, or {mend}"
+        )
+    usual = [name for name in USUAL_NAMES if name in known]
+    if len(known) > 1 and not usual:
+        raise UserError(
+            f"{options.path} has the image columns {', '.join(known)}: choose one with "
+            "--data.image-column"
+        )
+    name = usual[0] if len(known) > 1 else next(iter(known))
+    return name, known[name]
+
+
+def _column(options: HubSource, data: Any, what: str, chosen: str | None, kind: type | None) -> str:
+    """The column of that name or kind, or with a usual name; "" if there is none."""
+    columns = list(data.features)
+    if chosen is not None:
+        if chosen not in columns:
+            raise unknown_name(f"data.{what}_column of {options.path}", chosen, columns)
+        return chosen
+    of_kind = [name for name in columns if kind and isinstance(data.features[name], kind)]
+    usual = LABEL_FIELDS if what == "label" else CAPTION_FIELDS
+    named = keys_of(of_kind or columns, usual)
+    if len(of_kind) == 1:
+        return of_kind[0]
+    if of_kind and not named:
+        raise UserError(
+            f"{options.path} has the {what} columns {', '.join(of_kind)}: choose one with "
+            f"--data.{what}-column"
+        )
+    return named[0] if named else ""
 
 
 def _notes(

@@ -4,18 +4,15 @@ Images that cannot be read are replaced, and the order is arithmetic.
 """
 
 import statistics
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError, check_range
-from patch_forcing.data.annotations import Condition
+from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import BadSample, Batch, Examples
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.check import look_at
@@ -26,7 +23,13 @@ from patch_forcing.data.held_out import (
     place,
     usual_share,
 )
-from patch_forcing.data.images import BadImageError, Fit, read_header
+from patch_forcing.data.image_options import (
+    MAX_INFERRED_SIZE,
+    MIN_SIZE,
+    SIZE_MULTIPLE,
+    ImageOptions,
+)
+from patch_forcing.data.images import BadImageError, read_header
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import ImageReader
 from patch_forcing.data.replacement import Replacer
@@ -34,69 +37,6 @@ from patch_forcing.models.config import DataInfo
 
 MAX_HEADERS = 1000
 """Images, evenly spread, from whose headers size and channels are inferred."""
-SIZE_MULTIPLE, MIN_SIZE, MAX_INFERRED_SIZE, MAX_SIZE = 4, 8, 64, 1024
-"""Pixels. Sizes are multiples of 4, so that patches tile them. Training above 64 takes a GPU and
-hours, so a larger size is not inferred."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageOptions(ABC):
-    """How images are read and shown, wherever they come from."""
-
-    size: int | None = None
-    """Height and width, a multiple of 4. Default: the images' median shortest side, at most 64."""
-    channels: Literal[1, 3] | None = None
-    """1 is grey, 3 is colour. Default: grey if all images are stored so."""
-    condition: Condition | None = None
-    """What goes with each image. Default: its class if there are classes, else its caption if there
-    are captions, else none. No network here takes captions yet."""
-    fit: Fit = "crop"
-    """crop: the middle of each image; pad: all of it, on white. The aspect is always kept."""
-    flip: bool = True
-    """Show each image mirrored, left to right, half of the time; not for writing or numbers."""
-    max_bad_share: float = 0.01
-    """Stop when more of the images looked at cannot be read, and more than 10."""
-    held_out: float | None = 0.0
-    """Share of the images kept out of training, whose loss is watched; 0: none."""
-    path: str = field(default="", kw_only=False)
-    """Where the images lie; required."""
-
-    def __post_init__(self) -> None:
-        if self.size is not None and (
-            not MIN_SIZE <= self.size <= MAX_SIZE or self.size % SIZE_MULTIPLE
-        ):
-            raise UserError(
-                f"data.size={self.size} does not fit: choose a multiple of {SIZE_MULTIPLE}, "
-                f"{MIN_SIZE} to {MAX_SIZE}"
-            )
-        check_range("data.max_bad_share", self.max_bad_share, 0, 1)
-        if self.held_out is not None:
-            check_range("data.held_out", self.held_out, 0, 0.5)
-
-    @abstractmethod
-    def open(self) -> "ImageData":
-        """List the images and look at some. Raises UserError saying what is not as it should be."""
-
-    def images(self, layout: Layout) -> "ImageData":
-        """These images, read in this way; what is not given is inferred from their headers."""
-        headers = infer(layout)
-        aside = "; ".join(filter(None, (layout.notes.aside, headers.bad)))
-        layout = replace(layout, notes=layout.notes._replace(aside=aside))
-        size, channels = self.size or headers.size, self.channels or headers.channels
-        count = len(layout.names)
-        share = usual_share(count) if self.held_out is None else self.held_out
-        training, held = hold_out(layout, share)
-        if self.held_out is not None:
-            check_any_held_out(held, share, count)
-        return ImageData(training, size, channels, self, held=(held, share) if held else None)
-
-
-def local_path(path: str) -> Path:
-    """A path as users write it. Raises UserError if it begins with a user who does not exist."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise UserError(f"data.path={path}: there is no such user: write it out") from None
 
 
 class Headers(NamedTuple):
@@ -290,3 +230,17 @@ class ImageData:
     def bad_samples(self) -> list[BadSample]:
         """Bad images whose turn came for the first time since the last call."""
         return self._readable.bad_samples()
+
+
+def open_images(layout: Layout, options: ImageOptions) -> ImageData:
+    """The images of a layout, read in this way. What is not given is inferred from headers."""
+    headers = infer(layout)
+    aside = "; ".join(filter(None, (layout.notes.aside, headers.bad)))
+    layout = replace(layout, notes=layout.notes._replace(aside=aside))
+    size, channels = options.size or headers.size, options.channels or headers.channels
+    count = len(layout.names)
+    share = usual_share(count) if options.held_out is None else options.held_out
+    training, held = hold_out(layout, share)
+    if options.held_out is not None:
+        check_any_held_out(held, share, count)
+    return ImageData(training, size, channels, options, held=(held, share) if held else None)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import BinaryIO, Literal, ParamSpec, TypeVar
+from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from patch_forcing.data.depths import DepthError, eight_bits
 from patch_forcing.data.image_kinds import FORMATS
+from patch_forcing.data.image_options import Fit
 from patch_forcing.data.jpeg_end import jpeg_ends
 from patch_forcing.data.png_chunks import SIGNATURE, checked_png
 
@@ -28,7 +29,6 @@ _JPEG = b"\xff\xd8"
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 MAX_ASPECT = 4
 """Beyond this aspect ratio only the middle is looked at: a row of pixels enlarged fills memory."""
-Fit = Literal["crop", "pad"]
 Stored = Path | Callable[[], bytes]
 """Where an image file lies, or what reads all of it; that may raise BadImageError."""
 WAITS = (0.1, 0.3, 1.0)

@@ -28,8 +28,7 @@ import numpy as np
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import MANIFEST, atomic_folder, sha256, write_manifest
-from patch_forcing.models.folder import latent_space
-from patch_forcing.models.latent_space import LatentSpace
+from patch_forcing.models.latent_space import LatentSpace, latent_space
 
 FORMAT_VERSION, CAPTIONED_VERSION = 1, 2
 """Of latents.json and encode.json: without captions, which every release reads, and with them."""

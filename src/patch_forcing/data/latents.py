@@ -1,7 +1,6 @@
 """Latents made beforehand (`patch-forcing encode`) as training data."""
 
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,64 +9,21 @@ import torch
 from jaxtyping import Bool, Float, Float16, Int64
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.data.annotations import NO_CAPTION, Condition
+from patch_forcing.data.annotations import NO_CAPTION
 from patch_forcing.data.batch import BadSample, Batch
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.image_data import local_path
+from patch_forcing.data.image_options import Condition, local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.latent_rows import LatentRows, not_finite
 from patch_forcing.data.latent_shards import LatentIndex, read_index
 from patch_forcing.data.replacement import Replacer
+from patch_forcing.data.sources import LatentsSource
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.latent_scale import normalised
-
-
-@dataclass(frozen=True)
-class LatentsSource:
-    """Latents of images, as `patch-forcing encode` writes them."""
-
-    path: str = ""
-    """The folder; required."""
-    condition: Condition | None = None
-    """What goes with each latent. Default: its class if there are classes, else its caption if
-    there are captions, else none. No network here takes captions yet."""
-    flip: bool = True
-    """Show each image mirrored half of the time; they must have been encoded so too."""
-    sample_posterior: bool = True
-    """Draw each latent anew from its posterior, every time; without, its mean."""
-    verify: bool = False
-    """Read everything first and compare checksums."""
-    max_bad_share: float = 0.01
-    """Stop when more of the latents looked at are not finite, and more than 10."""
-
-    def __post_init__(self) -> None:
-        check_range("data.max_bad_share", self.max_bad_share, 0, 1)
-
-    def open(self) -> "LatentData":
-        """Map all shards. Raises UserError if they are not there, not complete, or damaged."""
-        if not self.path:
-            raise UserError(
-                "data.path is not given: add --data.path DIR, which patch-forcing encode writes"
-            )
-        folder = local_path(self.path)
-        index = read_index(folder)
-        if self.flip and not index.mirrored:
-            raise UserError(
-                f"{folder} holds no mirrored images: add --data.no-flip, or encode with --flip"
-            )
-        if self.verify:
-            for number in range(index.shards):
-                broken = broken_file(shard_path(folder, number))
-                if broken:
-                    raise UserError(
-                        f"{broken} is damaged: start the same patch-forcing encode again, which "
-                        "mends it, or copy it again"
-                    )
-        return LatentData(folder, index, self)
 
 
 class LatentData:
@@ -226,3 +182,22 @@ def _condition(folder: Path, index: LatentIndex, wanted: Condition | None) -> Co
     if wanted == "caption" and not index.captions:
         raise UserError(f"data.condition=caption: no image of {folder} has one: choose none")
     return wanted or ("class" if index.class_names else "caption" if index.captions else "none")
+
+
+def open_latents(options: LatentsSource) -> LatentData:
+    """Map all shards. Raises UserError if they are not there, not complete, or damaged."""
+    folder = local_path(options.path)
+    index = read_index(folder)
+    if options.flip and not index.mirrored:
+        raise UserError(
+            f"{folder} holds no mirrored images: add --data.no-flip, or encode with --flip"
+        )
+    if options.verify:
+        for number in range(index.shards):
+            broken = broken_file(shard_path(folder, number))
+            if broken:
+                raise UserError(
+                    f"{broken} is damaged: start the same patch-forcing encode again, which "
+                    "mends it, or copy it again"
+                )
+    return LatentData(folder, index, options)

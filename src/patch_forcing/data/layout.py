@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from patch_forcing.data.annotations import Condition
+from patch_forcing.data.image_options import Condition
 from patch_forcing.data.images import BadImageError, Stored, stored
 from patch_forcing.data.notes import Notes, printable
 

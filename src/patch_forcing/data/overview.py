@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from patch_forcing.data.images import Fit
+from patch_forcing.data.image_options import Fit
 from patch_forcing.data.layout import Layout
 
 _FIRST = 16

@@ -7,14 +7,14 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from patch_forcing.data.atlas import MANIFEST, SHEET
+from patch_forcing.data.atlas_layout import MANIFEST, SHEET
 from patch_forcing.data.feature_cache import FEATURES, KEY
 from patch_forcing.data.latent_shards import INDEX, PLAN
 from patch_forcing.io.image_file import is_own_image
 from patch_forcing.io.ledger import SHARDS
+from patch_forcing.io.model_layout import CONFIG, is_model_folder, is_own_config
 from patch_forcing.io.run_layout import RUN, holds_own_run
 from patch_forcing.io.sample_layout import BEGUN, ROWS, holds_own_samples
-from patch_forcing.models.folder import CONFIG, is_model_folder, is_own_config
 
 SAMPLES = "samples"
 _SHEETS = re.compile(r"(sheet|maps|samplers|atlas|step-\d{8,})\.png|film\.gif")

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from patch_forcing.data.images import BadImageError, Fit, read_image
+from patch_forcing.data.image_options import Fit
+from patch_forcing.data.images import BadImageError, read_image
 from patch_forcing.data.layout import Layout
 
 MEMORY = 2 * 2**30

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.extras import install_line
-from patch_forcing.data.image_data import local_path
+from patch_forcing.data.image_options import local_path
 from patch_forcing.data.tar_members import Stream
 
 _MAX_SHARDS = 1_000_000

@@ -14,14 +14,13 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.annotations import Annotation, Condition, Conditions, conditions
-from patch_forcing.data.image_data import ImageData, ImageOptions
+from patch_forcing.data.annotations import Annotation, Conditions, conditions
+from patch_forcing.data.image_options import Condition
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.metadata import tables_in
@@ -37,24 +36,6 @@ CACHE = "PATCH_FORCING_CACHE"
 """The environment's name of the folder for indices; ~/.cache/patch-forcing if it has none."""
 _VERSION = 5
 _EMPTY = Sample("", 0, 0, Annotation(fault="no sample in it"))
-
-
-@dataclass(frozen=True)
-class ShardsSource(ImageOptions):
-    """Tar files in WebDataset's form: KEY.jpg, and KEY.cls, KEY.txt or KEY.json with it."""
-
-    path: str = ""
-    """A folder of .tar files, one of them, a pattern as 'imagenet-{000..146}.tar' or '*.tar', or
-    such a pattern of URLs; required."""
-
-    def open(self) -> ImageData:
-        """Look through those shards that are not known yet.
-
-        Raises UserError if there are none, or one cannot be reached.
-        """
-        if not self.path:
-            raise UserError("data.path is not given: add --data.path PATH, tar files in a folder")
-        return self.images(find_shards(self.path, self.condition))
 
 
 def find_shards(path: str, condition: Condition | None = None) -> Layout:

@@ -38,3 +38,11 @@ class DataSource(Protocol):
 
     def open(self) -> "TrainingData":
         """Read it. Raises UserError if it is not there."""
+
+
+@runtime_checkable
+class ChecksPlace(Protocol):
+    """A choice of data that says early, before torch is loaded, what is not there."""
+
+    def check(self) -> None:
+        """Raises UserError if there is nothing to open."""

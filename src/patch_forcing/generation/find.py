@@ -4,8 +4,8 @@ from pathlib import Path
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.hub import download, looks_like_hub_id
+from patch_forcing.io.model_layout import is_model_folder
 from patch_forcing.io.run_layout import ema_folder, is_run_folder, newest_sound
-from patch_forcing.models.folder import is_model_folder
 
 _BUNDLED = Path(__file__).parent.parent / "bundled"
 

@@ -22,9 +22,9 @@ from patch_forcing.generation.pixels import from_pil, from_uint8, to_uint8
 from patch_forcing.generation.recommended import Chosen, choose
 from patch_forcing.generation.request import SampleRequest, Sampling, shows_request
 from patch_forcing.generation.result import PipelineResult
+from patch_forcing.io.model_layout import folder_hash, is_model_folder
 from patch_forcing.models.config import DataInfo
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import folder_hash, is_model_folder
 from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.models.latent_scale import normalised, raw
 from patch_forcing.models.loading import load_model

@@ -1,6 +1,5 @@
 """A model as a folder: `config.json` and `model.safetensors`. Nothing executable is ever loaded."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError, unknown_name
-from patch_forcing.io.atomic import atomic_folder, sha256
+from patch_forcing.io.atomic import atomic_folder
+from patch_forcing.io.model_layout import CONFIG, WEIGHTS, check_target
 from patch_forcing.models.config import DataInfo, SamplingInfo
-from patch_forcing.models.latent_space import LatentSpace
+from patch_forcing.models.latent_space import latent_space
 
 FORMAT_VERSION = 1
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 DIT = "DiT"
 """The class of a folder whose weights predict noise: a start for training, not to be sampled."""
 
@@ -34,17 +33,6 @@ class ModelDescription(NamedTuple):
     sampling_info: SamplingInfo = SamplingInfo()
 
 
-def folder_hash(path: Path) -> str:
-    """Of both files: tells models apart."""
-    both = sha256(path / CONFIG) + sha256(path / WEIGHTS)
-    return hashlib.sha256(both.encode()).hexdigest()[:16]
-
-
-def is_model_folder(path: Path) -> bool:
-    """Whether both files are there."""
-    return (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
-
-
 def save_folder(path: Path, model: ModelDescription) -> None:
     """Write a model folder, complete or absent.
 
@@ -54,26 +42,6 @@ def save_folder(path: Path, model: ModelDescription) -> None:
     check_target(path)
     with atomic_folder(path, replace=True) as folder:
         write_files(folder, model)
-
-
-def check_target(path: Path) -> None:
-    """Raises UserError unless a model folder can be written there, or replaces one."""
-    if path.exists() and not is_model_folder(path):
-        raise UserError(f"{path} exists and is not a model folder: name another one")
-    if path.exists() and not is_own_config(path / CONFIG):
-        raise UserError(f"{path} holds a model that is not of this format: name another folder")
-    others = [file.name for file in path.glob("*") if file.name not in (CONFIG, WEIGHTS)]
-    if others:
-        raise UserError(f"{path} holds {others[0]!r} besides a model: name another folder")
-
-
-def is_own_config(config: Path) -> bool:
-    """Whether it is of a model folder as `save_folder` writes it."""
-    try:
-        stored = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(stored, dict) and {"format_version", "class", "model"} <= stored.keys()
 
 
 def write_files(folder: Path, model: ModelDescription) -> None:
@@ -140,12 +108,6 @@ def _sound(weights: Path) -> Iterator[None]:
         raise UserError(
             f"{weights} is truncated or damaged ({error}): copy or export it again"
         ) from None
-
-
-def latent_space(stored: dict[str, Any]) -> LatentSpace:
-    """As JSON gives it back. Raises UserError or TypeError if it is none."""
-    numbers = {name: tuple(stored[name]) for name in ("scale", "shift")}
-    return LatentSpace(**{**stored, **numbers})
 
 
 def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInfo]:

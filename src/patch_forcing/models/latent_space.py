@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import isfinite, isqrt
+from typing import Any
 
 from patch_forcing.core.errors import UserError, check_range
 
@@ -71,6 +72,12 @@ STABLE_DIFFUSION = LatentSpace(
 encoder, so the same latents."""
 PIXELS = "pixels"
 """The name of no autoencoder at all: latents are pixels in [−1, 1]."""
+
+
+def latent_space(stored: dict[str, Any]) -> LatentSpace:
+    """As JSON gives it back. Raises UserError or TypeError if it is none."""
+    numbers = {name: tuple(stored[name]) for name in ("scale", "shift")}
+    return LatentSpace(**{**stored, **numbers})
 
 
 def _brief(value: object) -> str:

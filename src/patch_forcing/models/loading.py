@@ -6,12 +6,11 @@ from pathlib import Path
 import torch
 
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.io.model_layout import CONFIG, WEIGHTS
 from patch_forcing.models.config import OPTIONAL, PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import (
-    CONFIG,
     DIT,
-    WEIGHTS,
     ModelDescription,
     check_tensors,
     read_config,

@@ -20,8 +20,9 @@ from patch_forcing.distributed.sharded_checkpoint import (
 )
 from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.io.atomic import atomic_folder, write_manifest
+from patch_forcing.io.model_layout import WEIGHTS
 from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step
-from patch_forcing.models.folder import WEIGHTS, write_config, write_files, write_tensors
+from patch_forcing.models.folder import write_config, write_files, write_tensors
 from patch_forcing.runs.state import TrainingState
 
 KEPT_CHECKPOINTS = 3

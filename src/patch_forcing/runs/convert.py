@@ -12,13 +12,9 @@ from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.find import find_model
 from patch_forcing.io.atomic import atomic_file
+from patch_forcing.io.model_layout import check_target
 from patch_forcing.io.torch_file import read_torch_file
-from patch_forcing.models.folder import (
-    ModelDescription,
-    check_target,
-    save_folder,
-    write_tensors,
-)
+from patch_forcing.models.folder import ModelDescription, save_folder, write_tensors
 from patch_forcing.models.loading import load_model
 from patch_forcing.models.published import Kind, from_published, to_published
 from patch_forcing.models.state_dicts import Chosen, choose_weights

@@ -2,8 +2,9 @@
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.find import find_model
+from patch_forcing.io.model_layout import folder_hash
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.models.folder import folder_hash, read_folder
+from patch_forcing.models.folder import read_folder
 from patch_forcing.models.warm_start import warm_start
 
 

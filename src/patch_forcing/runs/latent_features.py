@@ -10,7 +10,8 @@ import torch
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.latent_shards import PLAN, read_index
-from patch_forcing.data.latents import LatentData, LatentsSource
+from patch_forcing.data.latents import LatentData
+from patch_forcing.data.sources import LatentsSource
 from patch_forcing.features.network import MapNetwork
 from patch_forcing.runs.alignment import cache_features
 

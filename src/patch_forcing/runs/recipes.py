@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from patch_forcing.core.errors import unknown_name
-from patch_forcing.data.digits import Digits
-from patch_forcing.data.emoji import EmojiSource
-from patch_forcing.data.folders import FolderSource
-from patch_forcing.data.hub import HubSource
-from patch_forcing.data.latents import LatentsSource
-from patch_forcing.data.shards import ShardsSource
+from patch_forcing.data.sources import (
+    Digits,
+    EmojiSource,
+    FolderSource,
+    HubSource,
+    LatentsSource,
+    ShardsSource,
+)
 from patch_forcing.models.config import Recommended
 from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.training.options import AlignmentConfig, OptimizerConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.data.batch import HoldsOut, OrdersClasses, TrainingData
-from patch_forcing.data.image_data import ImageOptions
+from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run_folder import BEFORE, read_record

@@ -16,7 +16,8 @@ from patch_forcing.codecs.autoencoder import Autoencoder
 from patch_forcing.core.errors import check_range
 from patch_forcing.data.batch import BadSample
 from patch_forcing.data.image_data import ImageData
-from patch_forcing.data.images import BadImageError, Fit
+from patch_forcing.data.image_options import Fit
+from patch_forcing.data.images import BadImageError
 from patch_forcing.data.latent_shards import Captions, ShardArrays
 from patch_forcing.data.reader import ImageReader
 from patch_forcing.data.replacement import FailedRun

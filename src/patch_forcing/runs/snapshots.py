@@ -14,8 +14,9 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.sharded_checkpoint import whole_description
 from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
+from patch_forcing.io.model_layout import WEIGHTS
 from patch_forcing.io.run_layout import checkpoint_step, is_run_folder, step_folder, step_folders
-from patch_forcing.models.folder import WEIGHTS, read_folder, write_files
+from patch_forcing.models.folder import read_folder, write_files
 from patch_forcing.runs.state import TrainingState, power_name
 from patch_forcing.training.posthoc_ema import (
     MAX_WIDTH,

@@ -9,9 +9,9 @@ import torch
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.data.batch import TrainingData
-from patch_forcing.data.folders import FolderSource
 from patch_forcing.data.given import GivenSource
 from patch_forcing.data.source import DataSource
+from patch_forcing.data.sources import FolderSource
 from patch_forcing.data.torch_dataset import DatasetData
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.generation.pipeline import Pipeline, load
