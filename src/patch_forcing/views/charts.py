@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from patch_forcing.io.atomic import atomic_file
 from patch_forcing.io.image_file import SOFTWARE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Curve = Sequence[tuple[float, float]]
 
@@ -37,5 +41,10 @@ def line_charts(
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
+    save_figure(figure, path)
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """A PNG that is whole, or what was there before, and says what drew it."""
     with atomic_file(path, durable=False) as aside:
         figure.savefig(aside, dpi=110, format="png", metadata={"Software": SOFTWARE})
