@@ -1,0 +1,191 @@
+"""What a run on images becomes where the user leaves it open: a warm start, sizes, steps.
+
+On a laptop a network that learns from nothing shows blobs after half an hour; one that starts from
+a model of this library, drawings in minutes. So without a GPU that is what a run is, if nothing
+else is said.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.data.batch import TrainingData
+from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.image_data import ImageOptions
+from patch_forcing.generation.find import find_model
+from patch_forcing.io.run_layout import checkpoints, is_run_folder
+from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.folder import read_config
+from patch_forcing.runs.recipe import Network, Recipe
+from patch_forcing.runs.run_folder import read_record
+from patch_forcing.runs.state import initial_state
+from patch_forcing.runs.step import TrainStep
+from patch_forcing.training.optim import OptimizerConfig
+
+USUAL_START = "emoji-64"
+"""Of colour images: the bundled model that has seen most."""
+SCRATCH = "none"
+USUAL_MINUTES = 20.0
+"""Without a GPU, unless steps or minutes are given."""
+SHARE = 0.9
+"""Of the time for steps; the rest goes into sheets, held-out losses and checkpoints."""
+MIN_STEPS, MAX_STEPS = 20, 1_000_000
+_WARM, _TIMED = 2, 3
+"""Steps before the clock starts, and under it."""
+WARM_START = {
+    "optimizer": OptimizerConfig(lr=5e-4, warmup_steps=20, betas=(0.9, 0.99)),
+    "ema_decay": 0.99,
+}
+"""Of a network that can draw already: steps as large as from nothing would make it forget."""
+_TIMES_KEPT, _TIMES_SHOWN = 5, 5
+"""Checkpoints and sheets of a run whose steps follow from the time."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run in full; notes: what was chosen, one sentence each, with the way out."""
+
+    recipe: Recipe
+    init_from: str | None
+    notes: tuple[str, ...] = ()
+
+
+def plan_run(
+    recipe: Recipe,
+    usual: Recipe,
+    run: Path,
+    device: torch.device | str,
+    init_from: str | None = None,
+    minutes: float | None = None,
+) -> Plan:
+    """What the recipe leaves as `usual` has it is chosen, for this data, device and time.
+
+    A run that goes on in the folder stays as it was begun. usual: the recipe as it is named.
+    init_from: a model, SCRATCH for none, or None for what suits. minutes: for all steps.
+    Raises UserError if the model does not fit, or if both steps and minutes are given.
+    """
+    if minutes is not None:
+        check_range("--minutes", minutes, above=0)
+        if recipe.steps != usual.steps:
+            raise UserError(
+                f"--minutes {minutes:g} with --steps {recipe.steps}: leave one of the two out"
+            )
+    if is_run_folder(run) and checkpoints(run):
+        return _as_begun(recipe, usual, read_record(run), init_from)
+    on_laptop = torch.device(device).type == "cpu"
+    notes: list[str] = []
+    start = None if init_from == SCRATCH else init_from
+    if init_from is None and on_laptop and recipe.network == usual.network:
+        start = _usual_start(recipe)
+        if start is not None:
+            notes.append(f"starts from {start}, for want of a GPU: --init-from none for scratch")
+    if start is not None:
+        recipe = _in_sizes_of(recipe, usual, start)
+    if minutes is None and on_laptop and recipe.steps == usual.steps:
+        minutes = USUAL_MINUTES
+    if minutes is not None:
+        recipe, note = _steps_for(recipe, usual, minutes, device)
+        notes.append(note)
+    return Plan(recipe, start, tuple(notes))
+
+
+def _as_begun(recipe: Recipe, usual: Recipe, record: dict[str, Any], init_from: str | None) -> Plan:
+    """What is left open is as the run was begun; so is the model that it started from."""
+    before = record["recipe"]
+    network = _filled(recipe.network, usual.network, before["network"])
+    optimizer = recipe.optimizer
+    if optimizer == usual.optimizer:
+        stored = before["optimizer"]
+        optimizer = OptimizerConfig(**stored | {"betas": tuple(stored["betas"])})
+    names = ("ema_decay", "steps", "checkpoint_every", "sample_every")
+    others = {
+        name: before[name] for name in names if getattr(recipe, name) == getattr(usual, name)
+    }
+    recipe = replace(recipe, network=network, optimizer=optimizer, **others)
+    recipe = _with_images(recipe, before["data"].get("size"), before["data"].get("channels"))
+    begun = record.get("init_from", {}).get("model")
+    return Plan(recipe, begun if init_from is None else None if init_from == SCRATCH else init_from)
+
+
+def _usual_start(recipe: Recipe) -> str | None:
+    """The bundled model that these images suit, if there is one."""
+    model = read_config(find_model(USUAL_START))
+    sizes, source = PatchDiTConfig(**model.sizes), recipe.data
+    if not isinstance(source, ImageOptions) or source.size not in (None, sizes.image_size[0]):
+        return None
+    return USUAL_START if source.open().shape[0] == sizes.in_channels else None
+
+
+def _in_sizes_of(recipe: Recipe, usual: Recipe, name: str) -> Recipe:
+    """What is left open takes the model's sizes, and settings for weights that know something."""
+    sizes = read_config(find_model(name)).sizes
+    network = _filled(recipe.network, usual.network, sizes)
+    others = {
+        key: value for key, value in WARM_START.items() if getattr(recipe, key) == getattr(usual, key)
+    }
+    height, width = PatchDiTConfig(**sizes).image_size
+    size = height if height == width else None
+    recipe = replace(recipe, network=network, **others)
+    return _with_images(recipe, size, sizes["in_channels"])
+
+
+def _filled(network: Network, usual: Network, sizes: dict[str, Any]) -> Network:
+    """A network whose open fields are these."""
+    names = [field.name for field in fields(Network)]
+    return replace(
+        network,
+        **{
+            name: sizes[name]
+            for name in names
+            if name in sizes and getattr(network, name) == getattr(usual, name)
+        },
+    )
+
+
+def _with_images(recipe: Recipe, size: int | None, channels: int | None) -> Recipe:
+    """Images of this size and so many channels, where the recipe leaves it open."""
+    source: Any = recipe.data
+    if not isinstance(source, ImageOptions):
+        return recipe
+    size = size if source.size is None else source.size
+    known = channels if channels in (1, 3) and source.channels is None else source.channels
+    return replace(recipe, data=replace(source, size=size, channels=known))
+
+
+def _steps_for(
+    recipe: Recipe, usual: Recipe, minutes: float, device: torch.device | str
+) -> tuple[Recipe, str]:
+    """As many steps as the time allows, and one sentence about them."""
+    seconds = seconds_per_step(recipe, recipe.data.open(), device)
+    steps = min(max(MIN_STEPS, int(SHARE * 60 * minutes / seconds)), MAX_STEPS)
+    changes: dict[str, Any] = {"steps": steps}
+    if recipe.checkpoint_every == usual.checkpoint_every:
+        changes["checkpoint_every"] = max(1, steps // _TIMES_KEPT)
+    if recipe.sample_every == usual.sample_every:
+        changes["sample_every"] = max(1, steps // _TIMES_SHOWN)
+    note = (
+        f"{steps} steps of {seconds:.3g} s, in about {minutes:g} minutes: --minutes or --steps for "
+        "more"
+    )
+    return replace(recipe, **changes), note
+
+
+def seconds_per_step(recipe: Recipe, data: TrainingData, device: torch.device | str) -> float:
+    """Measured: the median of a few steps of a network that is thrown away."""
+    state = initial_state(recipe, data, device)
+    step = TrainStep(state, recipe, device)
+    batch = data.batch(BatchSpec(0, recipe.batch_size, recipe.seed), device)
+    seconds = []
+    for number in range(_WARM + _TIMED):
+        begun = time.perf_counter()
+        step(batch, number)
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begun)
+    step.close()
+    return statistics.median(seconds[_WARM:])
