@@ -1,8 +1,10 @@
 """`patch-forcing train RECIPE`."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,8 +29,12 @@ class Options:
     out: Path | None = None
     """Run folder; an unfinished run there is resumed. Default: runs/RECIPE."""
     init_from: str | None = None
-    """A model to start from: of the same sizes, with or without difficulty, of these classes or
-    others; as `sample` takes it. Resuming does not read it again."""
+    """A model to start from, as `sample` takes it; none: from scratch. The network and the images
+    take its sizes where no others are given. Resuming does not read it again. Default: from
+    scratch; of images, without a GPU, the bundled model that suits them."""
+    minutes: float | None = None
+    """Time for the training; the steps follow from a few that are measured. Default: --steps; of
+    images, without a GPU and without --steps, 20 minutes."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
     track: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -63,12 +69,14 @@ def train(args: Sequence[str]) -> None:
     track = check_trackers([part for given in options.track for part in given.split(",")])
     if options.dry_run:
         device = parse_device(options.device)
+        options = _planned(named, options, run, device)
         resolved = _resolved(name, options, run, device, track)
         if options.init_from is not None:
             resolved["init_from"] = _resolved_start(options.recipe, options.init_from)
         print(json.dumps(resolved, indent=2))
         return
     check_out("--out", run)
+    options = _planned(named, options, run, parse_device(options.device))
     train_and_report(
         name,
         options.recipe,
@@ -78,6 +86,29 @@ def train(args: Sequence[str]) -> None:
         init_from=options.init_from,
         allow_changed_data=options.allow_changed_data,
     )
+
+
+def _planned(named: NamedRecipe, options: Options, run: Path, device: str) -> Options:
+    """The options with what they leave open chosen; says what was chosen."""
+    from patch_forcing.runs.plan import estimated_seconds, measured_seconds, plan_run
+
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    if several and options.minutes is not None:
+        raise UserError(f"--minutes {options.minutes:g} with several processes: give --steps")
+    if several:
+        named = replace(named, adapts=False)
+    plan = plan_run(
+        options.recipe,
+        named,
+        run,
+        device,
+        options.init_from,
+        options.minutes,
+        estimated_seconds if options.dry_run else measured_seconds,
+    )
+    for note in plan.notes:
+        print(note, file=sys.stderr if options.dry_run else sys.stdout, flush=True)
+    return replace(options, recipe=plan.recipe, init_from=plan.init_from)
 
 
 def _resolved(

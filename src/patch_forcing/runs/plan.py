@@ -7,6 +7,7 @@ else is said.
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 import torch
 
 from patch_forcing.core.errors import UserError, check_range
-from patch_forcing.data.batch import TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.image_data import ImageOptions
 from patch_forcing.generation.find import find_model
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
 from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.cost import matrix_rate
 from patch_forcing.models.folder import read_config
+from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.recipe import Network, Recipe
+from patch_forcing.runs.recipes import NamedRecipe
 from patch_forcing.runs.run_folder import read_record
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
@@ -37,7 +40,7 @@ SHARE = 0.9
 MIN_STEPS, MAX_STEPS = 20, 1_000_000
 _WARM, _TIMED = 2, 3
 """Steps before the clock starts, and under it."""
-WARM_START = {
+WARM_START: dict[str, Any] = {
     "optimizer": OptimizerConfig(lr=5e-4, warmup_steps=20, betas=(0.9, 0.99)),
     "ema_decay": 0.99,
 }
@@ -57,41 +60,47 @@ class Plan:
 
 def plan_run(
     recipe: Recipe,
-    usual: Recipe,
+    named: NamedRecipe,
     run: Path,
     device: torch.device | str,
     init_from: str | None = None,
     minutes: float | None = None,
+    step_seconds: Callable[[Recipe, str], float] | None = None,
 ) -> Plan:
-    """What the recipe leaves as `usual` has it is chosen, for this data, device and time.
+    """What the recipe leaves as `named` has it is chosen, for this data, device and time.
 
-    A run that goes on in the folder stays as it was begun. usual: the recipe as it is named.
+    A run that goes on in the folder stays as it was begun. Of recipes that do not adapt nothing but
+    the steps is chosen, if minutes are given.
     init_from: a model, SCRATCH for none, or None for what suits. minutes: for all steps.
+    step_seconds: how long one takes on a device; `measured_seconds` if left out.
     Raises UserError if the model does not fit, or if both steps and minutes are given.
     """
+    usual, chosen = named.recipe, None if init_from == SCRATCH else init_from
     if minutes is not None:
         check_range("--minutes", minutes, above=0)
         if recipe.steps != usual.steps:
             raise UserError(
                 f"--minutes {minutes:g} with --steps {recipe.steps}: leave one of the two out"
             )
+    if not named.adapts and minutes is None:
+        return Plan(recipe, chosen)
     if is_run_folder(run) and checkpoints(run):
         return _as_begun(recipe, usual, read_record(run), init_from)
-    on_laptop = torch.device(device).type == "cpu"
+    on_laptop = named.adapts and torch.device(device).type == "cpu"
     notes: list[str] = []
-    start = None if init_from == SCRATCH else init_from
     if init_from is None and on_laptop and recipe.network == usual.network:
-        start = _usual_start(recipe)
-        if start is not None:
-            notes.append(f"starts from {start}, for want of a GPU: --init-from none for scratch")
-    if start is not None:
-        recipe = _in_sizes_of(recipe, usual, start)
+        chosen = _usual_start(recipe)
+        if chosen is not None:
+            notes.append(f"no GPU: starts from {chosen}; --init-from none: from scratch")
+    if named.adapts and chosen is not None:
+        recipe = _in_sizes_of(recipe, usual, chosen)
     if minutes is None and on_laptop and recipe.steps == usual.steps:
         minutes = USUAL_MINUTES
     if minutes is not None:
-        recipe, note = _steps_for(recipe, usual, minutes, device)
+        seconds = (step_seconds or measured_seconds)(recipe, str(device))
+        recipe, note = _steps_for(recipe, usual, minutes, seconds)
         notes.append(note)
-    return Plan(recipe, start, tuple(notes))
+    return Plan(recipe, chosen, tuple(notes))
 
 
 def _as_begun(recipe: Recipe, usual: Recipe, record: dict[str, Any], init_from: str | None) -> Plan:
@@ -103,9 +112,7 @@ def _as_begun(recipe: Recipe, usual: Recipe, record: dict[str, Any], init_from: 
         stored = before["optimizer"]
         optimizer = OptimizerConfig(**stored | {"betas": tuple(stored["betas"])})
     names = ("ema_decay", "steps", "checkpoint_every", "sample_every")
-    others = {
-        name: before[name] for name in names if getattr(recipe, name) == getattr(usual, name)
-    }
+    others = {name: before[name] for name in names if getattr(recipe, name) == getattr(usual, name)}
     recipe = replace(recipe, network=network, optimizer=optimizer, **others)
     recipe = _with_images(recipe, before["data"].get("size"), before["data"].get("channels"))
     begun = record.get("init_from", {}).get("model")
@@ -126,7 +133,9 @@ def _in_sizes_of(recipe: Recipe, usual: Recipe, name: str) -> Recipe:
     sizes = read_config(find_model(name)).sizes
     network = _filled(recipe.network, usual.network, sizes)
     others = {
-        key: value for key, value in WARM_START.items() if getattr(recipe, key) == getattr(usual, key)
+        key: value
+        for key, value in WARM_START.items()
+        if getattr(recipe, key) == getattr(usual, key)
     }
     height, width = PatchDiTConfig(**sizes).image_size
     size = height if height == width else None
@@ -153,15 +162,12 @@ def _with_images(recipe: Recipe, size: int | None, channels: int | None) -> Reci
     if not isinstance(source, ImageOptions):
         return recipe
     size = size if source.size is None else source.size
-    known = channels if channels in (1, 3) and source.channels is None else source.channels
+    known: Any = channels if channels in (1, 3) and source.channels is None else source.channels
     return replace(recipe, data=replace(source, size=size, channels=known))
 
 
-def _steps_for(
-    recipe: Recipe, usual: Recipe, minutes: float, device: torch.device | str
-) -> tuple[Recipe, str]:
-    """As many steps as the time allows, and one sentence about them."""
-    seconds = seconds_per_step(recipe, recipe.data.open(), device)
+def _steps_for(recipe: Recipe, usual: Recipe, minutes: float, seconds: float) -> tuple[Recipe, str]:
+    """As many steps of these seconds as the time allows, and one sentence about them."""
     steps = min(max(MIN_STEPS, int(SHARE * 60 * minutes / seconds)), MAX_STEPS)
     changes: dict[str, Any] = {"steps": steps}
     if recipe.checkpoint_every == usual.checkpoint_every:
@@ -169,16 +175,16 @@ def _steps_for(
     if recipe.sample_every == usual.sample_every:
         changes["sample_every"] = max(1, steps // _TIMES_SHOWN)
     note = (
-        f"{steps} steps of {seconds:.3g} s, in about {minutes:g} minutes: --minutes or --steps for "
-        "more"
+        f"{steps} steps of {seconds:.2g} s fit into {minutes:g} minutes: --minutes or --steps "
+        "change that"
     )
     return replace(recipe, **changes), note
 
 
-def seconds_per_step(recipe: Recipe, data: TrainingData, device: torch.device | str) -> float:
-    """Measured: the median of a few steps of a network that is thrown away."""
-    state = initial_state(recipe, data, device)
-    step = TrainStep(state, recipe, device)
+def measured_seconds(recipe: Recipe, device: str) -> float:
+    """Of a step: the median of a few, of a network that is thrown away."""
+    data = recipe.data.open()
+    step = TrainStep(initial_state(recipe, data, device), recipe, device)
     batch = data.batch(BatchSpec(0, recipe.batch_size, recipe.seed), device)
     seconds = []
     for number in range(_WARM + _TIMED):
@@ -189,3 +195,9 @@ def seconds_per_step(recipe: Recipe, data: TrainingData, device: torch.device | 
         seconds.append(time.perf_counter() - begun)
     step.close()
     return statistics.median(seconds[_WARM:])
+
+
+def estimated_seconds(recipe: Recipe, device: str) -> float:
+    """Of a step, from its operations and the rate of a product: good to a factor of two."""
+    rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
+    return 3600 * estimate(replace(recipe, steps=1), recipe.data.open(), rate).hours

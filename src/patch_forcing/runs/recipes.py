@@ -24,6 +24,8 @@ class NamedRecipe:
     recipe: Recipe
     needs: str
     reaches: str
+    adapts: bool = False
+    """Whether what the user leaves open is chosen for the images and the machine (runs/plan.py)."""
 
 
 def aligned(
@@ -156,18 +158,21 @@ RECIPES = {
         needs="--data.path DIR: images, or subfolders of them for each class; two CPU cores for "
         "half an hour at 64 pixels",
         reaches=_IMAGES_REACH,
+        adapts=True,
     ),
     "shards": NamedRecipe(
         replace(_IMAGES, data=ShardsSource()),
         needs="--data.path PATH: tar files in WebDataset's form, or URLs of them, which need "
         "pip install -e '.[shards]'; else as folder",
         reaches=_IMAGES_REACH,
+        adapts=True,
     ),
     "hub": NamedRecipe(
         replace(_IMAGES, data=HubSource()),
         needs="--data.path OWNER/NAME: images on the Hugging Face Hub, or a folder that datasets "
         "reads; pip install -e '.[datasets]'; else as folder",
         reaches=_IMAGES_REACH,
+        adapts=True,
     ),
     "imagenet256-sit-b": _imagenet("sit", "b"),
     "imagenet256-sit-l": _imagenet("sit", "l"),

@@ -1,5 +1,6 @@
 """Runs started from Python: a recipe, and data that may be a folder or any torch Dataset."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -10,18 +11,21 @@ import torch
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.data.given import GivenSource
+from patch_forcing.data.image_data import ImageOptions
 from patch_forcing.data.source import DataSource
 from patch_forcing.data.sources import FolderSource
 from patch_forcing.data.torch_dataset import DatasetData
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.io.run_metrics import read_metrics
+from patch_forcing.runs.plan import plan_run
 from patch_forcing.runs.recipe import Recipe
-from patch_forcing.runs.recipes import find_recipe
+from patch_forcing.runs.recipes import NamedRecipe, find_recipe
 from patch_forcing.runs.run import Outcome
 from patch_forcing.runs.trainer import train as train_recipe
 
 T = TypeVar("T")
+_LOGGER = logging.getLogger(__name__)
 CUSTOM = "custom"
 """What run.json calls a recipe that was given without a name."""
 
@@ -49,6 +53,7 @@ def train(
     *,
     device: torch.device | str | None = None,
     init_from: str | None = None,
+    minutes: float | None = None,
     track: Sequence[str] = (),
     encoder: FeatureNetwork | None = None,
     progress: bool | None = None,
@@ -64,26 +69,32 @@ def train(
     data: None, the recipe's own; a path, as --data.path takes it; a map-style torch Dataset of
     (image, condition), of which DatasetData says what fits; or opened TrainingData.
     out: run folder; by default runs/NAME. device: by default a CUDA GPU if there is one.
+    init_from: a model to start from; "none": from scratch. minutes: in place of steps. As with the
+    command, a recipe of images on a CPU chooses both where nothing is said (runs/plan.py).
     encoder: what the recipe's alignment calls its encoder. options: fields of the recipe; those of
     network, optimizer and alignment as mappings. The rest is as in TrainingRun.
     Raises UserError for what the user can mend; Interrupted, a KeyboardInterrupt, after Ctrl-C or a
     signal, with a checkpoint saved, from which the same call goes on.
     """
     name = CUSTOM if isinstance(recipe, Recipe) else recipe
-    chosen = recipe if isinstance(recipe, Recipe) else find_recipe(recipe).recipe
-    source = chosen.data if data is None else _source(data, chosen.data)
-    chosen = _changed("recipe", replace(chosen, data=source), options)
+    named = NamedRecipe(recipe, "", "") if isinstance(recipe, Recipe) else find_recipe(recipe)
+    source = named.recipe.data if data is None else _source(data, named.recipe.data)
+    named = replace(named, adapts=named.adapts and isinstance(source, ImageOptions))
+    given = _changed("recipe", replace(named.recipe, data=source), options)
     folder = Path("runs") / name if out is None else Path(out)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan = plan_run(given, named, folder, device, init_from, minutes)
+    for note in plan.notes:
+        _LOGGER.info(note)
     outcome = train_recipe(
         name,
-        chosen,
+        plan.recipe,
         folder,
         device=device,
         progress=progress,
         track=[track] if isinstance(track, str) else track,
-        init_from=init_from,
+        init_from=plan.init_from,
         encoder=encoder,
         allow_changed_data=allow_changed_data,
     )
