@@ -35,7 +35,7 @@ def test_five_lines_say_what_a_user_can_check(here, capsys):
     lines = fill(here)
     run(["data", "."])
     assert capsys.readouterr().out.splitlines()[:5] == lines
-    run(["train", "folder", "--data.path", ".", "--dry-run"])
+    run(["train", "folder", "--data.path", ".", *TINY, "--dry-run"])
     assert json.loads(capsys.readouterr().out)["description"] == lines
     run(["train", "folder", "--data.path", ".", *TINY, "--steps", "1", "--data.max-bad-share", "1"])
     assert capsys.readouterr().out.splitlines()[:5] == lines
