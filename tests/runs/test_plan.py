@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.folders import FolderSource
+from patch_forcing.data.sources import FolderSource
 from patch_forcing.generation.find import find_model
 from patch_forcing.models.folder import read_config
 from patch_forcing.runs.plan import SCRATCH, USUAL_MINUTES, USUAL_START, WARM_START, plan_run

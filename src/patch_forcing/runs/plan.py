@@ -16,7 +16,7 @@ import torch
 
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.image_data import ImageOptions
+from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.generation.find import find_model
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
 from patch_forcing.models.config import PatchDiTConfig

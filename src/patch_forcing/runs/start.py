@@ -11,7 +11,7 @@ import torch
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.data.given import GivenSource
-from patch_forcing.data.image_data import ImageOptions
+from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.data.source import DataSource
 from patch_forcing.data.sources import FolderSource
 from patch_forcing.data.torch_dataset import DatasetData
