@@ -17,7 +17,7 @@ from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures, EmojiNet
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.pixels import to_uint8

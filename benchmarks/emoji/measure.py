@@ -20,7 +20,8 @@ from patch_forcing.core.registry import build
 from patch_forcing.core.time import PatchTime
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.metrics import frechet_distance, precision_recall
+from patch_forcing.evaluation.frechet import frechet_distance
+from patch_forcing.evaluation.neighbours import precision_recall
 from patch_forcing.features.emoji import EmojiFeatures
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.condition_kinds import condition_kind

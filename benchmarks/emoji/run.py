@@ -25,7 +25,7 @@ from benchmarks.emoji.latent import LatentScenes
 from benchmarks.emoji.measure import Sampling, check_atlas, measure, measure_difficulty, real_scenes
 from benchmarks.emoji.sizes import LONG, MEASURED, SIZES, Model, is_long
 from patch_forcing.core.errors import UserError
-from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.fit import fit_time_grid

@@ -23,7 +23,7 @@ from benchmarks.emoji.sizes import SIZES
 from benchmarks.repa.trainings import METHODS, SAME, Training, training_of, trainings_of
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.registry import build
-from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.io.run_layout import checkpoint_path, ema_folder
 from patch_forcing.models.dit import PatchDiT

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from patch_forcing.evaluation.features import image_features
-from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.find import find_encoder
 from patch_forcing.features.module_encoder import ModuleEncoder
 from patch_forcing.features.network import FeatureNetwork

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import (
     _FOLDER,
     EmojiFeatures,

@@ -8,6 +8,10 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 
+_WIDE = torch.float64
+ROWS = 4096
+"""Images whose features are held in fp64 at once."""
+
 
 @dataclass(frozen=True)
 class FeatureStatistics:
@@ -24,5 +28,11 @@ class FeatureStatistics:
             raise UserError(f"{len(features)} images have no covariance: give at least 2")
         if not features.isfinite().all():
             raise UserError("features are not all finite: the images hold NaN or infinite values")
-        wide = features.double()
-        return cls(wide.mean(0), torch.cov(wide.T).reshape(2 * wide.shape[1:]), len(wide))
+        parts = features.split(ROWS)
+        mean = sum((part.double().sum(0) for part in parts), features.new_zeros((), dtype=_WIDE))
+        mean = mean / len(features)
+        squares = features.new_zeros(2 * features.shape[1:], dtype=_WIDE)
+        for part in parts:
+            centred = part.double() - mean
+            squares += centred.mT @ centred
+        return cls(mean, squares / (len(features) - 1), len(features))

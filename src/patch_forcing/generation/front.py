@@ -7,7 +7,7 @@ import torch
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.evaluation.metrics import frechet_distance
+from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.conditions import Conditions
