@@ -12,7 +12,7 @@ SPLIT = 5000
 
 
 def inception_score(probabilities: Float[Tensor, "n K"], split: int = SPLIT) -> Estimate:
-    """The exponential of the mean KL(p(y|x) ‖ p(y)) (Salimans et al. 2016), by classes of any network.
+    """The exponential of the mean KL(p(y|x) ‖ p(y)), by any classes (Salimans et al. 2016).
 
     It is at least 1, and grows with the number of images in a split, which are taken in order.
     It never looks at real images.

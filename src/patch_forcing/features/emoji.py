@@ -118,6 +118,14 @@ class EmojiFeatures:
             digest.update(weights.cpu().contiguous().numpy().tobytes())
         return f"{NAME} {digest.hexdigest()[:16]}"
 
+    resize = f"bilinear, antialiased, to {SIZE}×{SIZE}"
+
+    @torch.no_grad()
+    def probabilities(self, vectors: Float[Tensor, "B F"]) -> Float[Tensor, "B K"]:
+        """Of each drawing, from vectors of this network."""
+        chances: Tensor = self.network.head(vectors.to(self.network.head.weight)).softmax(1)
+        return chances
+
     @torch.no_grad()
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
         """Of images in [−1, 1]. Sizes other than 64 × 64 are resized."""

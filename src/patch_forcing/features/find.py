@@ -3,6 +3,12 @@
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.features.classifiers import (
+    EFFICIENTNET,
+    INCEPTION,
+    efficientnet_lite0,
+    inception,
+)
 from patch_forcing.features.emoji import NAME as EMOJI
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.features.encoder_folders import (
@@ -11,7 +17,7 @@ from patch_forcing.features.encoder_folders import (
     timm_hub_id,
     transformers_encoder,
 )
-from patch_forcing.features.network import MapNetwork
+from patch_forcing.features.network import FeatureNetwork, MapNetwork
 from patch_forcing.io.hub import download, looks_like_hub_id
 
 DINOV2 = {
@@ -22,7 +28,7 @@ DINOV2 = {
 }
 """Where they lie on the Hub, and how wide their features are."""
 TIMM = "timm:"
-_WIDTHS = {EMOJI: 144, **{name: width for name, (_, width) in DINOV2.items()}}
+_WIDTHS = {EMOJI: 144, EFFICIENTNET: 1280, **{name: width for name, (_, width) in DINOV2.items()}}
 _MISSING = "no such encoder"
 
 
@@ -33,6 +39,8 @@ def find_encoder(name: str) -> MapNetwork:
     """
     if name == EMOJI:
         return load_emoji_features()
+    if name == EFFICIENTNET:
+        return efficientnet_lite0()
     if name in DINOV2:
         return transformers_encoder(name, download(DINOV2[name][0], FILES, _MISSING))
     if name.startswith(TIMM):
@@ -50,6 +58,14 @@ def find_encoder(name: str) -> MapNetwork:
     if looks_like_hub_id(name):
         return transformers_encoder(name, download(name, FILES, _MISSING))
     raise unknown_name("encoder", name, [*_WIDTHS, f"{TIMM}NAME"])
+
+
+def find_features(name: str) -> FeatureNetwork:
+    """The network of that name that metrics are measured by: an encoder, or Inception.
+
+    Raises UserError as `find_encoder` does.
+    """
+    return inception() if name == INCEPTION else find_encoder(name)
 
 
 def known_width(name: str) -> int | None:

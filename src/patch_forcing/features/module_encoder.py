@@ -61,6 +61,13 @@ class ModuleEncoder:
         side = max(1, VECTOR_SIDE // self._patch) * self._patch
         return side, side
 
+    @property
+    def resize(self) -> str:
+        """What is done to images of other sizes before vectors are taken, for records."""
+        if self.size is None:
+            return "none"
+        return "bicubic, antialiased, to {}×{}".format(*self.size)
+
     def to(self, device: torch.device | str) -> "ModuleEncoder":
         """The module is moved, not copied."""
         self.module.to(device)

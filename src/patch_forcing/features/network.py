@@ -42,6 +42,43 @@ class FeatureNetwork(Protocol):
 
 
 @runtime_checkable
+class ClassNetwork(FeatureNetwork, Protocol):
+    """A feature network that tells classes, as the Inception score needs."""
+
+    def probabilities(self, vectors: Float[Tensor, "B F"]) -> Float[Tensor, "B K"]:
+        """Of each class, from vectors that `features` gave."""
+
+    def to(self, device: torch.device | str) -> "ClassNetwork":
+        """The same, computing on that device."""
+
+
+class VectorsAndPlaces(NamedTuple):
+    """One vector for each image, and one that keeps where things are."""
+
+    vectors: Float[Tensor, "B F"]
+    places: Float[Tensor, "B G"]
+
+
+@runtime_checkable
+class PlaceNetwork(FeatureNetwork, Protocol):
+    """A feature network with vectors that keep where things are, as sFID needs."""
+
+    def with_places(self, images: Float[Tensor, "B 3 H W"]) -> VectorsAndPlaces:
+        """Both vectors of images in [−1, 1]."""
+
+    def to(self, device: torch.device | str) -> "PlaceNetwork":
+        """The same, computing on that device."""
+
+
+def resizing(network: FeatureNetwork) -> str:
+    """What the network does to images of other sizes, in words, for records."""
+    known: str | None = getattr(network, "resize", None)
+    if known is not None:
+        return known
+    return "none" if network.size is None else "to {}×{}, by the network".format(*network.size)
+
+
+@runtime_checkable
 class MapNetwork(FeatureNetwork, Protocol):
     """A feature network that tells the patches of an image apart."""
 
