@@ -8,8 +8,8 @@ import pytest
 
 import patch_forcing as pf
 from patch_forcing.generation.find import find_bundled
+from patch_forcing.runs.changed_recipe import BEFORE
 from patch_forcing.runs.recipes import RECIPES
-from patch_forcing.runs.run_folder import BEFORE
 from patch_forcing.sampling.samplers import SAMPLERS
 from tests.scripts import golden_losses
 from tests.scripts.golden_recipes import FILE, resolved

@@ -18,9 +18,10 @@ from benchmarks.faults.system_calls import run_child
 from patch_forcing.cli.main import run as command
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.run_layout import newest_sound
+from patch_forcing.runs.changed_recipe import BEFORE
 from patch_forcing.runs.recipe import Network
 from patch_forcing.runs.recipes import RECIPES
-from patch_forcing.runs.run_folder import BEFORE, open_run
+from patch_forcing.runs.run_folder import open_run
 from tests.support.tiny import TINY
 
 

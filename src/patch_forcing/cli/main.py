@@ -12,6 +12,7 @@ from patch_forcing.core.errors import UserError, is_out_of_memory, unknown_name
 COMMANDS = {
     "demo": "images, difficulty maps and a film from the bundled model",
     "train": "train a named recipe; the same command again resumes",
+    "resume": "go on with a training, whatever it was begun with",
     "plot": "the curves of one or several trainings in one picture",
     "info": "what a model or a run is: classes, sizes, recommended sampling, progress",
     "sample": "images from a bundled, trained or exported model",

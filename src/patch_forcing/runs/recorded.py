@@ -7,8 +7,9 @@ from typing import Any
 from patch_forcing.data.batch import HoldsOut, OrdersClasses, TrainingData
 from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
+from patch_forcing.runs.changed_recipe import BEFORE
 from patch_forcing.runs.recipe import Recipe
-from patch_forcing.runs.run_folder import BEFORE, read_record
+from patch_forcing.runs.run_folder import read_record
 
 
 def open_data(

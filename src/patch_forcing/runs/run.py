@@ -30,7 +30,7 @@ from patch_forcing.runs.init import init_weights
 from patch_forcing.runs.memory import enough_memory
 from patch_forcing.runs.progress import TrainingProgress
 from patch_forcing.runs.recipe import Recipe
-from patch_forcing.runs.run_folder import StepLines, one_training, open_run
+from patch_forcing.runs.run_folder import NO_CHANGES, Changes, StepLines, one_training, open_run
 from patch_forcing.runs.saver import Saver
 from patch_forcing.runs.state import TrainingState, initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
@@ -71,8 +71,8 @@ class TrainingRun:
     ranks: what it computes on. init_from: a model whose weights a new run starts from; one with a
     checkpoint does not read it. track: trackers, by name, that get all that metrics.jsonl gets;
     none can stop a run. progress: whether to draw a bar; None draws it if stderr is a terminal.
-    on_open: called with the data before anything is trained or written. allow_changed_data: whether
-    images may have been added or removed since the run began.
+    on_open: called with the data before anything is trained or written. changes: what may differ
+    from the run that began here.
     Raises UserError if the batch does not split over the ranks.
     """
 
@@ -87,7 +87,7 @@ class TrainingRun:
     track: tuple[str, ...] = ()
     progress: bool | None = None
     on_open: Callable[[TrainingData], None] | None = None
-    allow_changed_data: bool = False
+    changes: Changes = NO_CHANGES
 
     def __post_init__(self) -> None:
         recipe, world = self.recipe, self.ranks.world
@@ -151,8 +151,8 @@ class TrainingRun:
                     self.on_open(self.data)
                 held.enter_context(one_training(self.folder))
                 record, init = self._record(), start or None
-                how, allow = (self.folder, self.name, self.recipe), self.allow_changed_data
-                open_run(*how, record, self.init_from, init, allow_changed_data=allow)
+                how = (self.folder, self.name, self.recipe)
+                open_run(*how, record, self.init_from, init, changes=self.changes)
                 (self.folder / CHECKPOINTS).mkdir(exist_ok=True)
                 remove_leftovers(self.folder / CHECKPOINTS)
         return state

@@ -5,11 +5,11 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.errors import UserError
 from patch_forcing.io.atomic import is_aside, remove_leftovers, write_atomic
 from patch_forcing.io.lock import HeldError, exclusive
 from patch_forcing.io.provenance import commit, versions
@@ -22,33 +22,26 @@ from patch_forcing.io.run_layout import (
 )
 from patch_forcing.io.run_metrics import METRICS
 from patch_forcing.runs.changed_data import check_facts, may_have_moved
+from patch_forcing.runs.changed_recipe import check_recipe
 from patch_forcing.runs.recipe import Recipe
 
 LOG = logging.getLogger("patch_forcing")
 BAD_SAMPLES, FAILED_STEPS = "bad-samples.jsonl", "failed-steps.jsonl"
 LOCK = ".training-lock"
-_MAY_CHANGE = {
-    "steps",
-    "accumulate",
-    "parallel",
-    "recompute_activations",
-    "checkpoint_every",
-    "log_every",
-    "sample_every",
-    "max_failed_steps",
-    "watchdog",
-    "data.max_bad_share",
-}
-"""What a resumed run may change without being another run; steps, if nothing depends on them, and
-snapshots' distance, if there are any."""
-BEFORE = {
-    "snapshot_every": 0,
-    "time_nodes": 0,
-    "data.condition": None,
-    "data.depth": 1,
-    "data.held_out": 0.0,
-}
-"""What runs did that were begun before these fields were there."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a run may go on with that makes another run of it.
+
+    data: whether images may have been added or removed. fields: of the recipe, which may differ.
+    """
+
+    data: bool = False
+    fields: frozenset[str] = frozenset()
+
+
+NO_CHANGES = Changes()
 
 
 def open_run(
@@ -59,18 +52,18 @@ def open_run(
     init_from: str | None = None,
     init: Mapping[str, str] | None = None,
     *,
-    allow_changed_data: bool = False,
+    changes: Changes = NO_CHANGES,
 ) -> None:
     """Write run.json, or check that the run there is the same one, if it got to a checkpoint.
 
     facts: what was learnt by looking at data and terms. init_from: the model that it starts from.
-    init: what was made of it; a run that got further keeps its record. allow_changed_data: whether
-    it may go on with images added or removed, of which a line of run.json then tells.
+    init: what was made of it; a run that got further keeps its record. changes: what may differ, of
+    which run.json then tells.
     Raises UserError naming the first field that differs, or if the folder holds something else.
     """
     resolved = json.loads(json.dumps(asdict(recipe)))  # as JSON gives it back
     resolved["data"] = {"kind": type(recipe.data).__name__, **resolved["data"]}
-    begun, changed = dict(init or {}), list[dict[str, Any]]()
+    begun, history = dict(init or {}), dict[str, list[dict[str, Any]]]()
     for file in (RUN, METRICS, BAD_SAMPLES):
         remove_leftovers(run, file)
     if is_run_folder(run) and checkpoints(run):
@@ -82,30 +75,38 @@ def open_run(
             )
         then, now = _flat({"found": before.get("found", {})}), _flat({"found": dict(facts or {})})
         may = {"data.path"} if may_have_moved(then, now) else set[str]()
-        _check_recipe(run, before["recipe"], resolved, recipe.optimizer.decay_share > 0, may)
+        fields = _flat(before["recipe"]), _flat(resolved)
+        overridden = check_recipe(run, *fields, may=may, override=changes.fields)
         begun = before.get("init_from", {})
         if begun.get("model") != init_from:
             raise UserError(
                 f"{run} began with --init-from {begun.get('model')}, now it is {init_from}: use "
                 "the same to resume, or choose another --out"
             )
-        changed = list(before.get("changed_data", []))
-        if changes := check_facts(run, then, now, allow=allow_changed_data):
-            step = checkpoint_step(checkpoints(run)[-1])
-            changed.append({"step": step, **changes})
-            LOG.warning(
-                "the data changed: %s; from step %d on this is not bitwise the run that began",
-                ", ".join(f"{name} {old} → {new}" for name, (old, new) in changes.items()),
-                step,
-            )
+        replaced = check_facts(run, then, now, allow=changes.data)
+        for kind, values in (("changed_data", replaced), ("overrides", overridden)):
+            history[kind] = [*before.get(kind, []), *_changed(run, values)]
     else:
         _check_place(run)
     record = {"name": name, "recipe": resolved}
     record |= {"found": facts} if facts else {}
     record |= {"init_from": begun} if begun else {}
-    record |= {"changed_data": changed} if changed else {}
+    record |= {kind: lines for kind, lines in history.items() if lines}
     record |= {"versions": versions(), "commit": commit()}
     write_atomic(run / RUN, json.dumps(record, indent=2) + "\n")
+
+
+def _changed(run: Path, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What run.json gets of changes; a warning tells of them. Nothing if there are none."""
+    if not values:
+        return []
+    step = checkpoint_step(checkpoints(run)[-1])
+    LOG.warning(
+        "changed: %s; from step %d on this is not bitwise the run that began",
+        ", ".join(f"{name} {old} → {new}" for name, (old, new) in values.items()),
+        step,
+    )
+    return [{"step": step, **values}]
 
 
 @contextmanager
@@ -133,34 +134,6 @@ def _check_place(run: Path) -> None:
     present = {file.name for file in run.iterdir() if not is_aside(file)} if run.is_dir() else set()
     if present - {LOCK} and not holds_own_run(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
-
-
-def _check_recipe(
-    run: Path, before: dict[str, Any], resolved: dict[str, Any], falls: bool, may: set[str]
-) -> None:
-    """Raises UserError naming the first field that may not differ, and does.
-
-    falls: the learning rate, at the end, to which it was on its way. may: fields that may, too.
-    """
-    may_change = (_MAY_CHANGE | may) - ({"steps"} if falls else set())
-    now = _flat(resolved)
-    advice = {field: value for field, value in now.items() if field.startswith("recommended.")}
-    may_change |= advice.keys()
-    known_before = {field: BEFORE[field] for field in BEFORE if field in now}
-    then = advice | known_before | _flat(before)
-    if now["snapshot_every"] != 0 != then["snapshot_every"]:
-        may_change = may_change | {"snapshot_every"}
-    for field in then.keys() - now.keys():
-        raise unknown_name(f"field in {run / RUN}", field, now.keys() - then.keys() or now)
-    for field, value in now.items():
-        if field not in then:
-            raise UserError(f"{run / RUN} lacks {field!r}: restore it, or choose another --out")
-        old = then[field]
-        if field not in may_change and old != value:
-            raise UserError(
-                f"{run} was trained with {field}={old!r}, now it is {value!r}: "
-                "use the same value to resume, or choose another --out"
-            )
 
 
 def read_record(run: Path) -> dict[str, Any]:

@@ -274,6 +274,11 @@ class Trackers:
             LOG.warning("%s: %s; training goes on, metrics.jsonl has all", name, reason)
 
 
+def known_trackers(run: Path) -> tuple[str, ...]:
+    """The trackers that a run had."""
+    return tuple(name for name in _read(run / STATE) if name in TRACKERS)
+
+
 def _read(file: Path) -> dict[str, dict[str, Any]]:
     try:
         state = json.loads(file.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Training a recipe in a folder: its data and terms are opened, and the run begins or goes on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recorded import open_data
 from patch_forcing.runs.run import Outcome, TrainingRun
+from patch_forcing.runs.run_folder import Changes
 from patch_forcing.runs.terms import open_terms
 from patch_forcing.runs.trackers import check_trackers
 
@@ -29,12 +30,15 @@ def train(
     init_from: str | None = None,
     encoder: FeatureNetwork | None = None,
     allow_changed_data: bool = False,
+    override: Collection[str] = (),
 ) -> Outcome:
     """Train a recipe in the folder `run`, from its newest checkpoint if it has one.
 
     Started by torchrun, the processes share each batch, and the first one writes. The rest is as in
     TrainingRun, which says what is raised, too.
 
+    allow_changed_data: whether images may have been added or removed since the run began.
+    override: fields of the recipe with which it may go on though they differ, by dotted names.
     encoder: what the recipe's alignment calls its encoder, in place of one found by that name.
     """
     track = check_trackers(track)
@@ -56,7 +60,7 @@ def train(
             track=track,
             progress=progress,
             on_open=on_open,
-            allow_changed_data=allow_changed_data,
+            changes=Changes(allow_changed_data, frozenset(override)),
         )
         return opened.train()
 
