@@ -124,4 +124,4 @@ def test_recipes_of_fixed_data_take_minutes_alone(recipe, tmp_path):
     named = replace(RECIPES["digits"], recipe=recipe)
     assert plan_run(recipe, named, tmp_path / "run", "cpu").recipe is recipe
     plan = plan_run(recipe, named, tmp_path / "run", "cpu", minutes=1e-9)
-    assert plan.recipe == replace(recipe, steps=20, checkpoint_every=4, sample_every=4)
+    assert plan.recipe == replace(recipe, steps=20, checkpoint_every=4, sample_every=4, log_every=1)

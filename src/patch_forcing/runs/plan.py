@@ -45,8 +45,8 @@ WARM_START: dict[str, Any] = {
     "ema_decay": 0.99,
 }
 """Of a network that can draw already: steps as large as from nothing would make it forget."""
-_TIMES_KEPT, _TIMES_SHOWN = 5, 5
-"""Checkpoints and sheets of a run whose steps follow from the time."""
+_TIMES_KEPT, _TIMES_SHOWN, _LINES = 5, 5, 40
+"""Checkpoints, sheets and, at least, lines of a run whose steps follow from the time."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _as_begun(recipe: Recipe, usual: Recipe, record: dict[str, Any], init_from: 
     if optimizer == usual.optimizer:
         stored = before["optimizer"]
         optimizer = OptimizerConfig(**stored | {"betas": tuple(stored["betas"])})
-    names = ("ema_decay", "steps", "checkpoint_every", "sample_every")
+    names = ("ema_decay", "steps", "checkpoint_every", "sample_every", "log_every")
     others = {name: before[name] for name in names if getattr(recipe, name) == getattr(usual, name)}
     recipe = replace(recipe, network=network, optimizer=optimizer, **others)
     recipe = _with_images(recipe, before["data"].get("size"), before["data"].get("channels"))
@@ -174,6 +174,8 @@ def _steps_for(recipe: Recipe, usual: Recipe, minutes: float, seconds: float) ->
         changes["checkpoint_every"] = max(1, steps // _TIMES_KEPT)
     if recipe.sample_every == usual.sample_every:
         changes["sample_every"] = max(1, steps // _TIMES_SHOWN)
+    if recipe.log_every == usual.log_every:
+        changes["log_every"] = min(usual.log_every, max(1, steps // _LINES))
     note = (
         f"{steps} steps of {seconds:.2g} s fit into {minutes:g} minutes: --minutes or --steps "
         "change that"
