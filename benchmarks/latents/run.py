@@ -36,7 +36,8 @@ from patch_forcing.io.ledger import shard_path
 from patch_forcing.io.provenance import hardware
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.encode import Encoding
-from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
+from patch_forcing.runs.encode_options import EncodeOptions
+from patch_forcing.runs.shard_encoder import ShardEncoder
 
 
 class Work(NamedTuple):

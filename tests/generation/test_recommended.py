@@ -8,8 +8,9 @@ import pytest
 import patch_forcing as pf
 from patch_forcing.generation.conditions import NoConditions
 from patch_forcing.generation.recommended import choose
-from patch_forcing.generation.request import DEFAULT_SAMPLER, SampleRequest
+from patch_forcing.generation.request import SampleRequest
 from patch_forcing.models.config import DataInfo, Recommended, SamplingInfo
+from patch_forcing.sampling.names import DEFAULT_SAMPLER
 from tests.support.exact import tiny_dit
 
 ADVICE = Recommended("owl,cat", "euler", 6, 2.0, (0.1, 0.8))

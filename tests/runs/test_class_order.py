@@ -11,8 +11,8 @@ from patch_forcing.data.sources import FolderSource
 from patch_forcing.io.run_layout import ema_folder
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.encode import Encoding
+from patch_forcing.runs.encode_options import EncodeOptions
 from patch_forcing.runs.run import TrainingRun
-from patch_forcing.runs.shard_encoder import EncodeOptions
 from patch_forcing.runs.trainer import train
 from tests.support.image_files import photos
 from tests.support.same_runs import assert_same

@@ -16,8 +16,8 @@ from patch_forcing.data.sources import FolderSource, LatentsSource
 from patch_forcing.io.atomic import MANIFEST, write_manifest
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.runs.encode import Encoding
+from patch_forcing.runs.encode_options import EncodeOptions
 from patch_forcing.runs.recipes import RECIPES
-from patch_forcing.runs.shard_encoder import EncodeOptions
 from patch_forcing.runs.trainer import train
 from tests.support.autoencoders import small_kl
 from tests.support.image_files import photos

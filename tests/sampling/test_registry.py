@@ -9,8 +9,10 @@ import patch_forcing as pf
 from patch_forcing.core.registry import build
 from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import uniform_grid
+from patch_forcing.sampling.guidance import SCHEDULES
+from patch_forcing.sampling.names import OF_PAPER, SAMPLER_NAMES, SCHEDULE_NAMES, listed
 from patch_forcing.sampling.sampler import Sampler
-from patch_forcing.sampling.samplers import SAMPLERS, check_difficulty, listed, usual_calls
+from patch_forcing.sampling.samplers import SAMPLERS, check_difficulty, usual_calls
 from tests.support.exact import tiny_dit
 
 NEEDY = {"dual-loop", "look-ahead", "multirate"}
@@ -77,3 +79,9 @@ def test_names_in_a_sentence():
     assert listed(["heun"]) == "heun"
     assert listed(["heun", "euler"], "and") == "heun and euler"
     assert listed(["heun", "euler", "adaptive"]) == "heun, euler or adaptive"
+
+
+def test_names_that_are_known_early_are_those_of_the_registries():
+    assert tuple(SAMPLERS) == SAMPLER_NAMES
+    assert tuple(SCHEDULES) == SCHEDULE_NAMES
+    assert {name for name, sampler in SAMPLERS.items() if sampler.of_paper} == set(OF_PAPER)

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from patch_forcing.cli.options import DeviceName, ModelName, check_out, parse, parse_device
 from patch_forcing.core.errors import check_range
-from patch_forcing.generation.fit import fit_time_grid
-from patch_forcing.generation.pipeline import load
+from patch_forcing.generation.find import check_model
 from patch_forcing.io.model_layout import check_target
-from patch_forcing.models.folder import read_folder, save_folder
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,11 @@ def grid(args: Sequence[str]) -> None:
     if options.out is not None:
         check_out("--out", options.out)
         check_target(options.out)
+    check_model(options.model)
+    from patch_forcing.generation.fit import fit_time_grid
+    from patch_forcing.generation.pipeline import load
+    from patch_forcing.models.folder import read_folder, save_folder
+
     pipe = load(options.model, parse_device(options.device))
     seeds = range(options.seed, options.seed + options.images)
     quantiles = fit_time_grid(pipe.model, seeds, options.steps)

@@ -14,16 +14,11 @@ from patch_forcing.cli.options import (
     parse,
     parse_device,
 )
-from patch_forcing.core.errors import UserError, check_range
-from patch_forcing.core.extras import install_line
+from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.registry import build
-from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.generation.front import Point, Question, front
-from patch_forcing.generation.front_report import draw_report, table_head, table_row, write_report
-from patch_forcing.generation.pipeline import Pipeline, load
-from patch_forcing.generation.request import SampleRequest
-from patch_forcing.io.image_file import is_own_image
-from patch_forcing.sampling.samplers import SAMPLERS
+from patch_forcing.generation.find import check_model
+from patch_forcing.sampling.grids import GRIDS
+from patch_forcing.sampling.names import SAMPLER_NAMES
 from patch_forcing.views.charts import can_draw
 
 
@@ -69,50 +64,24 @@ def samplers(args: Sequence[str]) -> None:
     check_file("--out", chart, ".png")
     check_replaced("--out", options.out, own=is_report)
     if can_draw():
+        from patch_forcing.io.image_file import is_own_image
+
         check_replaced("--out", chart, own=is_own_image)
-    names = _names(options.samplers)
-    device = parse_device(options.device)
-    pipe = load(options.model, device)
-    question = _question(options, pipe, device)
-    points: list[Point] = []
-    for point in front(pipe, names, question):
-        if not points:
-            print(table_head(question))
-        print(table_row(point, question), flush=True)
-        points.append(point)
-    if not points:
-        raise UserError(f"--nfe {options.nfe}: no budget buys a step of any of these: give more")
-    write_report(points, question, pipe, device, options.out)
-    print("\nerror: RMS of pixels (0 to 255) against the same seeds in many more steps")
-    print(f"written: {options.out}")
-    if not can_draw():
-        print(f"no chart, which needs matplotlib: {install_line('bench')}")
-        return
-    draw_report(points, question, chart)
-    print(f"         {chart}")
+    names, budgets = _names(options.samplers), _budgets(options.nfe)
+    if options.grid not in (None, "fitted"):
+        build("time grid", GRIDS, options.grid)
+    check_model(options.model)
+    from patch_forcing.cli.comparing import compare_samplers
 
-
-def _question(options: Options, pipe: Pipeline, device: str) -> Question:
-    """What the samplers are compared at."""
-    request = SampleRequest(
-        time_grid=options.grid,
-        guidance_scale=options.guidance,
-        guidance_interval=options.guidance_interval,
-    )
-    budgets, features = _budgets(options.nfe), load_emoji_features(device=device)
-    measured = options.features == "emoji"
-    if options.features is None:
-        measured = pipe.model.data_info.class_names == features.class_names
-    return Question(
-        budgets, options.images, request, options.batch_size, features if measured else None
-    )
+    compare_samplers(options, names, budgets, parse_device(options.device))
 
 
 def _names(text: str) -> list[str]:
     """The samplers, with their options."""
     names = [name.strip() for name in text.split(";") if name.strip()]
     for name in names:
-        build("sampler", SAMPLERS, name)
+        if name.partition(":")[0] not in SAMPLER_NAMES:
+            raise unknown_name("sampler", name.partition(":")[0], SAMPLER_NAMES)
         if names.count(name) > 1:
             raise UserError(f"--samplers: {name} is there twice: name it once")
     if not names:

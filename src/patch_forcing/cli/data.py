@@ -21,7 +21,6 @@ from patch_forcing.cli.data_options import (
 )
 from patch_forcing.cli.options import check_out, check_replaced, parse
 from patch_forcing.core.errors import UserError, unknown_name
-from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.image_options import Fit
 
 _USAGE = """usage: patch-forcing data NAME [OPTIONS]
@@ -146,9 +145,12 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
         check_replaced("--out", options.out / SHEET, own=is_own_image)
     how = {name: getattr(options, name) for name in ("size", "channels", "fit")}
     source = all_images(recipe, path, options.source, **how)
+    source.check()
+    from patch_forcing.cli.checking import draw_some, read_all
+
     data = source.open()
     print(data.summary)
-    sizes = _read_all(data)
+    sizes = read_all(data)
     if not sizes:
         raise UserError(f"no image of {path} can be read: give others")
     for name, sides in zip(("width", "height"), zip(*sizes, strict=True), strict=True):
@@ -165,7 +167,7 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
             "--data.condition none"
         )
     if options.out is not None:
-        print(f"as training will see them: {_draw(data, options.out)}")
+        print(f"as training will see them: {draw_some(data, options.out / SHEET)}")
     if data.captioned:
         print(NO_CAPTIONS_YET)
         return
@@ -181,48 +183,6 @@ def _chosen(options: Any, *names: str) -> str:
         f" --data.{name.replace('_', '-')} {shlex.quote(str(getattr(options, name)))}"
         for name in chosen
     )
-
-
-def _draw(data: ImageData, out: Path) -> Path:
-    """The sheet of some images, with their classes or names below."""
-    import torch
-
-    from patch_forcing.data.notes import printable
-    from patch_forcing.data.overview import in_turn
-    from patch_forcing.generation.gallery import save_sheet
-    from patch_forcing.views.images import to_pil
-
-    images, names, layout = [], [], data.layout
-    for number in in_turn(layout):
-        picture = data.picture(number)
-        if picture is None:
-            continue
-        images.append(to_pil(((picture + 1) * 127.5).round().to(torch.uint8)))
-        classes = layout.class_names
-        name = classes[layout.labels[number]] if classes else Path(layout.names[number]).name
-        names.append(printable(name))
-        if len(images) == 16:
-            break
-    out.mkdir(parents=True, exist_ok=True)
-    save_sheet(images, names, out / SHEET)
-    return out / SHEET
-
-
-def _read_all(data: ImageData) -> list[tuple[int, int]]:
-    """Widths and heights of the images that can be read; the others are named."""
-    from patch_forcing.data.check import check_images
-    from patch_forcing.views.progress import progress_bar
-
-    sizes = []
-    with progress_bar(None, total=data.num_samples, unit="image") as bar:
-        for number, size in enumerate(check_images(data.layout)):
-            bar.update()
-            if isinstance(size, tuple):
-                sizes.append(size)
-                continue
-            with bar.external_write_mode():
-                print(f"bad: {data.layout.place(number)}: {size}", flush=True)
-    return sizes
 
 
 def _report_bad(images: int, bad: int, max_bad_share: float) -> str:

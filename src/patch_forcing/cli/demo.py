@@ -9,8 +9,6 @@ from typing import Any
 from patch_forcing.cli.options import DeviceName, check_out, check_replaced, parse, parse_device
 from patch_forcing.core.errors import unknown_name
 from patch_forcing.generation.find import find_bundled
-from patch_forcing.generation.pipeline import load
-from patch_forcing.io.image_file import is_own_image, save_image
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,12 @@ def demo(args: Sequence[str]) -> None:
         raise unknown_name("bundled model", options.model, SHOWS)
     show, out = SHOWS[options.model], options.out
     check_out("--out", out)
+    from patch_forcing.io.image_file import is_own_image, save_image
+
     files = [out / name for name in ("sheet.png", "maps.png", "film.gif")]
     check_replaced("--out", *files, own=is_own_image)
+    from patch_forcing.generation.pipeline import load
+
     started = time.perf_counter()
     pipe = load(find_bundled(options.model), parse_device(options.device))
     seeds = range(options.seed, options.seed + show.count)

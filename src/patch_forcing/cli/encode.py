@@ -20,7 +20,7 @@ from patch_forcing.cli.data_options import (
 )
 from patch_forcing.cli.options import check_out, parse, parse_place
 from patch_forcing.core.errors import UserError
-from patch_forcing.runs.shard_encoder import EncodeOptions
+from patch_forcing.runs.encode_options import EncodeOptions
 
 _USAGE = """usage: patch-forcing encode FOLDER --autoencoder NAME --out DIR [OPTIONS]
        patch-forcing encode shards PATH --autoencoder NAME --out DIR [OPTIONS]

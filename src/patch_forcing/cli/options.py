@@ -160,18 +160,19 @@ def is_report(file: Path) -> bool:
 
 def parse_device(name: str | None) -> str:
     """A device that is there: the named one, or the fastest. Raises UserError if it is not."""
+    if name == "cpu":
+        return name
+    unknown = UserError(f"--device {name!r} is not on this machine: leave it out, or use cpu")
+    if name is not None and not re.fullmatch(r"mps|(cuda|xpu)(:\d+)?", name):
+        raise unknown
     import torch
 
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    known = re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name)
     try:
-        if known:
-            torch.zeros(1, device=name)
+        torch.zeros(1, device=name)
     except (RuntimeError, AssertionError):
-        known = None
-    if not known:
-        raise UserError(f"--device {name!r} is not on this machine: leave it out, or use cpu")
+        raise unknown from None
     return name
 
 
@@ -189,8 +190,6 @@ def parse_place(name: str | None) -> Place:
     Of a machine's GPUs each takes its own, by LOCAL_RANK, or by RANK where that is not set, unless
     one is named. Raises UserError if there is no such rank or device.
     """
-    import torch
-
     given = {key: os.environ.get(key, "") for key in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     if not given["RANK"]:
         return Place(0, 1, parse_device(name))
@@ -207,6 +206,8 @@ def parse_place(name: str | None) -> Place:
     device = parse_device(name)
     if world > 1 and device == "cuda":
         if not given["LOCAL_RANK"]:
+            import torch
+
             local %= torch.cuda.device_count()
         device = parse_device(f"cuda:{local}")
     return Place(rank, world, device)

@@ -1,6 +1,5 @@
 """`patch-forcing sample MODEL`."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +16,10 @@ from patch_forcing.cli.options import (
 )
 from patch_forcing.cli.sampling_options import SamplingOptions
 from patch_forcing.core.errors import UserError, check_range
-from patch_forcing.generation.condition_kinds import condition_keywords
-from patch_forcing.generation.gallery import write_samples
+from patch_forcing.generation.find import check_model
 from patch_forcing.generation.numbers import parse_numbers
-from patch_forcing.generation.pipeline import load
 from patch_forcing.generation.sample_folder import SampleFolder
-from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.models.options import Precision
-from patch_forcing.views.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -84,82 +79,36 @@ def sample(args: Sequence[str]) -> None:
         example="patch-forcing sample emoji-64 --labels cat-face,drink --count 8",
     )
     check_range("--batch-size", options.batch_size, 1)
+    check_model(options.model)
+    options.sampling.check()
+    if options.sampling.autoguidance is not None:
+        check_model(options.sampling.autoguidance)
+    numbers = _seeds(options)
     check_out("--out", options.out)
     SampleFolder(options.out).check()
-    rank, world, device = parse_place(options.device)
     if options.npz is not None:
         check_file("--npz", options.npz, ".npz")
-    elif world > 1:
-        raise UserError(f"{world} processes share the images of --npz only: add --npz FILE")
     elif not options.pngs:
         raise UserError("--no-pngs without --npz keeps no images: add --npz FILE")
     elif options.shard_size is not None:
         raise UserError(f"--shard-size {options.shard_size} without --npz: add --npz FILE")
-    pipe = load(
-        options.model,
-        device,
-        precision=options.precision,
-        compile=options.compile,
-        autoencoder=options.autoencoder,
-        preview=options.preview,
-    )
-    weak = None
-    if options.sampling.autoguidance is not None:
-        weak = load(options.sampling.autoguidance, device, precision=options.precision)
-    texts = {key: text for key, text in vars(options).items() if key in condition_keywords()}
-    chosen = pipe.choose(texts, options.sampling.given(weak))
-    seeds = _seeds(options, len(chosen.conditions))
-    conditions = chosen.conditions.for_seeds(seeds)
-    sampling = pipe.resolve(chosen.request)
-    if chosen.from_model and rank == 0:
-        print(f"as {options.model} recommends: {chosen.from_model}")
-    few = sampling.few(pipe.model.config.num_patches)
-    if few and rank == 0:
-        print(few)
-    images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
-    if options.npz is not None:
-        size = ShardOptions.shard_size if options.shard_size is None else options.shard_size
-        how = ShardOptions(size, options.batch_size, options.pngs, options.maps, options.film)
-        job = SampleJob(pipe, sampling, conditions, seeds, options.npz, options.out, how)
-        _share(job, images, options.npz, rank, world)
-        return
-    with progress_bar(None, total=len(seeds), unit="image") as bar:
-        size, update, trace = options.batch_size, bar.update, options.maps or options.film
-        result = pipe.sample(
-            sampling, conditions, seeds, batch_size=size, trace=trace, advance=update
-        )
-    write_samples(result, pipe, options.out, maps=options.maps, film=options.film)
-    print(
-        f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
-        f"{SampleFolder(options.out).sheet}"
-    )
+    place = parse_place(options.device)
+    if place.world > 1 and options.npz is None:
+        raise UserError(f"{place.world} processes share the images of --npz only: add --npz FILE")
+    from patch_forcing.cli.sampling import sample_and_write
+
+    sample_and_write(options, numbers, place)
 
 
-def _share(job: SampleJob, images: str, npz: Path, rank: int, world: int) -> None:
-    """This process's part of an array of images."""
-    if rank == 0 and job.shards > 1:
-        print(f"{images} in {job.shards} shards, {job.gib:.3g} GiB, twice that for a while")
-    started = time.perf_counter()
-    done = job.run(rank, world, progress=None if rank == 0 else False)
-    seconds = time.perf_counter() - started
-    kept = f", {done.kept} were there" if done.kept else ""
-    if job.shards > 1:
-        print(f"{done.made} of {done.shards} shards made in {seconds:.1f} s{kept}")
-    if done.nfe is None:
-        print(f"other processes have shards to make; the last one writes {npz}")
-    else:
-        print(f"{images} with {done.nfe:g} evaluations each: {npz}")
-
-
-def _seeds(options: Options, conditions: int) -> list[int]:
-    """Those that were given, or one for each condition. Raises UserError if one is there twice."""
+def _seeds(options: Options) -> list[int] | None:
+    """Those that were given, or None. Raises UserError if one is there twice."""
     if options.count is not None:
         check_range("--count", options.count, 1)
         if options.seeds is not None:
             raise UserError(f"--count {options.count} and --seeds exclude each other: give one")
         return list(range(options.count))
     if options.seeds is None:
-        return list(range(conditions))
+        return None
     seeds = parse_numbers("--seeds", options.seeds)
     if len(set(seeds)) < len(seeds):
         twice = next(seed for seed in seeds if seeds.count(seed) > 1)

@@ -5,11 +5,19 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from patch_forcing.generation.request import DEFAULT_SAMPLER, NamedModel
-from patch_forcing.sampling.samplers import OF_PAPER, SAMPLERS, listed
+from patch_forcing.core.errors import unknown_name
+from patch_forcing.core.registry import build
+from patch_forcing.sampling.grids import GRIDS
+from patch_forcing.sampling.names import (
+    DEFAULT_SAMPLER,
+    OF_PAPER,
+    SAMPLER_NAMES,
+    SCHEDULE_NAMES,
+    listed,
+)
 
 _SAMPLERS = (
-    f"{', '.join(SAMPLERS)}; with options: dual-loop:easy_fraction=0.5. "
+    f"{', '.join(SAMPLER_NAMES)}; with options: dual-loop:easy_fraction=0.5. "
     f"Default: the model's, else {DEFAULT_SAMPLER}."
 )
 _COMPAT = f"published: {listed(OF_PAPER, 'and')} as the published code has them under guidance."
@@ -42,7 +50,16 @@ class SamplingOptions:
     from the missing label; with --guidance."""
     compat: Annotated[str | None, arg(help=_COMPAT)] = None
 
-    def given(self, weak: NamedModel | None) -> dict[str, Any]:
-        """The fields of a `SampleRequest` that were given. weak: `autoguidance`, loaded."""
-        values = vars(self) | {"autoguidance": weak}
-        return {name: value for name, value in values.items() if value is not None}
+    def check(self) -> None:
+        """Raises UserError, before torch is loaded, for names that do not exist."""
+        sampler = (self.sampler or DEFAULT_SAMPLER).partition(":")[0]
+        if sampler not in SAMPLER_NAMES:
+            raise unknown_name("sampler", sampler, SAMPLER_NAMES)
+        if self.time_grid not in (None, "fitted"):
+            build("time grid", GRIDS, self.time_grid)
+        if self.guidance_schedule not in (None, *SCHEDULE_NAMES):
+            raise unknown_name("guidance schedule", self.guidance_schedule, SCHEDULE_NAMES)
+
+    def given(self) -> dict[str, Any]:
+        """The fields of a `SampleRequest` that were given."""
+        return {name: value for name, value in vars(self).items() if value is not None}

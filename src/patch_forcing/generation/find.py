@@ -20,28 +20,34 @@ def find_bundled(name: str) -> Path:
     return _BUNDLED / name
 
 
+def check_model(name: str | Path) -> None:
+    """Raises UserError, before torch is loaded, if there can be no model of that name."""
+    path = Path(name)
+    if path.is_dir():
+        if not (is_run_folder(path) or is_model_folder(path)):
+            what = "is empty" if not any(path.iterdir()) else "holds neither a model nor a run"
+            raise UserError(
+                f"{path} {what}: give a folder with config.json and model.safetensors, or of a run"
+            )
+    elif str(name) not in bundled_names():
+        if path.exists():
+            raise UserError(f"{path} is a file: give the folder that holds it")
+        if not looks_like_hub_id(str(name)):
+            raise unknown_name("model or folder", str(name), bundled_names())
+
+
 def find_model(name: str | Path) -> Path:
     """The model folder: a folder here (a run's newest averaged weights), bundled, or the Hub's.
 
     Raises UserError if there is none of that name, or if the folder holds no model.
     """
+    check_model(name)
     path = Path(name)
+    if is_run_folder(path):
+        checkpoint = newest_sound(path)
+        if checkpoint is None:
+            raise UserError(f"{path} has no checkpoint yet: train it first")
+        return ema_folder(checkpoint)
     if path.is_dir():
-        if is_run_folder(path):
-            checkpoint = newest_sound(path)
-            if checkpoint is None:
-                raise UserError(f"{path} has no checkpoint yet: train it first")
-            return ema_folder(checkpoint)
-        if is_model_folder(path):
-            return path
-        what = "is empty" if not any(path.iterdir()) else "holds neither a model nor a run"
-        raise UserError(
-            f"{path} {what}: give a folder with config.json and model.safetensors, or of a run"
-        )
-    if str(name) in bundled_names():
-        return find_bundled(str(name))
-    if path.exists():
-        raise UserError(f"{path} is a file: give the folder that holds it")
-    if looks_like_hub_id(str(name)):
-        return download(str(name))
-    raise unknown_name("model or folder", str(name), bundled_names())
+        return path
+    return find_bundled(str(name)) if str(name) in bundled_names() else download(str(name))

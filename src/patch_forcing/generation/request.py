@@ -19,6 +19,7 @@ from patch_forcing.sampling.guidance import (
     Guidance,
     Interval,
 )
+from patch_forcing.sampling.names import DEFAULT_SAMPLER
 from patch_forcing.sampling.sampler import Sampler
 from patch_forcing.sampling.samplers import (
     SAMPLERS,
@@ -31,9 +32,6 @@ from patch_forcing.sampling.samplers import (
 )
 
 Call = TypeVar("Call", bound=Callable[..., object])
-
-DEFAULT_SAMPLER = "adams-bashforth"
-"""The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""
 
 
 @runtime_checkable

@@ -238,6 +238,11 @@ _WIDTHS: dict[str, dict[str, int]] = {
 }
 
 
+def is_preset(name: str) -> bool:
+    """Whether it is the name of a size, as `preset` takes it, rather than of a model."""
+    return name.partition("/")[0] in _WIDTHS
+
+
 def preset(name: str, **sizes: Any) -> PatchDiTConfig:
     """The field's sizes: "S/2", "B/2", "L/2", "XL/2"; the number is the patch side.
 

@@ -32,7 +32,8 @@ from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.ledger import Ledger, shard_path
 from patch_forcing.models.latent_scale import normalised
 from patch_forcing.runs.bad_samples import MAX_HARMLESS
-from patch_forcing.runs.shard_encoder import EncodeOptions, ShardEncoder
+from patch_forcing.runs.encode_options import EncodeOptions
+from patch_forcing.runs.shard_encoder import ShardEncoder
 from patch_forcing.views.progress import progress_bar
 
 

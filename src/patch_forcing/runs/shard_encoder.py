@@ -3,9 +3,8 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,46 +12,19 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from patch_forcing.codecs.autoencoder import Autoencoder
-from patch_forcing.core.errors import check_range
 from patch_forcing.data.batch import BadSample
 from patch_forcing.data.image_data import ImageData
-from patch_forcing.data.image_options import Fit
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.latent_shards import Captions, ShardArrays
 from patch_forcing.data.reader import ImageReader
 from patch_forcing.data.replacement import FailedRun
 from patch_forcing.models.latent_scale import normalised
+from patch_forcing.runs.encode_options import EncodeOptions
 
 BATCHES_AHEAD = 2
 """Batches whose images are read, and whose latents are fetched, while one is encoded."""
 MAX_FP16 = 65504.0
 """The largest number of fp16."""
-
-
-@dataclass(frozen=True)
-class EncodeOptions:
-    """How images become latents."""
-
-    size: int = 256
-    """Height and width of the images, a multiple of the autoencoder's factor."""
-    fit: Fit = "crop"
-    """crop: the middle of each image; pad: all of it, on white. The aspect is always kept."""
-    flip: bool = True
-    """Encode each image mirrored too: latents cannot be mirrored afterwards. Twice the work and the
-    space."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """What the autoencoder computes in."""
-    batch_size: int = 64
-    """Images encoded at once; changes speed, memory and rounding only."""
-    shard_size: int = 8192
-    """Images a shard, which is what a stopped encoding loses at most."""
-    max_bad_share: float = 0.01
-    """Stop when more of the images looked at cannot be read, and more than 10."""
-
-    def __post_init__(self) -> None:
-        for name in ("size", "batch_size", "shard_size"):
-            check_range(name, getattr(self, name), 1)
-        check_range("max_bad_share", self.max_bad_share, 0, 1)
 
 
 class ShardEncoder:

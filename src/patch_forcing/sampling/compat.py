@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance, Guidance
+from patch_forcing.sampling.names import OF_PAPER, listed
 from patch_forcing.sampling.sampler import Sampler, TrajectorySampler
-from patch_forcing.sampling.samplers import OF_PAPER, listed
 
 
 def as_published(sampler: Sampler, guidance: Guidance | None) -> tuple[Sampler, Guidance | None]:

@@ -1,6 +1,6 @@
 """The samplers by name, and how many steps a budget of evaluations buys."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from patch_forcing.core.errors import UserError, check_range
@@ -14,6 +14,7 @@ from patch_forcing.sampling.grids import MAX_STEPS, uniform_grid
 from patch_forcing.sampling.guidance import Guidance, reuses
 from patch_forcing.sampling.heun import HeunSampler
 from patch_forcing.sampling.look_ahead import LookAheadSampler
+from patch_forcing.sampling.names import listed
 from patch_forcing.sampling.sampler import Sampler
 
 SAMPLERS: dict[str, type[Any]] = {
@@ -27,15 +28,6 @@ SAMPLERS: dict[str, type[Any]] = {
     "multirate": MultirateSampler,
     "adaptive": AdaptiveSampler,
 }
-
-OF_PAPER = tuple(name for name, sampler in SAMPLERS.items() if sampler.of_paper)
-"""The samplers of the paper that this project implements (arXiv 2604.19141)."""
-
-
-def listed(names: Iterable[str], word: str = "or") -> str:
-    """Names in a sentence: "euler, heun or look-ahead"."""
-    *others, last = names
-    return f"{', '.join(others)} {word} {last}" if others else last
 
 
 def check_difficulty(sampler: Sampler, predicted: bool) -> None:

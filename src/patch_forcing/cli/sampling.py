@@ -1,0 +1,77 @@
+"""Sampling from the command line, once its options are read."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from patch_forcing.cli.options import Place
+from patch_forcing.cli.sample import Options
+from patch_forcing.generation.condition_kinds import condition_keywords
+from patch_forcing.generation.gallery import write_samples
+from patch_forcing.generation.pipeline import load
+from patch_forcing.generation.sample_folder import SampleFolder
+from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
+from patch_forcing.views.progress import progress_bar
+
+
+def sample_and_write(options: Options, numbers: Sequence[int] | None, place: Place) -> None:
+    """Sample, write and print what was written.
+
+    numbers: the seeds; None: one for each condition.
+    """
+    pipe = load(
+        options.model,
+        place.device,
+        precision=options.precision,
+        compile=options.compile,
+        autoencoder=options.autoencoder,
+        preview=options.preview,
+    )
+    request = options.sampling.given()
+    if options.sampling.autoguidance is not None:
+        request["autoguidance"] = load(
+            options.sampling.autoguidance, place.device, precision=options.precision
+        )
+    texts = {key: text for key, text in vars(options).items() if key in condition_keywords()}
+    chosen = pipe.choose(texts, request)
+    seeds = range(len(chosen.conditions)) if numbers is None else numbers
+    conditions = chosen.conditions.for_seeds(seeds)
+    sampling = pipe.resolve(chosen.request)
+    if chosen.from_model and place.rank == 0:
+        print(f"as {options.model} recommends: {chosen.from_model}")
+    few = sampling.few(pipe.model.config.num_patches)
+    if few and place.rank == 0:
+        print(few)
+    images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
+    if options.npz is not None:
+        size = ShardOptions.shard_size if options.shard_size is None else options.shard_size
+        how = ShardOptions(size, options.batch_size, options.pngs, options.maps, options.film)
+        job = SampleJob(pipe, sampling, conditions, seeds, options.npz, options.out, how)
+        _share(job, images, options.npz, place)
+        return
+    with progress_bar(None, total=len(seeds), unit="image") as bar:
+        size, update, trace = options.batch_size, bar.update, options.maps or options.film
+        result = pipe.sample(
+            sampling, conditions, seeds, batch_size=size, trace=trace, advance=update
+        )
+    write_samples(result, pipe, options.out, maps=options.maps, film=options.film)
+    print(
+        f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
+        f"{SampleFolder(options.out).sheet}"
+    )
+
+
+def _share(job: SampleJob, images: str, npz: Path, place: Place) -> None:
+    """This process's part of an array of images."""
+    if place.rank == 0 and job.shards > 1:
+        print(f"{images} in {job.shards} shards, {job.gib:.3g} GiB, twice that for a while")
+    started = time.perf_counter()
+    done = job.run(place.rank, place.world, progress=None if place.rank == 0 else False)
+    seconds = time.perf_counter() - started
+    kept = f", {done.kept} were there" if done.kept else ""
+    if job.shards > 1:
+        print(f"{done.made} of {done.shards} shards made in {seconds:.1f} s{kept}")
+    if done.nfe is None:
+        print(f"other processes have shards to make; the last one writes {npz}")
+    else:
+        print(f"{images} with {done.nfe:g} evaluations each: {npz}")
