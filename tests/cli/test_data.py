@@ -77,8 +77,8 @@ def test_emoji_explains_every_option_with_its_default(capsys):
 
 GIVEN = "--font few.ttf --emoji-test emoji-test.txt"
 WRONG = {
-    "data emojy": "unknown data set or folder 'emojy': did you mean 'emoji'",
-    "data digits-8": "known: emoji",
+    "data emojy": "there is no folder emojy, and no data set of that name: did you mean 'emoji'?",
+    "data digits-8": "no data set of that name: give a folder that is there, or emoji",
     "data --out here": "'--out' is no data set: write its name first, as in data emoji",
     "data emoji more": "'more' is one argument too many",
     "data emoji --fnt few.ttf": "unknown option '--fnt': did you mean '--font'",

@@ -182,7 +182,7 @@ WRONG = {
     "train folder --data.path good --network.patch-size 7": "not divisible by patch size 7",
     "train folder --data.pth good": "did you mean '--data.path'",
     "train foldr --data.path good": "did you mean 'folder'",
-    "data nowhere": "unknown data set or folder 'nowhere': known: emoji",
+    "data nowhere": "there is no folder nowhere",
     "data notes.txt": "notes.txt is a file: give the folder of images",
     "data empty": "empty holds no images",
     "data bad": "no image of bad can be read",

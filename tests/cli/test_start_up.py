@@ -1,13 +1,88 @@
 """The command line answers before anything large is loaded."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
+from patch_forcing.cli.main import COMMANDS
+from patch_forcing.runs.recipes import RECIPES
+
+HELP = [
+    [],
+    *([command] for command in COMMANDS),
+    *(["train", recipe] for recipe in RECIPES),
+    *(["bench", name] for name in ("samplers", "speed", "grid")),
+    *(["data", name] for name in ("emoji", ".", "shards", "hub")),
+    *(["encode", *name] for name in ([], ["."], ["shards"], ["hub"], [".", "--features", "x"])),
+]
+"""Whatever has a page of help."""
+OUT = ["--out", "nothing"]
+MISTAKES = [
+    (["trian"], "train"),
+    (["train", "digit"], "digits"),
+    (["train", "digits", "--stpes", "3"], "--steps"),
+    (["train", "digits", "--steps", "x"], "--steps"),
+    (["train", "digits", "--steps", "0"], "steps=0"),
+    (["train", "digits", "--timesteps", "ltg:levls=3"], "levels"),
+    (["train", "digits", "--init-from", "nowhere"], "nowhere"),
+    (["train", "folder"], "--data.path"),
+    *((["train", name, "--data.path", "nowhere"], "nowhere") for name in RECIPES if name in (
+        "folder", "shards", "hub", "emoji-64", "imagenet256-pft-xl", "imagenet256-sit-b"
+    )),
+    (["sample", "nowhere"], "nowhere"),
+    (["sample", "digits", "--sampler", "eulr"], "euler"),
+    (["sample", "digits", "--grid", "shfted"], "shifted"),
+    (["sample", "digits", "--guidance-schedule", "liner"], "linear"),
+    (["sample", "digits", "--precision", "fp4"], "fp8"),
+    (["sample", "digits", "--device", "gpu"], "cpu"),
+    (["sample", "digits", "--autoguidance", "nowhere"], "nowhere"),
+    (["sample", "digits", "--seeds", "1,1"], "twice"),
+    (["info", "nowhere"], "nowhere"),
+    (["demo", "--model", "emoji"], "emoji-64"),
+    (["bench", "speeds", "digits"], "speed"),
+    *((["bench", name, "nowhere"], "nowhere") for name in ("samplers", "speed", "grid")),
+    (["bench", "samplers", "digits", "--samplers", "eulr"], "euler"),
+    (["encode", "nowhere", "--autoencoder", "pixels", *OUT], "nowhere"),
+    (["data", "nowhere"], "no folder nowhere"),
+    (["data", "shards", "nowhere"], "nowhere"),
+    (["data", "emoji", "--fnt", "x"], "--font"),
+    (["ema", "nowhere", "--width", "0.1", *OUT], "nowhere"),
+    (["convert", "nowhere.pt", *OUT], "nowhere.pt"),
+    (["plot", "nowhere"], "nowhere"),
+]  # fmt: skip
+"""Commands that cannot be done, and what their line of error names."""
+
+SCRIPT = """
+import contextlib, io, json, sys
+from patch_forcing.cli.main import run
+ends = []
+for args in json.loads(sys.argv[1]):
+    end = ""
+    with contextlib.redirect_stdout(io.StringIO()) as page:
+        try:
+            run(args)
+        except SystemExit:
+            pass
+        except ValueError as error:
+            end = str(error)
+    ends.append([end, page.getvalue()])
+    assert "torch" not in sys.modules, args
+print(json.dumps(ends))
+"""
+
+
+def ends(commands: list[list[str]], folder) -> list[list[str]]:
+    """The error and the printed page of each command, all run in one process without torch."""
+    command = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_and_version_load_no_torch(option):
+def test_help_and_version_load_nothing_large(option):
     script = (
         "import sys; from patch_forcing.cli.main import run; run([sys.argv[1]]); "
         "assert not {'torch', 'numpy', 'PIL', 'tyro'} & sys.modules.keys()"
@@ -16,3 +91,21 @@ def test_help_and_version_load_no_torch(option):
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "patch-forcing" in run.stdout
+
+
+def test_every_page_of_help_is_printed_without_torch_and_names_no_none(tmp_path):
+    pages = ends([[*command, "--help"] for command in HELP], tmp_path)
+    for command, (error, page) in zip(HELP, pages, strict=True):
+        assert not error, command
+        assert "patch-forcing" in page, command
+        assert "None" not in page, command
+        assert "(default:)" not in page.replace(" ", ""), command
+
+
+def test_a_mistake_is_named_before_torch_is_loaded_and_writes_nothing(tmp_path):
+    commands = [args for args, _ in MISTAKES]
+    for (args, named), (error, page) in zip(MISTAKES, ends(commands, tmp_path), strict=True):
+        assert named in error, (args, error)
+        assert not page, args
+        assert "\n" not in error, args
+    assert not [*tmp_path.iterdir()]

@@ -152,8 +152,8 @@ def test_records_keep_their_keys_and_order(pipe):
 def test_the_command_has_every_option_and_knows_which_were_given():
     names = [field.name for field in fields(SampleRequest)]
     assert [field.name for field in fields(SamplingOptions)] == names
-    assert SamplingOptions().given(None) == {}
-    assert SamplingOptions(guidance_scale=1.0).given(None) == {"guidance_scale": 1.0}
+    assert SamplingOptions().given() == {}
+    assert SamplingOptions(guidance_scale=1.0).given() == {"guidance_scale": 1.0}
 
 
 def test_a_call_takes_every_option_and_its_signature_lists_them(pipe):

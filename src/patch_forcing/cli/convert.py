@@ -9,6 +9,8 @@ from tyro.conf import Positional, arg
 
 from patch_forcing.cli.options import check_out, parse
 from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.generation.find import check_model
+from patch_forcing.io.checkpoint_file import check_checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,17 @@ def convert(args: Sequence[str]) -> None:
         description="Published checkpoints to model folders, and back. Nothing in a file is run.",
         example="patch-forcing convert pft-xl.ckpt --out models/pft-xl",
     )
-    from patch_forcing.models.folder import DIT
-    from patch_forcing.runs.convert import export_checkpoint, import_checkpoint
-
     heads = options.num_heads
     if heads is not None:
         check_range("--num-heads", heads, 1)
     check_out("--out", options.out.parent)
+    if options.to == "published":
+        check_model(options.source)
+    else:
+        check_checkpoint(Path(options.source))
+    from patch_forcing.models.folder import DIT
+    from patch_forcing.runs.convert import export_checkpoint, import_checkpoint
+
     if options.to == "published":
         reading = (options.kind, options.weights, heads, options.autoencoder)
         if any(option is not None for option in reading):

@@ -20,7 +20,7 @@ from patch_forcing.cli.data_options import (
     as_own,
 )
 from patch_forcing.cli.options import check_out, check_replaced, parse
-from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.errors import UserError, nearest_names
 from patch_forcing.data.image_options import Fit
 
 _USAGE = """usage: patch-forcing data NAME [OPTIONS]
@@ -102,7 +102,12 @@ def data(args: Sequence[str]) -> None:
     elif Path(args[0]).exists():
         _check("folder", args[0], args[1:])
     else:
-        raise unknown_name("data set or folder", args[0], ["emoji", *SOURCES])
+        near = nearest_names(args[0], ["emoji", *SOURCES])
+        mend = f"did you mean {near[0]!r}?" if near else "give a folder that is there, or emoji;"
+        raise UserError(
+            f"there is no folder {args[0]}, and no data set of that name: {mend} "
+            "patch-forcing data --help lists what there is"
+        )
 
 
 def _emoji(args: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from patch_forcing.cli.options import check_out, parse
 from patch_forcing.core.errors import UserError
+from patch_forcing.io.run_layout import check_run_folder
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def ema(args: Sequence[str]) -> None:
     )
     widths = _widths(options.width)
     check_out("--out", options.out)
+    check_run_folder(options.run)
     from patch_forcing.runs.snapshots import reconstruct_ema
 
     made = reconstruct_ema(options.run, widths, options.out, step=options.step)

@@ -148,6 +148,7 @@ def encode(args: Sequence[str]) -> None:
     )
     _check_given(autoencoder=(options.autoencoder, "NAME", "sd-vae-ft-ema"))
     out = _check_places(kind, path, options.out)
+    all_images(kind, path, options.source).check()
     _encode(kind, path, options, out)
 
 
@@ -180,6 +181,7 @@ def _features(kind: str, path: str, args: Sequence[str], prog: str) -> None:
     out = _check_places(kind, path, options.out)
     if out.exists():
         raise UserError(f"--out {out} is there: name another folder, or remove it")
+    all_images(kind, path, options.source).check()
     from patch_forcing.features.find import find_encoder
     from patch_forcing.runs.latent_features import LatentImages
 

@@ -70,12 +70,13 @@ def _known() -> dict[str, Any]:
 def _facts(name: str) -> dict[str, Any]:
     """All that is known of a model."""
     from patch_forcing.generation.find import find_model
+
+    folder = find_model(name)
     from patch_forcing.generation.recommended import choose
     from patch_forcing.io.model_layout import folder_hash
     from patch_forcing.models.loading import without_weights
     from patch_forcing.runs.describe import folder_size
 
-    folder = find_model(name)
     model = without_weights(folder)
     config, data = model.config, model.data_info
     chosen = choose(model, name, {}, {})

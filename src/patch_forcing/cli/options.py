@@ -93,7 +93,8 @@ def _pairs_apart(args: Sequence[str]) -> list[str]:
 
 def plain_help(page: str) -> str:
     """A help page that names neither None nor what stands for it; all stays in its column."""
-    page = re.sub(r"\(default:[\s│]+None\)", lambda found: re.sub(r"[^\s│]", " ", found[0]), page)
+    nothing = r"\(default:[\s│]*(None)?\)"
+    page = re.sub(nothing, lambda found: re.sub(r"[^\s│]", " ", found[0]), page)
     optional = r"\{None(?:\}\|(\{[^}\n]*\}|[^\s│]+)|,([^}\n]*\}))"
 
     def shorter(found: re.Match[str]) -> str:

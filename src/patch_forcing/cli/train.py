@@ -4,9 +4,9 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from tyro.conf import arg
@@ -14,9 +14,10 @@ from tyro.conf import arg
 from patch_forcing.cli.options import check_out, parse, parse_device
 from patch_forcing.cli.training import train_and_report
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.batch import Inferred
-from patch_forcing.runs.parts import build_network
-from patch_forcing.runs.recipe import Recipe
+from patch_forcing.data.source import ChecksPlace
+from patch_forcing.generation.find import check_model
+from patch_forcing.io.run_layout import checkpoints
+from patch_forcing.runs.recipe import SCRATCH, Recipe
 from patch_forcing.runs.recipes import RECIPES, NamedRecipe, find_recipe
 from patch_forcing.runs.trackers import check_trackers
 
@@ -67,13 +68,16 @@ def train(args: Sequence[str]) -> None:
     )
     run = options.out or Path("runs") / name
     track = check_trackers([part for given in options.track for part in given.split(",")])
+    if isinstance(options.recipe.data, ChecksPlace):
+        options.recipe.data.check()
+    if options.init_from not in (None, SCRATCH) and not checkpoints(run):
+        check_model(options.init_from)
     if options.dry_run:
+        from patch_forcing.cli.dry_run import resolved_run
+
         device = parse_device(options.device)
         options = _planned(named, options, run, device)
-        resolved = _resolved(name, options, run, device, track)
-        if options.init_from is not None:
-            resolved["init_from"] = _resolved_start(options.recipe, options.init_from)
-        print(json.dumps(resolved, indent=2))
+        print(json.dumps(resolved_run(name, options, run, device, track), indent=2))
         return
     check_out("--out", run)
     options = _planned(named, options, run, parse_device(options.device))
@@ -109,45 +113,6 @@ def _planned(named: NamedRecipe, options: Options, run: Path, device: str) -> Op
     for note in plan.notes:
         print(note, file=sys.stderr if options.dry_run else sys.stdout, flush=True)
     return replace(options, recipe=plan.recipe, init_from=plan.init_from)
-
-
-def _resolved(
-    name: str, options: Options, run: Path, device: str, track: tuple[str, ...]
-) -> dict[str, Any]:
-    """The run in full, and what it will take on this machine."""
-    import torch
-
-    from patch_forcing.io.provenance import hardware
-    from patch_forcing.models.cost import matrix_rate
-    from patch_forcing.runs.estimate import estimate
-    from patch_forcing.runs.recorded import open_data
-
-    recipe, data = open_data(run, options.recipe, options.allow_changed_data)
-    rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
-    figures = asdict(estimate(recipe, data, rate))
-    return {
-        "name": name,
-        "out": str(run),
-        "track": track,
-        "recipe": asdict(recipe),
-        **(
-            {"description": data.summary.splitlines(), "found": data.facts}
-            if isinstance(data, Inferred)
-            else {}
-        ),
-        "model": recipe.network.config(data).stored(),
-        "estimate": {
-            **{k: float(f"{x:.3g}") if isinstance(x, float) else x for k, x in figures.items()},
-            "machine": hardware(device),
-            "machine_tflop_per_second": float(f"{rate / 1e12:.3g}"),
-        },
-    }
-
-
-def _resolved_start(recipe: Recipe, model: str) -> dict[str, str]:
-    from patch_forcing.runs.init import init_weights
-
-    return init_weights(build_network(recipe.network, recipe.data.open()), model)
 
 
 _USAGE = """usage: patch-forcing train RECIPE [OPTIONS]

@@ -18,6 +18,12 @@ def is_run_folder(path: Path) -> bool:
     return (path / RUN).is_file()
 
 
+def check_run_folder(path: Path) -> None:
+    """Raises UserError unless it is the folder of a training run."""
+    if not is_run_folder(path):
+        raise UserError(f"{path} is no run folder: give the --out of a training")
+
+
 def holds_own_run(path: Path) -> bool:
     """Whether a run of ours is there: run.json as training writes it, or checkpoints beside any.
 

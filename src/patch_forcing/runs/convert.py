@@ -12,6 +12,7 @@ from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.find import find_model
 from patch_forcing.io.atomic import atomic_file
+from patch_forcing.io.checkpoint_file import check_checkpoint
 from patch_forcing.io.model_layout import check_target
 from patch_forcing.io.torch_file import read_torch_file
 from patch_forcing.models.folder import ModelDescription, save_folder, write_tensors
@@ -45,9 +46,7 @@ def import_checkpoint(
     Raises UserError naming what the file holds besides tensors and configs, or the tensor that is
     missing, unknown or of another shape; nothing is written then.
     """
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
-        raise UserError(f"{file} {what}: give a checkpoint file")
+    check_checkpoint(file)
     check_target(out)
     place = str(file)
     try:

@@ -23,16 +23,15 @@ from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.cost import matrix_rate
 from patch_forcing.models.folder import read_config
 from patch_forcing.runs.estimate import estimate
-from patch_forcing.runs.recipe import Network, Recipe
+from patch_forcing.runs.recipe import SCRATCH, Network, Recipe
 from patch_forcing.runs.recipes import NamedRecipe
 from patch_forcing.runs.run_folder import read_record
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
-from patch_forcing.training.optim import OptimizerConfig
+from patch_forcing.training.options import OptimizerConfig
 
 USUAL_START = "emoji-64"
 """Of colour images: the bundled model that has seen most."""
-SCRATCH = "none"
 USUAL_MINUTES = 20.0
 """Without a GPU, unless steps or minutes are given."""
 SHARE = 0.9

@@ -11,6 +11,9 @@ from patch_forcing.models.config import PatchDiTConfig, Recommended, SamplingInf
 from patch_forcing.models.options import Recompute
 from patch_forcing.training.options import PATIENCE, AlignmentConfig, OptimizerConfig
 
+SCRATCH = "none"
+"""In place of the model that a run starts from: weights drawn anew."""
+
 
 @dataclass(frozen=True)
 class Network:

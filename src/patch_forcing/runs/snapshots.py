@@ -15,7 +15,7 @@ from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.sharded_checkpoint import whole_description
 from patch_forcing.io.atomic import atomic_folder, broken_file, remove_folder, write_manifest
 from patch_forcing.io.model_layout import WEIGHTS
-from patch_forcing.io.run_layout import checkpoint_step, is_run_folder, step_folder, step_folders
+from patch_forcing.io.run_layout import check_run_folder, checkpoint_step, step_folder, step_folders
 from patch_forcing.models.folder import read_folder, write_files
 from patch_forcing.runs.state import TrainingState, power_name
 from patch_forcing.training.posthoc_ema import (
@@ -147,8 +147,7 @@ def _range(stored: Sequence[Profile]) -> tuple[float, float]:
 
 def _snapshots_until(run: Path, step: int | None) -> list[Path]:
     """Those up to a step, which has one itself."""
-    if not is_run_folder(run):
-        raise UserError(f"{run} is no run folder: give the --out of a training")
+    check_run_folder(run)
     folders = step_folders(run / SNAPSHOTS)
     if not folders:
         raise UserError(

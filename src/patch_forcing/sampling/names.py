@@ -16,7 +16,7 @@ SAMPLER_NAMES = (
 """Those of `SAMPLERS`, in its order."""
 DEFAULT_SAMPLER = "adams-bashforth"
 """The best at few evaluations, within 3 FD of the best at others (docs/results/samplers.md)."""
-OF_PAPER = ("euler", "dual-loop", "look-ahead")
+OF_PAPER = ("euler", "random-order", "dual-loop", "look-ahead")
 """The samplers of the paper that this project implements (arXiv 2604.19141)."""
 SCHEDULE_NAMES = ("constant", "linear", "cosine")
 """Those of `SCHEDULES`: how guidance depends on a patch's time."""
