@@ -10,8 +10,8 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.sources import FolderSource
 from patch_forcing.generation.find import find_model
 from patch_forcing.models.folder import read_config
-from patch_forcing.runs.plan import SCRATCH, USUAL_MINUTES, USUAL_START, WARM_START, plan_run
-from patch_forcing.runs.recipe import Network
+from patch_forcing.runs.plan import USUAL_MINUTES, USUAL_START, WARM_START, plan_run
+from patch_forcing.runs.recipe import SCRATCH, Network
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
 
