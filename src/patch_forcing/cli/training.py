@@ -56,7 +56,8 @@ def _losses(run: Path, outcome: "Outcome") -> str:
     rows, parts = read_metrics(run), []
     for title, field in (("loss", "velocity"), ("held out", "held_out")):
         if ends := first_and_last(rows, field):
-            parts.append(f"{title} {ends[0]:.3f} -> {ends[1]:.3f}")
+            first, last = (f"{loss:.3f}" for loss in ends)
+            parts.append(f"{title} {last}" if len(rows) == 1 else f"{title} {first} -> {last}")
     losses = f": {', '.join(parts)}" if parts else ""
     return f"{outcome.steps} steps{since} in {duration(outcome.seconds)}{losses}"
 
