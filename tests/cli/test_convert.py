@@ -123,5 +123,6 @@ def test_training_starts_from_a_converted_model(tmp_path):
     run(["train", "digits", *args])
     record = json.loads((tmp_path / "run/run.json").read_text())["init_from"]
     assert record["summary"] == (
-        "log-variance added, velocity kept; 0 of 10 classes kept, by name, and the null label"
+        "log-variance added, velocity kept; 0 of 10 classes kept, by name; the others begin as the "
+        "null label"
     )

@@ -26,8 +26,8 @@ def warm_start(source: ModelDescription, model: PatchDiT) -> WarmStart:
 
     Log-variance that the source does not predict: rows of zeros in the last layer, which leave
     the velocity as it is. Classes: matched by name where both have names in common; all, where
-    there are as many; otherwise the model's own. The null row is kept. Of a DiT, which predicts
-    noise at other times, last layer and time embedding are the model's own.
+    there are as many; others begin as the null row, which draws what the source has seen. Of a
+    DiT, which predicts noise at other times, last layer and time embedding are the model's own.
     Raises UserError naming the size that differs, or the tensor that does not fit.
     """
     if source.class_name not in ("PatchDiT", DIT):
@@ -92,8 +92,8 @@ def _table(
     common = [(row, before[name]) for row, name in enumerate(names) if name in before]
     if theirs.shape == own.shape and (not common or names == source.data_info.class_names):
         return theirs, "all classes kept" if len(own) > 1 else "no classes"
-    table = own.clone()
+    table = theirs[-1].repeat(len(own), 1)
     for row, old in common:
         table[row] = theirs[old]
-    table[-1] = theirs[-1]
-    return table, f"{len(common)} of {len(own) - 1} classes kept, by name, and the null label"
+    kept = f"{len(common)} of {len(own) - 1} classes kept, by name"
+    return table, f"{kept}; the others begin as the null label"
