@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import numpy as np
@@ -16,26 +15,6 @@ from patch_forcing.cli.main import run
 from tests.support.tiny import SMALL_NETWORK
 
 TINY = [*SMALL_NETWORK, "--batch-size", "8", "--log-every", "1"]
-
-
-def test_help_and_mistakes_are_answered_before_torch_is_loaded():
-    script = """
-        import sys
-        from patch_forcing.cli.main import run
-        from patch_forcing.core.errors import UserError
-        for line in ([], ["--help"], ["--version"], ["bench", "--help"], ["smaple"]):
-            try:
-                run(line)
-            except UserError as error:
-                print(error)
-        print("torch" in sys.modules)
-    """
-    lines = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert lines[0] == "usage: patch-forcing COMMAND [OPTIONS]"
-    assert "did you mean 'sample'?" in lines[-2]
-    assert lines[-1] == "False"
 
 
 @pytest.mark.parametrize("model", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])
@@ -111,13 +90,39 @@ def test_samples_are_recorded_row_by_row_and_as_an_array(here):
 
 
 def test_dry_run_prints_the_resolved_run_and_writes_nothing(here, capsys):
-    run(["train", "digits", "--optimizer.lr", "0.5", "--timesteps", "tg:std=0.1", "--dry-run"])
+    options = ["--optimizer.lr", "0.5", "--timesteps", "tg:std=0.1"]
+    run(["train", "digits", *options, "--dry-run", "--json"])
     resolved = json.loads(capsys.readouterr().out)
     assert resolved["recipe"]["optimizer"]["lr"] == 0.5
     assert resolved["recipe"]["timesteps"] == "tg:std=0.1"
     assert resolved["estimate"]["parameters"] == 724232
     assert resolved["estimate"]["hours"] > 0
+    run(["train", "digits", "--dry-run"])
+    (sentence,) = capsys.readouterr().out.splitlines()
+    assert sentence.startswith("700 steps of 128 images train 0.724 million parameters in about ")
+    assert sentence.endswith(" GiB of disk")
     assert not list(here.iterdir())
+
+
+def test_a_dry_run_needs_no_data_where_the_recipe_fixes_their_sizes(here, capsys):
+    run(["train", "imagenet256-pft-xl", "--dry-run", "--json", "--device", "cpu"])
+    resolved = json.loads(capsys.readouterr().out)
+    sizes = {"input_size": [32, 32], "in_channels": 4, "num_classes": 1000}
+    assert sizes.items() <= resolved["model"].items()
+    assert 670e6 < resolved["estimate"]["parameters"] < 680e6
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "mend"),
+    [
+        ("train digits --json", "add --dry-run"),
+        ("train digits --parallel shard", "torchrun"),
+        ("train imagenet256-pft-xl", "data.path is not given"),
+    ],
+)
+def test_an_option_that_cannot_be_honoured_is_an_error(refused, line, mend):
+    refused(line, mend)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_five_lines_say_what_a_user_can_check(here, capsys):
     lines = fill(here)
     run(["data", "."])
     assert capsys.readouterr().out.splitlines()[:5] == lines
-    run(["train", "folder", "--data.path", ".", *TINY, "--dry-run"])
+    run(["train", "folder", "--data.path", ".", *TINY, "--dry-run", "--json"])
     assert json.loads(capsys.readouterr().out)["description"] == lines
     run(["train", "folder", "--data.path", ".", *TINY, "--steps", "1", "--data.max-bad-share", "1"])
     assert capsys.readouterr().out.splitlines()[:5] == lines
@@ -66,7 +66,7 @@ def test_a_run_in_the_folder_of_its_images_goes_on_and_may_be_begun_again(here, 
 
 def test_shards_say_it_too(here, capsys):
     shard(here / "x.tar", samples(4, 2) | {"0009.png": b"", "0009.npy": b"x"})
-    run(["train", "shards", "--data.path", "x.tar", *TINY, "--dry-run"])
+    run(["train", "shards", "--data.path", "x.tar", *TINY, "--dry-run", "--json"])
     assert json.loads(capsys.readouterr().out)["description"] == [
         "5 images, 2 classes (0 2, 1 2), read as 20×20 in colour",
         "from x.tar, 1 tar file: classes by .cls, no captions",

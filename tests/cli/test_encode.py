@@ -276,7 +276,8 @@ def test_usage_and_help(capsys):
 
 @pytest.mark.usefixtures("here")
 def test_a_dry_run_estimates_the_real_size(capsys):
-    run(["train", "imagenet256-sit-b", "--data.path", "latents", "--dry-run", "--device", "cpu"])
+    train = ["train", "imagenet256-sit-b", "--data.path", "latents", "--device", "cpu"]
+    run([*train, "--dry-run", "--json"])
     said = json.loads(capsys.readouterr().out)
     assert said["estimate"]["images"] == 256 * 400_000
     assert said["estimate"]["parameters"] > 128e6

@@ -49,7 +49,7 @@ def test_twelve_images_without_classes_train_and_sample(here, capsys):
 
 def test_a_dry_run_prints_what_was_found_and_writes_nothing(here, capsys):
     photos(here / "mine", {"cat": 2, "owl": 1}, size=(70, 90))
-    run(["train", "folder", "--data.path", "mine", "--dry-run"])
+    run(["train", "folder", "--data.path", "mine", "--dry-run", "--json"])
     resolved = json.loads(capsys.readouterr().out)
     assert resolved["recipe"]["data"]["path"] == "mine"
     assert {**resolved["found"], "names": "", "contents": ""} == {

@@ -68,7 +68,7 @@ def test_a_data_set_that_datasets_saved_is_checked_and_trained_on(capsys):
         "next: patch-forcing train hub --data.path saved --data.split test --data.label-column side"
     )
     run([*shlex.split(printed[-1])[2:], *TINY, "--steps", "1"])  # what it says to type works
-    run(["train", "hub", "--data.path", "saved", "--dry-run"])
+    run(["train", "hub", "--data.path", "saved", "--dry-run", "--json"])
     printed = capsys.readouterr().out
     resolved = json.loads(printed[printed.index("{\n") :])
     assert resolved["found"]["classes"] == {"cat": 4, "owl": 4}

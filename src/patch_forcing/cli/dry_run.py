@@ -7,20 +7,33 @@ from typing import Any
 import torch
 
 from patch_forcing.cli.train import Options
-from patch_forcing.data.batch import Inferred
+from patch_forcing.data.batch import Inferred, TrainingData
 from patch_forcing.io.provenance import hardware
 from patch_forcing.models.cost import matrix_rate
 from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.init import init_weights
 from patch_forcing.runs.parts import build_network
+from patch_forcing.runs.recipes import KnownSizes
 from patch_forcing.runs.recorded import open_data
+from patch_forcing.views.progress import duration
 
 
 def resolved_run(
-    name: str, options: Options, run: Path, device: str, track: tuple[str, ...]
+    name: str,
+    options: Options,
+    run: Path,
+    device: str,
+    track: tuple[str, ...],
+    sizes: KnownSizes | None = None,
 ) -> dict[str, Any]:
-    """The run in full, and what it will take on this machine."""
-    recipe, data = open_data(run, options.recipe, options.allow_changed_data)
+    """The run in full, and what it will take on this machine.
+
+    sizes: of data that are not read; None: they are read.
+    """
+    recipe: Any = options.recipe
+    data: Any = sizes
+    if sizes is None:
+        recipe, data = open_data(run, recipe, options.allow_changed_data)
     rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
     figures = asdict(estimate(recipe, data, rate))
     resolved = {
@@ -40,7 +53,23 @@ def resolved_run(
             "machine_tflop_per_second": float(f"{rate / 1e12:.3g}"),
         },
     }
-    if options.init_from is not None:
+    if options.init_from is not None and isinstance(data, TrainingData):
         network = build_network(recipe.network, data)
         resolved["init_from"] = init_weights(network, options.init_from)
     return resolved
+
+
+def in_words(resolved: dict[str, Any]) -> str:
+    """What was found in the data, and one sentence about what the run takes."""
+    figures = resolved["estimate"]
+    time = duration(3600 * figures["hours"])
+    disk = figures["checkpoints_gib"] + figures["snapshots_gib"]
+    return "\n".join(
+        [
+            *resolved.get("description", []),
+            f"{figures['steps']:,} steps of {resolved['recipe']['batch_size']} images train "
+            f"{figures['parameters'] / 1e6:.3g} million parameters in about {time} on "
+            f"{figures['machine']}, with {figures['memory_gib']:.3g} GiB of memory and "
+            f"{disk:.3g} GiB of disk",
+        ]
+    )

@@ -44,7 +44,9 @@ class Options:
     allow_changed_data: bool = False
     """Resume though images were added or removed since: no longer bit for bit, as run.json says."""
     dry_run: bool = False
-    """Print the resolved run, with what it will take in memory, disk and hours, and stop."""
+    """Say what the run will take in time, memory and disk, and stop."""
+    json: bool = False
+    """With --dry-run: print the resolved run and all figures as one JSON object."""
 
 
 def train(args: Sequence[str]) -> None:
@@ -68,16 +70,21 @@ def train(args: Sequence[str]) -> None:
     )
     run = options.out or Path("runs") / name
     track = check_trackers([part for given in options.track for part in given.split(",")])
-    if isinstance(options.recipe.data, ChecksPlace):
-        options.recipe.data.check()
+    _check_honoured(options)
+    source, sizes = options.recipe.data, named.sizes if options.dry_run else None
+    if sizes is not None and getattr(source, "path", ""):
+        sizes = None
+    if sizes is None and isinstance(source, ChecksPlace):
+        source.check()
     if options.init_from not in (None, SCRATCH) and not checkpoints(run):
         check_model(options.init_from)
     if options.dry_run:
-        from patch_forcing.cli.dry_run import resolved_run
+        from patch_forcing.cli.dry_run import in_words, resolved_run
 
         device = parse_device(options.device)
         options = _planned(named, options, run, device)
-        print(json.dumps(resolved_run(name, options, run, device, track), indent=2))
+        resolved = resolved_run(name, options, run, device, track, sizes)
+        print(json.dumps(resolved, indent=2) if options.json else in_words(resolved))
         return
     check_out("--out", run)
     options = _planned(named, options, run, parse_device(options.device))
@@ -90,6 +97,17 @@ def train(args: Sequence[str]) -> None:
         init_from=options.init_from,
         allow_changed_data=options.allow_changed_data,
     )
+
+
+def _check_honoured(options: Options) -> None:
+    """Raises UserError for options that this command, started so, cannot honour."""
+    if options.json and not options.dry_run:
+        raise UserError("--json without --dry-run: add --dry-run, or leave it out")
+    if options.recipe.parallel == "shard" and os.environ.get("WORLD_SIZE", "1") == "1":
+        raise UserError(
+            "--parallel shard with one process: start several with torchrun --nproc-per-node 2 -m "
+            "patch_forcing train, or leave it out"
+        )
 
 
 def _planned(named: NamedRecipe, options: Options, run: Path, device: str) -> Options:
@@ -122,7 +140,7 @@ Trains a recipe; the same command again resumes.
 
 patch-forcing train --list           the recipes, what each needs and reaches
 patch-forcing train RECIPE --help    every option of a recipe, with its default
-patch-forcing train RECIPE --dry-run the resolved run, without training
+patch-forcing train RECIPE --dry-run what it takes in time, memory and disk, without training
 
 On several GPUs: torchrun --nproc-per-node 2 -m patch_forcing train RECIPE [OPTIONS]"""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from patch_forcing.data.batch import TrainingData
+from patch_forcing.data.source import SampleSizes
 from patch_forcing.features.find import find_encoder, known_width
 from patch_forcing.models.cost import operations
 from patch_forcing.models.dit import PatchDiT
@@ -56,7 +56,7 @@ class Estimate:
     hours: float
 
 
-def estimate(recipe: Recipe, data: TrainingData, rate: float) -> Estimate:
+def estimate(recipe: Recipe, data: SampleSizes, rate: float) -> Estimate:
     """What `recipe` takes on this data; rate: `matrix_rate` of the machine at its precision."""
     config = recipe.network.config(data)
     with torch.device("meta"):

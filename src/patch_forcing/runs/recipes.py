@@ -18,12 +18,22 @@ from patch_forcing.training.options import AlignmentConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
+class KnownSizes:
+    """Sizes of samples (C, H, W) and the number of classes, as `SampleSizes` has them."""
+
+    shape: tuple[int, int, int]
+    num_classes: int
+
+
+@dataclass(frozen=True)
 class NamedRecipe:
     """A recipe of the library, with what it needs and what it reaches."""
 
     recipe: Recipe
     needs: str
     reaches: str
+    sizes: KnownSizes | None = None
+    """Of the data, where the recipe fixes them, known before the data are there."""
     adapts: bool = False
     """Whether what the user leaves open is chosen for the images and the machine (runs/plan.py)."""
 
@@ -41,7 +51,7 @@ def aligned(
     weight: of the alignment, which is to be held against the recipe's velocity loss.
     """
     recipe = replace(named.recipe, alignment=AlignmentConfig(encoder, weight))
-    return NamedRecipe(recipe, f"{named.needs}; {needs}", reaches)
+    return replace(named, recipe=recipe, needs=f"{named.needs}; {needs}", reaches=reaches)
 
 
 _IMAGES = Recipe(
@@ -88,6 +98,7 @@ def _imagenet(method: Literal["sit", "pft"], size: str) -> NamedRecipe:
         needs="--data.path DIR: latents of ImageNet, made by patch-forcing encode with "
         "sd-vae-ft-ema (docs/imagenet.md); GPUs for days; hours and memory: --dry-run",
         reaches=f"FID-50k {fid}, unguided, at equal evaluations: the paper's; not run here",
+        sizes=KnownSizes((4, 32, 32), num_classes=1000),
     )
 
 

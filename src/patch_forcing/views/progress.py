@@ -29,4 +29,4 @@ def duration(seconds: float) -> str:
     if hours < 24:
         return f"{hours} h {minutes} min"
     days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days} d {hours} h"
+    return f"{days} d {hours} h" if days < 100 else f"{days:,} d"
