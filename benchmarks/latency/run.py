@@ -1,4 +1,4 @@
-"""How long the command line takes to answer: help, and a mistake, of every command.
+"""How long each command takes to answer help, and a mistake.
 
     python -m benchmarks.latency.run            # docs/results/latency.json
 

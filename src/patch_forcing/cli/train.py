@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import arg
@@ -71,9 +71,9 @@ def train(args: Sequence[str]) -> None:
     run = options.out or Path("runs") / name
     track = check_trackers([part for given in options.track for part in given.split(",")])
     _check_honoured(options)
-    source, sizes = options.recipe.data, named.sizes if options.dry_run else None
-    if sizes is not None and getattr(source, "path", ""):
-        sizes = None
+    source: Any = options.recipe.data
+    planned = options.dry_run and not getattr(source, "path", "")
+    sizes = named.sizes if planned else None
     if sizes is None and isinstance(source, ChecksPlace):
         source.check()
     if options.init_from not in (None, SCRATCH) and not checkpoints(run):
