@@ -16,6 +16,7 @@ from patch_forcing.io.hub import looks_like_hub_id
 if TYPE_CHECKING:
     from patch_forcing.data.batch import TensorData
     from patch_forcing.data.emoji import EmojiScenes
+    from patch_forcing.data.emoji_text import CaptionedScenes
     from patch_forcing.data.image_data import ImageData
     from patch_forcing.data.latents import LatentData
 else:
@@ -23,6 +24,7 @@ else:
     _OPENED = {
         "TensorData": "batch",
         "EmojiScenes": "emoji",
+        "CaptionedScenes": "emoji_text",
         "ImageData": "image_data",
         "LatentData": "latents",
     }
@@ -66,6 +68,32 @@ class EmojiSource:
         from patch_forcing.data.emoji import EmojiScenes
 
         return EmojiScenes(load_atlas(Path(self.path)), self.size)
+
+
+@dataclass(frozen=True)
+class EmojiTextSource:
+    """Captioned scenes of an atlas made by `patch-forcing data emoji`."""
+
+    path: str = "data/emoji"
+    """Folder of the atlas."""
+    size: int = 128
+    """Height and width of a scene."""
+    unseen: bool = False
+    """Show the combinations that are else held out, and no others."""
+
+    def __post_init__(self) -> None:
+        check_range("data.size", self.size, 16, 1024)
+
+    def check(self) -> None:
+        """Raises UserError saying how to make the atlas if it is not there."""
+        check_atlas(Path(self.path))
+
+    def open(self) -> "CaptionedScenes":
+        """Read the atlas. Raises UserError saying how to make it if it is not there, or too old."""
+        from patch_forcing.data.atlas import load_atlas
+        from patch_forcing.data.emoji_text import CaptionedScenes
+
+        return CaptionedScenes(load_atlas(Path(self.path)), self.size, self.unseen)
 
 
 @dataclass(frozen=True)
