@@ -31,6 +31,7 @@ MISTAKES = {
     "ema": ["ema", "nowhere", "--width", "0.1", "--out", "out"],
     "convert": ["convert", "nowhere.pt", "--out", "out"],
     "plot": ["plot", "nowhere"],
+    "resume": ["resume", "nowhere"],
 }
 """A mistake of each command: what it names is not there."""
 HELP = {"train": ["train", "folder"], "encode": ["encode", "."], "data": ["data", "shards"]}

@@ -1,6 +1,7 @@
 """The command line answers before anything large is loaded."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -51,6 +52,7 @@ MISTAKES = [
     (["ema", "nowhere", "--width", "0.1", *OUT], "nowhere"),
     (["convert", "nowhere.pt", *OUT], "nowhere.pt"),
     (["plot", "nowhere"], "nowhere"),
+    (["resume", "nowhere"], "nowhere"),
 ]  # fmt: skip
 """Commands that cannot be done, and what their line of error names."""
 
@@ -99,6 +101,8 @@ def test_every_page_of_help_is_printed_without_torch_and_names_no_none(tmp_path)
         assert not error, command
         assert "patch-forcing" in page, command
         assert "None" not in page, command
+        assert page.startswith("usage:"), command
+        assert "Such as: patch-forcing" in page or "[OPTIONS]\n" in page, command
         assert "(default:)" not in page.replace(" ", ""), command
 
 
@@ -109,3 +113,12 @@ def test_a_mistake_is_named_before_torch_is_loaded_and_writes_nothing(tmp_path):
         assert not page, args
         assert "\n" not in error, args
     assert not [*tmp_path.iterdir()]
+
+
+def test_the_options_of_a_training_that_one_needs_first_come_first(tmp_path):
+    ((_, page),) = ends([["train", "folder", "--help"]], tmp_path)
+    names = ["out", "init-from", "minutes", "device", "dry-run", "steps", "batch-size"]
+    known = re.findall(r"^[│ ]*--([\w.-]+)", page, re.MULTILINE)
+    places = [known.index(name) for name in [*names, "sample-every", "timesteps"]]
+    assert places == sorted(places)
+    assert "Such as: patch-forcing train folder --data.path" in page

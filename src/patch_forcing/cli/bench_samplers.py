@@ -55,7 +55,7 @@ def samplers(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing bench samplers",
         description="Quality against evaluations and seconds, on the same seeds.",
-        example="patch-forcing bench samplers emoji-64 --samplers euler adams-bashforth --nfe 8 16",
+        example="patch-forcing bench samplers emoji-64 --samplers 'euler;heun' --nfe 8,16",
     )
     check_file("--out", options.out, ".json")
     check_range("--images", options.images, 2, 1_000_000)

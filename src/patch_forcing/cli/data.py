@@ -116,6 +116,7 @@ def _emoji(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing data emoji",
         description="Every emoji without skin tone, drawn once from an installed colour font.",
+        example="patch-forcing data emoji --out data/emoji",
     )
     check_out("--out", options.out)
     from patch_forcing.data.atlas import build_atlas
@@ -137,11 +138,13 @@ _OPTIONS: dict[str, type[Options]] = {"folder": OfFolder, "shards": Options, "hu
 
 
 def _check(recipe: str, path: str, args: Sequence[str]) -> None:
+    command = f"patch-forcing data {path if recipe == 'folder' else f'{recipe} {path}'}"
     options = parse(
         _OPTIONS[recipe],
         as_own(args),
-        prog=f"patch-forcing data {path if recipe == 'folder' else f'{recipe} {path}'}",
+        prog=command,
         description="Reads every image and says what is there.",
+        example=f"{command} --out checked",
     )
     if options.out is not None:
         from patch_forcing.io.image_file import is_own_image

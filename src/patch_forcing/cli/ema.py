@@ -34,6 +34,7 @@ def ema(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing ema",
         description="Averaged weights of other lengths, made of the snapshots that a run stored.",
+        example="patch-forcing ema runs/digits --width 0.05,0.1 --out models/digits",
     )
     widths = _widths(options.width)
     check_out("--out", options.out)

@@ -145,6 +145,7 @@ def encode(args: Sequence[str]) -> None:
         as_own(args[1:]),
         prog=prog,
         description="Encodes images once, so that training need not.",
+        example=f"{prog} --autoencoder sd-vae-ft-ema --out latents",
     )
     _check_given(autoencoder=(options.autoencoder, "NAME", "sd-vae-ft-ema"))
     out = _check_places(kind, path, options.out)
@@ -173,6 +174,7 @@ def _features(kind: str, path: str, args: Sequence[str], prog: str) -> None:
         as_own(args),
         prog=prog,
         description="What a frozen encoder sees in the images that latents were made of.",
+        example=f"{prog} --features dinov2-b --latents latents --out features",
     )
     _check_given(
         features=(options.features, "ENCODER", "dinov2-b"),

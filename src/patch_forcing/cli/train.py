@@ -38,15 +38,15 @@ class Options:
     images, without a GPU and without --steps, 20 minutes."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
+    dry_run: bool = False
+    """Say what the run will take in time, memory and disk, and stop."""
+    json: bool = False
+    """With --dry-run: print the resolved run and all figures as one JSON object."""
     track: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """tensorboard, trackio or wandb, for curves besides those of metrics.jsonl; several: with
     commas, or the option again."""
     allow_changed_data: bool = False
     """Resume though images were added or removed since: no longer bit for bit, as run.json says."""
-    dry_run: bool = False
-    """Say what the run will take in time, memory and disk, and stop."""
-    json: bool = False
-    """With --dry-run: print the resolved run and all figures as one JSON object."""
 
 
 def train(args: Sequence[str]) -> None:
@@ -61,11 +61,13 @@ def train(args: Sequence[str]) -> None:
     if name.startswith("-"):
         raise UserError(f"train {name}: the recipe comes first: patch-forcing train RECIPE {name}")
     named = find_recipe(name)
+    where = " --data.path DATA" if getattr(named.recipe.data, "path", None) == "" else ""
     options = parse(
         Options,
         args[1:],
         prog=f"patch-forcing train {name}",
         description=f"Train the recipe {name}. Needs {named.needs}. Reaches: {named.reaches}.",
+        example=f"patch-forcing train {name}{where} --dry-run",
         default=Options(named.recipe),
     )
     run = options.out or Path("runs") / name

@@ -8,8 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 
 def versions() -> dict[str, str]:
     """The versions of the software that can change a number."""
@@ -25,10 +23,12 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def hardware(device: torch.device | str) -> str:
-    """The name of the processor or GPU that computes."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
+def hardware(device: object) -> str:
+    """The name of the processor or GPU that computes: a torch.device, or its name."""
+    import torch  # the rest of this file, and what records a run, does without
+
+    if str(device).startswith("cuda"):
+        return torch.cuda.get_device_name(str(device))
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -38,7 +38,7 @@ def hardware(device: torch.device | str) -> str:
     return f"{name}, {torch.get_num_threads()} threads"
 
 
-def origin(device: torch.device | str) -> dict[str, Any]:
+def origin(device: object) -> dict[str, Any]:
     """The record beside a measurement: commit, date, hardware and versions."""
     return {
         "commit": commit(),

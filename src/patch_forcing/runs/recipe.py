@@ -70,13 +70,15 @@ class Recipe:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     recommended: Recommended = field(default_factory=Recommended)
-    timesteps: str = "ltg"
-    """Training distribution of per-patch times, NAME or NAME:option=value,option=value: ltg, tg,
-    shared-uniform, shared-logit-normal, independent-uniform, mean-controlled."""
     steps: int = 400_000
     """Optimizer steps in all."""
     batch_size: int = 256
     """Samples a step, over all GPUs."""
+    sample_every: int = 0
+    """Steps between sheets of samples with their difficulty, of the averaged weights; 0: none."""
+    timesteps: str = "ltg"
+    """Training distribution of per-patch times, NAME or NAME:option=value,option=value: ltg, tg,
+    shared-uniform, shared-logit-normal, independent-uniform, mean-controlled."""
     accumulate: int = 1
     """Parts in which a GPU goes through its share of a batch: the same step in less memory."""
     nll_weight: float = 0.01
@@ -109,8 +111,6 @@ class Recipe:
     """Steps between checkpoints; the last step always has one."""
     log_every: int = 50
     """Steps between lines of metrics.jsonl."""
-    sample_every: int = 0
-    """Steps between sheets of samples with their difficulty, of the averaged weights; 0: none."""
     max_failed_steps: int = PATIENCE
     """So many steps in a row whose loss or gradient is not finite stop the run; fewer are skipped,
     and counted."""
