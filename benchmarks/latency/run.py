@@ -3,10 +3,12 @@
     python -m benchmarks.latency.run            # docs/results/latency.json
 
 Each command is a process of its own, started five times; the median counts. `import torch` stands
-beside, which an answer does not wait for. Run it on an idle machine.
+beside, which an answer does not wait for. Each number is a pair: seconds by the clock, which count on
+an idle machine alone, and of processor time.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -38,16 +40,21 @@ HELP = {"train": ["train", "folder"], "encode": ["encode", "."], "data": ["data"
 """Commands whose page of options needs more than their name."""
 
 
-def seconds(command: list[str], status: int, folder: Path) -> float:
-    """The median of REPEATS processes. Raises RuntimeError if one ends with another status."""
-    times = []
+def seconds(command: list[str], status: int, folder: Path) -> tuple[float, float]:
+    """Medians of REPEATS processes: by the clock, and of processor time.
+
+    Raises RuntimeError if one ends with another status.
+    """
+    clock, processor = [], []
     for _ in range(REPEATS):
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), os.times()
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        times.append(time.perf_counter() - begun)
+        clock.append(time.perf_counter() - begun)
+        after = os.times()
+        processor.append(sum(after[2:4]) - sum(used[2:4]))  # of child processes
         if run.returncode != status:
             raise RuntimeError(f"{command} ended with {run.returncode}: {run.stderr}")
-    return round(statistics.median(times), 3)
+    return round(statistics.median(clock), 3), round(statistics.median(processor), 3)
 
 
 def main() -> None:
@@ -67,14 +74,16 @@ def main() -> None:
                 "mistake": seconds([*command, *mistake], 2, folder),
             }
             rows.append(row)
-            print(f"{title:16}{row['help']:8.2f} s{row['mistake']:8.2f} s", flush=True)
+            print(json.dumps(row), flush=True)
         python = seconds([sys.executable, "-c", "pass"], 0, folder)
         torch = seconds([sys.executable, "-c", "import torch"], 0, folder)
-    print(f"python {python:.2f} s, import torch {torch:.2f} s")
+    print(f"python {python}, import torch {torch}")
     report = {
         **provenance(__file__, "cpu"),
         "cores": os.cpu_count(),
         "repeats": REPEATS,
+        "seconds": ["clock", "processor"],
+        "load_average": round(os.getloadavg()[0], 2),
         "rows": rows,
         "python": python,
         "import_torch": torch,

@@ -12,7 +12,6 @@ import tyro
 from tyro.conf import arg
 
 from patch_forcing.cli.options import check_out, parse, parse_device
-from patch_forcing.cli.training import train_and_report
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.source import ChecksPlace
 from patch_forcing.generation.find import check_model
@@ -89,6 +88,8 @@ def train(args: Sequence[str]) -> None:
         print(json.dumps(resolved, indent=2) if options.json else in_words(resolved))
         return
     check_out("--out", run)
+    from patch_forcing.cli.training import train_and_report
+
     options = _planned(named, options, run, parse_device(options.device))
     train_and_report(
         name,
