@@ -3,8 +3,8 @@
     python -m benchmarks.latency.run            # docs/results/latency.json
 
 Each command is a process of its own, started five times; the median counts. `import torch` stands
-beside, which an answer does not wait for. Each number is a pair: seconds by the clock, which count on
-an idle machine alone, and of processor time.
+beside, which an answer does not wait for. Each number is a pair: seconds by the clock, which
+mean something on an idle machine alone, and of processor time.
 """
 
 import argparse
