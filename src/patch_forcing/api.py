@@ -12,9 +12,10 @@ from patch_forcing.core.time import PatchTime
 from patch_forcing.data.torch_dataset import DatasetData
 from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.generation.result import PipelineResult
-from patch_forcing.models.config import DataInfo, PatchDiTConfig, preset
+from patch_forcing.models.config import DataInfo, PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.loading import load_model
+from patch_forcing.models.presets import preset
 from patch_forcing.runs.snapshots import reconstruct_ema
 from patch_forcing.runs.start import train
 from patch_forcing.sampling import samplers

@@ -23,7 +23,8 @@ from patch_forcing.generation.gallery import sample_rows, write_model_sheet, wri
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.io.npz import read_about
-from patch_forcing.models.conditions import CONDITIONS, Condition, Embedded
+from patch_forcing.models.condition_kinds import CONDITIONS
+from patch_forcing.models.conditions import Condition, Embedded
 from tests.support.exact import tiny_dit
 
 COLOURS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
@@ -54,8 +55,8 @@ class ColourEmbedder(nn.Module):
 class ColourCondition:
     """For the network."""
 
-    def module(self, num_classes: int, hidden_size: int) -> ColourEmbedder:
-        return ColourEmbedder(hidden_size)
+    def module(self, sizes: pf.PatchDiTConfig) -> ColourEmbedder:
+        return ColourEmbedder(sizes.hidden_size)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 import patch_forcing as pf
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.models.conditions import CONDITIONS, Embedded, LabelEmbedder
+from patch_forcing.models.condition_kinds import CONDITIONS
+from patch_forcing.models.conditions import Embedded, LabelEmbedder
 from patch_forcing.sampling.grids import uniform_grid
 from tests.support.exact import all_channels, tiny_dit
 
@@ -20,8 +21,8 @@ class Sequences:
     width: int = 3
     length: int = 4
 
-    def module(self, num_classes, hidden_size):
-        return SequenceEmbedder(self.width, self.length, hidden_size)
+    def module(self, sizes):
+        return SequenceEmbedder(self.width, self.length, sizes.hidden_size)
 
 
 class SequenceEmbedder(nn.Module):

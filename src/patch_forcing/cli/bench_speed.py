@@ -19,8 +19,8 @@ from patch_forcing.cli.options import (
 from patch_forcing.core.errors import check_range
 from patch_forcing.generation.find import check_model
 from patch_forcing.io.atomic import write_atomic
-from patch_forcing.models.config import is_preset
 from patch_forcing.models.options import Precision
+from patch_forcing.models.presets import is_preset
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from patch_forcing.core.compiling import check_compiler
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.speed import Speed, random_model, speeds
 from patch_forcing.io.provenance import commit, hardware, versions
-from patch_forcing.models.config import is_preset, preset
 from patch_forcing.models.cost import matrix_rate
 from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.models.options import Precision
+from patch_forcing.models.presets import is_preset, preset
 
 
 def measure_speed(options: Options, device: str) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What a network takes and gives: the border between networks and everything that calls them."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -54,3 +54,27 @@ class Model(Network, Protocol):
 
     def drop_condition(self, condition: Tensor, dropped: Bool[Tensor, " B"]) -> Tensor:
         """The condition, with the null condition in the dropped rows."""
+
+
+@runtime_checkable
+class PreparesConditions(Protocol):
+    """A network that makes of a condition, once, what all evaluations under it share."""
+
+    def prepare_condition(self, condition: Tensor | None, batch: int) -> Any:
+        """What calls take in the condition's place: a tensor, None, or anything whose `rows(slice)`
+        gives those of a range of images.
+        """
+
+
+def prepared(model: Network, condition: Tensor | None, batch: int) -> Any:
+    """What calls of the model take for this condition of so many images."""
+    if isinstance(model, PreparesConditions):
+        return model.prepare_condition(condition, batch)
+    return condition
+
+
+def first_rows(condition: Any, count: int) -> Any:
+    """Those of the first images, of what `prepared` made."""
+    if condition is None or isinstance(condition, Tensor):
+        return None if condition is None else condition[:count]
+    return condition.rows(slice(count))

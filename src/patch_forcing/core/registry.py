@@ -35,6 +35,9 @@ def build(kind: str, registry: Mapping[str, type[T]], spec: str) -> T:
         if key in values:
             raise UserError(f"{kind} {name}: option {key!r} is given twice: give it once")
         values[key] = _parse(f"{kind} {name}: {key}", text.strip(), fields[key].type)
+    for key, field in fields.items():
+        if key not in values and field.default is field.default_factory is dataclasses.MISSING:
+            raise UserError(f"{kind} {name}: option {key!r} is missing: write {key}=VALUE")
     return chosen(**values)
 
 

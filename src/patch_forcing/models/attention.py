@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 _KERNELS = torch.version.cuda is not None and find_spec("triton") is not None
@@ -21,9 +21,18 @@ def attention(qkv: Float[Tensor, "B N 3 heads width"]) -> Float[Tensor, "B N hea
 
 def torchs(qkv: Float[Tensor, "B N 3 heads width"]) -> Float[Tensor, "B N heads width"]:
     """The same, as torch computes it."""
-    q, keys_values = qkv[:, :, 0], qkv[:, :, 1:]
+    return attention_to(qkv[:, :, 0], qkv[:, :, 1:])
+
+
+def attention_to(
+    q: Float[Tensor, "B M heads width"],
+    keys_values: Float[Tensor, "B N 2 heads width"],
+    mask: Bool[Tensor, "B N"] | None = None,
+) -> Float[Tensor, "B M heads width"]:
+    """What queries take from other tokens; mask: from which of them, one at least."""
     q, k, v = (y.transpose(1, 2) for y in (q, *keys_values.unbind(2)))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+    seen = None if mask is None else mask[:, None, None]  # (B, 1, 1, N)
+    return F.scaled_dot_product_attention(q, k, v, seen).transpose(1, 2)
 
 
 def _trains_on_hopper(qkv: Tensor) -> bool:

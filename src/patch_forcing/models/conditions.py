@@ -6,14 +6,16 @@ conditions on (trainers, samplers, guidance) looks at the first axis alone.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.registry import build
+
+if TYPE_CHECKING:
+    from patch_forcing.models.config import PatchDiTConfig
 
 
 class Embedded(NamedTuple):
@@ -21,16 +23,32 @@ class Embedded(NamedTuple):
 
     vector: (B, D), added to the embedding of each time. tokens: (B, L, D), what blocks attend to
     besides the image; mask: (B, L), where those are not padding. Both None: the vector is all.
+    keys_values: of each block, (B, L, 2, heads, width), in place of tokens, for many evaluations
+    under the same conditions.
     """
 
     vector: Float[Tensor, "B D"]
     tokens: Float[Tensor, "B L D"] | None = None
     mask: Bool[Tensor, "B L"] | None = None
+    keys_values: tuple[Tensor, ...] | None = None
+
+    def rows(self, images: slice) -> "Embedded":
+        """Those of a range of images."""
+        kept = self.keys_values
+        return Embedded(
+            self.vector[images],
+            None if self.tokens is None else self.tokens[images],
+            None if self.mask is None else self.mask[images],
+            None if kept is None else tuple(one[images] for one in kept),
+        )
 
 
 @runtime_checkable
 class ConditionModule(Protocol):
-    """The part of a network, an nn.Module, that embeds conditions of one kind."""
+    """The part of a network, an nn.Module, that embeds conditions of one kind.
+
+    One with an attribute `attended` that is true gives tokens, to which each block then attends.
+    """
 
     def __call__(self, condition: Tensor) -> Embedded: ...
 
@@ -48,26 +66,17 @@ class ConditionModule(Protocol):
 class Condition(Protocol):
     """A kind of condition with its options: a frozen dataclass, validated when built."""
 
-    def module(self, num_classes: int, hidden_size: int) -> ConditionModule:
-        """The module of a network of these sizes."""
+    def module(self, sizes: "PatchDiTConfig") -> ConditionModule:
+        """The module of a network of these sizes. Raises UserError if they do not suit."""
 
 
 @dataclass(frozen=True)
 class ClassCondition:
     """Labels (B,), int64: 0 … num_classes − 1, and num_classes for the null condition."""
 
-    def module(self, num_classes: int, hidden_size: int) -> ConditionModule:
+    def module(self, sizes: "PatchDiTConfig") -> ConditionModule:
         """A table of vectors."""
-        return LabelEmbedder(num_classes, hidden_size)
-
-
-CONDITIONS: dict[str, type[Condition]] = {"class": ClassCondition}
-"""By the names that `PatchDiTConfig.condition` knows."""
-
-
-def condition_kind(text: str) -> Condition:
-    """The kind that NAME or NAME:option=value means. Raises UserError if there is none."""
-    return build("condition", CONDITIONS, text)
+        return LabelEmbedder(sizes.num_classes, sizes.vector_size)
 
 
 class LabelEmbedder(nn.Module):

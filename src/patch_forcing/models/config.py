@@ -9,8 +9,9 @@ from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.patch_grid import patch_grid
 from patch_forcing.core.time_grid import check_grid
 from patch_forcing.models.latent_space import LatentSpace
+from patch_forcing.models.text_space import TextSpace
 
-OPTIONAL = ("condition",)
+OPTIONAL = ("condition", "position", "condition_size")
 """Fields that model folders hold only where they are not the default."""
 
 
@@ -21,7 +22,11 @@ class PatchDiTConfig:
     input_size: height and width of what the network sees (one number: square).
     in_channels: channels of the image or latent; the output has one more for the log-variance.
     num_classes: labels 0 … num_classes − 1; the null condition has its own row behind them.
-    condition: the kind of condition, NAME or NAME:option=value (models/conditions.py).
+    condition: the kind of condition, NAME or NAME:option=value (models/condition_kinds.py).
+    position: of patches; "sincos", fixed and added to them, or "rope", which turns queries and
+    keys, so that the network takes other sizes and aspect ratios too (models/rotary.py).
+    condition_size: width of the embeddings of time and condition, which modulate layers; None:
+    hidden_size. A smaller one saves a quarter of the weights.
     """
 
     input_size: int | tuple[int, int]
@@ -33,6 +38,8 @@ class PatchDiTConfig:
     num_classes: int = 1000
     predict_difficulty: bool = True
     condition: str = "class"
+    position: str = "sincos"
+    condition_size: int | None = None
 
     def __post_init__(self) -> None:
         sizes = {
@@ -65,10 +72,20 @@ class PatchDiTConfig:
                 f"PatchDiTConfig: hidden_size={self.hidden_size} is not divisible by 4, "
                 "which 2-D sin-cos positions need: choose a multiple"
             )
+        if self.position not in ("sincos", "rope"):
+            raise unknown_name("position", str(self.position), ("sincos", "rope"))
+        if self.is_rotary and self.hidden_size // self.num_heads % 4:
+            raise UserError(
+                f"PatchDiTConfig: heads of width {self.hidden_size // self.num_heads} are not "
+                "divisible by 4, which 2-D rotary positions need: choose other sizes"
+            )
+        if self.condition_size is not None:
+            check_range("PatchDiTConfig: condition_size", self.condition_size, 1, whole=True)
         self.grid  # raises if the patches do not tile the image  # noqa: B018
         if not isinstance(self.condition, str):
             raise UserError(f"PatchDiTConfig: condition={self.condition!r}: give a name")
-        from patch_forcing.models.conditions import condition_kind  # recipes, too, import this file
+        # recipes, too, import this file
+        from patch_forcing.models.condition_kinds import condition_kind
 
         condition_kind(self.condition)
 
@@ -87,6 +104,16 @@ class PatchDiTConfig:
     def num_patches(self) -> int:
         """N."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def vector_size(self) -> int:
+        """Width of the embeddings of time and condition."""
+        return self.condition_size or self.hidden_size
+
+    @property
+    def is_rotary(self) -> bool:
+        """Whether positions turn queries and keys."""
+        return self.position == "rope"
 
     def stored(self) -> dict[str, Any]:
         """As model folders hold it."""
@@ -110,12 +137,14 @@ class DataInfo:
     autoencoder has more than one scale.
     class_names: one for each label, or empty.
     autoencoder: whose latents they are; None for pixels, or if it is not known.
+    text: whose embeddings conditions are; None where they are none of an encoder.
     """
 
     data_range: tuple[float, float] = (-1.0, 1.0)
     latent_scale: float = 1.0
     class_names: tuple[str, ...] = ()
     autoencoder: LatentSpace | None = None
+    text: TextSpace | None = None
 
     @classmethod
     def of_latents(cls, space: LatentSpace, class_names: tuple[str, ...] = ()) -> "DataInfo":
@@ -154,6 +183,19 @@ class DataInfo:
         if self.autoencoder != other.autoencoder and self.latent_scale == 1:
             return "pixels, not latents" if self.autoencoder else "latents, not pixels"
         return None
+
+
+def check_data(config: PatchDiTConfig, info: DataInfo) -> None:
+    """Raises UserError unless classes and channels of a network are those of its data."""
+    names = len(info.class_names)
+    if names not in (0, config.num_classes):
+        raise UserError(f"{names} class names for {config.num_classes} classes: name all or none")
+    space = info.autoencoder
+    if space is not None and space.channels != config.in_channels:
+        raise UserError(
+            f"{config.in_channels} channels for latents of {space.channels} ({space.name}): "
+            "bring a network and the autoencoder of its latents together"
+        )
 
 
 @dataclass(frozen=True)
@@ -228,27 +270,3 @@ class SamplingInfo:
             chosen["guidance_interval"] = tuple(chosen["guidance_interval"])
         quantiles = tuple(map(float, stored.get("time_quantiles", ())))
         return cls(quantiles, Recommended(**chosen))
-
-
-_WIDTHS: dict[str, dict[str, int]] = {
-    "S": {"depth": 12, "hidden_size": 384, "num_heads": 6},
-    "B": {"depth": 12, "hidden_size": 768, "num_heads": 12},
-    "L": {"depth": 24, "hidden_size": 1024, "num_heads": 16},
-    "XL": {"depth": 28, "hidden_size": 1152, "num_heads": 16},
-}
-
-
-def is_preset(name: str) -> bool:
-    """Whether it is the name of a size, as `preset` takes it, rather than of a model."""
-    return name.partition("/")[0] in _WIDTHS
-
-
-def preset(name: str, **sizes: Any) -> PatchDiTConfig:
-    """The field's sizes: "S/2", "B/2", "L/2", "XL/2"; the number is the patch side.
-
-    sizes: the other fields of PatchDiTConfig; `input_size` is 32 (ImageNet-256 latents) by default.
-    """
-    width, _, patch = name.partition("/")
-    if width not in _WIDTHS or not patch.isdecimal():
-        raise unknown_name("model size", name, [f"{known}/2" for known in _WIDTHS])
-    return PatchDiTConfig(**{"input_size": 32, "patch_size": int(patch), **_WIDTHS[width], **sizes})

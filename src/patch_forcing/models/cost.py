@@ -23,7 +23,7 @@ def operations(config: PatchDiTConfig, num_levels: int) -> int:
         index = torch.zeros(1, config.num_patches, dtype=torch.int64)
         t = PatchTime(torch.empty(1, num_levels), index)
         with FlopCounterMode(display=False) as counter:
-            twin(x, t, torch.zeros(1, dtype=torch.int64))
+            twin(x, t)
     return int(counter.get_total_flops())
 
 

@@ -11,16 +11,25 @@ from torch import Tensor, nn
 from patch_forcing.core.active import ActiveTokens
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import ModelOutput
+from patch_forcing.core.patch_grid import patch_grid
 from patch_forcing.core.patches import unpatchify
 from patch_forcing.core.time import PatchTime, as_patch_time
 from patch_forcing.core.time_nodes import interpolated
-from patch_forcing.models.conditions import ConditionModule, condition_kind
-from patch_forcing.models.config import DataInfo, PatchDiTConfig, SamplingInfo
+from patch_forcing.models.condition_kinds import condition_kind
+from patch_forcing.models.conditions import ConditionModule, Embedded
+from patch_forcing.models.config import DataInfo, PatchDiTConfig, SamplingInfo, check_data
 from patch_forcing.models.embeddings import PatchEmbedder, TimestepEmbedder, sincos_positions
 from patch_forcing.models.folder import ModelDescription, save_folder
-from patch_forcing.models.layers import Block, Conditioning, FinalLayer, Modulation
+from patch_forcing.models.layers import (
+    Block,
+    Conditioning,
+    CrossAttention,
+    FinalLayer,
+    Modulation,
+)
 from patch_forcing.models.options import Recompute
-from patch_forcing.models.token_subset import BlockMemory, put, take
+from patch_forcing.models.rotary import Rotation, patch_positions, rotation
+from patch_forcing.models.token_subset import BlockMemory, put, take, take_rotation
 
 Layer = Callable[[Tensor, Conditioning], Tensor]
 """A block, or one with its memory."""
@@ -50,24 +59,29 @@ class PatchDiT(nn.Module):
         self.time_nodes = 0
         self.data_info = data_info or DataInfo()
         self.sampling_info = sampling_info or SamplingInfo()
-        _check_data(config, self.data_info)
+        check_data(config, self.data_info)
         width, channels = config.hidden_size, config.in_channels
         self.x_embedder = PatchEmbedder(channels, width, config.patch_size)
-        self.t_embedder = TimestepEmbedder(width)
-        self.y_embedder: ConditionModule = condition_kind(config.condition).module(
-            config.num_classes, config.hidden_size
+        self.t_embedder = TimestepEmbedder(config.vector_size)
+        self.y_embedder: ConditionModule = condition_kind(config.condition).module(config)
+        self.attends = bool(getattr(self.y_embedder, "attended", False))
+        self.blocks = nn.ModuleList(
+            Block(width, config.num_heads, self.attends, config.condition_size)
+            for _ in range(config.depth)
         )
-        self.blocks = nn.ModuleList(Block(width, config.num_heads) for _ in range(config.depth))
         out_channels = channels + int(config.predict_difficulty)
-        self.final_layer = FinalLayer(width, config.patch_size, out_channels)
+        self.final_layer = FinalLayer(width, config.patch_size, out_channels, config.condition_size)
         self.pos_embed: Tensor
-        positions = torch.empty(1, config.num_patches, width)
+        positions = torch.empty(1, 1 if config.is_rotary else config.num_patches, width)
         self.register_buffer("pos_embed", positions, persistent=False)
         self.init_positions()
         self.init_weights()
 
     def init_positions(self) -> None:
         """Fill in the fixed positions. They are not stored, so loading calls this again."""
+        if self.config.is_rotary:  # blocks turn queries and keys instead
+            self.pos_embed.zero_()
+            return
         self.pos_embed.copy_(sincos_positions(*self.config.grid, self.config.hidden_size))
 
     def init_weights(self) -> None:
@@ -86,44 +100,50 @@ class PatchDiT(nn.Module):
         for module in self.modules():
             if isinstance(module, Modulation):
                 _zero(module[1])
+            elif isinstance(module, CrossAttention):
+                _zero(module.proj)
         _zero(self.final_layer.linear)
 
     def forward(
         self,
         x_t: Float[Tensor, "B C H W"],
         t: PatchTime | Float[Tensor, " B"] | Float[Tensor, "B N"],
-        condition: Tensor | None = None,
+        condition: Tensor | Embedded | None = None,
         *,
         active: ActiveTokens | None = None,
         tokens_after: int | None = None,
+        crop: Float[Tensor, "B 4"] | None = None,
     ) -> ModelOutput:
         """Velocity and log-variance at x_t, in its dtype, whatever the weights' is.
 
-        t: in [0, 1], 1 is data. condition: of the kind that the config names, one for each image;
-        None is the null condition.
+        t: in [0, 1], 1 is data. condition: of the kind that the config names, one for each image,
+        or what `prepare_condition` made of them; None is the null condition.
         active: compute these tokens only, M of each image; the output is zero in the others'
         pixels. For sampling: keys and values are overwritten in place.
         tokens_after: give the tokens after that block too, 1 … L, for objectives that look inside.
+        With rotary positions: H and W are any multiples of P; crop: which part of its picture each
+        image is (models/rotary.py).
         Raises UserError if images, times, condition or block do not suit.
         """
-        self._check(x_t, condition, tokens_after)
-        batch, patches = len(x_t), self.config.num_patches
+        grid = self._check(x_t, condition, tokens_after, crop)
+        batch, patches = len(x_t), grid[0] * grid[1]
         time = as_patch_time(t, batch, patches)  # U times an image, (B, U)
         if self.time_nodes:
             time = interpolated(time, self.time_nodes)  # (B, U), U at most so many
         x = self.x_embedder(x_t.to(self.pos_embed.dtype)) + self.pos_embed  # (B, N, D)
-        given = self.y_embedder(self.null_condition(batch) if condition is None else condition)
+        given = self._embedded(condition, batch)
         # all tokens: M = N; packed ones are those of one image, (1, M, D)
         x, time, vector = take(active, x, time, given.vector[:, None])  # (B, M, D), (B, 1, D)
         rows = self.t_embedder(time.values) + vector  # (B, U, D)
-        c = Conditioning(rows, time, given.tokens, given.mask)
-        blocks, tokens = self._blocks(active), None
+        turned = self._rotation(grid, crop, active, batch)  # (B, M, 2, half of a head)
+        c = Conditioning(rows, time, given.tokens, given.mask, turned)
+        blocks, tokens = self._blocks(active, given.keys_values), None
         if tokens_after is not None:
             x = tokens = self.run_blocks(blocks[:tokens_after], x, c)  # (B, M, D)
         x = self.run_blocks(blocks[tokens_after or 0 :], x, c)  # (B, M, D)
         x = self.final_layer(x, c)  # (B, M, P²·(C + 1))
         x = put(active, x, batch, patches).to(x_t.dtype)  # (B, N, P²·(C + 1))
-        image = unpatchify(x, self.config.image_size, self.patch_size)  # (B, C + 1, H, W)
+        image = unpatchify(x, x_t.shape[-2:], self.patch_size)  # (B, C + 1, H, W)
         channels = [self.config.in_channels, int(self.config.predict_difficulty)]
         velocity, logvar = image.split(channels, dim=1)  # (B, C, H, W), (B, 1, H, W)
         return ModelOutput(velocity, logvar if self.config.predict_difficulty else None, tokens)
@@ -136,24 +156,81 @@ class PatchDiT(nn.Module):
             x = block(x, c)
         return x
 
-    def _blocks(self, active: ActiveTokens | None) -> list[Layer]:
-        """The L blocks, each bound to its part of the memory if tokens are remembered."""
-        if active is None:
+    def _blocks(self, active: ActiveTokens | None, kept: tuple[Tensor, ...] | None) -> list[Layer]:
+        """The L blocks, each bound to its part of the memory if tokens are remembered, and to its
+        keys and values of conditions if they are kept.
+        """
+        if active is None and kept is None:
             return list(self.blocks)
-        return [partial(b, memory=BlockMemory(active, n)) for n, b in enumerate(self.blocks)]
+        return [
+            partial(
+                block,
+                memory=None if active is None else BlockMemory(active, number),
+                kept=None if kept is None else kept[number],
+            )
+            for number, block in enumerate(self.blocks)
+        ]
 
-    def _check(self, x_t: Tensor, condition: Tensor | None, tokens_after: int | None) -> None:
-        if x_t.shape[1:] != (self.config.in_channels, *self.config.image_size):
+    def _embedded(self, condition: Tensor | Embedded | None, batch: int) -> Embedded:
+        if isinstance(condition, Embedded):
+            return condition
+        return self.y_embedder(self.null_condition(batch) if condition is None else condition)
+
+    def prepare_condition(self, condition: Tensor | None, batch: int) -> Tensor | Embedded | None:
+        """What evaluations under the same conditions share, to be given in their place.
+
+        Of texts, what takes most of the time: tokens are refined, and each block has its keys and
+        values of them. Other kinds are as they were.
+        """
+        if not self.attends:
+            return condition
+        given = self._embedded(condition, batch)
+        assert given.tokens is not None
+        kept = tuple(
+            block.cross.keys_values(given.tokens)
+            for block in self.blocks
+            if isinstance(block, Block) and block.cross is not None
+        )
+        return given._replace(tokens=None, keys_values=kept)
+
+    def _rotation(
+        self,
+        grid: tuple[int, int],
+        crop: Tensor | None,
+        active: ActiveTokens | None,
+        batch: int,
+    ) -> Rotation | None:
+        """Of the active tokens; None if positions are not rotary."""
+        if not self.config.is_rotary:
+            return None
+        place = self.pos_embed.device
+        at = patch_positions(grid, self.config.num_patches, crop, place)  # (1 or B, N, 2)
+        by = rotation(at, self.config.hidden_size // self.config.num_heads)
+        return take_rotation(active, by, batch)
+
+    def _check(
+        self,
+        x_t: Tensor,
+        condition: Tensor | Embedded | None,
+        tokens_after: int | None,
+        crop: Tensor | None,
+    ) -> tuple[int, int]:
+        """Rows and columns of patches. Raises UserError for what does not suit."""
+        rotary, channels = self.config.is_rotary, self.config.in_channels
+        size = tuple(x_t.shape[2:]) if rotary else self.config.image_size
+        if x_t.ndim != 4 or x_t.shape[1:] != (channels, *size):
+            sides = "H, W" if rotary else f"*{self.config.image_size}"
             raise UserError(
-                f"input of shape {tuple(x_t.shape)}: this model takes "
-                f"(B, {self.config.in_channels}, *{self.config.image_size})"
+                f"input of shape {tuple(x_t.shape)}: this model takes (B, {channels}, {sides})"
             )
-        if condition is not None and len(condition) != len(x_t):
-            raise UserError(
-                f"condition {tuple(condition.shape)} for {len(x_t)} images: give one each"
-            )
+        if crop is not None and not rotary:
+            raise UserError("crop for fixed positions: leave it out, or train with position=rope")
+        given = condition.vector if isinstance(condition, Embedded) else condition
+        if given is not None and len(given) != len(x_t):
+            raise UserError(f"condition {tuple(given.shape)} for {len(x_t)} images: give one each")
         if tokens_after is not None and not 1 <= tokens_after <= len(self.blocks):
             raise UserError(f"no block {tokens_after}: this model has 1 to {len(self.blocks)}")
+        return patch_grid(x_t.shape[2:], self.patch_size)
 
     def check_condition(self, condition: Tensor | None, batch: int) -> None:
         """Raises UserError unless it is None, or suits the model and so many images."""
@@ -198,18 +275,6 @@ class PatchDiT(nn.Module):
         sizes = self.config.stored()
         return ModelDescription(
             "PatchDiT", sizes, self.data_info, self.state_dict(), self.sampling_info
-        )
-
-
-def _check_data(config: PatchDiTConfig, info: DataInfo) -> None:
-    names = len(info.class_names)
-    if names not in (0, config.num_classes):
-        raise UserError(f"{names} class names for {config.num_classes} classes: name all or none")
-    space = info.autoencoder
-    if space is not None and space.channels != config.in_channels:
-        raise UserError(
-            f"{config.in_channels} channels for latents of {space.channels} ({space.name}): "
-            "bring a network and the autoencoder of its latents together"
         )
 
 

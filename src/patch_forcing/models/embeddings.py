@@ -38,13 +38,11 @@ def timestep_features(t: Float[Tensor, "B U"]) -> Float[Tensor, "B U 256"]:
 
 
 class TimestepEmbedder(nn.Module):
-    """Times → width D, once for each distinct time."""
+    """Times → width D, or the config's `condition_size`, once for each distinct time."""
 
-    def __init__(self, hidden_size: int):
+    def __init__(self, size: int):
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * FREQUENCIES, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
-        )
+        self.mlp = nn.Sequential(nn.Linear(2 * FREQUENCIES, size), nn.SiLU(), nn.Linear(size, size))
 
     def forward(self, t: Float[Tensor, "B U"]) -> Float[Tensor, "B U D"]:
         return self.mlp(timestep_features(t).to(next(self.mlp.parameters()).dtype))

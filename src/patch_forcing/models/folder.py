@@ -17,6 +17,7 @@ from patch_forcing.io.atomic import atomic_folder
 from patch_forcing.io.model_layout import CONFIG, WEIGHTS, check_target
 from patch_forcing.models.config import DataInfo, SamplingInfo
 from patch_forcing.models.latent_space import latent_space
+from patch_forcing.models.text_space import text_space
 
 FORMAT_VERSION = 1
 DIT = "DiT"
@@ -59,8 +60,9 @@ def write_config(folder: Path, model: ModelDescription) -> None:
         "model": model.sizes,
         "data": asdict(model.data_info),
     }
-    if model.data_info.autoencoder is None:  # as models of pixels always were
-        del config["data"]["autoencoder"]
+    for field in ("autoencoder", "text"):  # as models of pixels and classes always were
+        if config["data"][field] is None:
+            del config["data"][field]
     if model.sampling_info != SamplingInfo():
         config["sampling"] = model.sampling_info.stored()
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -129,6 +131,7 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInf
             latent_scale=data["latent_scale"],
             class_names=tuple(data["class_names"]),
             autoencoder=latent_space(data["autoencoder"]) if "autoencoder" in data else None,
+            text=text_space(data["text"]) if "text" in data else None,
         )
         sampling = config.get("sampling", {})  # models of the first releases have none
         return config["class"], sizes, info, SamplingInfo.read(sampling)

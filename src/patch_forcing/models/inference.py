@@ -11,6 +11,7 @@ from patch_forcing.core.compiling import compiled
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.output import ModelOutput
 from patch_forcing.core.time import PatchTime
+from patch_forcing.models.conditions import Embedded
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.options import Precision
 from patch_forcing.models.recorded import Recorded
@@ -55,7 +56,7 @@ def in_graphs(forward: Forward, compiler: Callable[..., Forward]) -> Forward:
     def either(
         x_t: Tensor,
         t: PatchTime | Tensor,
-        condition: Tensor | None = None,
+        condition: Tensor | Embedded | None = None,
         *,
         active: ActiveTokens | None = None,
     ) -> ModelOutput:

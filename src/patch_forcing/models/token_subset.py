@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.active import ActiveTokens
 from patch_forcing.core.time import PatchTime
+from patch_forcing.models.attention import attention_to
+from patch_forcing.models.rotary import Rotation
 
 QKV = Float[Tensor, "images M 3 heads width"]
 
@@ -23,11 +24,11 @@ def take(
     active: ActiveTokens | None,
     x: Float[Tensor, "B N D"],
     time: PatchTime,
-    vector: Float[Tensor, "B 1 D"],
-) -> tuple[Float[Tensor, "_ M D"], PatchTime, Float[Tensor, "_ _ D"]]:
+    vector: Float[Tensor, "B 1 V"],
+) -> tuple[Float[Tensor, "_ M D"], PatchTime, Float[Tensor, "_ _ V"]]:
     """The active tokens, their times, and the vector that goes with each of the times.
 
-    Packed tokens are (1, T, D), and their times have the vectors (1, B·U, D).
+    Packed tokens are (1, T, D), and their times have the vectors (1, B·U, V).
     """
     if active is None or active.tokens is None:
         return x, time, vector
@@ -36,6 +37,16 @@ def take(
         return x.gather(1, _columns(tokens, x)), time.at(tokens), vector  # (B, M, D)
     vectors = vector.expand(-1, time.num_levels, -1).flatten(0, 1)  # (B·U, D)
     return x.flatten(0, 1)[tokens][None], time.at(tokens), vectors[None]
+
+
+def take_rotation(active: ActiveTokens | None, by: Rotation, batch: int) -> Rotation:
+    """The rotation of the active tokens, (B, M, …) or packed (1, T, …)."""
+    if active is None or active.tokens is None:
+        return by
+    by = by.expand(batch, -1, -1, -1)
+    if active.tokens.ndim == 1:
+        return by.flatten(0, 1)[active.tokens][None]
+    return by[torch.arange(batch, device=by.device)[:, None], active.tokens]
 
 
 def put(
@@ -73,18 +84,21 @@ class BlockMemory(NamedTuple):
             return attend_all(qkv)
         q, kept = qkv[:, :, 0], memory[self.number]
         if tokens.ndim == 1:
-            # room for all queries, which is little of the whole: one shape for any number of them
-            places = tokens // kept.shape[1], tokens % kept.shape[1]
-            kept[places] = qkv[0, :, 1:]
-            room = q.new_zeros(*kept.shape[:2], *q.shape[2:])  # (B, N, heads, width)
-            return _attention(room.index_put(places, q[0]), kept)[places][None]
-        rows = torch.arange(len(q), device=q.device)[:, None]
-        kept[rows, tokens] = qkv[:, :, 1:]
-        return _attention(q, kept)
+            kept[tokens // kept.shape[1], tokens % kept.shape[1]] = qkv[0, :, 1:]
+        else:
+            rows = torch.arange(len(q), device=q.device)[:, None]
+            kept[rows, tokens] = qkv[:, :, 1:]
+        return self.by_image(q, lambda q: attention_to(q, kept))
 
-
-def _attention(
-    q: Float[Tensor, "B M heads width"], keys_values: Float[Tensor, "B N 2 heads width"]
-) -> Float[Tensor, "B M heads width"]:
-    q, k, v = (y.transpose(1, 2) for y in (q, *keys_values.unbind(2)))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+    def by_image(
+        self, q: Float[Tensor, "_ M heads width"], attend: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "_ M heads width"]:
+        """`attend` for queries (B, _, heads, width) image by image, though these be packed."""
+        tokens, memory = self.active
+        if tokens is None or tokens.ndim == 2:
+            return attend(q)
+        batch, count = memory[self.number].shape[:2]
+        # room for all queries, which is little of the whole: one shape for any number of them
+        places = tokens // count, tokens % count
+        room = q.new_zeros(batch, count, *q.shape[2:])  # (B, N, heads, width)
+        return attend(room.index_put(places, q[0]))[places][None]

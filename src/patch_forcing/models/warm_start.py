@@ -65,6 +65,9 @@ def _check_sizes(source: ModelDescription, theirs: PatchDiTConfig, model: PatchD
         "patch_size": "give --network.patch-size {}",
         "in_channels": "train on data of {} channels",
         "image_size": "train on data of that size",
+        "condition": "train under such conditions",
+        "position": "give --network.position {}",
+        "condition_size": "give --network.condition-size {}",
     }
     for name, mend in options.items():
         had, has = getattr(theirs, name), getattr(ours, name)

@@ -1,6 +1,6 @@
 """What a sampler calls: a model with its condition and guidance. A sampler never sees those."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from patch_forcing.core.active import ActiveTokens, Memory, Tokens
 from patch_forcing.core.difficulty import difficulty
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.output import Model, Network
+from patch_forcing.core.output import Model, Network, prepared
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.guidance import Guidance, Query
 
@@ -83,7 +83,8 @@ class Field(Protocol):
 class VelocityField:
     """The `Field` of a model.
 
-    condition: what the model takes, one row for each image, or None.
+    condition: what the model takes, one row for each image, or None. What evaluations share of it,
+    such as a refined text, is made at the first one.
     Raises UserError if the condition does not suit the model, or if guidance has none to drop, or a
     network that cannot drop it.
     """
@@ -98,6 +99,7 @@ class VelocityField:
         self.model = model
         self.condition = condition
         self.guidance = guidance
+        self._shared: tuple[int, Any] | None = None
 
     @property
     def patch_size(self) -> int:
@@ -114,7 +116,7 @@ class VelocityField:
         guidance = self.guidance if guided else None
         where = None if guidance is None else guidance.where(t)
         active = None if recall is None else recall.active(t, guided=where is not None)
-        query = Query(x_t, t, self.condition, active)
+        query = Query(x_t, t, self._prepared(len(x_t), guided=where is not None), active)
         if guidance is None or where is None:
             output = query.ask(self.model)
             unguided, cost, until = output.velocity, 1, float("inf")
@@ -135,3 +137,15 @@ class VelocityField:
             guided=where,
             guided_until=until,
         )
+
+    def _prepared(self, batch: int, guided: bool) -> Any:
+        """The condition of both predictions if they are guided, else of the good one."""
+        if self._shared is None or self._shared[0] != batch:
+            if self.guidance is None:
+                self._shared = batch, prepared(self.model, self.condition, batch)
+            else:
+                self._shared = batch, self.guidance.prepare(self.model, self.condition, batch)
+        shared = self._shared[1]
+        if self.guidance is None or guided:
+            return shared
+        return self.guidance.alone(shared, batch)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patch_forcing.core.active import ActiveTokens, active_option
 from patch_forcing.core.errors import UserError, check_range, unknown_name
-from patch_forcing.core.output import Model, ModelOutput, Network
+from patch_forcing.core.output import Model, ModelOutput, Network, first_rows, prepared
 from patch_forcing.core.patches import spread
 from patch_forcing.core.time import PatchTime
 
@@ -30,11 +30,14 @@ Wang et al. 2024 (arXiv 2404.13040): what rises from noise to data is better tha
 
 
 class Query(NamedTuple):
-    """What a model is called with: images, times, their condition, and which tokens it computes."""
+    """What a model is called with: images, times, their condition, and which tokens it computes.
+
+    condition: a tensor, None, or what `prepared` made of one.
+    """
 
     x_t: Float[Tensor, "B C H W"]
     t: PatchTime
-    condition: Tensor | None
+    condition: Any
     active: ActiveTokens | None = None
 
     def ask(self, model: Network) -> ModelOutput:
@@ -88,8 +91,16 @@ class Guidance(ABC):
         """Raises UserError if there is nothing to guide by under this condition."""
 
     @abstractmethod
+    def prepare(self, model: Network, condition: Tensor | None, batch: int) -> Any:
+        """The condition of both predictions, made once for all evaluations of so many images."""
+
+    @abstractmethod
+    def alone(self, both: Any, batch: int) -> Any:
+        """That of the good prediction."""
+
+    @abstractmethod
     def predict(self, model: Network, query: Query) -> Pair:
-        """Both predictions, at the cost of two evaluations."""
+        """Both predictions, at the cost of two evaluations; the query's condition is prepared."""
 
     def acts_at(self, times: Iterable[float]) -> bool:
         """Whether one of the times lies in the interval, rounded to fp32 as times are."""
@@ -146,15 +157,21 @@ class ClassifierFreeGuidance(Guidance):
         if condition is None:
             raise UserError("guidance without a condition: give labels, or leave guidance out")
 
-    def predict(self, model: Network, query: Query) -> Pair:
-        x_t, t, condition, active = query
+    def prepare(self, model: Network, condition: Tensor | None, batch: int) -> Any:
         assert condition is not None
         if not isinstance(model, Model):
             raise UserError(
                 "guidance drops the condition: give the network check_condition and drop_condition"
             )
-        everything = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
+        everything = torch.ones(batch, dtype=torch.bool, device=condition.device)
         both = torch.cat([condition, model.drop_condition(condition, everything)])
+        return prepared(model, both, 2 * batch)
+
+    def alone(self, both: Any, batch: int) -> Any:
+        return first_rows(both, batch)
+
+    def predict(self, model: Network, query: Query) -> Pair:
+        x_t, t, both, active = query
         if active is not None:
             active = active.tile(2, len(x_t) * t.num_patches)
         output = Query(x_t.repeat(2, 1, 1, 1), t.tile(2), both, active).ask(model)
@@ -178,14 +195,20 @@ class Autoguidance(Guidance, _WeakModel):
         if condition is not None:
             self.weak_model.check_condition(condition, len(condition))
 
+    def prepare(self, model: Network, condition: Tensor | None, batch: int) -> Any:
+        return tuple(prepared(one, condition, batch) for one in (model, self.weak_model))
+
+    def alone(self, both: Any, batch: int) -> Any:
+        return both[0]
+
     def predict(self, model: Network, query: Query) -> Pair:
         models, active = (model, self.weak_model), query.active
-        if active is None:
-            return Pair(*map(query.ask, models))
-        if active.tokens is None:
-            active.memory.extend([] for _ in models)  # a memory for either model
-        parts = (ActiveTokens(active.tokens, memory) for memory in active.memory)
-        queries = (query._replace(active=part) for part in parts)
+        queries = [query._replace(condition=own) for own in query.condition]
+        if active is not None:
+            if active.tokens is None:
+                active.memory.extend([] for _ in models)  # a memory for either model
+            parts = [ActiveTokens(active.tokens, memory) for memory in active.memory]
+            queries = [own._replace(active=part) for own, part in zip(queries, parts, strict=True)]
         return Pair(*(own.ask(one) for own, one in zip(queries, models, strict=True)))
 
 
