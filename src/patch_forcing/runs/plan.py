@@ -42,8 +42,10 @@ _WARM, _TIMED = 2, 3
 WARM_START: dict[str, Any] = {
     "optimizer": OptimizerConfig(lr=5e-4, warmup_steps=20, betas=(0.9, 0.99)),
     "ema_decay": 0.99,
+    "snapshot_every": 0,
 }
-"""Of a network that can draw already: steps as large as from nothing would make it forget."""
+"""Of a network that can draw already: steps as large as from nothing would make it forget. Averages
+of other lengths are not worth their disk in minutes."""
 _TIMES_KEPT, _TIMES_SHOWN, _LINES = 5, 5, 40
 """Checkpoints, sheets and, at least, lines of a run whose steps follow from the time."""
 
@@ -110,7 +112,14 @@ def _as_begun(recipe: Recipe, usual: Recipe, record: dict[str, Any], init_from: 
     if optimizer == usual.optimizer:
         stored = before["optimizer"]
         optimizer = OptimizerConfig(**stored | {"betas": tuple(stored["betas"])})
-    names = ("ema_decay", "steps", "checkpoint_every", "sample_every", "log_every")
+    names = (
+        "ema_decay",
+        "snapshot_every",
+        "steps",
+        "checkpoint_every",
+        "sample_every",
+        "log_every",
+    )
     others = {name: before[name] for name in names if getattr(recipe, name) == getattr(usual, name)}
     recipe = replace(recipe, network=network, optimizer=optimizer, **others)
     recipe = _with_images(recipe, before["data"].get("size"), before["data"].get("channels"))
