@@ -22,6 +22,8 @@ from patch_forcing.sampling import samplers
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.function_field import FunctionField
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
+from patch_forcing.scoring.evaluation import Evaluation
+from patch_forcing.scoring.start import evaluate
 from patch_forcing.training.objective import PatchForcingObjective
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "CountedGenerator",
     "DataInfo",
     "DatasetData",
+    "Evaluation",
     "FunctionField",
     "LinearPath",
     "LossTerms",
@@ -43,6 +46,7 @@ __all__ = [
     "UserError",
     "VelocityField",
     "difficulty",
+    "evaluate",
     "load",
     "load_model",
     "preset",

@@ -15,6 +15,7 @@ HELP = [
     *([command] for command in COMMANDS),
     *(["train", recipe] for recipe in RECIPES),
     *(["bench", name] for name in ("samplers", "speed", "grid")),
+    ["evaluate", "compare"],
     *(["data", name] for name in ("emoji", ".", "shards", "hub")),
     *(["encode", *name] for name in ([], ["."], ["shards"], ["hub"], [".", "--features", "x"])),
 ]
@@ -53,6 +54,11 @@ MISTAKES = [
     (["convert", "nowhere.pt", *OUT], "nowhere.pt"),
     (["plot", "nowhere"], "nowhere"),
     (["resume", "nowhere"], "nowhere"),
+    (["evaluate", "nowhere", "--reference", "emoji"], "nowhere"),
+    (["evaluate", "emoji-64", "--reference", "emoji", "--metrics", "fid"], "fd"),
+    (["evaluate", "emoji-64", "--reference", "emoji", "--out", "x.txt"], ".json"),
+    (["evaluate", "emoji-64", "--reference", "emoji", "--sampler", "eulr"], "euler"),
+    (["evaluate", "emoji-64", "--reference", "emoji", "--count", "0"], "--count"),
 ]  # fmt: skip
 """Commands that cannot be done, and what their line of error names."""
 

@@ -27,6 +27,11 @@ class DepthError(Exception):
     """Samples of a kind for which nobody says what is black and what is white."""
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether its samples have more than 8 bits."""
+    return ";16" in _rawmode(image) or image.mode.startswith(("I", "F"))
+
+
 def eight_bits(image: Image.Image) -> Image.Image:
     """The loaded image, with 8 bits a sample. It may still have a palette or alpha.
 

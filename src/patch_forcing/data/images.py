@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from patch_forcing.data.depths import DepthError, eight_bits
+from patch_forcing.data.depths import DepthError, eight_bits, is_deep
 from patch_forcing.data.image_kinds import FORMATS
 from patch_forcing.data.image_options import Fit
 from patch_forcing.data.jpeg_end import jpeg_ends
@@ -87,6 +87,29 @@ def read_image(file: Stored, size: int, channels: int, fit: Fit) -> UInt8[np.nda
         square = fitted(drawn(image, channels), size, fit)
     pixels = np.array(square)
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+
+
+@patient
+def read_plain(
+    file: Stored, size: tuple[int, int] | None
+) -> tuple[UInt8[np.ndarray, "3 H W"], bool]:
+    """The file's image in colour, and whether it is grey, of 8 bits a sample.
+
+    size: height and width that it is cut and scaled to as `fitted` does, unless it has them.
+    None: as it is. Raises BadImageError if it cannot be read to its end, or is deeper.
+    """
+    with reading(file) as image:
+        if is_deep(image):
+            raise BadImageError("more than 8 bits a sample: save it with 8")
+        grey = image.mode in GREY_MODES
+        picture = drawn(image, channels=3)
+        if size is not None and size != (picture.height, picture.width):
+            if size[0] != size[1]:
+                raise BadImageError(
+                    f"{picture.width}×{picture.height} pixels, not {size[1]}×{size[0]}"
+                )
+            picture = fitted(picture, size[0], "crop")
+    return np.ascontiguousarray(np.array(picture).transpose(2, 0, 1)), grey
 
 
 @patient

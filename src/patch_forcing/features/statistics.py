@@ -36,3 +36,8 @@ class FeatureStatistics:
             centred = part.double() - mean
             squares += centred.mT @ centred
         return cls(mean, squares / (len(features) - 1), len(features))
+
+    def to(self, device: torch.device | str) -> "FeatureStatistics":
+        """The same, on that device, in fp64."""
+        mean, covariance = (part.to(device).double() for part in (self.mean, self.covariance))
+        return FeatureStatistics(mean, covariance, self.count)

@@ -83,10 +83,17 @@ def conditions_for(pipe: Pipeline, question: Question) -> Conditions:
     if question.features is not None:
         if pipe.model.data_info.class_names != question.features.class_names:
             raise UserError(f"{pipe.name} is no model of emoji scenes: leave --features out")
-        real = question.features.classes.cpu()
-        draws = CountedGenerator(range(question.count)).fork("label").uniform()
-        return pipe.condition_kind.choose(real[(draws * len(real)).long()].tolist())
+        labels = scene_labels(question.features, range(question.count))
+        return pipe.condition_kind.choose(labels)
     return pipe.condition_kind.in_turn(question.count)
+
+
+def scene_labels(features: EmojiFeatures, seeds: Sequence[int]) -> list[int]:
+    """The class of each seed's scene, of as many as real scenes have."""
+    real = features.classes.cpu()
+    draws = CountedGenerator(seeds).fork("label").uniform()
+    labels: list[int] = real[(draws * len(real)).long()].tolist()
+    return labels
 
 
 def _read(point: Point, result: PipelineResult, features: EmojiFeatures) -> Point:

@@ -243,11 +243,12 @@ class SamplingInfo:
 
     time_quantiles: times that equal shares of a run's steps reach, 0 and 1 included, fitted to the
     model (sampling/fit.py); empty if none was fitted. recommended: what is used where nobody
-    chooses.
+    chooses. tuned_on: pairs of a setting and what it was chosen by; that flatters it in a metric.
     """
 
     time_quantiles: tuple[float, ...] = ()
     recommended: Recommended = Recommended()
+    tuned_on: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.time_quantiles:
@@ -255,9 +256,10 @@ class SamplingInfo:
 
     def stored(self) -> dict[str, Any]:
         """As model folders hold it: what is not as usual."""
+        values = asdict(self) | {"tuned_on": dict(self.tuned_on)}
         return {
             name: value
-            for name, value in asdict(self).items()
+            for name, value in values.items()
             if getattr(self, name) != getattr(SamplingInfo, name)
         }
 
@@ -269,4 +271,5 @@ class SamplingInfo:
         if chosen.get("guidance_interval") is not None:
             chosen["guidance_interval"] = tuple(chosen["guidance_interval"])
         quantiles = tuple(map(float, stored.get("time_quantiles", ())))
-        return cls(quantiles, Recommended(**chosen))
+        tuned_on = stored.get("tuned_on", {})
+        return cls(quantiles, Recommended(**chosen), tuple(tuned_on.items()))

@@ -1,0 +1,75 @@
+"""What `patch-forcing evaluate` does once its options are read."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from patch_forcing.cli.evaluate import Options
+from patch_forcing.cli.options import parse_device
+from patch_forcing.distributed.ranks import join_ranks
+from patch_forcing.generation.pipeline import load
+from patch_forcing.io.atomic import write_atomic
+from patch_forcing.scoring.evaluate import Measurement, measure
+from patch_forcing.scoring.images import ImageSet
+from patch_forcing.scoring.reference import Reference, find_reference
+from patch_forcing.scoring.subject import model_images, stored_images
+
+
+def evaluate_and_write(
+    options: Options, metrics: tuple[str, ...], seeds: Sequence[int] | None
+) -> None:
+    """The record on stdout, its table on stderr, and the files that were named."""
+    measurement = Measurement(
+        options.features,
+        metrics,
+        options.train,
+        options.work,
+        options.pairs,
+        options.statistics,
+    )
+    device = parse_device(options.device)
+    with join_ranks(device) as ranks:
+        images, reference = _sets(options, seeds, device)
+        progress = None if ranks.first else False
+        evaluation = measure(
+            images, reference, measurement, device=device, ranks=ranks, progress=progress
+        )
+    if evaluation is None:
+        return
+    table = evaluation.markdown() + "\n"
+    if options.out is not None:
+        evaluation.save(options.out)
+    if options.markdown is not None:
+        write_atomic(options.markdown, table)
+    else:
+        print(table, end="", file=sys.stderr)
+    print(json.dumps(evaluation.public))
+
+
+def _sets(options: Options, seeds: Sequence[int] | None, device: str) -> tuple[ImageSet, Reference]:
+    """What is measured, and what it is held against."""
+    stored = stored_images(options.subject, options.count)
+    if stored is not None:
+        return stored, find_reference(options.reference, stored.size)
+    pipe = load(
+        options.subject,
+        device,
+        precision=options.precision,
+        compile=options.compile,
+        autoencoder=options.autoencoder,
+    )
+    request = options.sampling.given()
+    if options.sampling.autoguidance is not None:
+        weak = load(options.sampling.autoguidance, device, precision=options.precision)
+        request["autoguidance"] = weak
+    reference = find_reference(options.reference, pipe.image_shape[1:])
+    images = model_images(
+        pipe,
+        reference,
+        count=options.count,
+        seeds=seeds,
+        labels=options.labels,
+        options=request,
+        batch_size=options.batch_size,
+    )
+    return images, reference

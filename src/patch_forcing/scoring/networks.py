@@ -1,0 +1,59 @@
+"""Which feature networks measure: those that a user names, or those that are there and fit."""
+
+from collections.abc import Sequence
+
+from patch_forcing.core.errors import UserError
+from patch_forcing.core.extras import install_line
+from patch_forcing.features.classifiers import EFFICIENTNET, INCEPTION, installed
+from patch_forcing.features.emoji import NAME as EMOJI
+from patch_forcing.features.emoji import load_emoji_features
+from patch_forcing.features.find import find_features
+from patch_forcing.features.network import FeatureNetwork
+from patch_forcing.scoring.images import ImageSet
+from patch_forcing.scoring.reference import Reference
+
+
+def find_networks(
+    images: ImageSet, reference: Reference, chosen: Sequence[str], device: str
+) -> list[FeatureNetwork]:
+    """The networks of these names on the device; of none, `usual_features`.
+
+    Raises UserError if one is missing, or the reference's statistics are of another.
+    """
+    names = chosen or usual_features(images, reference)
+    networks = [find_features(name).to(device) for name in names]
+    if reference.images is None and reference.stored is not None:
+        fitting = [network for network in networks if reference.stored.fits(network)]
+        if not fitting or (chosen and len(fitting) < len(networks)):
+            of = reference.stored.features or f"{INCEPTION}, as files without a name are"
+            unfit = next(n for n in networks if n not in fitting)
+            raise UserError(
+                f"--reference {reference.name} holds statistics of {of}, not of {unfit.name}: "
+                "choose --features to match, or give images"
+            )
+        networks = fitting
+    return networks
+
+
+def usual_features(images: ImageSet, reference: Reference) -> list[str]:
+    """Networks where nobody names one: those that are there and fit.
+
+    Raises UserError if there is none.
+    """
+    there = [name for name in (EFFICIENTNET, INCEPTION) if installed(name)]
+    classes = set(images.labels or ())
+    if reference.name == EMOJI or (classes and classes <= set(load_emoji_features().class_names)):
+        return [EMOJI, *there]
+    if reference.images is None:
+        stored = reference.stored
+        return (
+            [INCEPTION]
+            if stored is None or stored.features is None
+            else [stored.features.partition(" ")[0]]
+        )
+    if not there:
+        raise UserError(
+            f"no network to measure by: {install_line('evaluate')} brings {EFFICIENTNET}, or give "
+            "--features"
+        )
+    return there

@@ -1,0 +1,90 @@
+"""The record of an evaluation: all that its numbers depend on."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from patch_forcing.features.classifiers import INCEPTION
+from patch_forcing.features.network import FeatureNetwork, resizing
+from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.scoring.evaluation import FORMAT_VERSION, KIND, metric_row
+from patch_forcing.scoring.images import FITTED, FolderImages, ImageSet, seeds_text
+from patch_forcing.scoring.looking import Features
+from patch_forcing.scoring.measuring import Measured, Side
+from patch_forcing.scoring.metric_names import METRICS, NEARER_NAME
+from patch_forcing.scoring.reference import Reference
+
+
+def network_record(
+    network: FeatureNetwork,
+    measured: Measured,
+    side: Side,
+    reference: Reference,
+    real: Features | None,
+) -> dict[str, Any]:
+    """What a record says of one network."""
+    stored = reference.stored is not None and reference.stored.fits(network)
+    is_inception = network.name.partition(" ")[0] == INCEPTION
+    count = len(real.digests) if real is not None else None
+    rows = {}
+    for metric, estimate in measured.estimates.items():
+        name = "FID" if metric == "fd" and is_inception else METRICS.get(metric, NEARER_NAME)
+        of_file = stored and metric in ("fd", "fd-infinity", "sfid") and side.statistics is not None
+        known = (side.statistics.count or None) if of_file and side.statistics else count
+        rows[metric] = metric_row(name, estimate, None if metric == "is" else known)
+    row: dict[str, Any] = {
+        "features": network.name,
+        "resize": resizing(network),
+        "reference": reference.stored.hash if stored and reference.stored else "images",
+        "metrics": rows,
+        "left_out": measured.left_out,
+    }
+    if measured.by_class:
+        row["by_class"] = measured.by_class
+    return row
+
+
+def whole_record(
+    images: ImageSet,
+    sampled: Features,
+    reference: Reference,
+    real: Features | None,
+    results: list[dict[str, Any]],
+    device: str,
+) -> dict[str, Any]:
+    recipe = images.recipe()
+    sampling, tuned = recipe.pop("sampling", None), recipe.pop("tuned_on", None)
+    patches = recipe.pop("num_patches", None)
+    if sampling is not None and sampled.nfe:
+        nfe = sum(sampled.nfe) / len(sampled.nfe)
+        tokens = None if patches is None else nfe * patches
+        sampling |= {"nfe": nfe, "token_evaluations": tokens}
+    stored, seen = reference.stored, reference.images
+    hashes = [part.hash for part in (real, stored) if part is not None]
+    fitted = isinstance(seen, FolderImages)
+    return {
+        "kind": KIND,
+        "format_version": FORMAT_VERSION,
+        "model": recipe.get("model"),
+        "subject": recipe | {"images_hash": sampled.hash},
+        "n": images.count,
+        "size": list(images.size),
+        "seeds": seeds_text(images.seeds),
+        "classes": None if images.labels is None else len(set(images.labels)),
+        "sampling": sampling,
+        "tuned_on": tuned,
+        "reference": {
+            "name": reference.name,
+            "kind": "statistics" if seen is None else "images",
+            "n": seen.count if seen is not None else (stored and stored.statistics.count) or None,
+            "hash": "+".join(hashes),
+            "resize": FITTED if fitted else "none",
+        },
+        "interval": "95 %, over other samples of the same number, reference fixed",
+        "results": results,
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": hardware(device),
+        "versions": versions(),
+        "_seeds": None if images.seeds is None else list(images.seeds),
+        "_labels": None if images.labels is None else list(images.labels),
+    }

@@ -1,0 +1,75 @@
+"""What is measured, as a user names it: a model, a folder of images, or an array."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.features.emoji import NAME as EMOJI
+from patch_forcing.features.emoji import load_emoji_features
+from patch_forcing.generation.front import scene_labels
+from patch_forcing.generation.pipeline import Pipeline
+from patch_forcing.io.model_layout import is_model_folder
+from patch_forcing.io.run_layout import is_run_folder
+from patch_forcing.scoring.images import ArrayImages, FolderImages, ImageSet
+from patch_forcing.scoring.metric_names import COUNT
+from patch_forcing.scoring.model_images import ModelImages, label_plan
+from patch_forcing.scoring.reference import Reference
+
+
+def stored_images(name: str | Path, count: int | None = None) -> ImageSet | None:
+    """The images of a folder or an .npz file; None if the name is a model's.
+
+    Raises UserError if they are bad.
+    """
+    path = Path(name)
+    if path.suffix == ".npz":
+        if not path.is_file():
+            raise UserError(f"{path} is not there: name an .npz file, a folder or a model")
+        return ArrayImages(path, count)
+    if path.is_dir() and not is_model_folder(path) and not is_run_folder(path):
+        return FolderImages(path, count=count)
+    return None
+
+
+def model_images(
+    pipe: Pipeline,
+    reference: Reference,
+    *,
+    count: int | None = None,
+    seeds: Sequence[int] | None = None,
+    labels: Any = None,
+    options: Mapping[str, Any] | None = None,
+    batch_size: int = 64,
+) -> ModelImages:
+    """The images of a model that are held against a reference.
+
+    count: seeds from 0 on; 1000, unless seeds are given. labels: as a pipeline takes them; None:
+    classes as often as the reference has them, or else each class in turn. options: fields of a
+    `SampleRequest`. Raises UserError if they do not fit the model.
+    """
+    if count is not None:
+        check_range("count", count, 1, whole=True)
+        if seeds is not None:
+            raise UserError(f"count={count} and seeds exclude each other: give one of them")
+    seeds = range(COUNT if count is None else count) if seeds is None else seeds
+    if labels is None:
+        labels = _labels(pipe, reference, seeds)
+    chosen = pipe.choose({"labels": labels}, options or {})
+    sampling = pipe.resolve(chosen.request)
+    return ModelImages(pipe, sampling, chosen.conditions, seeds, batch_size)
+
+
+def _labels(pipe: Pipeline, reference: Reference, seeds: Sequence[int]) -> Any:
+    classes = pipe.model.config.num_classes
+    if not classes:
+        return None
+    if reference.name == EMOJI and reference.images is None:
+        features = load_emoji_features()
+        if features.class_names == pipe.class_names:
+            return scene_labels(features, seeds)
+    if reference.images is None or reference.images.labels is None:
+        return [seed % classes for seed in seeds]
+    names = pipe.class_names
+    wanted = label_plan(reference.images.labels, seeds)
+    return [label if label in names or not label.isdigit() else int(label) for label in wanted]
