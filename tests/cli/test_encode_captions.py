@@ -18,9 +18,9 @@ def test_captions_are_encoded_and_what_they_are_good_for_is_said(tmp_path, monke
         file.with_suffix(".txt").write_text("a caption")
     run(["encode", "images", "--autoencoder", "pixels", "--out", "x", *ENCODE])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2].startswith("no network here takes captions yet: with --data.condition none")
+    assert lines[-2].startswith("captions train a network of texts")
     assert lines[-1].endswith("--data.path x --data.condition none")
-    with pytest.raises(pf.UserError, match="x comes with captions, which no network here takes"):
+    with pytest.raises(pf.UserError, match="x comes with captions: add --network"):
         run(["train", "imagenet256-sit-b", "--data.path", "x", "--dry-run", "--device", "cpu"])
     run(["train", *shlex.split(lines[-1])[3:], "--dry-run", "--device", "cpu"])
     without = ["encode", "images", "--autoencoder", "pixels", "--condition", "none", *ENCODE]

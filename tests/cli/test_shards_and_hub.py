@@ -83,9 +83,8 @@ def test_captions_are_checked_and_what_they_are_good_for_is_said(here, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "3 images, with captions, read as 20×20 in colour"
     assert next(line for line in printed if line.startswith("bad: ")).endswith(".png: no caption")
-    assert printed[-1] == (
-        "no network here takes captions yet: with --data.condition none it trains without"
-    )
+    assert printed[-2].startswith("captions train a network of texts, with --network.condition")
+    assert " --network.condition text" in printed[-1]
     run(["data", "mine", "--condition", "none"])
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "next: patch-forcing train folder --data.path mine --data.condition none"
@@ -128,8 +127,8 @@ WRONG = {
     "train shards --data.path x.tar --data.split a": "unknown option '--data.split'",
     "train hub": "data.path is not given: add --data.path OWNER/NAME, or a folder",
     "train hub --data.path tars --data.max-bad-share 7": "data.max_bad_share=7.0 is out of range",
-    "train folder --data.path captions": "captions comes with captions, which no network here",
-    "train folder --data.path captions --dry-run": "captions comes with captions, which no network",
+    "train folder --data.path captions": "captions comes with captions: add --network",
+    "train folder --data.path captions --dry-run": "captions comes with captions: add --network",
     "train folder --data.path few": "only 1 of 3 images of few have a caption: add the others, or",
     "train folder --data.path rows": "rows/metadata.jsonl: it names no images",
 }

@@ -9,6 +9,7 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.models.recorded import Recorded, _shapes
 from patch_forcing.sampling.grids import uniform_grid
+from tests.support.exact import tiny_dit
 from tests.support.scripts import run_script
 
 
@@ -19,7 +20,7 @@ class OnCPU(Recorded):
         memory = [] if active is None else list(active.memory)
         everything = active is None or active.tokens is None
         within = None if active is None else ActiveTokens(active.tokens, memory)
-        shape.output, shape.memory = self._run(shape.inputs, within), memory
+        shape.output, shape.memory = self._run(shape, within), memory
         if everything and active is not None:
             self._memories[_shapes(memory)] = memory
 
@@ -29,9 +30,9 @@ class OnCPU(Recorded):
             @staticmethod
             def replay():
                 again_memory = [] if everything else memory
-                again = None if active is None else ActiveTokens(shape.inputs[4], again_memory)
+                again = None if active is None else ActiveTokens(shape.inputs[3], again_memory)
                 with torch.autocast("cpu", torch.bfloat16, enabled=casts):
-                    new = self._run(shape.inputs, again)
+                    new = self._run(shape, again)
                 ours = [shape.output.velocity, shape.output.logvar, *memory]
                 torch._foreach_copy_(ours, [new.velocity, new.logvar, *again_memory])
 
@@ -83,3 +84,24 @@ def test_a_graph_holds_for_the_autocast_that_it_was_recorded_under():
 def test_samples_are_the_same_and_memory_is_given_back_where_it_runs_out():
     # in a process of its own: the type checks of the tests cannot be compiled
     run_script("recorded_sampling")
+
+
+@torch.no_grad()
+def test_texts_are_copied_where_a_graph_reads_them_once_a_run():
+    plain, recorded = (tiny_dit(num_classes=0, condition="bytes:length=6") for _ in range(2))
+    recorded.forward = OnCPU(recorded.forward)
+    x_0, grid = torch.randn(2, 3, 8, 8), uniform_grid(6)
+    for seed in range(3):
+        texts = torch.randint(1, 256, (2, 6), generator=torch.Generator().manual_seed(seed))
+        expected, result = (
+            pf.samplers.EulerSampler()(pf.VelocityField(model, texts), x_0, grid).x_1
+            for model in (plain, recorded)
+        )
+        assert result.equal(expected)
+    (shape,) = recorded.forward._shapes.values()
+    assert shape.graph is not None
+    kept = shape.inputs[-1]
+    before = kept._version
+    field = pf.VelocityField(recorded, texts)
+    pf.samplers.EulerSampler()(field, x_0, grid)
+    assert kept._version == before + 1

@@ -78,7 +78,7 @@ def test_captions_come_back_for_the_same_images(kl, tmp_path):
         assert batch.condition is None
         assert without[1:] == (None, None)
         assert without.x_1.equal(batch.x_1)
-    with pytest.raises(pf.UserError, match="out comes with captions, which no network here takes"):
+    with pytest.raises(pf.UserError, match=r"out comes with captions: add --network"):
         RECIPES["digits"].recipe.network.config(data)
     assert RECIPES["digits"].recipe.network.config(plain).num_classes == 0
     with pytest.raises(pf.UserError, match=r"condition=class: no image of .* has a label"):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from patch_forcing.cli.data_options import (
-    NO_CAPTIONS_YET,
+    CAPTIONS,
     SOURCES,
     CheckOptions,
     FolderOptions,
@@ -177,8 +177,8 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
     if options.out is not None:
         print(f"as training will see them: {draw_some(data, options.out / SHEET)}")
     if data.captioned:
-        print(NO_CAPTIONS_YET)
-        return
+        print(CAPTIONS)
+        more = f" --network.condition text{more}"
     train = f"patch-forcing train {recipe} --data.path {shlex.quote(path)}"
     print(f"next: {train}{_chosen(options.source)}{_chosen(options, *how)}{more}")
 

@@ -9,7 +9,10 @@ from patch_forcing.data.sources import HubParts
 
 SOURCES = ("shards", "hub")
 """Recipes whose data go by their name in commands; those of `folder` need none."""
-NO_CAPTIONS_YET = "no network here takes captions yet: with --data.condition none it trains without"
+CAPTIONS = (
+    "captions train a network of texts, with --network.condition text; --data.condition none "
+    "trains without them"
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from patch_forcing.cli.data_options import (
-    NO_CAPTIONS_YET,
+    CAPTIONS,
     SOURCES,
     CheckOptions,
     FolderOptions,
@@ -243,7 +243,7 @@ def _encode(kind: str, path: str, options: Options, out: Path) -> None:
         return
     flip = "" if options.how.flip else " --data.no-flip"
     if data.captioned:
-        print(NO_CAPTIONS_YET)
+        print(CAPTIONS)
         flip += " --data.condition none"
     where = shlex.quote(str(out))
     print(f"next: patch-forcing train imagenet256-pft-b --data.path {where}{flip}")

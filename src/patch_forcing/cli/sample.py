@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, UseAppendAction
 
 from patch_forcing.cli.options import (
     DeviceName,
@@ -20,6 +21,7 @@ from patch_forcing.generation.find import check_model
 from patch_forcing.generation.numbers import parse_numbers
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.models.options import Precision
+from patch_forcing.text.normal import read_prompts
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Options:
     shows label i mod their number, unless there are as many of both. all: each class in turn; none:
     unconditional. A comma belongs to a name where a class is called so. Default: as the model
     recommends."""
+    prompt: Annotated[tuple[str, ...], UseAppendAction] = ()
+    """Of a model of texts: what the images show. One serves all seeds; several, with the option
+    again, go round as labels do; none: unconditional."""
+    prompts: Path | None = None
+    """A text file of prompts, one a line, in place of --prompt."""
     sampling: OmitArgPrefixes[SamplingOptions] = field(default_factory=SamplingOptions)
     seeds: str | None = None
     """Seeds, such as 0-15: one image each. Default: as many as there are labels, from 0."""
@@ -84,6 +91,7 @@ def sample(args: Sequence[str]) -> None:
     if options.sampling.autoguidance is not None:
         check_model(options.sampling.autoguidance)
     numbers = _seeds(options)
+    conditions = {"labels": options.labels, "prompt": _prompts(options)}
     check_out("--out", options.out)
     SampleFolder(options.out).check()
     if options.npz is not None:
@@ -97,7 +105,16 @@ def sample(args: Sequence[str]) -> None:
         raise UserError(f"{place.world} processes share the images of --npz only: add --npz FILE")
     from patch_forcing.cli.sampling import sample_and_write
 
-    sample_and_write(options, numbers, place)
+    sample_and_write(options, conditions, numbers, place)
+
+
+def _prompts(options: Options) -> list[str] | None:
+    """Those that were given, or None."""
+    if options.prompts is None:
+        return list(options.prompt) or None
+    if options.prompt:
+        raise UserError(f"--prompts {options.prompts} and --prompt exclude each other: give one")
+    return read_prompts(options.prompts)
 
 
 def _seeds(options: Options) -> list[int] | None:

@@ -1,12 +1,12 @@
 """Sampling from the command line, once its options are read."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from patch_forcing.cli.options import Place
 from patch_forcing.cli.sample import Options
-from patch_forcing.generation.condition_kinds import condition_keywords
 from patch_forcing.generation.gallery import write_samples
 from patch_forcing.generation.pipeline import load
 from patch_forcing.generation.sample_folder import SampleFolder
@@ -14,10 +14,16 @@ from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.views.progress import progress_bar
 
 
-def sample_and_write(options: Options, numbers: Sequence[int] | None, place: Place) -> None:
+def sample_and_write(
+    options: Options,
+    conditions: Mapping[str, Any],
+    numbers: Sequence[int] | None,
+    place: Place,
+) -> None:
     """Sample, write and print what was written.
 
-    numbers: the seeds; None: one for each condition.
+    conditions: what was given, by the keywords of their kinds. numbers: the seeds; None: one for
+    each condition.
     """
     pipe = load(
         options.model,
@@ -32,10 +38,9 @@ def sample_and_write(options: Options, numbers: Sequence[int] | None, place: Pla
         request["autoguidance"] = load(
             options.sampling.autoguidance, place.device, precision=options.precision
         )
-    texts = {key: text for key, text in vars(options).items() if key in condition_keywords()}
-    chosen = pipe.choose(texts, request)
+    chosen = pipe.choose(conditions, request)
     seeds = range(len(chosen.conditions)) if numbers is None else numbers
-    conditions = chosen.conditions.for_seeds(seeds)
+    shown = chosen.conditions.for_seeds(seeds)
     sampling = pipe.resolve(chosen.request)
     if chosen.from_model and place.rank == 0:
         print(f"as {options.model} recommends: {chosen.from_model}")
@@ -46,14 +51,12 @@ def sample_and_write(options: Options, numbers: Sequence[int] | None, place: Pla
     if options.npz is not None:
         size = ShardOptions.shard_size if options.shard_size is None else options.shard_size
         how = ShardOptions(size, options.batch_size, options.pngs, options.maps, options.film)
-        job = SampleJob(pipe, sampling, conditions, seeds, options.npz, options.out, how)
+        job = SampleJob(pipe, sampling, shown, seeds, options.npz, options.out, how)
         _share(job, images, options.npz, place)
         return
     with progress_bar(None, total=len(seeds), unit="image") as bar:
         size, update, trace = options.batch_size, bar.update, options.maps or options.film
-        result = pipe.sample(
-            sampling, conditions, seeds, batch_size=size, trace=trace, advance=update
-        )
+        result = pipe.sample(sampling, shown, seeds, batch_size=size, trace=trace, advance=update)
     write_samples(result, pipe, options.out, maps=options.maps, film=options.film)
     print(
         f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "

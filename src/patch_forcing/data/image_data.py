@@ -4,7 +4,7 @@ Images that cannot be read are replaced, and the order is arithmetic.
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -129,7 +129,8 @@ class ImageData:
         x_1 = torch.stack([*good.values()]) if good else torch.empty(0, *self.shape)
         labels = self._labels[[*good]] if self.num_classes else None
         ids = [int(place(self.layout.names[number]) * 2**32) for number in good]
-        return Examples(Batch(x_1, labels), torch.tensor(ids, dtype=torch.int64))
+        captions = tuple(self.layout.captions[n] for n in good) if self.captioned else None
+        return Examples(Batch(x_1, labels, captions), torch.tensor(ids, dtype=torch.int64))
 
     @property
     def place(self) -> str:
@@ -140,6 +141,10 @@ class ImageData:
     def captioned(self) -> bool:
         """Whether batches have captions, and no condition yet."""
         return self.layout.captioned
+
+    def all_captions(self) -> Iterable[str]:
+        """Those of images that have one."""
+        return filter(None, self.layout.captions)
 
     @property
     def facts(self) -> dict[str, Any]:

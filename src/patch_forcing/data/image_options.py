@@ -28,7 +28,7 @@ class ImageOptions(ABC):
     """1 is grey, 3 is colour. Default: grey if all images are stored so."""
     condition: Condition | None = None
     """What goes with each image. Default: its class if there are classes, else its caption if there
-    are captions, else none. No network here takes captions yet."""
+    are captions, else none. Captions take --network.condition text."""
     fit: Fit = "crop"
     """crop: the middle of each image; pad: all of it, on white. The aspect is always kept."""
     flip: bool = True

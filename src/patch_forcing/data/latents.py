@@ -1,6 +1,8 @@
 """Latents made beforehand (`patch-forcing encode`) as training data."""
 
+from collections.abc import Iterable
 from concurrent.futures import Future
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,10 @@ class LatentData:
     def place(self) -> str:
         """Where the latents come from, as the user calls it."""
         return str(self._folder)
+
+    def all_captions(self) -> Iterable[str]:
+        """Of each sample one, several or none."""
+        return chain.from_iterable(map(self._rows.captions, range(self.num_samples)))
 
     @property
     def facts(self) -> dict[str, Any]:

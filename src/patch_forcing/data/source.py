@@ -1,5 +1,6 @@
 """What a recipe knows of its data before they are opened, which takes no torch."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -30,6 +31,27 @@ class Captioned(Protocol):
     @property
     def captioned(self) -> bool:
         """Whether batches have captions, and no condition yet."""
+
+
+@runtime_checkable
+class ListsCaptions(Protocol):
+    """Data that can tell their captions without their images."""
+
+    def all_captions(self) -> Iterable[str]:
+        """All of them, in an order that stays."""
+
+
+@runtime_checkable
+class GivesTexts(Protocol):
+    """Data whose captions are conditions of a network of texts (runs/texts.py)."""
+
+    @property
+    def text_condition(self) -> str:
+        """The kind of condition, as the config of a network names it."""
+
+    @property
+    def shown_texts(self) -> tuple[str, ...]:
+        """Some that show what a model can; none if nobody knows."""
 
 
 @runtime_checkable

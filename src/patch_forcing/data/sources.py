@@ -168,7 +168,7 @@ class LatentsSource:
     """The folder; required."""
     condition: Condition | None = None
     """What goes with each latent. Default: its class if there are classes, else its caption if
-    there are captions, else none. No network here takes captions yet."""
+    there are captions, else none. Captions take --network.condition text."""
     flip: bool = True
     """Show each image mirrored half of the time; they must have been encoded so too."""
     sample_posterior: bool = True

@@ -6,9 +6,14 @@ from typing import Any
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.class_conditions import Classes
 from patch_forcing.generation.conditions import ConditionKind, Conditions, NoConditions
+from patch_forcing.generation.text_conditions import TextPrompts
 from patch_forcing.models.dit import PatchDiT
 
-KINDS: dict[str, type[ConditionKind]] = {"class": Classes}
+KINDS: dict[str, type[ConditionKind]] = {
+    "class": Classes,
+    "text": TextPrompts,
+    "bytes": TextPrompts,
+}
 """By the names that `PatchDiTConfig.condition` knows."""
 
 

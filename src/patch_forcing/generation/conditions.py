@@ -66,7 +66,8 @@ class ConditionKind(Protocol):
         """What a user wrote after that option. Raises UserError, naming the part that is wrong."""
 
     def choose(self, values: Any) -> Conditions:
-        """What a user gave as that argument; a text is read as by `parse`.
+        """What a user gave as that argument; a text is read as by `parse`, unless conditions are
+        texts themselves.
 
         Raises UserError, naming the value that is wrong.
         """

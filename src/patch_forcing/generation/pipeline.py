@@ -85,7 +85,8 @@ class Pipeline:
 
         labels: numbers or class names, or a text as `--labels` takes it. One serves all seeds, and
         several go round: seed i shows label i mod their number, unless there are as many of both.
-        "none" is unconditional. None: as the model recommends, and so are guidance and sampler
+        "none" is unconditional. Of a model of texts: a prompt or several, as by keyword, `prompt`.
+        None: as the model recommends, and so are guidance and sampler
         unless an option of theirs is given. seeds: as many as labels, from 0, if None.
         batch_size: images sampled at once; another one may change a few bytes by ±1.
         trace: keep every evaluation. progress: draw a bar; None draws it if stderr is a terminal.
@@ -98,7 +99,12 @@ class Pipeline:
         for name in options:
             if name not in known:
                 raise unknown_name("option", name, set(known) - {"self"})
+        own = self.condition_kind.keyword
+        texts = [labels] if isinstance(labels, str) else labels
+        as_texts = isinstance(texts, list | tuple) and all(isinstance(one, str) for one in texts)
         values["labels"] = labels
+        if own != "labels" and as_texts and values.get(own) is None:
+            values |= {"labels": None, own: labels}
         conditions, request, _ = self.choose(values, options)
         sampling = self.resolve(request)
         seeds = range(len(conditions)) if seeds is None else seeds

@@ -171,12 +171,15 @@ class DataInfo:
     def mismatch(self, other: "DataInfo") -> str | None:
         """In what the other's numbers mean something else, in a few words; None if they do not.
 
-        Classes do not count, nor an autoencoder that one of them does not name, if scales agree.
+        Classes do not count; nor an autoencoder, if scales agree, or an encoder of captions, that
+        one of them does not name.
         """
         for name in ("data_range", "latent_scale"):
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
                 return f"{name} {theirs}, not {ours}"
+        if self.text is not None and other.text is not None and self.text.name != other.text.name:
+            return f"captions that {other.text.name} reads, not {self.text.name}"
         if self.autoencoder is not None and other.autoencoder is not None:
             difference = self.autoencoder.mismatch(other.autoencoder)
             return difference and f"an autoencoder of {difference}"

@@ -17,6 +17,7 @@ MAY_CHANGE = {
     "max_failed_steps",
     "watchdog",
     "data.max_bad_share",
+    "text.cache",
 }
 """What a resumed run may change without being another run; steps, if nothing depends on them, and
 snapshots' distance, if there are any."""
@@ -46,6 +47,13 @@ BEFORE = {
     "data.condition": None,
     "data.depth": 1,
     "data.held_out": 0.0,
+    "network.condition": "class",
+    "network.position": "sincos",
+    "network.condition_size": None,
+    "text.encoder": "bytes",
+    "text.length": 128,
+    "text.bf16": False,
+    "text.cache": None,
 }
 """What runs did that were begun before these fields were there."""
 

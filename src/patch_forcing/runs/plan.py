@@ -28,6 +28,7 @@ from patch_forcing.runs.recipes import NamedRecipe
 from patch_forcing.runs.run_folder import read_record
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
+from patch_forcing.runs.texts import with_texts
 from patch_forcing.training.options import OptimizerConfig
 
 USUAL_START = "emoji-64"
@@ -193,7 +194,7 @@ def _steps_for(recipe: Recipe, usual: Recipe, minutes: float, seconds: float) ->
 
 def measured_seconds(recipe: Recipe, device: str) -> float:
     """Of a step: the median of a few, of a network that is thrown away."""
-    data = recipe.data.open()
+    data = with_texts(recipe, recipe.data.open(), device)
     step = TrainStep(initial_state(recipe, data, device), recipe, device)
     batch = data.batch(BatchSpec(0, recipe.batch_size, recipe.seed), device)
     seconds = []
@@ -210,4 +211,5 @@ def measured_seconds(recipe: Recipe, device: str) -> float:
 def estimated_seconds(recipe: Recipe, device: str) -> float:
     """Of a step, from its operations and the rate of a product: good to a factor of two."""
     rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
-    return 3600 * estimate(replace(recipe, steps=1), recipe.data.open(), rate).hours
+    data = with_texts(recipe, recipe.data.open())
+    return 3600 * estimate(replace(recipe, steps=1), data, rate).hours

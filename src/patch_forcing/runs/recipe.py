@@ -1,15 +1,15 @@
 """A recipe: everything that a training run depends on. Nothing here needs torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.registry import build
 from patch_forcing.core.timestep_options import TIMESTEP_OPTIONS
-from patch_forcing.data.source import Captioned, DataSource, SampleSizes
+from patch_forcing.data.source import Captioned, DataSource, GivesTexts, SampleSizes
 from patch_forcing.models.config import PatchDiTConfig, Recommended, SamplingInfo
 from patch_forcing.models.options import Recompute
-from patch_forcing.training.options import PATIENCE, AlignmentConfig, OptimizerConfig
+from patch_forcing.training.options import PATIENCE, AlignmentConfig, OptimizerConfig, TextConfig
 
 SCRATCH = "none"
 """In place of the model that a run starts from: weights drawn anew."""
@@ -30,12 +30,21 @@ class Network:
     predict_difficulty: bool = True
     """Whether the output has a channel for the log-variance; a plain SiT has none."""
 
+    condition: Literal["class", "text"] = "class"
+    """What images are conditioned on: classes, if there are some, or texts, by their captions."""
+    position: Literal["sincos", "rope"] = "sincos"
+    """Positions of patches: fixed, or rotary, with which a model takes other sizes too."""
+    condition_size: int | None = None
+    """Width of the embeddings of time and condition; a smaller one saves weights. Default:
+    hidden_size."""
+
     def config(self, data: SampleSizes) -> PatchDiTConfig:
         """All sizes, for this data. Raises UserError if they do not fit together, or to it."""
-        if isinstance(data, Captioned) and data.captioned:
+        condition = data.text_condition if isinstance(data, GivesTexts) else "class"
+        if condition == "class" and isinstance(data, Captioned) and data.captioned:
             raise UserError(
-                f"{data.place} comes with captions, which no network here takes yet: add "
-                "--data.condition none, or class where there are classes"
+                f"{data.place} comes with captions: add --network.condition text to train on them, "
+                "or --data.condition none, or class where there are classes"
             )
         channels, height, width = data.shape
         return PatchDiTConfig(
@@ -47,6 +56,9 @@ class Network:
             depth=self.depth,
             num_heads=self.num_heads,
             predict_difficulty=self.predict_difficulty,
+            condition=condition,
+            position=self.position,
+            condition_size=self.condition_size,
         )
 
 
@@ -68,6 +80,7 @@ class Recipe:
     data: DataSource
     network: Network
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    text: TextConfig = field(default_factory=TextConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     recommended: Recommended = field(default_factory=Recommended)
     steps: int = 400_000
@@ -150,8 +163,12 @@ class Recipe:
 
     def sampling_info(self, data: SampleSizes) -> SamplingInfo:
         """What the model recommends; no guidance where it learns no difference to be guided by."""
-        guided = data.num_classes > 0 and self.label_dropout > 0
+        texts = data.shown_texts if isinstance(data, GivesTexts) else ()
+        conditioned = data.num_classes > 0 or isinstance(data, GivesTexts)
+        guided = conditioned and self.label_dropout > 0
         advice = self.recommended if guided else self.recommended.without_guidance()
+        if texts and advice.conditions is None:
+            advice = replace(advice, conditions="\n".join(texts))
         return SamplingInfo(recommended=advice)
 
     def snapshot_interval(self) -> int:

@@ -4,21 +4,27 @@ from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from patch_forcing.data.batch import HoldsOut, OrdersClasses, TrainingData
 from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
 from patch_forcing.runs.changed_recipe import BEFORE
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.run_folder import read_record
+from patch_forcing.runs.texts import with_texts
 
 
 def open_data(
-    run: Path, recipe: Recipe, allow_changed_data: bool = False
+    run: Path,
+    recipe: Recipe,
+    allow_changed_data: bool = False,
+    device: torch.device | str = "cpu",
 ) -> tuple[Recipe, TrainingData]:
     """The recipe with the share of images held out in full, and its data.
 
     A run that goes on keeps its share, and its classes keep their numbers. allow_changed_data: its
-    size and channels, too, which other images may suit less.
+    size and channels, too, which other images may suit less. device: where captions are read.
     """
     goes_on = is_run_folder(run) and bool(checkpoints(run))
     record = read_record(run) if goes_on else {}
@@ -37,4 +43,4 @@ def open_data(
     classes = found.get("classes")
     if isinstance(classes, dict) and isinstance(data, OrdersClasses):
         data = data.in_recorded_order(list(classes))
-    return replace(recipe, data=source), data
+    return replace(recipe, data=source), with_texts(recipe, data, device)

@@ -15,6 +15,7 @@ from patch_forcing.runs.recorded import open_data
 from patch_forcing.runs.run import Outcome, TrainingRun
 from patch_forcing.runs.run_folder import Changes
 from patch_forcing.runs.terms import open_terms
+from patch_forcing.runs.texts import fill_store
 from patch_forcing.runs.trackers import check_trackers
 
 
@@ -44,7 +45,9 @@ def train(
     track = check_trackers(track)
     with _deterministic(recipe.deterministic), join_ranks(device) as ranks:
         with ranks.together():
-            recipe, data = open_data(run, recipe, allow_changed_data)
+            recipe, data = open_data(run, recipe, allow_changed_data, device)
+            if ranks.world == 1:  # several would all read all captions; each reads its own instead
+                fill_store(data, progress)
             if recipe.compile:  # once nothing about the data can be wrong any more
                 check_compiler(device, "add --no-compile")
             terms = open_terms(recipe, data, device, ranks, encoder)

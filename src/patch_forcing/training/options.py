@@ -48,6 +48,25 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class TextConfig:
+    """How captions are read; a network of texts has what reads them in its config."""
+
+    encoder: str = "bytes"
+    """What reads captions: bytes, which the network learns to read by itself; wordllama, vectors of
+    words, which needs pip install '.[text]'; or a text model of transformers, a folder or a Hub id,
+    such as Qwen/Qwen3-0.6B or google/t5-v1_1-base."""
+    length: int = 128
+    """Tokens of a caption, or bytes, that are read; the rest is cut."""
+    bf16: bool = False
+    """Whether a model of transformers computes in bf16, else in fp32."""
+    cache: str | None = None
+    """A folder for the embeddings, which are then made once. Default: made anew in each batch."""
+
+    def __post_init__(self) -> None:
+        check_range("text.length", self.length, 1, 4096, whole=True)
+
+
+@dataclass(frozen=True)
 class AlignmentConfig:
     """Alignment of a recipe: none unless an encoder is named."""
 
