@@ -18,6 +18,8 @@ from patch_forcing.runs.recorded import open_data
 from patch_forcing.runs.texts import fill_store
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.options import OptimizerConfig, TextConfig
+from tests.support.same_runs import losses
+from tests.support.several_ranks import train_on
 from tests.support.text_encoders import write_encoder
 
 CAPTIONS = ["a red cat", "two dog\r\n", "\ufeffa blue mat", "猫 👩", "a red cat", "שלום"]
@@ -71,6 +73,16 @@ def test_captions_train_resume_bit_for_bit_and_are_sampled(recipe, tmp_path):
     assert record["found"]["text_encoder"] == "bytes:length=12"
 
 
+@pytest.mark.slow
+def test_ranks_that_share_a_model_of_texts_train_as_those_that_hold_it_whole(recipe, tmp_path):
+    recipe = replace(recipe, deterministic=True, sample_every=0)
+    for parallel in ("replicate", "shard"):
+        part = replace(recipe, parallel=parallel)
+        assert train_on(2, part, tmp_path / parallel) == [(0, "")] * 2
+    whole, shared = (losses(tmp_path / parallel) for parallel in ("replicate", "shard"))
+    assert [loss for _, loss in shared] == pytest.approx([loss for _, loss in whole], rel=1e-5)
+
+
 def test_data_that_are_read_can_do_what_they_could_and_give_conditions(recipe, tmp_path):
     plain = recipe.data.open()
     _, data = open_data(tmp_path / "run", recipe)
@@ -84,7 +96,21 @@ def test_data_that_are_read_can_do_what_they_could_and_give_conditions(recipe, t
     assert all(one.batch.condition is not None for one in data.examples(2))
 
 
-def test_an_encoder_of_transformers_reads_once_and_into_a_store(recipe, tmp_path):
+def test_a_share_of_captions_is_short_and_the_same_on_any_ranks(recipe, tmp_path):
+    for file in (tmp_path / "images").glob("*.txt"):
+        file.write_text("a. b c.")
+    recipe = replace(
+        recipe, text=replace(recipe.text, short=0.5), data=replace(recipe.data, held_out=0.0)
+    )
+    _, data = open_data(tmp_path / "run", recipe)
+    spec = BatchSpec(1, 64, 0)
+    lengths = (data.batch(spec).condition > 0).sum(1)
+    assert set(lengths.tolist()) == {2, 7}
+    part = data.batch(replace(spec, places=range(16, 48))).condition
+    assert (part > 0).sum(1).equal(lengths[16:48])
+
+
+def test_an_encoder_of_transformers_reads_once_and_into_a_store(recipe, tmp_path, monkeypatch):
     encoder = str(write_encoder(tmp_path / "t5", "t5"))
     text = TextConfig(encoder, length=6, cache=str(tmp_path / "store"))
     with_encoder = replace(recipe, text=text)
@@ -93,8 +119,9 @@ def test_an_encoder_of_transformers_reads_once_and_into_a_store(recipe, tmp_path
     spec = BatchSpec(0, 4, 0)
     expected = data.batch(spec).condition.nan_to_num()
     _, again = open_data(tmp_path / "run", with_encoder)
-    again._text_reader.encoder.encode = None
-    assert again.batch(spec).condition.nan_to_num().equal(expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(again._text_reader.encoder, "encode", None)  # not needed any more
+        assert again.batch(spec).condition.nan_to_num().equal(expected)
     _, uncached = open_data(tmp_path / "run", replace(recipe, text=replace(text, cache=None)))
     assert uncached.batch(spec).condition.nan_to_num().equal(expected)
     assert data.info.text.encoder == encoder

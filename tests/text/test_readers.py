@@ -18,7 +18,7 @@ from patch_forcing.text.conditions import (
     open_reader,
     reader_of,
 )
-from patch_forcing.text.normal import lines, normal_text, read_prompts
+from patch_forcing.text.normal import first_sentence, lines, normal_text, read_prompts
 from patch_forcing.text.store import EmbeddingStore
 from tests.support.exact import tiny_dit
 from tests.support.text_encoders import small_vectors, write_encoder
@@ -45,6 +45,20 @@ def test_normal_texts_are_one_line_and_stay_as_they_are(text):
 )
 def test_texts_of_all_scripts_are_kept(text, normal):
     assert normal_text(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("A cat. On a mat.", "A cat."),
+        ("1.5 cats", "1.5 cats"),
+        ("", ""),
+        ("猫。犬。", "猫。"),
+        ("Why? So!", "Why?"),
+    ],
+)
+def test_the_first_sentence(text, sentence):
+    assert first_sentence(text) == sentence
 
 
 def test_half_a_character_is_refused():

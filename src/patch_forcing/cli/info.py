@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 from patch_forcing.cli.options import parse
 from patch_forcing.cli.training import sample_line
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, is_run_folder
+from patch_forcing.text.normal import lines
 
 _MODEL = "A bundled name, a run folder, a model folder or a Hub id. Without it: what there is."
 
@@ -105,7 +106,12 @@ def _facts(name: str) -> dict[str, Any]:
         facts |= _progress(Path(name))
     elif (folder / "README.md").is_file():
         facts["training"] = f"see {folder / 'README.md'}"
-    facts["next"] = sample_line(name, config.num_classes, data.class_names)
+    texts: list[str] = []
+    if config.condition.partition(":")[0] in ("text", "bytes"):
+        del facts["classes"]
+        facts["prompts"] = f"any text, read by {data.text.name if data.text else 'the network'}"
+        texts = lines(model.sampling_info.recommended.conditions or "a red cat")
+    facts["next"] = sample_line(name, config.num_classes, data.class_names, texts)
     return facts
 
 

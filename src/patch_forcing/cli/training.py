@@ -36,7 +36,7 @@ def train_and_report(
         print(_sheets(run))
     if outcome.bad_samples:
         print(f"bad samples, replaced by others: {outcome.bad_samples}, see {run / BAD_SAMPLES}")
-    print(f"next: {sample_line(str(run), outcome.num_classes, outcome.class_names)}")
+    print(f"next: {sample_line(str(run), outcome.num_classes, outcome.class_names, outcome.texts)}")
 
 
 def complete(run: Path, steps: int) -> str:
@@ -44,10 +44,14 @@ def complete(run: Path, steps: int) -> str:
     return f"{run} is complete at {steps} steps; --steps N trains on"
 
 
-def sample_line(model: str, num_classes: int, class_names: Sequence[str]) -> str:
-    """A command that samples a model, with the names of two of its classes if it has any."""
+def sample_line(
+    model: str, num_classes: int, class_names: Sequence[str], texts: Sequence[str] = ()
+) -> str:
+    """A command that samples a model, with a text or the names of two of its classes, if any."""
     names = [name for name in class_names if "," not in name] or list(map(str, range(num_classes)))
     labels = f" --labels {shlex.quote(','.join(names[:2]))}" if names else ""
+    if texts:
+        labels = f" --prompt {shlex.quote(texts[0])}"
     return f"patch-forcing sample {shlex.quote(model)}{labels} --count 8"
 
 

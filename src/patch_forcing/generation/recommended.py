@@ -61,7 +61,7 @@ def choose(
         raise UserError(f"{error} ({name} recommends {_in_words(defaults)})") from None
     classes = ""
     if value is None and advice.conditions is not None:
-        classes = f"{len(asked)} {kind.keyword}"
+        classes = f"{len(asked)} {kind.keyword.removesuffix('s')}s"
     return Chosen(asked, request, ", ".join(filter(None, [classes, _in_words(defaults)])))
 
 

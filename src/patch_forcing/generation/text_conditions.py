@@ -1,7 +1,7 @@
 """Texts as conditions: prompts, one for all images, one for each, or several in turn."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -25,12 +25,12 @@ NONE = "none"
 class Prompts:
     """Texts; one serves all images. The empty text is the null condition.
 
-    reader: what makes a network's condition of them. in_turn: the image of a seed shows
+    reader: gives what makes a network's condition of them. in_turn: the image of a seed shows
     texts[seed mod their count], even if there are as many seeds.
     """
 
     texts: tuple[str, ...]
-    reader: TextReader = field(repr=False, compare=False)
+    reader: Callable[[], TextReader] = field(repr=False, compare=False)
     in_turn: bool = False
 
     @property
@@ -56,8 +56,9 @@ class Prompts:
 
     def tensor(self, device: torch.device | str) -> Shaped[Tensor, "B ..."]:
         """What the network takes. Says what of a text is too long to be read."""
-        condition, cut = self.reader(self.texts, device)
-        if note := cut_note(self.texts, cut, self.reader.limit):
+        reader = self.reader()
+        condition, cut = reader(self.texts, device)
+        if note := cut_note(self.texts, cut, reader.limit):
             LOG.warning("%s", note)
         return condition
 
@@ -91,11 +92,20 @@ class TextPrompts:
         return cls(model, name)
 
     def parse(self, text: str) -> Conditions:
-        """One prompt a line; "none" alone is no condition."""
-        return self.choose(lines(text) or [""])
+        """One prompt a line; "none" alone is no condition. The encoder is not looked for yet."""
+        return self._prompts(lines(text) or [""])
 
     def choose(self, values: Any) -> Conditions:
-        """One prompt, or several; "none" alone is no condition."""
+        """One prompt, or several; "none" alone is no condition.
+
+        Raises UserError, too, if the model's encoder is missing, or is another one.
+        """
+        prompts = self._prompts(values)
+        if isinstance(prompts, Prompts):
+            prompts.reader()
+        return prompts
+
+    def _prompts(self, values: Any) -> Conditions:
         given = [values] if isinstance(values, str) else list(values)
         if not given:
             raise UserError("prompt []: give one or more, or leave them out")
@@ -104,10 +114,11 @@ class TextPrompts:
                 raise UserError(f"prompt {value!r}: give a text")
         if given == [NONE]:
             return NoConditions()
-        texts = tuple(map(normal_text, given))
+        return Prompts(tuple(map(normal_text, given)), self._reader)
+
+    def _reader(self) -> TextReader:
         device = self.network.pos_embed.device
-        reader = reader_of(self.network.config, self.network.data_info.text, device)
-        return Prompts(texts, reader)
+        return reader_of(self.network.config, self.network.data_info.text, device)
 
     def first(self, limit: int) -> Conditions:
         """No condition, since no text is better than another."""

@@ -53,6 +53,7 @@ BEFORE = {
     "text.encoder": "bytes",
     "text.length": 128,
     "text.bf16": False,
+    "text.short": 0.0,
     "text.cache": None,
 }
 """What runs did that were begun before these fields were there."""

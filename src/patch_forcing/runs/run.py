@@ -16,6 +16,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.losses import LossTerms
 from patch_forcing.data.batch import Batch, Inferred, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.source import GivesTexts
 from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.distributed.watchdog import watched
@@ -49,7 +50,7 @@ class Outcome:
 
     bad_samples: how many it came upon, and replaced. num_classes, class_names: of its data; classes
     may have no names. writes: whether this process, of several that train together, is the one that
-    writes. sheet: the newest samples that it drew.
+    writes. sheet: the newest samples that it drew. texts: some captions, of a network of texts.
     """
 
     checkpoint: Path
@@ -61,6 +62,7 @@ class Outcome:
     class_names: tuple[str, ...] = ()
     writes: bool = True
     sheet: Path | None = None
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,4 +297,5 @@ class _Loop:
             run.data.info.class_names,
             run.ranks.first,
             self._sheet,
+            run.data.shown_texts if isinstance(run.data, GivesTexts) else (),
         )

@@ -1,5 +1,6 @@
 """A text encoder as users name it: an offline one, a folder, or the Hub's."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError, unknown_name
@@ -24,8 +25,20 @@ def find_text_encoder(name: str, *, bf16: bool = False) -> TextEncoder:
         folder = Path(name).expanduser()
     except RuntimeError:
         raise UserError(f"{name}: there is no such user: write the folder out") from None
-    if folder.is_dir():
-        return TransformersEncoder(name, folder, bf16=bf16)
-    if looks_like_hub_id(name):
-        return TransformersEncoder(name, download(name, FILES, "no such text encoder"), bf16=bf16)
-    raise unknown_name("text encoder", name, [BYTES, WORDLLAMA, "OWNER/NAME of the Hub"])
+    if not folder.is_dir():
+        if not looks_like_hub_id(name):
+            raise unknown_name("text encoder", name, [BYTES, WORDLLAMA, "OWNER/NAME of the Hub"])
+        folder = download(name, FILES, "no such text encoder")
+    files = (file.stat() for pattern in FILES for file in sorted(folder.glob(pattern)))
+    return _opened(name, folder, bf16, tuple((file.st_mtime_ns, file.st_size) for file in files))
+
+
+@lru_cache(maxsize=2)
+def _opened(
+    name: str,
+    folder: Path,
+    bf16: bool,
+    files: tuple[tuple[int, int], ...],  # noqa: ARG001 — other files are another encoder
+) -> TransformersEncoder:
+    """One encoder for all who ask in a process: it is large, and so is the work of hashing it."""
+    return TransformersEncoder(name, folder, bf16=bf16)

@@ -23,6 +23,12 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) == "Cc"
 
 
+def first_sentence(text: str) -> str:
+    """Up to the first full stop, question or exclamation mark; all of it if there is none."""
+    sentence = re.match(r".*?[.!?](?=\s)|.*?[。！？]", text, re.DOTALL)
+    return sentence[0] if sentence else text
+
+
 def short(text: str, length: int = 40) -> str:
     """Its beginning, for messages and sheets."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

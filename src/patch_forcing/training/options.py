@@ -59,11 +59,15 @@ class TextConfig:
     """Tokens of a caption, or bytes, that are read; the rest is cut."""
     bf16: bool = False
     """Whether a model of transformers computes in bf16, else in fp32."""
+    short: float = 0.0
+    """Share of captions of which the first sentence alone is read, drawn anew in each step: a model
+    of long captions then knows short prompts too."""
     cache: str | None = None
     """A folder for the embeddings, which are then made once. Default: made anew in each batch."""
 
     def __post_init__(self) -> None:
         check_range("text.length", self.length, 1, 4096, whole=True)
+        check_range("text.short", self.short, 0, 1)
 
 
 @dataclass(frozen=True)
