@@ -141,6 +141,21 @@ def test_every_weight_learns_and_what_is_computed_again_gives_the_same_gradients
     assert all(one.any() for one in gradients[0])
 
 
+@pytest.mark.parametrize("kind", [TEXT, BYTES])
+@torch.no_grad()
+def test_bf16_gives_nearly_the_same(kind):
+    model, condition = model_of(kind, position="rope")
+    x, t = noisy()
+    expected = all_channels(model(x, t, condition))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = all_channels(model(x, t, model.prepare_condition(condition, 3)))
+    half = model.bfloat16()
+    given = half.prepare_condition(condition, 3)
+    for result in (cast, all_channels(half(x, t, given)), all_channels(half(x, t, condition))):
+        assert result.dtype == torch.float32
+        assert (result - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
 def test_texts_change_nothing_at_first():
     block = pf.PatchDiT(tiny_dit(condition=TEXT, num_classes=0).config).blocks[0]
     assert not block.cross.proj.weight.any()

@@ -17,6 +17,7 @@ from patch_forcing.runs.recipe import Network, Recipe
 from patch_forcing.runs.recorded import open_data
 from patch_forcing.runs.texts import fill_store
 from patch_forcing.runs.trainer import train
+from patch_forcing.text.conditions import open_reader
 from patch_forcing.training.options import OptimizerConfig, TextConfig
 from tests.support.same_runs import losses
 from tests.support.several_ranks import train_on
@@ -136,3 +137,8 @@ def test_data_without_captions_and_other_mistakes_are_one_line(recipe, tmp_path)
         open_data(tmp_path / "run", recipe)
     with pytest.raises(pf.UserError, match=r"text.length=0"):
         TextConfig(length=0)
+    with pytest.raises(pf.UserError, match=r"without captions to read: add --network.condition"):
+        replace(recipe, network=replace(recipe.network, condition="class"))
+    for text in (TextConfig(bf16=True), TextConfig("wordllama", bf16=True), TextConfig(cache="x")):
+        with pytest.raises(pf.UserError, match="leave it out"):
+            open_reader(text.encoder, 4, bf16=text.bf16, store=text.cache)

@@ -154,6 +154,11 @@ class Recipe:
                 f"equal parts: choose a multiple of {self.accumulate}, or another --accumulate"
             )
         build("timesteps", TIMESTEP_OPTIONS, self.timesteps)
+        if self.text != TextConfig() and self.network.condition != "text":
+            raise UserError(
+                f"text.encoder={self.text.encoder}, or what else is said of texts, without "
+                "captions to read: add --network.condition text"
+            )
         self.alignment.block(self.network.depth)
         if self.parallel == "shard" and self.alignment.encoder is not None:
             raise UserError(

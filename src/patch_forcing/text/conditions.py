@@ -18,6 +18,7 @@ from patch_forcing.text.encoder import TextEncoder
 from patch_forcing.text.find import BYTES, find_text_encoder
 from patch_forcing.text.normal import normal_text, short
 from patch_forcing.text.store import EmbeddingStore
+from patch_forcing.text.word_vectors import WORDLLAMA
 
 
 class Read(NamedTuple):
@@ -143,9 +144,12 @@ def open_reader(
     Raises UserError if there is no such encoder, or the store is another's.
     """
     if encoder == BYTES:
-        if store is not None:
-            raise UserError(f"text.cache={store}: bytes have no encoder to wait for: leave it out")
+        if store is not None or bf16:
+            given = "text.bf16" if store is None else f"text.cache={store}"
+            raise UserError(f"{given} with bytes, which have no encoder: leave it out")
         return ByteReader(length)
+    if bf16 and encoder == WORDLLAMA:
+        raise UserError("text.bf16 with wordllama, which is a table: leave it out")
     found = find_text_encoder(encoder, bf16=bf16).to(device)
     kept = None if store is None else EmbeddingStore(Path(store).expanduser(), found)
     space = TextSpace(encoder, found.name, bf16)

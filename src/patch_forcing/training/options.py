@@ -54,7 +54,7 @@ class TextConfig:
     encoder: str = "bytes"
     """What reads captions: bytes, which the network learns to read by itself; wordllama, vectors of
     words, which needs pip install '.[text]'; or a text model of transformers, a folder or a Hub id,
-    such as Qwen/Qwen3-0.6B or google/t5-v1_1-base."""
+    such as Qwen/Qwen3-0.6B or google-t5/t5-base."""
     length: int = 128
     """Tokens of a caption, or bytes, that are read; the rest is cut."""
     bf16: bool = False
