@@ -35,6 +35,10 @@ def easy_count(easy_fraction: float, num_patches: int) -> int:
 
 def easy_set(difficulty: Float[Tensor, "B N"], easy_fraction: float) -> Bool[Tensor, "B N"]:
     """Marks the ⌊p·N⌋ patches of each image with the lowest d. Ties go to the lower index."""
-    count = easy_count(easy_fraction, difficulty.shape[1])
-    order = difficulty.argsort(dim=1, stable=True)[:, :count]
-    return torch.zeros_like(difficulty, dtype=torch.bool).scatter_(1, order, True)
+    return lowest(difficulty, easy_count(easy_fraction, difficulty.shape[1]))
+
+
+def lowest(ranking: Float[Tensor, "B N"], count: int) -> Bool[Tensor, "B N"]:
+    """Marks the `count` patches of each image that rank lowest. Ties go to the lower index."""
+    order = ranking.argsort(dim=1, stable=True)[:, :count]
+    return torch.zeros_like(ranking, dtype=torch.bool).scatter_(1, order, True)

@@ -151,14 +151,30 @@ def reading(file: Stored, whole: bool = True) -> Iterator[Image.Image]:
         raise BadImageError(_why(error), _may_pass(error)) from None
 
 
-def drawn(image: Image.Image, channels: int) -> Image.Image:
-    """Upright, 8 bits, grey or RGB, over white where it is transparent."""
+def upright(image: Image.Image) -> Image.Image:
+    """8 bits, the way up it was taken."""
     try:
         pixels = eight_bits(image)
     except DepthError as error:
         raise BadImageError(str(error)) from None
     orientation = _orientation(image)
-    image = pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
+    return pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
+
+
+def opacity(image: Image.Image) -> Image.Image | None:
+    """The alpha channel of an upright image, 0 where it is transparent; None if it has none."""
+    if not image.has_transparency_data:
+        return None
+    return image.convert("RGBA").getchannel("A")
+
+
+def drawn(image: Image.Image, channels: int) -> Image.Image:
+    """Upright, 8 bits, grey or RGB, over white where it is transparent."""
+    return flattened(upright(image), channels)
+
+
+def flattened(image: Image.Image, channels: int) -> Image.Image:
+    """An upright image, grey or RGB, over white where it is transparent."""
     if image.has_transparency_data:
         above = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), above)

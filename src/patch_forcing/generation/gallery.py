@@ -74,7 +74,8 @@ def sample_rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object
     """samples.json: how each image came about."""
     seconds = round(result.seconds / len(result.seeds), 4)
     nfe = result.image_nfe
-    return list(image_rows(pipe, result.sampling, result.conditions, result.seeds, nfe, seconds))
+    rows = image_rows(pipe, result.sampling, result.conditions, result.seeds, nfe, seconds)
+    return [{**row, **result.details()} for row in rows]
 
 
 def image_rows(

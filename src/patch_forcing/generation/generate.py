@@ -26,6 +26,8 @@ from patch_forcing.sampling.field import Field, VelocityField
 
 WrapField = Callable[[Field], Field]
 """What stands between a sampler and the model's field, such as an edit that holds patches fast."""
+Decode = Callable[[Tensor], UInt8[Tensor, "B C H W"]]
+"""What makes images of x_1, or of a prediction of it."""
 BatchCallback = Callable[[Evaluation, tuple[int, ...]], None]
 """What is called with every evaluation of a batch and the seeds of the batch's images."""
 
@@ -62,7 +64,7 @@ def generate(
     *,
     batch_size: int = 64,
     trace: bool = False,
-    decode: Callable[[Tensor], UInt8[Tensor, "B C H W"]] | None = None,
+    decode: Decode | None = None,
     wrap_field: WrapField | None = None,
     callback: BatchCallback | None = None,
 ) -> Iterator[Generated]:

@@ -16,8 +16,10 @@ from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.generation.condition_kinds import condition_keywords, condition_kind
 from patch_forcing.generation.conditions import ConditionKind, Conditions
 from patch_forcing.generation.decoder import find_decoder
+from patch_forcing.generation.edit_request import EditRequest, ImageLike, MaskLike
+from patch_forcing.generation.editing import EditResult, edit_images, make_edit
 from patch_forcing.generation.find import find_model
-from patch_forcing.generation.generate import BatchCallback, WrapField, generate
+from patch_forcing.generation.generate import BatchCallback, Decode, WrapField, generate
 from patch_forcing.generation.pixels import from_pil, from_uint8, to_uint8
 from patch_forcing.generation.recommended import Chosen, choose
 from patch_forcing.generation.request import SampleRequest, Sampling, shows_request
@@ -120,6 +122,42 @@ class Pipeline:
                 callback=callback,
             )
 
+    def edit(
+        self,
+        image: ImageLike,
+        mask: MaskLike | None = None,
+        *,
+        strength: float | None = None,
+        labels: int | str | Sequence[int | str] | None = None,
+        seeds: Sequence[int] | None = None,
+        keep_mask: MaskLike | None = None,
+        box: str | Sequence[int] | None = None,
+        hardest: float | None = None,
+        extend: str | Mapping[str, int] | None = None,
+        feather: int | None = None,
+        batch_size: int = 64,
+        trace: bool = False,
+        progress: bool | None = False,
+        callback: BatchCallback | None = None,
+        **options: Any,
+    ) -> EditResult:
+        """The image, repainted where it may change: one result for each seed.
+
+        image: a file or a PIL image. mask … feather: as `EditRequest` takes them. labels: as a call
+        takes them; None is unconditional, without guidance. seeds: 0 to 3, or as many as labels.
+        The rest: as a call takes it.
+        Raises UserError for what cannot be read or does not fit the model, before any work.
+        """
+        what = EditRequest(mask, keep_mask, box, hardest, strength, extend, feather)
+        values = {key: options.pop(key) for key in condition_keywords() & options.keys()}
+        if labels is not None or not values:
+            values["labels"] = labels
+        edit = make_edit(self, what.read(image))
+        how = {"batch_size": batch_size, "trace": trace}
+        return edit_images(
+            self, edit, values, options, seeds, progress=progress, callback=callback, **how
+        )
+
     def choose(self, conditions: Mapping[str, Any], options: Mapping[str, Any]) -> Chosen:
         """What a user gave, and for the rest what the model recommends (`recommended.choose`)."""
         return choose(self.model, self.name, conditions, options)
@@ -137,12 +175,14 @@ class Pipeline:
         batch_size: int = 64,
         trace: bool = False,
         advance: Callable[[int], object] = int,
+        decode: Decode | None = None,
         wrap_field: WrapField | None = None,
         callback: BatchCallback | None = None,
     ) -> PipelineResult:
         """One image for each seed, as a call makes them.
 
-        advance: called with the size of each finished batch. The rest: as `generate` takes it.
+        advance: called with the size of each finished batch. decode: in place of the pipeline's.
+        The rest: as `generate` takes it.
         """
         check_range("batch_size", batch_size, 1)
         seeds = [int(seed) for seed in seeds]
@@ -154,7 +194,7 @@ class Pipeline:
             conditions,
             batch_size=batch_size,
             trace=trace,
-            decode=self.decode,
+            decode=self.decode if decode is None else decode,
             wrap_field=wrap_field,
             callback=callback,
         ):

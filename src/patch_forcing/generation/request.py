@@ -20,7 +20,7 @@ from patch_forcing.sampling.guidance import (
     Interval,
 )
 from patch_forcing.sampling.names import DEFAULT_SAMPLER
-from patch_forcing.sampling.sampler import Sampler
+from patch_forcing.sampling.sampler import Planned, Sampler
 from patch_forcing.sampling.samplers import (
     SAMPLERS,
     check_difficulty,
@@ -91,9 +91,15 @@ class SampleRequest:
         else:
             raise UserError("times and a number of steps exclude each other: give one of them")
 
-    def resolve(self, model: PatchDiT, name: str = "this model") -> "Sampling":
+    def resolve(
+        self,
+        model: PatchDiT,
+        name: str = "this model",
+        planned: Callable[[Sampler], Planned] = lambda sampler: sampler,
+    ) -> "Sampling":
         """What this is for a model, which messages call by that name.
 
+        planned: what is counted within a budget in place of the sampler's evaluations.
         Raises UserError for a fitted grid that the model does not bring, for a weak model that
         makes other images, for a budget that no step fits into, and for a sampler that orders
         patches by difficulty where the model predicts none.
@@ -117,7 +123,8 @@ class SampleRequest:
         elif self.num_steps is not None:
             grid = placing(self.num_steps)
         elif self.nfe is not None:
-            grid = placing(steps_within(solver, self.nfe, patches, guidance, placing))
+            counted = planned(solver)
+            grid = placing(steps_within(counted, self.nfe, patches, guidance, placing))
         else:
             grid = placing(steps_within(solver, usual_calls(solver), patches, make_grid=placing))
         text = sampler if isinstance(sampler, str) else repr(sampler)

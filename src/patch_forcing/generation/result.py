@@ -73,6 +73,10 @@ class PipelineResult:
         """How the images were made, in one line."""
         return run_title(self.sampler, self.guidance_scale, self.nfe)
 
+    def details(self) -> dict[str, object]:
+        """What `samples.json` says of every image besides how it was sampled."""
+        return {}
+
     def trace_of(self, images: slice) -> list[Evaluation]:
         """The trace of a range of images; empty if none was kept."""
         return [evaluation[images] for evaluation in self.trace or ()]

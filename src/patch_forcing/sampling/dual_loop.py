@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patch_forcing.core.active import Memory, token_index
-from patch_forcing.core.difficulty import easy_count, easy_set
+from patch_forcing.core.difficulty import easy_count
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.random import Generator, draw_uniform
 from patch_forcing.core.time import PatchTime
@@ -61,16 +61,16 @@ class _TwoLoops(TrajectorySampler):
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
         patches = run.t.shape[1]
-        hard_count = self._hard_count(patches)
+        hard_count = self._hard_count(patches - run.num_kept)
         memory = Memory() if self.evaluate == "moving" and self.inner_steps > 1 else None
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), memory=memory)
-            easy = easy_set(self.rank(run, output, generator), self.easy_fraction)
+            easy = run.easy_set(self.rank(run, output, generator), self.easy_fraction)
             moving = Moving(~easy, token_index(~easy, hard_count))
             fine = substeps(now, then, self.inner_steps)
             run.move(output.velocity, then, where=easy)
             run.move(output.velocity, fine[1], where=~easy)
-            for j in self._inner(patches):
+            for j in self._inner(hard_count):
                 time = _patch_time(run, easy, _times(hard_count, patches, then, fine[j]))
                 computed = None if self._computes_all(j) else moving
                 output = run.evaluate(k, time, memory=memory, moving=computed)
@@ -82,7 +82,7 @@ class _TwoLoops(TrajectorySampler):
         for now, then in pairwise(time_grid):
             fine = substeps(now, then, self.inner_steps)
             calls.append(Call((now,)))
-            for j in self._inner(num_patches):
+            for j in self._inner(hard_count):
                 share = 1.0 if self._computes_all(j) else hard_count / num_patches
                 calls.append(Call(_times(hard_count, num_patches, then, fine[j]), share))
         return calls
@@ -90,9 +90,9 @@ class _TwoLoops(TrajectorySampler):
     def _hard_count(self, patches: int) -> int:
         return patches - easy_count(self.easy_fraction, patches)
 
-    def _inner(self, patches: int) -> range:
+    def _inner(self, hard_count: int) -> range:
         """The inner evaluations of a step, 1 … n − 1; none where no patch moves in them."""
-        idle = self.evaluate == "moving" and not self._hard_count(patches)
+        idle = self.evaluate == "moving" and not hard_count
         return range(1, 1 if idle else self.inner_steps)
 
     def _computes_all(self, j: int) -> bool:

@@ -44,10 +44,11 @@ class EulerMaruyamaSampler(TrajectorySampler):
     ) -> None:
         for k, now, then in run.steps(time_grid):
             time = run.shared_time(now)
-            velocity = run.evaluate(k, time).velocity.float()
+            output = run.evaluate(k, time)
+            velocity = output.velocity.float()
             if then == 1:
                 run.move(velocity, then)
                 continue
-            noise = run.path.predict_noise(run.x, velocity, time)
+            noise = run.predict_noise(output, time)
             run.move(velocity - self.noise * (1 - now) * noise, then)
             run.stir((1 - now) * (2 * self.noise * (then - now)) ** 0.5, generator)

@@ -39,7 +39,7 @@ class Fading:
         self._bound = torch.full_like(t, torch.inf)  # h/2 up to which that change is followed
         self._rate = torch.zeros_like(t)
         self.guided = torch.zeros_like(t, dtype=torch.bool)  # in each patch's last evaluation
-        self.until = torch.inf
+        self.until: float | Tensor = torch.inf
 
     def take(
         self,
@@ -71,7 +71,9 @@ class Fading:
         self.guided = torch.where(due, guided, self.guided)
 
     def acts_at(self, t: float) -> bool:
-        """Whether guidance lasts until that time."""
+        """Whether guidance lasts until that time, in any patch."""
+        if isinstance(self.until, Tensor):
+            return bool((self.until >= t).any())
         return bool(np.float32(t) <= self.until)
 
     def after(self, h: Float[Tensor, "B N"]) -> Float[Tensor, "B C H W"]:

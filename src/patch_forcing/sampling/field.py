@@ -23,7 +23,9 @@ class FieldOutput(NamedTuple):
     unguided: (B, C, H, W), the bare conditional velocity; `velocity` itself without guidance.
     whole: whether all tokens were computed; if not, only theirs mean anything.
     guided: (B, N), the patches that guidance changed; None: none.
-    guided_until: the time at which guidance ends.
+    guided_until: the time at which guidance ends, for all patches or for each.
+    noise: (B, C, H, W), x̂_0, of a wrapper whose images are not on the path at the caller's time;
+    None: it is x_t − t·v.
     """
 
     velocity: Float[Tensor, "B C H W"]
@@ -32,7 +34,8 @@ class FieldOutput(NamedTuple):
     unguided: Float[Tensor, "B C H W"]
     whole: bool = True
     guided: Bool[Tensor, "B N"] | None = None
-    guided_until: float = float("inf")
+    guided_until: float | Float[Tensor, " N"] = float("inf")
+    noise: Float[Tensor, "B C H W"] | None = None
 
 
 class Recall(NamedTuple):
@@ -78,6 +81,19 @@ class Field(Protocol):
         evaluate everything never give it.
         """
         ...
+
+
+@runtime_checkable
+class KeepingField(Protocol):
+    """A field that keeps some patches as they are. Samplers count shares of the others alone."""
+
+    @property
+    def kept(self) -> Bool[Tensor, " N"]:
+        """The patches that no image changes in."""
+
+    @property
+    def num_kept(self) -> int:
+        """How many these are, known without waiting for a GPU."""
 
 
 class VelocityField:

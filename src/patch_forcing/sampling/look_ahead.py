@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from patch_forcing.core.difficulty import easy_set
 from patch_forcing.core.errors import check_range
 from patch_forcing.core.random import Generator
 from patch_forcing.core.time import PatchTime
@@ -46,7 +45,7 @@ class LookAheadSampler(TrajectorySampler):
             if _is_plain(now):
                 run.move(first.velocity, then)
                 continue
-            easy = easy_set(difficulty, self.easy_fraction)
+            easy = run.easy_set(difficulty, self.easy_fraction)
             ahead = self._ahead(now)
             push = first.unguided if self.unguided_context else first.velocity
             context = run.displaced(push, ahead, where=easy)

@@ -27,6 +27,14 @@ class Call(NamedTuple):
     reuse: bool = False
 
 
+class Planned(Protocol):
+    """What evaluations can be counted of."""
+
+    def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
+        """The evaluations that a run on this grid takes, in order, for images of N patches."""
+        ...
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """From noise to samples along a time grid."""

@@ -15,7 +15,7 @@ from patch_forcing.sampling.guidance import Guidance, reuses
 from patch_forcing.sampling.heun import HeunSampler
 from patch_forcing.sampling.look_ahead import LookAheadSampler
 from patch_forcing.sampling.names import listed
-from patch_forcing.sampling.sampler import Sampler
+from patch_forcing.sampling.sampler import Planned, Sampler
 
 SAMPLERS: dict[str, type[Any]] = {
     "euler": EulerSampler,
@@ -86,7 +86,7 @@ class BudgetError(UserError):
 
 
 def count_evaluations(
-    sampler: Sampler,
+    sampler: Planned,
     time_grid: list[float],
     num_patches: int,
     guidance: Guidance | None = None,
@@ -108,7 +108,7 @@ def count_evaluations(
 
 
 def steps_within(
-    sampler: Sampler,
+    sampler: Planned,
     budget: float,
     num_patches: int,
     guidance: Guidance | None = None,

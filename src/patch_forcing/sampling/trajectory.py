@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patch_forcing.core.active import Memory, Tokens
+from patch_forcing.core.difficulty import easy_count, lowest
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.patch_grid import patch_grid
 from patch_forcing.core.patches import spread
@@ -17,7 +18,7 @@ from patch_forcing.core.random import Generator, draw_normal
 from patch_forcing.core.time import PatchTime
 from patch_forcing.core.time_grid import check_grid
 from patch_forcing.sampling.evaluation import Callback, Evaluation, SampleResult
-from patch_forcing.sampling.field import Field, FieldOutput, Recall
+from patch_forcing.sampling.field import Field, FieldOutput, KeepingField, Recall
 from patch_forcing.sampling.function_field import FunctionField, VelocityFunction
 
 
@@ -58,6 +59,8 @@ class Trajectory:
         self.x = x_0.float()
         rows, cols = patch_grid(x_0.shape[-2:], self.field.patch_size)
         self.t = self.x.new_zeros(len(x_0), rows * cols)
+        self.kept = field.kept if isinstance(field, KeepingField) else None
+        self.num_kept = field.num_kept if isinstance(field, KeepingField) else 0
         self.nfe = 0.0
         self._image_nfe = self.x.new_zeros(len(x_0))
         self.step = 0
@@ -154,6 +157,23 @@ class Trajectory:
         self._watch("difficulty is NaN at step {step}", output.difficulty.isnan().any())
         return output.difficulty
 
+    def kept_first(self, ranking: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        """A ranking without negative numbers, with the patches that the field keeps before all."""
+        return ranking if self.kept is None else ranking.masked_fill(self.kept, -1.0)
+
+    def easy_set(
+        self, ranking: Float[Tensor, "B N"], easy_fraction: float
+    ) -> Bool[Tensor, "B N"]:
+        """The lowest ⌊p·M⌋ of the M patches that the field moves, and those that it keeps."""
+        count = easy_count(easy_fraction, self.t.shape[1] - self.num_kept)
+        return lowest(self.kept_first(ranking), self.num_kept + count)
+
+    def predict_noise(self, output: FieldOutput, t: PatchTime) -> Float[Tensor, "B C H W"]:
+        """x̂_0 at the current image, by an evaluation of it."""
+        if output.noise is not None:
+            return output.noise
+        return self.path.predict_noise(self.x, output.velocity.float(), t)
+
     def displaced(
         self, velocity: Tensor, to: float, where: Bool[Tensor, "B N"] | None = None
     ) -> Tensor:
@@ -207,5 +227,13 @@ def _merge(
         unguided=torch.where(pixels, new.unguided, before.unguided),
         difficulty=difficulty,
         guided=guided,
-        guided_until=min(new.guided_until, before.guided_until),
+        guided_until=_earlier(new.guided_until, before.guided_until),
     )
+
+
+def _earlier(a: float | Tensor, b: float | Tensor) -> float | Tensor:
+    """The lesser, patch by patch if one is of patches."""
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        like = a if isinstance(a, Tensor) else b
+        return torch.minimum(torch.as_tensor(a).to(like), torch.as_tensor(b).to(like))
+    return min(a, b)

@@ -5,7 +5,7 @@ and Günther and Rentrop (1993); here a patch is a component, and its predicted 
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -81,15 +81,15 @@ class MultirateSampler(TrajectorySampler):
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
-        patches = run.t.shape[1]
+        sizes = self._sizes(run.t.shape[1], run.num_kept)
         memory = None
-        if self.evaluate == "moving" and len(self._substeps(0.0, 1.0, patches)) > 1:
+        if self.evaluate == "moving" and len(self._substeps(0.0, 1.0, sizes)) > 1:
             memory = CarriedMemory() if self.context == "level" else Memory()
         history = History(run, self.order, apart=len(self.rates) > 1)
         for k, now, then in run.steps(time_grid):
             output = run.evaluate(k, run.shared_time(now), memory=memory)
-            group = self._groups(self._ranking(run, output, generator))
-            for substep in self._substeps(now, then, patches):
+            group = _groups(self._ranking(run, output, generator), sizes)
+            for substep in self._substeps(now, then, sizes):
                 due = group >= substep.first_due
                 if substep.number:
                     moving = None
@@ -98,7 +98,7 @@ class MultirateSampler(TrajectorySampler):
                     if self.context == "level":
                         time, x = run.shared_time(substep.now), history.at(substep.now, due)
                     else:
-                        known = self._known(substep.reached, patches)
+                        known = _known(substep.reached, sizes)
                         time, x = _group_time(group, substep.reached, known), None
                     output = run.evaluate(k, time, x, memory=memory, moving=moving)
                 slope = history.slope(output, _group_time(group, substep.goals), due)
@@ -106,12 +106,12 @@ class MultirateSampler(TrajectorySampler):
                     run.move(slope, substep.goals[g], where=group == g)
 
     def plan(self, time_grid: list[float], num_patches: int) -> list[Call]:
-        calls = []
+        calls, sizes = [], self._sizes(num_patches)
         for now, then in pairwise(time_grid):
-            for substep in self._substeps(now, then, num_patches):
+            for substep in self._substeps(now, then, sizes):
                 share = 1.0 if self.evaluate == "all" else substep.patches / num_patches
                 level = self.context == "level" or not substep.number
-                times = (substep.now,) if level else self._known(substep.reached, num_patches)
+                times = (substep.now,) if level else _known(substep.reached, sizes)
                 calls.append(Call(times, share))
         return calls
 
@@ -120,17 +120,20 @@ class MultirateSampler(TrajectorySampler):
     ) -> Float[Tensor, "B N"]:
         """What the patches are ordered by in a step, lowest first."""
         if self.rank == "random":
-            return draw_uniform(generator, *run.t.shape, device=run.x.device)
-        return run.difficulty(output) if self.needs_difficulty else torch.zeros_like(run.t)
+            ranking = draw_uniform(generator, *run.t.shape, device=run.x.device)
+        else:
+            ranking = run.difficulty(output) if self.needs_difficulty else torch.zeros_like(run.t)
+        return run.kept_first(ranking)
 
-    def _substeps(self, now: float, then: float, patches: int) -> list["_Substep"]:
+    def _substeps(self, now: float, then: float, sizes: list[int]) -> list["_Substep"]:
         """Those of one step at which patches are due; the first has all of them."""
         fine = substeps(now, then, self.rates[-1])
         reached, due = [now] * len(self.rates), []
-        for number, count in enumerate(self._due_counts(patches)):
+        for number in range(self.rates[-1]):
+            first_due = self._first_due(number)
+            count = sum(sizes[first_due:])
             if not count:
                 continue
-            first_due = self._first_due(number)
             goals = [
                 fine[number + self.rates[-1] // rate] if g >= first_due else reached[g]
                 for g, rate in enumerate(self.rates)
@@ -144,30 +147,25 @@ class MultirateSampler(TrajectorySampler):
         longest = self.rates[-1]
         return next(g for g, rate in enumerate(self.rates) if number % (longest // rate) == 0)
 
-    def _due_counts(self, patches: int) -> list[int]:
-        """How many patches move at each substep of the hardest group."""
-        starts = self._starts(patches)
-        return [patches - starts[self._first_due(number)] for number in range(self.rates[-1])]
+    def _sizes(self, patches: int, kept: int = 0) -> list[int]:
+        """How many patches each group has; those that are kept belong to the easiest."""
+        sums = [min(1.0, sum(self.shares[:g])) for g in range(1, len(self.shares))]
+        starts = [0, *(kept + easy_count(share, patches - kept) for share in sums), patches]
+        return [end - start for start, end in pairwise(starts)]
 
-    def _starts(self, patches: int) -> list[int]:
-        """How many patches are easier than each group."""
-        sums = [min(1.0, sum(self.shares[:g])) for g in range(len(self.shares))]
-        return [easy_count(share, patches) for share in sums]
 
-    def _known(self, reached: list[float], patches: int) -> tuple[float, ...]:
-        """The times of the groups that have patches."""
-        starts = [*self._starts(patches), patches]
-        sizes = [end - start for start, end in pairwise(starts)]
-        return tuple(t for t, size in zip(reached, sizes, strict=True) if size)
+def _known(reached: list[float], sizes: list[int]) -> tuple[float, ...]:
+    """The times of the groups that have patches."""
+    return tuple(t for t, size in zip(reached, sizes, strict=True) if size)
 
-    def _groups(self, ranking: Float[Tensor, "B N"]) -> Int64[Tensor, "B N"]:
-        """Each patch's group; ties go to the lower index."""
-        ranks = ranking.argsort(dim=1, stable=True).argsort(dim=1)
-        starts = self._starts(ranking.shape[1])[1:]
-        group = torch.zeros_like(ranks)
-        for start in starts:
-            group += ranks >= start
-        return group
+
+def _groups(ranking: Float[Tensor, "B N"], sizes: list[int]) -> Int64[Tensor, "B N"]:
+    """Each patch's group; ties go to the lower index."""
+    ranks = ranking.argsort(dim=1, stable=True).argsort(dim=1)
+    group = torch.zeros_like(ranks)
+    for start in list(accumulate(sizes))[:-1]:
+        group += ranks >= start
+    return group
 
 
 def _group_time(
