@@ -15,10 +15,9 @@ from patch_forcing.cli.options import (
     parse,
     parse_place,
 )
-from patch_forcing.cli.sampling_options import SamplingOptions
+from patch_forcing.cli.sampling_options import SamplingOptions, parse_seeds
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.generation.find import check_model
-from patch_forcing.generation.numbers import parse_numbers
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.models.options import Precision
 from patch_forcing.text.normal import read_prompts
@@ -90,7 +89,7 @@ def sample(args: Sequence[str]) -> None:
     options.sampling.check()
     if options.sampling.autoguidance is not None:
         check_model(options.sampling.autoguidance)
-    numbers = _seeds(options)
+    numbers = parse_seeds(options.seeds, options.count)
     conditions = {"labels": options.labels, "prompt": _prompts(options)}
     check_out("--out", options.out)
     SampleFolder(options.out).check()
@@ -115,19 +114,3 @@ def _prompts(options: Options) -> list[str] | None:
     if options.prompt:
         raise UserError(f"--prompts {options.prompts} and --prompt exclude each other: give one")
     return read_prompts(options.prompts)
-
-
-def _seeds(options: Options) -> list[int] | None:
-    """Those that were given, or None. Raises UserError if one is there twice."""
-    if options.count is not None:
-        check_range("--count", options.count, 1)
-        if options.seeds is not None:
-            raise UserError(f"--count {options.count} and --seeds exclude each other: give one")
-        return list(range(options.count))
-    if options.seeds is None:
-        return None
-    seeds = parse_numbers("--seeds", options.seeds)
-    if len(set(seeds)) < len(seeds):
-        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
-        raise UserError(f"--seeds: {twice} is there twice, and images are named by their seed")
-    return seeds

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from patch_forcing.core.errors import unknown_name
+from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.registry import build
+from patch_forcing.generation.numbers import parse_numbers
 from patch_forcing.sampling.grids import GRIDS
 from patch_forcing.sampling.names import (
     DEFAULT_SAMPLER,
@@ -63,3 +64,19 @@ class SamplingOptions:
     def given(self) -> dict[str, Any]:
         """The fields of a `SampleRequest` that were given."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def parse_seeds(seeds: str | None, count: int | None) -> list[int] | None:
+    """Those that were given, or None. Raises UserError if one is there twice."""
+    if count is not None:
+        check_range("--count", count, 1)
+        if seeds is not None:
+            raise UserError(f"--count {count} and --seeds exclude each other: give one")
+        return list(range(count))
+    if seeds is None:
+        return None
+    numbers = parse_numbers("--seeds", seeds)
+    if len(set(numbers)) < len(numbers):
+        twice = next(number for number in numbers if numbers.count(number) > 1)
+        raise UserError(f"--seeds: {twice} is there twice, and images are named by their seed")
+    return numbers

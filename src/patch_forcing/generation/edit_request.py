@@ -183,9 +183,7 @@ def _mask_array(mask: MaskLike, notes: list[str]) -> np.ndarray:
     return (numbers * 255).round().astype(np.uint8)
 
 
-def _levels(
-    grey: np.ndarray, size: tuple[int, int], notes: list[str]
-) -> Float[np.ndarray, "H W"]:
+def _levels(grey: np.ndarray, size: tuple[int, int], notes: list[str]) -> Float[np.ndarray, "H W"]:
     """0 … 1, of the image's size."""
     height, width = grey.shape
     if (width, height) != size:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,11 +21,10 @@ from patch_forcing.core.patches import spread
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.time import PatchTime
 from patch_forcing.generation.canvas import Canvas
-from patch_forcing.generation.conditions import Conditions, NoConditions
+from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.generation.edit_request import EditSource
 from patch_forcing.generation.generate import BatchCallback
 from patch_forcing.generation.recommended import Chosen
-from patch_forcing.generation.request import Sampling
 from patch_forcing.generation.result import PipelineResult
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.sampling.edit_field import EditField, EditMap, EditPlan, strengths
@@ -41,6 +40,7 @@ LOOK_AT, LOOKS = 0.6, 8
 difficulty tells true errors apart best among the times that the paper shows (R = 0.52)."""
 
 
+@runtime_checkable
 class EditPipeline(Protocol):
     """What an edit needs of a `Pipeline`."""
 
@@ -59,9 +59,8 @@ class EditPipeline(Protocol):
 
     def decode(self, x_1: Tensor) -> Tensor: ...
 
-    def sample(
-        self, sampling: Sampling, conditions: Conditions, seeds: Sequence[int], **options: Any
-    ) -> PipelineResult: ...
+    @property
+    def sample(self) -> Callable[..., PipelineResult]: ...
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class EditResult(PipelineResult):
-    """The results of an edit, one for each seed; `edit` says of what. The sheet begins with the
-    image and its mask."""
+    """The results of an edit, one for each seed; `edit` says of what.
+
+    The sheet begins with the image and its mask.
+    """
 
     edit: Edit
 
@@ -166,9 +167,10 @@ def edit_images(
     """One result for each seed. conditions, options: as `Pipeline.choose` takes them; without
     conditions, none. progress: as `progress_bar` takes it. how: as `Pipeline.sample` takes it.
     """
-    given = any(value is not None for value in conditions.values())
-    chosen = pipe.choose(conditions if given else {"labels": "none"}, options)
-    shown: Conditions = chosen.conditions if given else NoConditions()
+    if all(value is None for value in conditions.values()):
+        conditions = {condition_kind(pipe.model, pipe.name).keyword: "none"}
+    chosen = pipe.choose(conditions, options)
+    shown = chosen.conditions
     numbers = range(max(SEEDS, len(shown))) if seeds is None else seeds
     planned = partial(EditPlan, starts=edit.map.starts)
     sampling = chosen.request.resolve(pipe.model, pipe.name, planned)
@@ -230,4 +232,3 @@ def feathered(changes: Bool[Tensor, "H W"], pixels: int) -> Float[Tensor, "H W"]
 def mask_picture(mask: Float[np.ndarray, "H W"]) -> Image.Image:
     """As users paint it: white may change."""
     return Image.fromarray((mask * 255).round().astype(np.uint8))
-

@@ -84,7 +84,7 @@ class EditMap:
         return tuple(1 - m for m in self.levels if m)
 
     def time(self, clock: PatchTime) -> PatchTime:
-        """t of every patch; `known` are the times of those that move, which guidance is for."""
+        """The time of every patch; `known` are those of patches that move."""
         known = None
         if clock.known is not None:
             known = tuple(s + (1 - m) * (1 - s) for s in clock.known for m in self.levels if m)
@@ -96,7 +96,7 @@ class EditMap:
         return PatchTime(values, index, known).padded()
 
     def dense(self, clock: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-        """t of every patch at its own clock. Exactly s where m = 1, and 1 where m = 0."""
+        """The time of every patch at its own clock. Exactly s where m = 1, and 1 where m = 0."""
         return torch.lerp(clock, clock.new_ones(()), 1 - self.strength)
 
     def clock(self, t: float) -> Float[Tensor, " N"]:
@@ -105,7 +105,7 @@ class EditMap:
         return torch.where(self.kept, -torch.inf, (t - start) / self.strength)
 
     def image(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """x. Exactly y where m = 1, and c where m = 0."""
+        """What the network sees, x. Exactly y where m = 1, and c where m = 0."""
         return torch.lerp(self.original.expand_as(y), y, self._weight.expand_as(y))
 
     def finished(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
@@ -164,22 +164,27 @@ class EditField:
         return output._replace(
             velocity=held(output.velocity),
             unguided=held(output.unguided),
-            difficulty=_without(output.difficulty, edit.kept),
-            guided=_without(output.guided, edit.kept),
+            difficulty=_of_moving(output.difficulty, edit.kept),
+            guided=None if output.guided is None else output.guided & ~edit.kept,
             guided_until=until if until == float("inf") else edit.clock(float(until)),
             noise=torch.where(edit.fixed, y - s * straight, noise),
         )
 
 
-def _without(values: Any, kept: Bool[Tensor, " N"]) -> Any:
-    """Nothing, 0 or False, of the patches that are kept."""
-    return None if values is None else values.masked_fill(kept, 0)
+def _of_moving(
+    difficulty: Float[Tensor, "B N"] | None, kept: Bool[Tensor, " N"]
+) -> Float[Tensor, "B N"] | None:
+    """What is kept is as easy as the easiest patch that moves, so that maps show the others."""
+    if difficulty is None:
+        return None
+    easiest = difficulty.masked_fill(kept, torch.inf).amin(dim=1, keepdim=True)
+    return torch.where(kept, easiest, difficulty)
 
 
 def strengths(
     mask: Float[Tensor, "H W"], factor: int, patch_size: int
 ) -> tuple[Float[Tensor, " N"], Bool[Tensor, "1 1 h w"]]:
-    """m of each patch and the fixed pixels of what the network sees, of a mask of the image.
+    """The m of each patch and the fixed pixels of what the network sees, of a mask of the image.
 
     factor: pixels along the side of a latent's cell; 1 of pixels. A patch has the greatest strength
     in it: with the mean, white pixels beside black ones could not change as far as white says. A

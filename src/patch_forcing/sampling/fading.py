@@ -23,6 +23,9 @@ from patch_forcing.sampling.field import FieldOutput
 MIN_LEFT = 1e-3
 """Of w from one evaluation to the next (r): what turns round is as good as gone."""
 
+ROUNDING = 1e-6
+"""Of the end of guidance where patches have clocks of their own."""
+
 
 class Fading:
     """w at each patch's last evaluation, how it changes, and how long it lasts.
@@ -73,7 +76,7 @@ class Fading:
     def acts_at(self, t: float) -> bool:
         """Whether guidance lasts until that time, in any patch."""
         if isinstance(self.until, Tensor):
-            return bool((self.until >= t).any())
+            return bool((self.until >= t - ROUNDING).any())
         return bool(np.float32(t) <= self.until)
 
     def after(self, h: Float[Tensor, "B N"]) -> Float[Tensor, "B C H W"]:

@@ -27,6 +27,7 @@ class Call(NamedTuple):
     reuse: bool = False
 
 
+@runtime_checkable
 class Planned(Protocol):
     """What evaluations can be counted of."""
 

@@ -161,9 +161,7 @@ class Trajectory:
         """A ranking without negative numbers, with the patches that the field keeps before all."""
         return ranking if self.kept is None else ranking.masked_fill(self.kept, -1.0)
 
-    def easy_set(
-        self, ranking: Float[Tensor, "B N"], easy_fraction: float
-    ) -> Bool[Tensor, "B N"]:
+    def easy_set(self, ranking: Float[Tensor, "B N"], easy_fraction: float) -> Bool[Tensor, "B N"]:
         """The lowest ⌊p·M⌋ of the M patches that the field moves, and those that it keeps."""
         count = easy_count(easy_fraction, self.t.shape[1] - self.num_kept)
         return lowest(self.kept_first(ranking), self.num_kept + count)
@@ -233,7 +231,6 @@ def _merge(
 
 def _earlier(a: float | Tensor, b: float | Tensor) -> float | Tensor:
     """The lesser, patch by patch if one is of patches."""
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        like = a if isinstance(a, Tensor) else b
-        return torch.minimum(torch.as_tensor(a).to(like), torch.as_tensor(b).to(like))
-    return min(a, b)
+    if isinstance(a, Tensor):
+        return a.minimum(b) if isinstance(b, Tensor) else a.clamp(max=b)
+    return b.clamp(max=a) if isinstance(b, Tensor) else min(a, b)
