@@ -156,7 +156,7 @@ class EditField:
         straight = ((edit.original - y) / (1 - s)).where(s < 1, 0.0)
 
         def held(velocity: Tensor) -> Tensor:
-            return torch.where(edit.fixed, straight.to(velocity.dtype), velocity)
+            return torch.where(edit.fixed, straight, velocity.float())
 
         velocity = output.velocity.float()
         noise = x - spread(time.to_dense(), size, self.patch_size) * velocity
