@@ -48,7 +48,7 @@ def test_results_a_sheet_and_rows_are_written_and_fittings_are_said(three, here,
         ("--keep-mask three.png --mask mask.png", "exclude each other"),
         ("--mask black.png", "the mask is black everywhere"),
         ("--strength 0.5 --labels ten", "unknown class"),
-        ("--extend left=8", "leaves 0x8 pixels"),
+        ("--extend left=8", "no room for the image"),
         ("--mask alpha", "no alpha channel"),
         ("--strength 0.5 --seeds 1,1", "twice"),
         ("--strength 0.5 --guidance 3", "guidance without a condition"),
@@ -57,3 +57,16 @@ def test_results_a_sheet_and_rows_are_written_and_fittings_are_said(three, here,
 def test_a_mistake_is_one_line_and_writes_nothing(here, refused, options, message):
     Image.new("L", (8, 8)).save(here / "black.png")
     refused(f"edit digits three.png {options} --sampler euler --steps 1 --device cpu", message)
+
+
+@pytest.mark.usefixtures("three")
+def test_an_image_among_earlier_results_is_not_removed_with_them(here, refused, capsys):
+    run(["edit", "digits", "three.png", "--strength", "0.5", "--count", "1", *STEPS])
+    capsys.readouterr()
+    again = "edit digits edits/0.png --strength 0.5 --count 1"
+    refused(again, "edits/0.png lies in --out edits")
+    refused(
+        f"{again.replace('edits/0.png', 'three.png')} --mask edits/0.png", "lies in --out edits"
+    )
+    run([*again.split(" "), "--out", "more", *STEPS])
+    assert (here / "more/0.png").exists()

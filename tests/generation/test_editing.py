@@ -204,8 +204,14 @@ def test_a_mistake_is_named(options, message):
 
 
 def test_margins_leave_room_for_the_image():
-    with pytest.raises(pf.UserError, match="leaves 0x8 pixels"):
+    with pytest.raises(pf.UserError, match="no room for the image"):
         source(picture(8, 8), extend="left=8").canvas((3, 8, 8))
+
+
+def test_what_may_change_has_to_lie_within_what_is_left_of_the_image(digits):
+    with pytest.raises(pf.UserError, match="lies outside of it") as error:
+        digits.edit(picture(90, 40), box=(85, 30, 5, 10), seeds=[0], **FAST)
+    assert "cropped to its middle" in str(error.value)
 
 
 def test_a_white_mask_is_said_to_keep_nothing():

@@ -9,7 +9,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from patch_forcing.cli.options import DeviceName, ModelName, check_out, parse, parse_device
 from patch_forcing.cli.sampling_options import SamplingOptions, parse_seeds
-from patch_forcing.core.errors import check_range
+from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.generation.edit_request import EditRequest
 from patch_forcing.generation.find import check_model
 from patch_forcing.generation.sample_folder import SampleFolder
@@ -87,9 +87,19 @@ def edit(args: Sequence[str]) -> None:
     numbers = parse_seeds(options.seeds, options.count)
     source = request.read(options.image)
     check_out("--out", options.out)
+    for file in (options.image, options.mask, options.keep_mask):
+        _check_apart(file, options.out)
     SampleFolder(options.out).check()
     device = parse_device(options.device)
     from patch_forcing.cli.editing import edit_and_write
 
     conditions = {"labels": options.labels, "prompt": list(options.prompt) or None}
     edit_and_write(options, source, conditions, numbers, device)
+
+
+def _check_apart(file: str | Path | None, out: Path) -> None:
+    """Raises UserError for an image that earlier results there would give way with."""
+    if file is not None and out.resolve() in Path(file).resolve().parents:
+        raise UserError(
+            f"{file} lies in --out {out}, where earlier results give way: choose another --out"
+        )

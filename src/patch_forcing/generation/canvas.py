@@ -58,8 +58,8 @@ def extended_canvas(
     inner = width - margins["left"] - margins["right"], height - margins["top"] - margins["bottom"]
     if min(inner) < 1:
         raise UserError(
-            f"extend leaves {inner[0]}x{inner[1]} pixels of the model's {_text(size)} for the "
-            "image: choose smaller margins"
+            f"extend leaves no room for the image: its margins take all of the model's "
+            f"{_text(size)}: choose smaller ones"
         )
     scale = min(inner[0] / image.width, inner[1] / image.height)
     small = max(1, round(image.width * scale)), max(1, round(image.height * scale))

@@ -144,6 +144,11 @@ def make_edit(pipe: EditPipeline, source: EditSource) -> Edit:
         canvas = replace(canvas, mask=np.maximum(canvas.mask, drawn))
     mask = torch.from_numpy(canvas.mask.copy()).to(original.device)
     factor, size = pipe.pixels_per_patch // pipe.model.patch_size, pipe.model.patch_size
+    if not canvas.mask.any():
+        raise UserError(
+            f"nothing to change: {canvas.note}, and what may change lies outside of it: mark "
+            "something within, or crop the image yourself"
+        )
     strength_map, fixed = strengths(mask, factor, size)
     feather = pipe.pixels_per_patch // 4 if request.feather is None else request.feather
     blank = torch.from_numpy(canvas.blank.copy()).to(mask.device)
