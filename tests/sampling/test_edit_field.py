@@ -20,6 +20,7 @@ from tests.support.exact import (
     to_image,
     to_patches,
 )
+from tests.support.waits import waits
 
 MODEL = tiny_dit()
 X_0 = CountedGenerator(range(2)).fork("noise").normal(3, 8, 8)
@@ -228,3 +229,25 @@ def test_a_patch_has_the_greatest_strength_in_it():
 def test_strengths_lie_between_0_and_1_and_one_is_more_than_0(strength):
     with pytest.raises(pf.UserError, match="strengths"):
         EditMap(ORIGINAL, strength, NOTHING, 2)
+
+
+@pytest.mark.parametrize("name", ["euler", "adams-bashforth", "euler-maruyama", "dual-loop"])
+def test_an_edit_lets_a_gpu_wait_no_more_than_sampling(name):
+    edit = EditMap(ORIGINAL, MIXED, NOTHING, 2)
+    field = pf.VelocityField(MODEL, LABELS, GUIDANCE)
+    counts = {
+        steps: waits(lambda n=steps: edited(SAMPLERS[name](), field, edit, X_0, n))
+        for steps in (2, 5)
+    }
+    generator = CountedGenerator(range(2)).fork("sampler")
+    plain = waits(lambda: SAMPLERS[name]()(field, X_0, uniform_grid(5), generator=generator))
+    assert counts[2] == counts[5] == plain
+
+
+def test_second_order_is_kept_where_guidance_ends_at_a_clock_of_each_patchs_own():
+    edit = EditMap(ORIGINAL, MIXED, NOTHING, 2)
+    field = pf.VelocityField(MODEL, LABELS, pf.ClassifierFreeGuidance(2.0, (0.0, 0.8)))
+    sampler = pf.samplers.AdamsBashforthSampler()
+    ends = [edit.finished(edited(sampler, field, edit, X_0, k).x_1) for k in (10, 20, 80)]
+    coarse, fine = (float((end - ends[-1]).square().mean().sqrt()) for end in ends[:-1])
+    assert fine < coarse / 3
