@@ -48,7 +48,8 @@ def test_where_patches_choose_a_run_waits_once_a_step_besides():
         assert found == 1 + max(0, steps - 3)
 
 
-@pytest.mark.parametrize("cases", [FEWER, pytest.param([*GRAPHS], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("cases", [FEWER, [*GRAPHS]])
 def test_sampling_compiles_one_graph_a_shape_and_never_again_and_a_step_of_training_compiles(cases):
     # in a process of its own: the type checks of the tests cannot be compiled
     result = json.loads(run_script("compiled_sampling", *cases))

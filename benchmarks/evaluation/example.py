@@ -3,20 +3,24 @@
 python -m benchmarks.evaluation.example        # minutes on a CPU
 """
 
-import json
 from dataclasses import asdict
 
 import patch_forcing as pf
-from benchmarks.common.record import ROOT
+from benchmarks.common.options import command_line
+from benchmarks.common.record import write_json
 from patch_forcing.io.provenance import origin
 from patch_forcing.scoring.comparison import differences
 
-OUT = ROOT / "docs/results/evaluation-example.json"
 COUNT, NFE = 100, 8
 
 
 def main() -> None:
     """Write the file."""
+    out = (
+        command_line(__doc__, out="docs/results/evaluation-example.json", device=False)
+        .parse_args()
+        .out
+    )
     pipe = pf.load("emoji-64")
     first, second = (
         pf.evaluate(
@@ -31,7 +35,7 @@ def main() -> None:
         "alone": {metric: dict(first[metric]) for metric in ("fd", "is")},
         "differences": [asdict(row) for row in differences(first, second)],
     }
-    OUT.write_text(json.dumps(numbers | origin("cpu"), indent=1) + "\n", encoding="utf-8")
+    write_json(out, numbers | origin("cpu"))
 
 
 if __name__ == "__main__":

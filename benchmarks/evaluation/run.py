@@ -4,7 +4,6 @@ python -m benchmarks.evaluation.run        # a minute; torch-fidelity and scipy 
 """
 
 import importlib
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,8 @@ import torch
 from scipy import linalg
 from torch import Tensor
 
-from benchmarks.common.record import ROOT
+from benchmarks.common.options import command_line
+from benchmarks.common.record import write_json
 from patch_forcing.evaluation.estimate import Estimate, critical, standard_error
 from patch_forcing.evaluation.frechet import FrechetDistance
 from patch_forcing.evaluation.inception_score import inception_score
@@ -23,7 +23,6 @@ from patch_forcing.evaluation.neighbours import coverage, density, precision, re
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.io.provenance import origin
 
-OUT = ROOT / "docs/results/evaluation.json"
 RUNS, WIDTH = 400, 8
 _draws = torch.Generator().manual_seed(0)
 MIXING = torch.eye(WIDTH) + torch.randn(WIDTH, WIDTH, generator=_draws) / 3
@@ -31,8 +30,9 @@ MIXING = torch.eye(WIDTH) + torch.randn(WIDTH, WIDTH, generator=_draws) / 3
 
 def main() -> None:
     """Write the file."""
+    out = command_line(__doc__, out="docs/results/evaluation.json", device=False).parse_args().out
     numbers = {"runs": RUNS, "coverage": intervals(), "paired": pairs(), "parity": parity()}
-    OUT.write_text(json.dumps(numbers | origin("cpu"), indent=1) + "\n", encoding="utf-8")
+    write_json(out, numbers | origin("cpu"))
 
 
 def normal(*shape: int) -> Tensor:

@@ -104,6 +104,7 @@ def test_dry_run_prints_the_resolved_run_and_writes_nothing(here, capsys):
     assert not list(here.iterdir())
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_data_where_the_recipe_fixes_their_sizes(here, capsys):
     run(["train", "imagenet256-pft-xl", "--dry-run", "--json", "--device", "cpu"])
     resolved = json.loads(capsys.readouterr().out)

@@ -274,6 +274,7 @@ def test_usage_and_help(capsys):
     assert "--shard-size" in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_dry_run_estimates_the_real_size(capsys):
     train = ["train", "imagenet256-sit-b", "--data.path", "latents", "--device", "cpu"]

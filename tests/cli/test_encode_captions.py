@@ -11,6 +11,7 @@ from tests.support.image_files import photos
 ENCODE = ["--size", "32", "--batch-size", "4", "--shard-size", "8", "--device", "cpu"]
 
 
+@pytest.mark.slow
 def test_captions_are_encoded_and_what_they_are_good_for_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "images", {"": 2})

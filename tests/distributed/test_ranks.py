@@ -79,7 +79,7 @@ def test_inputs_are_bitwise_those_of_one_rank(recipe, timesteps):
 @pytest.mark.parametrize(
     ("world", "parts", "optimizer"),
     [
-        (1, 8, "muon"),
+        pytest.param(1, 8, "muon", marks=pytest.mark.slow),
         (2, 2, "adamw"),
         pytest.param(1, 8, "adamw", marks=pytest.mark.slow),
         pytest.param(2, 2, "muon", marks=pytest.mark.slow),

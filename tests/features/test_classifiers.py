@@ -54,6 +54,7 @@ def test_a_network_that_says_nothing_of_sizes_resizes_nothing():
 
 
 def test_inception_gives_vectors_places_and_classes(tmp_path, monkeypatch):
+    pytest.importorskip("torchvision")  # which torch-fidelity needs
     pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     weights = tmp_path / "random.pth"
     torch.save(random_inception(), weights)

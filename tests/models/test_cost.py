@@ -36,7 +36,9 @@ def parameters(config: pf.PatchDiTConfig) -> int:
     return config.depth * block + patches + conditions + final
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name[0] != "B")) for name in GOLDEN]
+)
 def test_operations_of_a_forward_pass_are_the_golden_numbers(name):
     with torch.device("meta"):
         model = pf.PatchDiT(pf.preset(name))

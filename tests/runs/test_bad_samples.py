@@ -151,12 +151,12 @@ def test_a_run_on_shards_with_bad_samples_resumes_bitwise_too(recipe, tmp_path):
     assert '"class_names": ["0", "1"]' in json.dumps(config)
 
 
-def test_captions_no_network_takes_stop_a_run_before_it_begins(recipe, tmp_path):
+def test_captions_that_the_network_does_not_take_stop_a_run_before_it_begins(recipe, tmp_path):
     root = photos(tmp_path / "mine", {"": 4})
     for file in list(root.iterdir()):
         file.with_suffix(".txt").write_text("noise")
     captioned = dataclasses.replace(recipe, data=FolderSource(str(root)))
-    with pytest.raises(pf.UserError, match=r"mine comes with captions, .* --data\.condition none"):
+    with pytest.raises(pf.UserError, match=r"mine comes with captions: .* --data\.condition none"):
         train("folder", captioned, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
     without = dataclasses.replace(recipe, data=FolderSource(str(root), condition="none"))

@@ -90,7 +90,14 @@ def test_memory_of_a_compiled_step_is_what_it_keeps(wider, timesteps, again, pre
     assert activations == pytest.approx(kept, rel=0.2)
 
 
-@pytest.mark.parametrize(("optimizer", "every"), [("adamw", 0), ("adamw", None), ("muon", 2)])
+@pytest.mark.parametrize(
+    ("optimizer", "every"),
+    [
+        ("adamw", None),
+        pytest.param("adamw", 0, marks=pytest.mark.slow),
+        pytest.param("muon", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_disk_is_what_checkpoints_and_snapshots_take(wider, optimizer, every, tmp_path):
     chosen = dataclasses.replace(wider.optimizer, name=optimizer)
     network = dataclasses.replace(wider.network, hidden_size=256)

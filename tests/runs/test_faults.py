@@ -20,7 +20,12 @@ LONG = ("failing disks", "memory", "golden")
 @pytest.mark.parametrize(
     ("rows", "size"),
     [
-        pytest.param([name for name in QUICK if name not in LONG], ["--quick"], id="quick"),
+        pytest.param(
+            [name for name in QUICK if name not in LONG],
+            ["--quick"],
+            id="quick",
+            marks=pytest.mark.slow,
+        ),
         pytest.param([*FULL], [], id="full", marks=pytest.mark.slow),
     ],
 )

@@ -98,6 +98,7 @@ def test_a_gpu_that_is_too_small_gives_its_memory_back(recipe, tmp_path):
     assert torch.cuda.memory_reserved() - reserved < 2**28
 
 
+@pytest.mark.slow
 def test_a_trained_network_is_gone_with_its_last_user_and_waits_for_no_collector(recipe, tmp_path):
     importlib.import_module("torch._dynamo")  # by the first optimizer, else, with cycles of its own
     gc.collect()
