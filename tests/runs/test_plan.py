@@ -125,3 +125,12 @@ def test_recipes_of_fixed_data_take_minutes_alone(recipe, tmp_path):
     assert plan_run(recipe, named, tmp_path / "run", "cpu").recipe is recipe
     plan = plan_run(recipe, named, tmp_path / "run", "cpu", minutes=1e-9)
     assert plan.recipe == replace(recipe, steps=20, checkpoint_every=4, sample_every=4, log_every=1)
+
+
+def test_several_processes_choose_nothing_that_is_measured(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    given = recipe_of(images)
+    plan = plan_run(given, NAMED, tmp_path / "run", "cpu")
+    assert (plan.recipe, plan.init_from, plan.notes) == (given, None, ())
+    with pytest.raises(UserError, match="--minutes 3 with several processes: give --steps"):
+        plan_run(given, NAMED, tmp_path / "run", "cpu", minutes=3)

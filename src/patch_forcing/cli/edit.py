@@ -80,8 +80,6 @@ def edit(args: Sequence[str]) -> None:
     check_range("--batch-size", options.batch_size, 1)
     check_model(options.model)
     options.sampling.check()
-    if options.sampling.autoguidance is not None:
-        check_model(options.sampling.autoguidance)
     names = ("mask", "keep_mask", "box", "hardest", "strength", "extend", "feather")
     request = EditRequest(**{name: getattr(options, name) for name in names})
     numbers = parse_seeds(options.seeds, options.count)

@@ -114,8 +114,6 @@ def evaluate(args: Sequence[str]) -> None:
         check_model(options.subject)
         check_range("--batch-size", options.batch_size, 1)
         options.sampling.check()
-        if options.sampling.autoguidance is not None:
-            check_model(options.sampling.autoguidance)
     from patch_forcing.cli.evaluating import evaluate_and_write
 
     evaluate_and_write(options, names, seeds)

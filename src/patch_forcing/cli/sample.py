@@ -87,8 +87,6 @@ def sample(args: Sequence[str]) -> None:
     check_range("--batch-size", options.batch_size, 1)
     check_model(options.model)
     options.sampling.check()
-    if options.sampling.autoguidance is not None:
-        check_model(options.sampling.autoguidance)
     numbers = parse_seeds(options.seeds, options.count)
     conditions = {"labels": options.labels, "prompt": _prompts(options)}
     check_out("--out", options.out)

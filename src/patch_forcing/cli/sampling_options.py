@@ -7,6 +7,7 @@ from tyro.conf import arg
 
 from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.registry import build
+from patch_forcing.generation.find import check_model
 from patch_forcing.generation.numbers import parse_numbers
 from patch_forcing.sampling.grids import GRIDS
 from patch_forcing.sampling.names import (
@@ -60,6 +61,8 @@ class SamplingOptions:
             build("time grid", GRIDS, self.time_grid)
         if self.guidance_schedule not in (None, *SCHEDULE_NAMES):
             raise unknown_name("guidance schedule", self.guidance_schedule, SCHEDULE_NAMES)
+        if self.autoguidance is not None:
+            check_model(self.autoguidance)
 
     def given(self) -> dict[str, Any]:
         """The fields of a `SampleRequest` that were given."""

@@ -117,11 +117,6 @@ def _planned(named: NamedRecipe, options: Options, run: Path, device: str) -> Op
     """The options with what they leave open chosen; says what was chosen."""
     from patch_forcing.runs.plan import estimated_seconds, measured_seconds, plan_run
 
-    several = os.environ.get("WORLD_SIZE", "1") != "1"
-    if several and options.minutes is not None:
-        raise UserError(f"--minutes {options.minutes:g} with several processes: give --steps")
-    if several:
-        named = replace(named, adapts=False)
     plan = plan_run(
         options.recipe,
         named,

@@ -5,6 +5,7 @@ a model of this library, drawings in minutes. So without a GPU that is what a ru
 else is said.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -72,14 +73,18 @@ def plan_run(
     """What the recipe leaves as `named` has it is chosen, for this data, device and time.
 
     A run that goes on in the folder stays as it was begun. Of recipes that do not adapt nothing but
-    the steps is chosen, if minutes are given.
+    the steps is chosen, if minutes are given; of several processes, which measure differently, not
+    even these.
     init_from: a model, SCRATCH for none, or None for what suits. minutes: for all steps.
     step_seconds: how long one takes on a device; `measured_seconds` if left out.
-    Raises UserError if the model does not fit, or if both steps and minutes are given.
+    Raises UserError if the model does not fit, or if minutes are given beside steps or to several.
     """
     usual, chosen = named.recipe, None if init_from == SCRATCH else init_from
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
     if minutes is not None:
         check_range("--minutes", minutes, above=0)
+        if several:  # each would measure other seconds
+            raise UserError(f"--minutes {minutes:g} with several processes: give --steps")
         if recipe.steps != usual.steps:
             raise UserError(
                 f"--minutes {minutes:g} with --steps {recipe.steps}: leave one of the two out"
@@ -88,7 +93,7 @@ def plan_run(
         return Plan(recipe, chosen)
     if is_run_folder(run) and checkpoints(run):
         return _as_begun(recipe, usual, read_record(run), init_from)
-    on_laptop = named.adapts and torch.device(device).type == "cpu"
+    on_laptop = named.adapts and torch.device(device).type == "cpu" and not several
     notes: list[str] = []
     if init_from is None and on_laptop and recipe.network == usual.network:
         chosen = _usual_start(recipe)

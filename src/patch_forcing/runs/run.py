@@ -273,12 +273,11 @@ class _Loop:
         self, steps: int, batch: Batch, loss: LossTerms, norm: Tensor
     ) -> dict[str, float | int]:
         """A line of metrics.jsonl."""
-        recipe = self._run.recipe
         row: dict[str, float | int] = {
             "step": steps,
             **{name: float(value) for name, value in loss.named().items()},
             "gradient_norm": float(norm),
-            "lr": recipe.optimizer.lr_at(steps - 1, recipe.steps),
+            "lr": (recipe := self._run.recipe).optimizer.lr_at(steps - 1, recipe.steps),
         }
         with self._run.ranks.connected(waiting=self._sharded):
             inputs = partial(self._step.inputs, batch, steps - 1, terms=False)

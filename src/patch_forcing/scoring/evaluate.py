@@ -80,11 +80,7 @@ def measure(
     are too few for a metric that was named.
     """
     networks = find_networks(images, reference, measurement.features, device)
-    if measurement.statistics is not None and len(networks) != 1:
-        raise UserError(
-            f"statistics {measurement.statistics} are of one network, here are {len(networks)}: "
-            "give one --features"
-        )
+    _check_one_network(measurement, len(networks))
     there = None if reference.images is None else reference.images.count
     check_counts(measurement.metrics, images.count, there)
     train = None if measurement.train is None else FolderImages(measurement.train, images.size)
@@ -128,6 +124,14 @@ def measure(
     spent = round(time.perf_counter() - started, 2)
     record |= {"seconds": seen.sampled.seconds | {"metrics": spent}, "ranks": ranks.world}
     return Evaluation(record, influences)
+
+
+def _check_one_network(measurement: Measurement, count: int) -> None:
+    if measurement.statistics is not None and count != 1:
+        raise UserError(
+            f"statistics {measurement.statistics} are of one network, here are {count}: give one "
+            "--features"
+        )
 
 
 def _measured(
