@@ -33,6 +33,7 @@ from patch_forcing.io.run_metrics import read_metrics
 
 FOLDS = 5
 BATCH = 64
+INTERVAL = (0.1, 0.8)
 
 
 def train(options: argparse.Namespace) -> float:
@@ -55,10 +56,18 @@ def real_images(folder: Path, size: int, class_names: tuple[str, ...]) -> tuple[
     return batch.x_1, batch.condition
 
 
-def samples(pipe: Pipeline, count: int, seed: int) -> tuple[Tensor, Tensor, float]:
-    """So many of each class as the model recommends, with labels and evaluations an image."""
+def samples(
+    pipe: Pipeline, count: int, seed: int, guidance: float | None = None
+) -> tuple[Tensor, Tensor, float]:
+    """So many of each class, with labels and evaluations an image.
+
+    guidance: its scale, at t 0.1 … 0.8; None: as the model recommends.
+    """
     labels = torch.arange(len(pipe.class_names)).repeat(count)
-    result = pipe(labels=labels.tolist(), seeds=range(seed, seed + len(labels)))
+    options = (
+        {} if guidance is None else {"guidance_scale": guidance, "guidance_interval": INTERVAL}
+    )
+    result = pipe(labels=labels.tolist(), seeds=range(seed, seed + len(labels)), **options)
     pixels = np.stack([np.asarray(image.convert("RGB")) for image in result.images])
     return torch.from_numpy(pixels).movedim(3, 1) / 127.5 - 1, labels, result.nfe
 
