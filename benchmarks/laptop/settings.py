@@ -1,4 +1,4 @@
-"""What a warm start of some hundred steps makes of its settings → docs/results/laptop/settings.json.
+"""What some hundred steps from a model make of their settings → docs/results/laptop/settings.json.
 
     python -m benchmarks.laptop.settings --images DIR --device cuda
 
