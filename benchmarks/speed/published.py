@@ -6,6 +6,7 @@ weight.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class Published(nn.Module):
         self.check_condition, self.drop_condition = model.check_condition, model.drop_condition
         for block in model.blocks:  # no kernels of ours, and what is kept is torch's choice
             block.attn.attend, block.mlp.widen = torchs, plain_linear_gelu
-            block.forward = block._run
+            block.forward = partial(block._run, memory=None, kept=None)
         if compiled:
             for block in model.blocks:
                 block.compile()
