@@ -23,8 +23,8 @@ UNREAD = {
         "it holds objects in images: write one label for each image",
     ),
     "captions.json": ("{", "it is no JSON: mend it"),
-    "Captions.csv": (
-        "image,caption\n000.png,a\n000.png,b",
+    "Labels.csv": (
+        "image,label\n000.png,a\n000.png,b",
         "several rows name one image, such as 000.png: write one for each",
     ),
     "_annotations.coco.json": ('{"info": 1}', "it names no image that lies there, such as info"),

@@ -10,7 +10,8 @@ import patch_forcing as pf
 from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.latent_shards import CAPTIONS, open_shard, write_shard
+from patch_forcing.data.captions import Several, texts_of
+from patch_forcing.data.latent_shards import CAPTIONS, open_shard, read_index, write_shard
 from patch_forcing.data.source import Captioned
 from patch_forcing.data.sources import FolderSource, LatentsSource
 from patch_forcing.io.atomic import MANIFEST, write_manifest
@@ -61,7 +62,7 @@ def test_captions_come_back_for_the_same_images(kl, tmp_path):
     layout = FolderSource(str(source)).open().layout
     for shard in range(2):
         arrays = open_shard(shard_path(tmp_path / "out", shard))
-        expected = [(layout.captions[number],) for number in arrays.numbers]
+        expected = [layout.captions[number] for number in arrays.numbers]
         assert list(arrays.captions) == expected
         assert arrays.labels is None
     data = LatentsSource(str(tmp_path / "out"), sample_posterior=False).open()
@@ -120,7 +121,7 @@ def test_one_of_several_captions_is_drawn_anew_each_epoch(kl, tmp_path):
     out = tmp_path / "out"
     encode(captioned(tmp_path / "images", ["one"] * 4), kl, out)
     arrays = open_shard(shard_path(out, 0))
-    several = [("a", "b", "c", "d")] * 3 + [("e",)]
+    several = [Several(("a", "b", "c", "d"))] * 3 + ["e"]
     write_shard(shard_path(out, 0), arrays._replace(captions=several), {})
     data = LatentsSource(str(out), verify=True).open()
     drawn = [data.batch(BatchSpec(step, 4, 0)).captions for step in range(40)]
@@ -135,14 +136,39 @@ def test_one_of_several_captions_is_drawn_anew_each_epoch(kl, tmp_path):
     for seed in (1, 2):  # a draw of its own for each sample and pass
         spec = BatchSpec(1, 6, seed)
         draws = CountedGenerator(seed, spec.sample_ids(4), spec.epochs(4)).fork("caption").uniform()
-        rows = [several[number] for number in spec.sample_ids(4)]
+        rows = [texts_of(several[number]) for number in spec.sample_ids(4)]
         expected = [row[int(u * len(row))] for row, u in zip(rows, draws, strict=True)]
         assert again.batch(spec).captions == tuple(expected)
+
+
+def test_captions_and_their_weights_come_back(kl, tmp_path):
+    photos(tmp_path / "images", {"": 3})
+    rows = [
+        {"file_name": "000.png", "text": ["a", "b"], "weights": [3, 1]},
+        {"file_name": "001.png", "text": ["c", "d"]},
+        {"file_name": "002.png", "text": "e"},
+    ]
+    file = tmp_path / "images" / "metadata.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    encode(tmp_path / "images", kl, tmp_path / "out")
+    layout = FolderSource(str(tmp_path / "images")).open().layout
+    assert layout.captions == (Several(("a", "b"), (3.0, 1.0)), Several(("c", "d")), "e")
+    arrays = open_shard(shard_path(tmp_path / "out", 0))
+    assert tuple(arrays.captions) == layout.captions
+    assert read_index(tmp_path / "out").captions
+    data = LatentsSource(str(tmp_path / "out")).open()
+    assert list(data.all_captions()) == [*"abcde"]
+    shown = Counter(c for step in range(100) for c in data.batch(BatchSpec(step, 3, 0)).captions)
+    assert shown["a"] + shown["b"] == shown["c"] + shown["d"] == shown["e"] == 100
+    assert 60 < shown["a"] < 90  # 75 ± 3.5 · 4.3
+    assert 32 < shown["c"] < 68  # 50 ± 3.5 · 5
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        (b'[["a"]]', r"jsonl:2 is damaged"),
+        (b'[["a", -1]]', r"jsonl:2 is damaged"),
         (b'["a", "b"', r"jsonl:2 is damaged: start the same"),
         (b'{"a": "b"}', r"jsonl:2 is damaged"),
         (b"[1]", r"jsonl:2 is damaged"),

@@ -7,16 +7,17 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.data.captions import NO_CAPTION, Caption, CaptionError, half, read_caption, shown
 from patch_forcing.data.fields import (
     CAPTION_FIELDS,
     LABEL_FIELDS,
+    WEIGHT_FIELDS,
     first_given,
     is_null,
     keys_of,
 )
 from patch_forcing.data.image_options import Condition
 
-NO_CAPTION = "no caption"
 NO_LABEL = "no label"
 """There is none; any other reason is of a label that cannot be used."""
 ENOUGH_ANNOTATED = 0.5
@@ -24,14 +25,14 @@ ENOUGH_ANNOTATED = 0.5
 
 
 class Annotation(NamedTuple):
-    """The label and the caption of one image.
+    """The label and the caption of one image, which may have several texts.
 
     What is missing is None, which is bad only where the condition asks for it: no_label and
     no_caption say why. fault: why it is bad in any case, or empty.
     """
 
     label: str | int | None = None
-    caption: str | None = None
+    caption: Caption | None = None
     fault: str = ""
     no_label: str = NO_LABEL
     no_caption: str = NO_CAPTION
@@ -47,7 +48,7 @@ class Conditions(NamedTuple):
 
     class_names: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
-    captions: tuple[str, ...] = ()
+    captions: tuple[Caption, ...] = ()
     faults: Mapping[int, str] = {}
     condition: Condition = "none"
 
@@ -147,34 +148,32 @@ def from_fields(fields: Mapping[str, Any], captions: Sequence[str] = CAPTION_FIE
     """
     label = first_given([fields[name] for name in keys_of(fields, LABEL_FIELDS)])
     caption = first_given([fields[name] for name in keys_of(fields, captions)])
-    return checked(label, caption)
+    weights = first_given([fields[name] for name in keys_of(fields, WEIGHT_FIELDS)])
+    return checked(label, caption, weights)
 
 
-def checked(label: object = None, caption: object = None) -> Annotation:
-    """A label that is a whole number from 0 or a text with letters, a caption that is such a text.
+def checked(label: object = None, caption: object = None, weights: object = None) -> Annotation:
+    """A label that is a whole number from 0 or a text with letters, a caption that is such a text,
+    or a list of such (`read_caption`).
 
     A number below 0, of which -1 is the usual one, says that there is no label.
     """
-    no_label, no_caption = NO_LABEL, NO_CAPTION
+    no_label = NO_LABEL
     label = None if is_null(label) else label
-    caption = None if is_null(caption) else caption
     if isinstance(label, float) and label.is_integer() and abs(label) < 2**53:
         label = int(label)  # of a column in which others are missing
     if isinstance(label, str):
         label, no_label = label.strip() or None, "empty label"
     elif label is not None and (not isinstance(label, int) or isinstance(label, bool)):
-        label, no_label = None, f"label {_shown(label)} is neither a whole number nor a text"
+        label, no_label = None, f"label {shown(label)} is neither a whole number nor a text"
     if re.fullmatch(r"-[0-9]+", str(label)):
         label, no_label = None, f"label {label} is no class"
-    if isinstance(caption, str):
-        caption, no_caption = caption.strip() or None, "empty caption"
-    elif caption is not None:
-        caption, no_caption = None, f"caption {_shown(caption)} is no text"
-    if isinstance(label, str) and _half(label):
+    if isinstance(label, str) and half(label):
         label, no_label = None, "half a character in the label"
-    if caption is not None and _half(caption):
-        caption, no_caption = None, "half a character in the caption"
-    return Annotation(label, caption, "", no_label, no_caption)
+    try:
+        return Annotation(label, read_caption(caption, weights), "", no_label)
+    except CaptionError as error:
+        return Annotation(label, None, "", no_label, str(error))
 
 
 def as_text(data: bytes) -> str:
@@ -200,13 +199,3 @@ def name_order(name: str) -> tuple[bool, Decimal, str]:
     """The key by which class names are sorted: numbers by their value, then the others by text."""
     number = re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*", name)
     return number is None, Decimal(number[1] if number else 0), name
-
-
-def _half(text: str) -> bool:
-    """Whether it cannot be written down: JSON may hold one of the two halves of a character."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 40 else f"{text[:39]}…"

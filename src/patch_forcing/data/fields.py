@@ -23,6 +23,10 @@ LABEL_FIELDS = (
 CAPTION_FIELDS = ("text", "caption", "prompt", "description", "captions")
 TABLE_CAPTION_FIELDS = (*CAPTION_FIELDS, "title")
 """In tables. Beside an image, the title in a JSON object is often the file's name."""
+WEIGHT_FIELDS = (
+    "captionweights", "captionweight", "textweights", "textweight", "weights", "weight",
+)  # fmt: skip
+"""Of captions: how often each of several is shown."""
 
 
 @lru_cache(maxsize=4096)
@@ -51,7 +55,9 @@ def first_given(values: Sequence[Any]) -> Any:
 
 
 def is_given(value: object) -> bool:
-    """Whether it is neither null nor a blank text."""
+    """Whether it is neither null nor a blank text, nor a list of such."""
+    if isinstance(value, list):
+        return any(map(is_given, value))
     return not is_null(value) and bool(str(value).strip())
 
 

@@ -9,7 +9,14 @@ from typing import Any
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.extras import install_line
 from patch_forcing.data.annotations import Annotation, Conditions, checked, conditions
-from patch_forcing.data.fields import CAPTION_FIELDS, LABEL_FIELDS, first_given, keys_of
+from patch_forcing.data.captions import Several
+from patch_forcing.data.fields import (
+    CAPTION_FIELDS,
+    LABEL_FIELDS,
+    WEIGHT_FIELDS,
+    first_given,
+    keys_of,
+)
 from patch_forcing.data.image_columns import (
     USUAL_NAMES,
     Reader,
@@ -90,7 +97,8 @@ def hub_layout(options: HubSource, data: Any) -> Layout:
     captions = [caption_column] if caption_column else []
     if not options.caption_column and caption_column:
         captions = list(keys_of(data.features, CAPTION_FIELDS))
-    annotations = _annotations(data, labels, captions, class_names)
+    weights = list(keys_of(data.features, WEIGHT_FIELDS)) if captions else []
+    annotations = _annotations(data, labels, captions, weights, class_names)
     # as stored, not decoded: so it is read, and found bad, as any other file is
     images = data.select_columns([image_column])
     if isinstance(data.features[image_column], datasets.Image):
@@ -116,7 +124,9 @@ def hub_layout(options: HubSource, data: Any) -> Layout:
             )
     known = conditions(annotations, wanted, options.path, class_names)
     digest = hashlib.sha256(repr([row[:2] for row in annotations]).encode()).digest()
-    notes = _notes(place, known, labels, captions, set(data.features) - {image_column})
+    several = any(isinstance(row.caption, Several) for row in annotations)
+    others = set(data.features) - {image_column, *(weights if several else ())}
+    notes = _notes(place, known, labels, captions, others)
     return Layout(options.path, names, *known, read=read, annotations=digest, notes=notes)
 
 
@@ -184,9 +194,16 @@ def _notes(
 
 
 def _annotations(
-    data: Any, labels: list[str], captions: list[str], class_names: Sequence[str] | None
+    data: Any,
+    labels: list[str],
+    captions: list[str],
+    weights: list[str],
+    class_names: Sequence[str] | None,
 ) -> list[Annotation]:
-    """The label and the caption of each image, in the first of these columns that gives one."""
+    """The label and the caption of each image, in the first of these columns that gives one.
+
+    weights: columns of the weights of several captions of an image.
+    """
 
     def column(names: list[str]) -> Iterator[Any]:
         if not names:
@@ -195,8 +212,9 @@ def _annotations(
         return map(first_given, zip(*(table[name].to_pylist() for name in names), strict=True))
 
     rows = []
-    for label, caption in zip(column(labels), column(captions), strict=True):
-        row = checked(label, caption)
+    columns = column(labels), column(captions), column(weights)
+    for label, caption, weight in zip(*columns, strict=True):
+        row = checked(label, caption, weight)
         if class_names is not None and row.label is not None:
             known = isinstance(row.label, int) and 0 <= row.label < len(class_names)
             if not known:

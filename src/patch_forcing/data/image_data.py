@@ -6,6 +6,7 @@ Images that cannot be read are replaced, and the order is arithmetic.
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -13,8 +14,10 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import BadSample, Batch, Examples
 from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.captions import drawn, texts_of
 from patch_forcing.data.check import look_at
 from patch_forcing.data.held_out import (
     check_any_held_out,
@@ -67,8 +70,9 @@ def infer(layout: Layout) -> Headers:
 class ImageData:
     """The images of a layout in [−1, 1], in a new order each epoch.
 
-    Which image stands where in a step, and whether it is mirrored, follows from (seed, epoch,
-    sample); so does which other one takes the place of one that cannot be read.
+    Which image stands where in a step, whether it is mirrored, and which of its captions is shown,
+    follows from (seed, epoch, sample); so does which other one takes the place of one that cannot
+    be read.
     """
 
     def __init__(
@@ -128,9 +132,16 @@ class ImageData:
         good = {number: picture for number, picture in pictures.items() if picture is not None}
         x_1 = torch.stack([*good.values()]) if good else torch.empty(0, *self.shape)
         labels = self._labels[[*good]] if self.num_classes else None
-        ids = [int(place(self.layout.names[number]) * 2**32) for number in good]
-        captions = tuple(self.layout.captions[n] for n in good) if self.captioned else None
-        return Examples(Batch(x_1, labels, captions), torch.tensor(ids, dtype=torch.int64))
+        places = [int(place(self.layout.names[number]) * 2**32) for number in good]
+        ids = torch.tensor(places, dtype=torch.int64)
+        captions = self._captions([*good], CountedGenerator(0, ids)) if self.captioned else None
+        return Examples(Batch(x_1, labels, captions), ids)
+
+    def _captions(self, numbers: Sequence[int], generator: CountedGenerator) -> tuple[str, ...]:
+        """A text of each of these images, drawn by their weights."""
+        shares = generator.fork("caption").uniform().tolist()
+        captions = map(self.layout.captions.__getitem__, numbers)
+        return tuple(map(drawn, captions, shares))
 
     @property
     def place(self) -> str:
@@ -143,8 +154,8 @@ class ImageData:
         return self.layout.captioned
 
     def all_captions(self) -> Iterable[str]:
-        """Those of images that have one."""
-        return filter(None, self.layout.captions)
+        """All texts of all images that have one."""
+        return chain.from_iterable(map(texts_of, self.layout.captions))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -182,7 +193,9 @@ class ImageData:
             mirrored = spec.mirrored(self.num_samples).to(device)
             x_1 = torch.where(mirrored[:, None, None, None], x_1.flip(-1), x_1)
         if self.captioned:
-            return Batch(x_1, captions=tuple(self.layout.captions[n] for n in numbers))
+            ids, epochs = spec.sample_ids(self.num_samples), spec.epochs(self.num_samples)
+            generator = CountedGenerator(spec.seed, ids, epochs)
+            return Batch(x_1, captions=self._captions(numbers, generator))
         labels = self._labels[torch.tensor(numbers)].to(device) if self.num_classes else None
         return Batch(x_1, labels)
 

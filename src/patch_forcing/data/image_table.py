@@ -2,19 +2,22 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from patch_forcing.data.annotations import Annotation, from_fields
+from patch_forcing.data.captions import CaptionError, Several, joined, shown, weighted
 from patch_forcing.data.fields import (
     FILE_FIELDS,
     LABEL_FIELDS,
     TABLE_CAPTION_FIELDS,
+    WEIGHT_FIELDS,
     canonical,
     file_of,
+    first_given,
     is_given,
     keys_of,
 )
@@ -45,8 +48,13 @@ class Table:
 
 
 def understood(tree: Tree, path: str, names: ImageNames) -> Table:
-    """Raises TableError unless there are rows, of which one names an image that lies there."""
-    table, folder, first, repeated = Table(path), parent(path), "", set[str]()
+    """Rows that name one image give it several captions, if they do not differ otherwise.
+
+    Raises TableError unless there are rows, of which one names an image that lies there.
+    """
+    table, folder, first = Table(path), parent(path), ""
+    weights: dict[str, Any] = {}
+    repeated: dict[str, list[_Row]] = {}
     rows = read_rows(tree.root / path)
     if rows is None:
         table.unlabelled = True
@@ -58,11 +66,19 @@ def understood(tree: Tree, path: str, names: ImageNames) -> Table:
             assert isinstance(fields, dict)
             _record(table, fields)
             found, first = found or names.find(name) is not None, first or name
-        if name in table.rows:
-            what = PurePosixPath(path).name
-            annotation = Annotation(fault=f"more than one row of {what} names it")
-            repeated.add(name)
-        table.rows[name] = annotation
+            weight = first_given([fields[key] for key in keys_of(fields, WEIGHT_FIELDS)])
+            if is_given(weight):
+                weights.setdefault(name, weight)
+        if name not in table.rows:
+            table.rows[name] = annotation
+            continue
+        rows_of = repeated.setdefault(name, [(table.rows[name], weights.get(name))])
+        rows_of.append((annotation, None if annotation.fault else weight))
+    for name, rows_of in repeated.items():
+        table.rows[name] = _of_several(rows_of, PurePosixPath(path).name)
+    if any(isinstance(row.caption, Several) for row in table.rows.values()):
+        for key in keys_of(table.unread, WEIGHT_FIELDS):
+            del table.unread[key]
     _check_rows(table, repeated)
     some = islice(table.rows, _LOOKED_FOR)
     if first and not found and not any((tree.root / name).exists() for name in some):
@@ -72,6 +88,38 @@ def understood(tree: Tree, path: str, names: ImageNames) -> Table:
             "move it to the images"
         )
     return table
+
+
+_Row = tuple[Annotation, Any]
+"""What a row says, and the weight that it gives its caption."""
+
+
+def _of_several(rows: Sequence[_Row], table: str) -> Annotation:
+    """What rows of one image say together."""
+    fault = Annotation(fault=f"more than one row of {table} names it")
+    alike = len({row._replace(caption=None) for row, _ in rows}) == 1
+    if not alike or any(row.caption is None for row, _ in rows):
+        return fault
+    pairs = list[tuple[str, float]]()
+    try:
+        for row, weight in rows:
+            if isinstance(row.caption, str):
+                pairs.append((row.caption, _weight(weight)))
+            elif row.caption is not None:
+                pairs += weighted(row.caption)
+        return rows[0][0]._replace(caption=joined(pairs))
+    except CaptionError as error:
+        return rows[0][0]._replace(caption=None, no_caption=str(error))
+
+
+def _weight(value: Any) -> float:
+    """Of a cell; 1 where there is none."""
+    if not is_given(value):
+        return 1.0
+    try:
+        return float(value)
+    except (ValueError, TypeError):
+        raise CaptionError(f"weight {shown(value)} of a caption is no number") from None
 
 
 def _check_rows(table: Table, repeated: Collection[str]) -> None:

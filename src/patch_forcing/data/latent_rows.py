@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float16, Int64
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.data.captions import Caption
 from patch_forcing.data.latent_shards import LatentIndex, ShardArrays, open_shard
 from patch_forcing.io.ledger import shard_path
 
@@ -72,11 +73,11 @@ class LatentRows:
         """For each sample the number of its image in the data set that was encoded."""
         return [int(number) for shard in self._shards for number in shard.numbers]
 
-    def captions(self, number: int) -> tuple[str, ...]:
-        """The captions of a sample: none, one or several."""
+    def caption(self, number: int) -> Caption:
+        """Of a sample; the empty text if it has none."""
         shard, row = self._locate(number)
         captions = self._shards[shard].captions
-        return captions[row] if captions is not None else ()
+        return captions[row] if captions is not None else ""
 
     def place(self, number: int) -> str:
         """In which row of which shard a sample lies."""

@@ -6,7 +6,8 @@
       latents.npy            (M, K, h, w) fp16: C channels of means, then C of log-variances
       mirrored.npy           the same images, mirrored before they were encoded; optional
       labels.npy             (M,) int64, if there are classes
-      captions.jsonl         M lines, each a JSON array of the captions of an image; optional
+      captions.jsonl         M lines, each a JSON array of an image's captions, or of pairs of a
+                             caption and its weight; optional
       numbers.npy            (M,) int64: which images of the source these are
       shard.json             sums, and what could not be read
       manifest.json          size and SHA-256 of each file
@@ -27,15 +28,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.data.captions import Caption, restored, stored
 from patch_forcing.io.atomic import MANIFEST, atomic_folder, sha256, write_manifest
 from patch_forcing.models.latent_space import LatentSpace, latent_space
 
-FORMAT_VERSION, CAPTIONED_VERSION = 1, 2
-"""Of latents.json and encode.json: without captions, which every release reads, and with them."""
+FORMAT_VERSION, CAPTIONED_VERSION, WEIGHTED_VERSION = 1, 2, 3
+"""Of latents.json and encode.json: without captions, which every release reads, with them, and with
+weights of theirs."""
 INDEX, PLAN, SUMMARY = "latents.json", "encode.json", "shard.json"
 CAPTIONS = "captions.jsonl"
-Captions = Sequence[tuple[str, ...]]
-"""The captions of each sample: none, one or several."""
+Captions = Sequence[Caption]
+"""Of each sample; an empty text is none."""
 
 
 class ShardArrays(NamedTuple):
@@ -48,7 +51,7 @@ class ShardArrays(NamedTuple):
     captions: Captions | None = None
 
 
-class CaptionLines(Sequence[tuple[str, ...]]):
+class CaptionLines(Sequence[Caption]):
     """The captions of a shard, mapped; a line is parsed when it is read."""
 
     def __init__(self, file: Path):
@@ -62,13 +65,10 @@ class CaptionLines(Sequence[tuple[str, ...]]):
 
     def __getitem__(self, number: Any) -> Any:
         """Raises UserError if the line is damaged."""
-        start = self._ends[number - 1] + 1 if number else 0
+        start, end = self._ends[number - 1] + 1 if number else 0, self._ends[number]
         try:
-            captions = json.loads(self._bytes[start : self._ends[number]].tobytes())
-            if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
-                raise ValueError
-            return tuple(captions)
-        except (ValueError, TypeError, RecursionError):
+            return restored(json.loads(self._bytes[start:end].tobytes()))
+        except (ValueError, TypeError, IndexError, KeyError, RecursionError):
             raise UserError(
                 f"{self._file}:{number + 1} is damaged: start the same patch-forcing encode again, "
                 "which mends it, or copy it again"
@@ -82,8 +82,8 @@ def write_shard(path: Path, arrays: ShardArrays, summary: dict[str, Any]) -> Non
             if isinstance(array, np.ndarray):
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
         if arrays.captions is not None:
-            lines = [json.dumps(captions, ensure_ascii=False) for captions in arrays.captions]
-            text = "".join(f"{line}\n" for line in lines)
+            rows = map(stored, arrays.captions)
+            text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
             (folder / CAPTIONS).write_bytes(text.encode("utf-8"))
         (folder / SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
         write_manifest(folder)
@@ -179,9 +179,9 @@ def read_index(folder: Path) -> LatentIndex:
     try:
         row: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         version = row.pop("format_version")
-        if version not in (FORMAT_VERSION, CAPTIONED_VERSION):
+        if version not in (FORMAT_VERSION, CAPTIONED_VERSION, WEIGHTED_VERSION):
             raise UserError(f"{file}: its format is of another release: encode again, or upgrade")
-        row["captions"] = version == CAPTIONED_VERSION
+        row["captions"] = version != FORMAT_VERSION
         row["space"] = latent_space(row.pop("autoencoder"))
         row["shape"], row["class_names"] = tuple(row["shape"]), tuple(row["class_names"])
         return LatentIndex(**row)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.data.annotations import NO_CAPTION
 from patch_forcing.data.batch import BadSample, Batch
 from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.captions import NO_CAPTION, drawn, texts_of
 from patch_forcing.data.image_options import Condition, local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.latent_rows import LatentRows, not_finite
@@ -61,8 +61,9 @@ class LatentData:
         return str(self._folder)
 
     def all_captions(self) -> Iterable[str]:
-        """Of each sample one, several or none."""
-        return chain.from_iterable(map(self._rows.captions, range(self.num_samples)))
+        """All texts of all samples that have one."""
+        captions = map(self._rows.caption, range(self.num_samples))
+        return chain.from_iterable(map(texts_of, captions))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -96,7 +97,8 @@ class LatentData:
         x_1 = normalised(self._index.space, self._draw(moments, generator))
         if self.captioned:
             u = CountedGenerator(spec.seed, ids, epochs).fork("caption").uniform()
-            return Batch(x_1, captions=tuple(map(self._caption, numbers.tolist(), u.tolist())))
+            captions = map(self._rows.caption, numbers.tolist())
+            return Batch(x_1, captions=tuple(map(drawn, captions, u.tolist())))
         return Batch(x_1, None if self._labels is None else self._labels[numbers].to(device))
 
     @property
@@ -158,7 +160,7 @@ class LatentData:
         self._ahead = soon, self._rows.start(soon_ids, self._mirrored(soon))
         bad = set(not_finite(rows))
         if self.captioned:
-            bad |= {i for i, n in enumerate(numbers.tolist()) if not self._rows.captions(n)}
+            bad |= {i for i, n in enumerate(numbers.tolist()) if not self._rows.caption(n)}
         for i in sorted(bad):
             other, _ = self._readable(spec.seed, int(numbers[i]), int(epochs[i]))
             numbers[i], rows[i] = other, self._rows.row(other, bool(mirrored[i]))
@@ -172,13 +174,8 @@ class LatentData:
         for mirrored in range(1 + self._flip):
             if not_finite(self._rows.row(number, bool(mirrored))[None]):
                 raise BadImageError("latents that are not finite")
-        if self.captioned and not self._rows.captions(number):
+        if self.captioned and not self._rows.caption(number):
             raise BadImageError(NO_CAPTION)
-
-    def _caption(self, number: int, share: float) -> str:
-        """The caption that stands at this share, in [0, 1), of a sample's captions."""
-        captions = self._rows.captions(number)
-        return captions[int(share * len(captions))]
 
 
 def _condition(folder: Path, index: LatentIndex, wanted: Condition | None) -> Condition:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from patch_forcing.data.captions import Caption
 from patch_forcing.data.image_options import Condition
 from patch_forcing.data.images import BadImageError, Stored, stored
 from patch_forcing.data.notes import Notes, printable
@@ -37,7 +38,7 @@ class Layout:
     names: Sequence[str]
     class_names: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
-    captions: tuple[str, ...] = ()
+    captions: tuple[Caption, ...] = ()
     faults: Mapping[int, str] = field(default_factory=dict)
     condition: Condition = "none"
     read: Callable[[int], bytes] | None = None

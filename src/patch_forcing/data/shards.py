@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.annotations import Annotation, Conditions, conditions
+from patch_forcing.data.captions import Several
 from patch_forcing.data.image_options import Condition
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
@@ -34,7 +36,7 @@ from patch_forcing.io.atomic import write_atomic
 
 CACHE = "PATCH_FORCING_CACHE"
 """The environment's name of the folder for indices; ~/.cache/patch-forcing if it has none."""
-_VERSION = 5
+_VERSION = 6
 _EMPTY = Sample("", 0, 0, Annotation(fault="no sample in it"))
 
 
@@ -155,11 +157,19 @@ def _remembered(file: Path, stamp: str) -> list[Sample] | None:
             return None
         rows = record["samples"]
         return [
-            Sample(name, start, size, Annotation(*row), tuple(beside))
+            Sample(name, start, size, _annotation(row), tuple(beside))
             for name, start, size, row, beside in rows
         ]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _annotation(row: list[Any]) -> Annotation:
+    annotation = Annotation(*row)
+    if not isinstance(annotation.caption, list):
+        return annotation
+    texts, weights = annotation.caption
+    return annotation._replace(caption=Several(tuple(texts), tuple(weights)))
 
 
 def _remember(file: Path, stamp: str, samples: list[Sample]) -> None:

@@ -18,6 +18,7 @@ from patch_forcing.data.fields import (
     FILE_FIELDS,
     LABEL_FIELDS,
     TABLE_CAPTION_FIELDS,
+    WEIGHT_FIELDS,
     canonical,
     file_of,
     keys_of,
@@ -140,7 +141,7 @@ def _rows_of_parquet(file: Path) -> Iterator[Row]:
             names = dict.fromkeys(table.schema_arrow.names)
             if not keys_of(names, FILE_FIELDS):
                 raise TableError(f"no column file_name among {', '.join(names)[:80]!r}: rename it")
-            known = (*FILE_FIELDS, *LABEL_FIELDS, *TABLE_CAPTION_FIELDS)
+            known = (*FILE_FIELDS, *LABEL_FIELDS, *TABLE_CAPTION_FIELDS, *WEIGHT_FIELDS)
             kinds, number = table.schema_arrow, 0
             read = [name for name in keys_of(names, known) if not is_struct(kinds.field(name).type)]
             for batch in table.iter_batches(columns=read):
@@ -208,8 +209,9 @@ def _of_pair(name: str, value: Any, stem: str) -> dict[str, Any]:
         raise TableError(f"{name} may be an image or a class: write objects with file_name")
     if isinstance(value, int) and not isinstance(value, bool):
         return {"file_name": name, "label": value}
-    for field, names in (("label", LABEL_FIELDS), ("text", TABLE_CAPTION_FIELDS)):
-        if isinstance(value, str) and {stem, stem.removesuffix("s")} & set(names):
+    kinds = ("label", str, LABEL_FIELDS), ("text", str | list, TABLE_CAPTION_FIELDS)
+    for field, kind, names in kinds:
+        if isinstance(value, kind) and {stem, stem.removesuffix("s")} & set(names):
             return {"file_name": name, field: value}
     raise TableError(
         f"{json.dumps(value, default=str)[:40]} may be a label or a caption: write objects with "

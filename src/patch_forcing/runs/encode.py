@@ -18,12 +18,14 @@ import torch
 
 from patch_forcing.codecs.autoencoder import Autoencoder, Posterior
 from patch_forcing.core.errors import UserError, is_out_of_memory
+from patch_forcing.data.captions import Several
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.latent_shards import (
     CAPTIONED_VERSION,
     FORMAT_VERSION,
     INDEX,
     PLAN,
+    WEIGHTED_VERSION,
     manifest_hash,
     read_summary,
     write_shard,
@@ -104,7 +106,9 @@ class Encoding:
 
     @property
     def _format_version(self) -> int:
-        return CAPTIONED_VERSION if self._data.layout.captions else FORMAT_VERSION
+        captions = self._data.layout.captions
+        weighted = any(isinstance(one, Several) and one.weights for one in captions)
+        return WEIGHTED_VERSION if weighted else CAPTIONED_VERSION if captions else FORMAT_VERSION
 
     @property
     def gib(self) -> float:

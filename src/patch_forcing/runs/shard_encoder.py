@@ -15,7 +15,7 @@ from patch_forcing.codecs.autoencoder import Autoencoder
 from patch_forcing.data.batch import BadSample
 from patch_forcing.data.image_data import ImageData
 from patch_forcing.data.images import BadImageError
-from patch_forcing.data.latent_shards import Captions, ShardArrays
+from patch_forcing.data.latent_shards import ShardArrays
 from patch_forcing.data.reader import ImageReader
 from patch_forcing.data.replacement import FailedRun
 from patch_forcing.models.latent_scale import normalised
@@ -68,7 +68,7 @@ class ShardEncoder:
             stored[1] if self._options.flip else None,
             np.array([layout.labels[n] for n in good], np.int64) if layout.labels else None,
             np.array(good, np.int64),
-            _captions(layout.captions, good) if layout.captions else None,
+            [layout.captions[n] for n in good] if layout.captions else None,
         )
         sums = np.zeros((2, self._autoencoder.space.channels)) + sum(shard.sums)
         summary = {"first": shard.numbers.start, "stop": shard.numbers.stop, "images": len(good)}
@@ -163,11 +163,6 @@ class _Shard:
         self.good.extend(np.array(numbers)[finite].tolist())
         self.rows.append(moments[:, finite])
         self.sums.append(sums[finite].sum(axis=0))
-
-
-def _captions(captions: Sequence[str], numbers: Sequence[int]) -> Captions:
-    """Of these images; an empty caption is none."""
-    return [(captions[number],) if captions[number] else () for number in numbers]
 
 
 class _Host:
