@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import patch_forcing as pf
+from patch_forcing.models.class_names import alike
 from patch_forcing.models.folder import DIT, ModelDescription
 from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.models.published import from_published
@@ -56,13 +57,19 @@ def table(model: pf.PatchDiT) -> Tensor:
     return model.y_embedder.embedding_table.weight.detach()
 
 
-def test_classes_are_matched_by_name_and_others_begin_as_the_null_row():
-    theirs, ours = named(("a", "b", "c")), named(("c", "x", "a", "y"), seed=1)
+def test_classes_are_matched_by_name_or_by_a_word_of_it():
+    theirs, ours = named(("a", "animal-bird", "c")), named(("c", "birds", "a", "y"), seed=1)
+    fresh = table(ours).clone()
     summary = started(theirs, ours)
     null = 3
-    for row, source in enumerate([2, null, 0, null, null]):
+    for row, source in ((0, 2), (1, 1), (2, 0), (4, null)):
         assert table(ours)[row].equal(table(theirs)[source])
-    assert "2 of 4 classes kept" in summary
+    assert summary == (
+        "2 of 4 classes kept, by name; 1 begin as one of a name alike; 1 begin at random"
+    )
+    rows = table(theirs)[:-1]
+    expected = rows.mean(dim=0) + rows.std(dim=0, correction=0) * fresh[3] / 0.02
+    torch.testing.assert_close(table(ours)[3], expected)
 
 
 @pytest.mark.parametrize("names", [(), ("p", "q", "r")])
@@ -74,12 +81,50 @@ def test_as_many_classes_without_a_common_name_are_kept_in_order(names):
 
 
 @pytest.mark.parametrize(("before", "now"), [(5, 2), (2, 5), (5, 0), (0, 5)])
-def test_of_another_number_of_classes_all_begin_as_the_null_row(before, now):
+def test_of_another_number_of_classes_the_null_row_is_kept_and_the_others_are_spread(before, now):
     theirs, ours = tiny_dit(num_classes=before), tiny_dit(num_classes=now, seed=1)
     started(theirs, ours)
-    assert table(ours).equal(table(theirs)[-1].repeat(now + 1, 1))
+    assert table(ours)[-1].equal(table(theirs)[-1])
+    if before and now:
+        assert torch.pdist(table(ours)[:-1]).min() > 0
     x, t = torch.randn(2, 3, 8, 8), torch.rand(2, 16)
     assert ours(x, t).velocity.equal(theirs(x, t).velocity)
+
+
+def test_new_classes_are_as_far_apart_as_known_ones():
+    theirs, ours = tiny_dit(num_classes=40), tiny_dit(num_classes=60, seed=1)
+    with torch.no_grad():
+        theirs.y_embedder.embedding_table.weight.normal_(0.1, 0.3)
+        ours.y_embedder.init_weights()
+    started(theirs, ours)
+    for statistic in (Tensor.mean, Tensor.std):
+        now, before = statistic(table(ours)[:-1]), statistic(table(theirs)[:-1])
+        torch.testing.assert_close(now, before, rtol=0.1, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("birds", "animal-bird"),
+        ("Clothes", "clothing"),
+        ("fruit", "food-fruit"),
+        ("faces", "face-smiling"),
+        ("butterflies", "butterfly"),
+        ("heart", "heart"),
+    ],
+)
+def test_names_with_a_word_in_common_are_alike(name, other):
+    assert alike([name], ["car", other, "handbag"]) == {0: 1}
+
+
+@pytest.mark.parametrize(("name", "other"), [("hand", "handbag"), ("car", "card"), ("1", "1a")])
+def test_names_that_only_begin_alike_are_not(name, other):
+    assert alike([name], [other]) == {}
+
+
+def test_no_known_name_is_taken_twice_and_the_closest_is_taken():
+    known = ["face-smiling", "cat-face", "cat"]
+    assert alike(["faces", "cats", "cat-face"], known) == {0: 0, 1: 2, 2: 1}
 
 
 def test_of_a_dit_the_blocks_are_kept():

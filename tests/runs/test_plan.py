@@ -46,6 +46,7 @@ def test_without_a_gpu_a_run_starts_from_the_bundled_model(images, tmp_path):
     assert (data.size, data.size) == tuple(SIZES["input_size"])
     assert data.channels == 3
     assert plan.recipe.optimizer == WARM_START["optimizer"]
+    assert plan.recipe.recommended == WARM_START["recommended"] != FOLDER.recommended
     assert USUAL_START in plan.notes[0]
     assert f"{USUAL_MINUTES:g} minutes" in plan.notes[1]
 
@@ -110,7 +111,13 @@ def test_a_run_that_goes_on_stays_as_it_was_begun(images, tmp_path):
     network = Network(patch_size=8, hidden_size=16, depth=1, num_heads=2)
     usual = replace(NAMED, recipe=replace(FOLDER, batch_size=2, log_every=1))
     given = recipe_of(images, batch_size=2, log_every=1)
-    begun = replace(given, network=network, steps=3, data=replace(given.data, size=16, channels=3))
+    begun = replace(
+        given,
+        network=network,
+        steps=3,
+        data=replace(given.data, size=16, channels=3),
+        recommended=WARM_START["recommended"],
+    )
     train("folder", begun, tmp_path / "run", progress=False)
     plan = plan_run(given, usual, tmp_path / "run", "cpu", minutes=5)
     assert plan.recipe == begun

@@ -70,6 +70,10 @@ class Condition(Protocol):
         """The module of a network of these sizes. Raises UserError if they do not suit."""
 
 
+INITIAL_STD = 0.02
+"""Of rows of a label table, as DiT has it."""
+
+
 @dataclass(frozen=True)
 class ClassCondition:
     """Labels (B,), int64: 0 … num_classes − 1, and num_classes for the null condition."""
@@ -95,7 +99,7 @@ class LabelEmbedder(nn.Module):
 
     def init_weights(self) -> None:
         """Small, so that the zero-initialised modulation starts to learn smoothly."""
-        nn.init.normal_(self.embedding_table.weight, std=0.02)
+        nn.init.normal_(self.embedding_table.weight, std=INITIAL_STD)
 
     def check(self, condition: Tensor, batch: int) -> None:
         """Raises UserError unless these are (batch,) labels in range."""

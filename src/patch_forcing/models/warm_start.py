@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.models.class_names import alike
+from patch_forcing.models.conditions import INITIAL_STD
 from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import DIT, ModelDescription, check_tensors
@@ -26,8 +28,9 @@ def warm_start(source: ModelDescription, model: PatchDiT) -> WarmStart:
 
     Log-variance that the source does not predict: rows of zeros in the last layer, which leave
     the velocity as it is. Classes: matched by name where both have names in common; all, where
-    there are as many; others begin as the null row, which draws what the source has seen. Of a
-    DiT, which predicts noise at other times, last layer and time embedding are the model's own.
+    there are as many without; others begin as the class whose name is most alike, or else as random
+    rows that are spread as the source's are: as equal rows they would take long to part. Of a DiT,
+    which predicts noise at other times, last layer and time embedding are the model's own.
     Raises UserError naming the size that differs, or the tensor that does not fit.
     """
     if source.class_name not in ("PatchDiT", DIT):
@@ -90,13 +93,20 @@ def _table(
     theirs: Tensor, source: ModelDescription, own: Tensor, model: PatchDiT
 ) -> tuple[Tensor, str]:
     """The label table: one row for each class of ours, then the null row."""
-    before = {name: row for row, name in enumerate(source.data_info.class_names)}
-    names = model.data_info.class_names
-    common = [(row, before[name]) for row, name in enumerate(names) if name in before]
-    if theirs.shape == own.shape and (not common or names == source.data_info.class_names):
+    known, names = source.data_info.class_names, model.data_info.class_names
+    common = len(set(known) & set(names))
+    if theirs.shape == own.shape and (not common or names == known):
         return theirs, "all classes kept" if len(own) > 1 else "no classes"
     table = theirs[-1].repeat(len(own), 1)
-    for row, old in common:
+    if len(theirs) > 1:
+        rows = theirs[:-1].float()
+        spread = rows.std(dim=0, correction=0) / INITIAL_STD
+        table[:-1] = rows.mean(dim=0) + spread * own[:-1].float()
+    pairs = alike(names, known)
+    for row, old in pairs.items():
         table[row] = theirs[old]
-    kept = f"{len(common)} of {len(own) - 1} classes kept, by name"
-    return table, f"{kept}; the others begin as the null label"
+    classes, rest = len(own) - 1, len(own) - 1 - len(pairs)
+    summary = f"{common} of {classes} classes kept, by name"
+    if len(pairs) > common:
+        summary += f"; {len(pairs) - common} begin as one of a name alike"
+    return table, summary + (f"; {rest} begin at random" if rest else "")

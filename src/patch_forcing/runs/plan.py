@@ -20,12 +20,13 @@ from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.generation.find import find_model
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
-from patch_forcing.models.config import PatchDiTConfig
+from patch_forcing.models.config import PatchDiTConfig, Recommended
 from patch_forcing.models.cost import matrix_rate
 from patch_forcing.models.folder import read_config
 from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.recipe import SCRATCH, Network, Recipe
 from patch_forcing.runs.recipes import NamedRecipe
+from patch_forcing.runs.recorded_recipe import built
 from patch_forcing.runs.run_folder import read_record
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
@@ -39,15 +40,17 @@ USUAL_MINUTES = 20.0
 SHARE = 0.9
 """Of the time for steps; the rest goes into sheets, held-out losses and checkpoints."""
 MIN_STEPS, MAX_STEPS = 20, 1_000_000
-_WARM, _TIMED = 2, 3
-"""Steps before the clock starts, and under it."""
+_WARM, _TIMED, _MOST_TIMED, _TIMING = 3, 3, 9, 12.0
+"""Steps before the clock starts, and under it: so many, and more for that many seconds."""
 WARM_START: dict[str, Any] = {
     "optimizer": OptimizerConfig(lr=5e-4, warmup_steps=20, betas=(0.9, 0.99)),
     "ema_decay": 0.99,
     "snapshot_every": 0,
+    "recommended": Recommended(guidance_scale=3.0, guidance_interval=(0.1, 0.8)),
 }
 """Of a network that can draw already: steps as large as from nothing would make it forget. Averages
-of other lengths are not worth their disk in minutes."""
+of other lengths are not worth their disk in minutes. More guidance than a model of long training
+needs: classes that have been seen for minutes are told apart by it."""
 _TIMES_KEPT, _TIMES_SHOWN, _LINES = 5, 5, 40
 """Checkpoints, sheets and, at least, lines of a run whose steps follow from the time."""
 
@@ -92,7 +95,7 @@ def plan_run(
     if not named.adapts and minutes is None:
         return Plan(recipe, chosen)
     if is_run_folder(run) and checkpoints(run):
-        return _as_begun(recipe, usual, read_record(run), init_from)
+        return _as_begun(recipe, usual, run, init_from)
     on_laptop = named.adapts and torch.device(device).type == "cpu" and not several
     notes: list[str] = []
     if init_from is None and on_laptop and recipe.network == usual.network:
@@ -110,14 +113,17 @@ def plan_run(
     return Plan(recipe, chosen, tuple(notes))
 
 
-def _as_begun(recipe: Recipe, usual: Recipe, record: dict[str, Any], init_from: str | None) -> Plan:
+def _as_begun(recipe: Recipe, usual: Recipe, run: Path, init_from: str | None) -> Plan:
     """What is left open is as the run was begun; so is the model that it started from."""
+    record = read_record(run)
     before = record["recipe"]
     network = _filled(recipe.network, usual.network, before["network"])
     optimizer = recipe.optimizer
     if optimizer == usual.optimizer:
-        stored = before["optimizer"]
-        optimizer = OptimizerConfig(**stored | {"betas": tuple(stored["betas"])})
+        optimizer = built(OptimizerConfig, before["optimizer"], run)
+    recommended = recipe.recommended
+    if recommended == usual.recommended and "recommended" in before:
+        recommended = built(Recommended, before["recommended"], run)
     names = (
         "ema_decay",
         "snapshot_every",
@@ -127,7 +133,8 @@ def _as_begun(recipe: Recipe, usual: Recipe, record: dict[str, Any], init_from: 
         "log_every",
     )
     others = {name: before[name] for name in names if getattr(recipe, name) == getattr(usual, name)}
-    recipe = replace(recipe, network=network, optimizer=optimizer, **others)
+    parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "recommended": recommended}
+    recipe = replace(recipe, **parts, **others)
     recipe = _with_images(recipe, before["data"].get("size"), before["data"].get("channels"))
     begun = record.get("init_from", {}).get("model")
     return Plan(recipe, begun if init_from is None else None if init_from == SCRATCH else init_from)
@@ -202,8 +209,10 @@ def measured_seconds(recipe: Recipe, device: str) -> float:
     data = with_texts(recipe, recipe.data.open(), device)
     step = TrainStep(initial_state(recipe, data, device), recipe, device)
     batch = data.batch(BatchSpec(0, recipe.batch_size, recipe.seed), device)
-    seconds = []
-    for number in range(_WARM + _TIMED):
+    seconds: list[float] = []
+    for number in range(_WARM + _MOST_TIMED):
+        if number >= _WARM + _TIMED and sum(seconds) > _TIMING:
+            break
         begun = time.perf_counter()
         step(batch, number)
         if torch.device(device).type == "cuda":

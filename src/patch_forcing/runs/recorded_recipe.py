@@ -37,7 +37,7 @@ def recorded_run(run: Path) -> RecordedRun:
     values = {**older, **record["recipe"]}
     values["data"] = _source(run, values["data"])
     init_from = record.get("init_from", {}).get("model")
-    return RecordedRun(str(record.get("name")), _built(Recipe, values, run), init_from)
+    return RecordedRun(str(record.get("name")), built(Recipe, values, run), init_from)
 
 
 def _source(run: Path, values: dict[str, Any]) -> Any:
@@ -52,10 +52,10 @@ def _source(run: Path, values: dict[str, Any]) -> Any:
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     older = {name: BEFORE[f"data.{name}"] for name in names if f"data.{name}" in BEFORE}
     given = {name: value for name, value in values.items() if name != "kind"}
-    return _built(kind, older | given, run)
+    return built(kind, older | given, run)
 
 
-def _built(kind: type[T], values: dict[str, Any], run: Path) -> T:
+def built(kind: type[T], values: dict[str, Any], run: Path) -> T:
     """A frozen dataclass of JSON's values. Raises UserError naming a field that is not known."""
     hints = get_type_hints(kind)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
@@ -69,5 +69,5 @@ def _built(kind: type[T], values: dict[str, Any], run: Path) -> T:
 
 def _value(hint: Any, value: Any, run: Path) -> Any:
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
-        return _built(hint, value, run)
+        return built(hint, value, run)
     return tuple(value) if isinstance(value, list) else value
