@@ -49,10 +49,9 @@ def test_whatever_json_says_is_sound_or_missing_with_a_reason(label, caption):
         assert "\n" not in said.no_caption
     else:
         texts = {text.strip() for text in texts_of(said.caption)}
-        given = [one if isinstance(one, str) else one[0] for one in caption]
-        assert (
-            "" not in texts <= {*map(str.strip, [caption] if isinstance(caption, str) else given)}
-        )
+        given = [caption] if isinstance(caption, str) else caption
+        given = [one[0] if isinstance(one, list) else one for one in given]
+        assert "" not in texts <= {one.strip() for one in given if isinstance(one, str)}
 
 
 @pytest.mark.parametrize(
