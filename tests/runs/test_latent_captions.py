@@ -164,6 +164,37 @@ def test_captions_and_their_weights_come_back(kl, tmp_path):
     assert 32 < shown["c"] < 68  # 50 ± 3.5 · 5
 
 
+def test_templates_make_captions_of_the_classes_of_latents(kl, tmp_path):
+    photos(tmp_path / "images", {"ink/ape": 2, "oil/dog": 2})
+    data = FolderSource(str(tmp_path / "images"), depth=2).open()
+    Encoding(data, kl, tmp_path / "out", OPTIONS).run(progress=False)
+    how = {"path": str(tmp_path / "out"), "levels": "style,thing"}
+    templates = ("a {style} of a {thing}", "a {thing}")
+    data = LatentsSource(**how, template=templates, template_weights=(1, 0)).open()
+    assert (data.captioned, data.num_classes, data.info.class_names) == (True, 0, ())
+    spec = BatchSpec(0, 8, 0)
+    numbers = (data.picture_numbers(spec) % 4).tolist()
+    texts = ["an ink of an ape"] * 2 + ["an oil of a dog"] * 2
+    assert data.batch(spec).captions == tuple(texts[number] for number in numbers)
+    assert set(data.all_captions()) == set(texts)
+    encode(captioned(tmp_path / "more", ["one"]), kl, tmp_path / "texts")
+    with pytest.raises(pf.UserError, match=r"data.template: latents of .*texts have no classes"):
+        LatentsSource(str(tmp_path / "texts"), template=("a {class}",)).open()
+
+
+def test_latents_with_captions_train_a_network_of_texts_that_is_sampled(kl, tmp_path, recipe):
+    encode(captioned(tmp_path / "images", ["a cat", "an owl", "two dogs"]), kl, tmp_path / "out")
+    network = replace(recipe.network, patch_size=1, condition="text", position="rope")
+    recipe = replace(recipe, data=LatentsSource(str(tmp_path / "out")), network=network)
+    recipe = replace(recipe, steps=2, batch_size=4, checkpoint_every=2, sample_every=0)
+    train("latents", recipe, tmp_path / "run", progress=False)
+    pipe = pf.load(tmp_path / "run")
+    assert set(pipe.model.sampling_info.recommended.conditions.split("\n")) == {
+        "a cat", "an owl", "two dogs",
+    }  # fmt: skip
+    assert pipe(prompt="a cat", seeds=[0], num_steps=1).images[0].size == (16, 16)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import torch
 
+from patch_forcing.data.captions import texts_of
 from patch_forcing.data.check import check_images
 from patch_forcing.data.image_data import ImageData
+from patch_forcing.data.layout import Layout
 from patch_forcing.data.notes import printable
 from patch_forcing.data.overview import in_turn
 from patch_forcing.generation.gallery import save_sheet
+from patch_forcing.text.normal import short
 from patch_forcing.views.images import to_pil
 from patch_forcing.views.progress import progress_bar
 
@@ -28,18 +31,23 @@ def read_all(data: ImageData) -> list[tuple[int, int]]:
 
 
 def draw_some(data: ImageData, file: Path) -> Path:
-    """The sheet of some images, with their classes or names below."""
+    """The sheet of some images, with their classes, captions or names below."""
     images, names, layout = [], [], data.layout
     for number in in_turn(layout):
         picture = data.picture(number)
         if picture is None:
             continue
         images.append(to_pil(((picture + 1) * 127.5).round().to(torch.uint8)))
-        classes = layout.class_names
-        name = classes[layout.labels[number]] if classes else Path(layout.names[number]).name
-        names.append(printable(name))
+        names.append(printable(_name(layout, number)))
         if len(images) == 16:
             break
     file.parent.mkdir(parents=True, exist_ok=True)
     save_sheet(images, names, file)
     return file
+
+
+def _name(layout: Layout, number: int) -> str:
+    if layout.class_names:
+        return layout.class_names[layout.labels[number]]
+    texts = texts_of(layout.captions[number]) if layout.captioned else ()
+    return short(texts[0], 30) if texts else Path(layout.names[number]).name

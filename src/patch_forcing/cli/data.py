@@ -52,6 +52,10 @@ class Options:
     """1 is grey, 3 is colour. Default: grey if all images are stored so."""
     fit: Fit = "crop"
     """crop: the middle of each image; pad: all of it, on white."""
+    template: tuple[str, ...] = ()
+    """Captions made of classes, such as 'a photo of a {class}'; docs/text-to-image.md says how."""
+    template_weights: tuple[float, ...] = ()
+    """How often each template is drawn. Default: all as often."""
     out: Path | None = None
     """Folder for sheet.png: sixteen images as training will see them, one of each class in turn."""
 
@@ -61,6 +65,8 @@ class OfFolder(Options):
     """Options of `data FOLDER`."""
 
     source: Annotated[FolderOptions, arg(name="")] = field(default_factory=FolderOptions)
+    levels: str | None = None
+    """What templates call the levels of folders, from the top, such as style,thing."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,8 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
 
         check_out("--out", options.out)
         check_replaced("--out", options.out / SHEET, own=is_own_image)
-    how = {name: getattr(options, name) for name in ("size", "channels", "fit")}
+    names = [field.name for field in fields(options) if field.name not in ("source", "out")]
+    how = {name: getattr(options, name) for name in names}
     source = all_images(recipe, path, options.source, **how)
     source.check()
     from patch_forcing.cli.checking import draw_some, read_all
@@ -177,7 +184,8 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
     if options.out is not None:
         print(f"as training will see them: {draw_some(data, options.out / SHEET)}")
     if data.captioned:
-        print(CAPTIONS)
+        if not options.template:
+            print(CAPTIONS)
         more = f" --network.condition text{more}"
     train = f"patch-forcing train {recipe} --data.path {shlex.quote(path)}"
     print(f"next: {train}{_chosen(options.source)}{_chosen(options, *how)}{more}")
@@ -186,11 +194,16 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
 def _chosen(options: Any, *names: str) -> str:
     """Those of the options that are not the default, as training takes them."""
     known = {field.name: field.default for field in fields(options)}
-    chosen = [name for name in names or known if getattr(options, name) != known[name]]
+    chosen = {name: getattr(options, name) for name in names or known}
     return "".join(
-        f" --data.{name.replace('_', '-')} {shlex.quote(str(getattr(options, name)))}"
-        for name in chosen
+        f" --data.{name.replace('_', '-')} {shlex.join(map(str, _several(value)))}"
+        for name, value in chosen.items()
+        if value != known[name]
     )
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _report_bad(images: int, bad: int, max_bad_share: float) -> str:

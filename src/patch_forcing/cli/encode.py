@@ -244,6 +244,6 @@ def _encode(kind: str, path: str, options: Options, out: Path) -> None:
     flip = "" if options.how.flip else " --data.no-flip"
     if data.captioned:
         print(CAPTIONS)
-        flip += " --data.condition none"
+        flip += " --network.condition text"
     where = shlex.quote(str(out))
     print(f"next: patch-forcing train imagenet256-pft-b --data.path {where}{flip}")

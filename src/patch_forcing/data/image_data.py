@@ -261,4 +261,7 @@ def open_images(layout: Layout, options: ImageOptions) -> ImageData:
     training, held = hold_out(layout, share)
     if options.held_out is not None:
         check_any_held_out(held, share, count)
+    if options.template:
+        training = options.of_layout(training, options.level_names)
+        held = held and options.of_layout(held, options.level_names)
     return ImageData(training, size, channels, options, held=(held, share) if held else None)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.data.templates import TemplateOptions
 
 if TYPE_CHECKING:
     from patch_forcing.data.image_data import ImageData
@@ -19,7 +20,7 @@ hours, so a larger size is not inferred."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions(ABC):
+class ImageOptions(TemplateOptions, ABC):
     """How images are read and shown, wherever they come from."""
 
     size: int | None = None
@@ -51,6 +52,12 @@ class ImageOptions(ABC):
         check_range("data.max_bad_share", self.max_bad_share, 0, 1)
         if self.held_out is not None:
             check_range("data.held_out", self.held_out, 0, 0.5)
+        self.check_templates(self.condition, ",".join(self.level_names))
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """What templates call the parts of classes such as a/b."""
+        return ()
 
     @abstractmethod
     def open(self) -> "ImageData":

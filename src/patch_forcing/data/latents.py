@@ -15,13 +15,14 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import BadSample, Batch
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.captions import NO_CAPTION, drawn, texts_of
+from patch_forcing.data.captions import NO_CAPTION, Caption, drawn, texts_of
 from patch_forcing.data.image_options import Condition, local_path
 from patch_forcing.data.images import BadImageError
 from patch_forcing.data.latent_rows import LatentRows, not_finite
 from patch_forcing.data.latent_shards import LatentIndex, read_index
 from patch_forcing.data.replacement import Replacer
 from patch_forcing.data.sources import LatentsSource
+from patch_forcing.data.templates import read_levels
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.ledger import shard_path
 from patch_forcing.models.config import DataInfo
@@ -37,18 +38,21 @@ class LatentData:
 
     def __init__(self, folder: Path, index: LatentIndex, options: LatentsSource):
         self._folder, self._index = folder, index
-        condition = _condition(folder, index, options.condition)
-        self.captioned = condition == "caption"
+        condition, self._by_class = _condition(folder, index, options), list[Caption]()
         self.shape = index.shape
         self.num_samples = index.images
         class_names = index.class_names if condition == "class" else ()
+        if options.template:
+            self._by_class = options.captions(class_names, read_levels(options.levels))
+            class_names = ()
+        self.captioned = condition == "caption" or bool(options.template)
         self.num_classes = len(class_names)
         self.info = DataInfo.of_latents(index.space, class_names)
         self.max_bad_share = options.max_bad_share
         self._flip = options.flip
         self._draws = options.sample_posterior and index.logvar
         self._rows = LatentRows(folder, index)
-        self._labels = self._rows.labels if self.num_classes else None
+        self._labels = self._rows.labels if condition == "class" else None
         self._readable = Replacer(
             self._sound, self._rows.place, self.num_samples, f"encode {folder} again"
         )
@@ -62,7 +66,7 @@ class LatentData:
 
     def all_captions(self) -> Iterable[str]:
         """All texts of all samples that have one."""
-        captions = map(self._rows.caption, range(self.num_samples))
+        captions = self._by_class or map(self._rows.caption, range(self.num_samples))
         return chain.from_iterable(map(texts_of, captions))
 
     @property
@@ -97,7 +101,7 @@ class LatentData:
         x_1 = normalised(self._index.space, self._draw(moments, generator))
         if self.captioned:
             u = CountedGenerator(spec.seed, ids, epochs).fork("caption").uniform()
-            captions = map(self._rows.caption, numbers.tolist())
+            captions = map(self._caption, numbers.tolist())
             return Batch(x_1, captions=tuple(map(drawn, captions, u.tolist())))
         return Batch(x_1, None if self._labels is None else self._labels[numbers].to(device))
 
@@ -160,7 +164,7 @@ class LatentData:
         self._ahead = soon, self._rows.start(soon_ids, self._mirrored(soon))
         bad = set(not_finite(rows))
         if self.captioned:
-            bad |= {i for i, n in enumerate(numbers.tolist()) if not self._rows.caption(n)}
+            bad |= {i for i, n in enumerate(numbers.tolist()) if not self._caption(n)}
         for i in sorted(bad):
             other, _ = self._readable(spec.seed, int(numbers[i]), int(epochs[i]))
             numbers[i], rows[i] = other, self._rows.row(other, bool(mirrored[i]))
@@ -174,12 +178,24 @@ class LatentData:
         for mirrored in range(1 + self._flip):
             if not_finite(self._rows.row(number, bool(mirrored))[None]):
                 raise BadImageError("latents that are not finite")
-        if self.captioned and not self._rows.caption(number):
+        if self.captioned and not self._caption(number):
             raise BadImageError(NO_CAPTION)
 
+    def _caption(self, number: int) -> Caption:
+        """Of a sample, by its class if there are templates."""
+        if self._by_class and self._labels is not None:
+            return self._by_class[int(self._labels[number])]
+        return self._rows.caption(number)
 
-def _condition(folder: Path, index: LatentIndex, wanted: Condition | None) -> Condition:
-    """What the latents are conditioned on. Raises UserError if it is not there."""
+
+def _condition(folder: Path, index: LatentIndex, options: LatentsSource) -> Condition:
+    """What the latents are conditioned on; templates make captions of classes.
+
+    Raises UserError if it is not there.
+    """
+    wanted = options.condition
+    if options.template and not index.class_names:
+        raise UserError(f"data.template: latents of {folder} have no classes: leave it out")
     if wanted == "class" and not index.class_names:
         raise UserError(f"data.condition=class: no image of {folder} has a label: choose none")
     if wanted == "caption" and not index.captions:

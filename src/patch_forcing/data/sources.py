@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.data.atlas_layout import check_atlas
 from patch_forcing.data.image_options import Condition, ImageOptions, check_folder, local_path
+from patch_forcing.data.templates import TemplateOptions, read_levels
 from patch_forcing.io.hub import looks_like_hub_id
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class FolderSource(ImageOptions):
     depth: int = 1
     """Which level of folders names the classes: 1 is the top one; 2 makes classes such as a/b of
     the second; 0: folders are no classes. Deeper folders belong to the class around them."""
+    levels: str | None = field(default=None, kw_only=True)
+    """What templates call the levels of folders, from the top, such as style,thing; as many as name
+    the classes."""
     held_out: float | None = field(default=0.0, kw_only=True)
     """Share of the images kept out of training, whose loss is watched; 0: none. Default of the
     recipe folder: 0.05; 0.1 of fewer than 1,000 images, 0 of fewer than 100."""
@@ -112,6 +116,17 @@ class FolderSource(ImageOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("data.depth", self.depth, 0, whole=True, mend="; 0: no classes")
+        count = len(self.level_names)
+        if count and self.depth not in (1, count):
+            raise UserError(
+                f"data.depth={self.depth} with data.levels={self.levels}, which are {count}: leave "
+                "the depth out"
+            )
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """What templates call the levels of folders."""
+        return read_levels(self.levels)
 
     def check(self) -> None:
         """Raises UserError unless a folder is given that is there."""
@@ -128,7 +143,8 @@ class FolderSource(ImageOptions):
         from patch_forcing.data.folder_layout import find_images
         from patch_forcing.data.image_data import open_images
 
-        return open_images(find_images(local_path(self.path), self.condition, self.depth), self)
+        depth = len(self.level_names) or self.depth
+        return open_images(find_images(local_path(self.path), self.condition, depth), self)
 
 
 @dataclass(frozen=True)
@@ -161,7 +177,7 @@ class ShardsSource(ImageOptions):
 
 
 @dataclass(frozen=True)
-class LatentsSource:
+class LatentsSource(TemplateOptions):
     """Latents of images, as `patch-forcing encode` writes them."""
 
     path: str = ""
@@ -177,9 +193,12 @@ class LatentsSource:
     """Read everything first and compare checksums."""
     max_bad_share: float = 0.01
     """Stop when more of the latents looked at are not finite, and more than 10."""
+    levels: str | None = field(default=None, kw_only=True)
+    """What templates call the parts of classes such as a/b, with commas: style,thing."""
 
     def __post_init__(self) -> None:
         check_range("data.max_bad_share", self.max_bad_share, 0, 1)
+        self.check_templates(self.condition, ",".join(read_levels(self.levels)))
 
     def check(self) -> None:
         """Raises UserError unless complete latents are there."""

@@ -41,12 +41,15 @@ OVERRIDABLE = {
 }
 """What a run may go on with though it makes another run of it: weights, averages and the state of
 the optimizer stay of use."""
-BEFORE = {
+BEFORE: dict[str, Any] = {
     "snapshot_every": 0,
     "time_nodes": 0,
     "data.condition": None,
     "data.depth": 1,
     "data.held_out": 0.0,
+    "data.template": [],
+    "data.template_weights": [],
+    "data.levels": None,
     "network.condition": "class",
     "network.position": "sincos",
     "network.condition_size": None,
