@@ -6,15 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from benchmarks.common.record import Row
-from patch_forcing.core.difficulty import difficulty, easy_set
+from patch_forcing.core.calibration import network_errors, rank_correlation, rank_correlations
+from patch_forcing.core.difficulty import easy_set
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.patch_grid import patch_grid
-from patch_forcing.core.patches import pool
-from patch_forcing.core.path import LinearPath
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
 from patch_forcing.core.time import PatchTime
@@ -140,7 +138,6 @@ def measure_difficulty(model: PatchDiT, data: EmojiScenes, count: int, device: s
     Per time: rank correlation over all patches, and within images; predicted and true means in ten
     bins of equal count. Then hard patches at that time with the easy 40 % ahead, as context.
     """
-    path = LinearPath(model.patch_size)
     patches = patch_grid(data.shape[1:], model.patch_size)
     tokens = patches[0] * patches[1]
     x_1, emoji = data.scenes(HELD_OUT, torch.arange(count), device)
@@ -151,9 +148,8 @@ def measure_difficulty(model: PatchDiT, data: EmojiScenes, count: int, device: s
     def look(time: PatchTime) -> tuple[Tensor, Tensor]:
         """Predicted and true squared error of every patch, (count, N)."""
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            output = model(path.interpolate(x_0, x_1, time), time, labels)
-        error = (output.velocity.float() - (x_1 - x_0)).square().mean(dim=1, keepdim=True)
-        return difficulty(output.logvar, model.patch_size), pool(error, model.patch_size)
+            errors = network_errors(model, x_1, x_0, time, labels)
+        return errors.variance, errors.error
 
     by_time, by_context = [], []
     for t in TIMES:
@@ -183,15 +179,3 @@ def measure_difficulty(model: PatchDiT, data: EmojiScenes, count: int, device: s
                 }
             )
     return {"kind": "difficulty", "scenes": count, "by_time": by_time, "by_context": by_context}
-
-
-def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's, of two lists."""
-    return float(rank_correlations(a[None], b[None])[0])
-
-
-def rank_correlations(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's, of each row."""
-    ranks = [torch.from_numpy(rankdata(x.cpu().numpy(), axis=1)) for x in (a, b)]
-    first, second = (rank - rank.mean(dim=1, keepdim=True) for rank in ranks)
-    return torch.cosine_similarity(first, second, dim=1)

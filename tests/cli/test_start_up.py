@@ -15,7 +15,7 @@ HELP = [
     *([command] for command in COMMANDS),
     *(["train", recipe] for recipe in RECIPES),
     *(["bench", name] for name in ("samplers", "speed", "grid")),
-    ["evaluate", "compare"],
+    *(["evaluate", name] for name in ("compare", "difficulty")),
     *(["data", name] for name in ("emoji", ".", "shards", "hub")),
     *(["encode", *name] for name in ([], ["."], ["shards"], ["hub"], [".", "--features", "x"])),
 ]
@@ -64,6 +64,9 @@ MISTAKES = [
     (["evaluate", "emoji-64", "--reference", "emoji", "--out", "x.txt"], ".json"),
     (["evaluate", "emoji-64", "--reference", "emoji", "--sampler", "eulr"], "euler"),
     (["evaluate", "emoji-64", "--reference", "emoji", "--count", "0"], "--count"),
+    (["evaluate", "difficulty", "emoji-64", "nowhere"], "nowhere"),
+    (["evaluate", "difficulty", "nowhere", "."], "nowhere"),
+    (["evaluate", "difficulty", "emoji-64", ".", "--timesteps", "lgt"], "ltg"),
 ]  # fmt: skip
 """Commands that cannot be done, and what their line of error names."""
 

@@ -13,10 +13,17 @@ from patch_forcing.core.calibration import (
     PatchErrors,
     bin_means,
     calibration,
+    network_errors,
     patch_errors,
     rank_correlation,
+    rank_correlations,
 )
 from patch_forcing.core.losses import gaussian_nll, velocity_error
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.time import PatchTime
+from patch_forcing.core.timesteps import LogitNormalTruncatedGaussian
+from patch_forcing.training.objective import PatchForcingObjective
+from tests.support.exact import tiny_dit
 
 
 def drawn(seed, scale=1.0):
@@ -109,3 +116,28 @@ def test_a_network_without_a_head_has_errors_only():
     found = errors(velocity, None, target)
     assert calibration(found) is None
     assert found.cpu().error.equal(found.error)
+
+
+@given(st.integers(0, 2**31), st.integers(3, 9))
+def test_rank_correlations_of_marked_entries_are_those_of_the_entries_alone(seed, width):
+    random = np.random.default_rng(seed)
+    a, b = random.integers(0, 5, (2, 4, width)).astype(np.float32)
+    among = random.random((4, width)) < 0.7
+    rows = rank_correlations(*map(torch.from_numpy, (a, b, among)))
+    for row, first, second, kept in zip(rows, a, b, among, strict=True):
+        alone = rank_correlation(*(torch.from_numpy(x[kept]) for x in (first, second)))
+        assert float(row) == pytest.approx(alone, nan_ok=True)
+
+
+def test_errors_of_a_network_are_those_of_its_objective():
+    model = tiny_dit(8, patch_size=2)
+    objective = PatchForcingObjective(LinearPath(2), LogitNormalTruncatedGaussian())
+    x_1, x_0 = torch.randn(2, 6, 3, 8, 8)
+    condition = torch.arange(6) % 5
+    t = PatchTime.dense(torch.rand(6, 16))
+    found = network_errors(model, x_1, x_0, t, condition)
+    with torch.no_grad():
+        loss = objective(model, x_1, condition, x_0=x_0, t=t)
+    assert float(found.error.mean()) == pytest.approx(float(loss.velocity), rel=1e-5)
+    assert float(found.nll.mean()) == pytest.approx(float(loss.nll), rel=1e-5)
+    assert found.t.equal(t.values)

@@ -1,4 +1,4 @@
-"""`patch-forcing evaluate MODEL|FOLDER|NPZ`, and `evaluate compare A.json B.json …`."""
+"""`patch-forcing evaluate MODEL|FOLDER|NPZ`, `evaluate compare …` and `evaluate difficulty …`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from patch_forcing.cli.difficulty import difficulty
 from patch_forcing.cli.options import (
     DeviceName,
     check_file,
@@ -93,13 +94,17 @@ def evaluate(args: Sequence[str]) -> None:
     if args and args[0] == "compare":
         _compare(args[1:])
         return
+    if args and args[0] == "difficulty":
+        difficulty(args[1:])
+        return
     options = parse(
         Options,
         args,
         prog="patch-forcing evaluate",
         description=(
             "Measure samples against real images: one JSON object on stdout, every number with its "
-            "interval and its recipe. evaluate compare A.json B.json says what differs."
+            "interval and its recipe. evaluate compare A.json B.json says what differs, evaluate "
+            "difficulty MODEL DATA whether the model knows where it errs."
         ),
         example="patch-forcing evaluate emoji-64 --reference emoji --count 500",
     )

@@ -21,7 +21,7 @@ COMMANDS = {
     "convert": "published checkpoints (PFT, SiT, DiT) to model folders, and back",
     "bench": "how good and how fast samplers of a model are on this machine",
     "encode": "images to latents, which imagenet256 recipes train on",
-    "evaluate": "how good samples are: distances with intervals and their recipe; compare",
+    "evaluate": "how good samples are: distances with intervals; compare; difficulty",
     "data": "build a data set (emoji), or check images: a folder, shards, the Hub",
 }
 """Each is the function of that name, in the module of that name beside this one."""

@@ -1,14 +1,18 @@
 """How well predicted variance fits the errors of a velocity, and how errors depend on time."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from patch_forcing.core.difficulty import bound_logvar, difficulty
+from patch_forcing.core.output import Network
 from patch_forcing.core.patches import pool
+from patch_forcing.core.path import LinearPath
+from patch_forcing.core.time import PatchTime
 
 BINS = 10
 """Equal parts of 0 ≤ t ≤ 1."""
@@ -32,6 +36,28 @@ class PatchErrors(NamedTuple):
         """The same there; one wait for a GPU each."""
         moved = {name: part.cpu() for name, part in self._asdict().items() if part is not None}
         return PatchErrors(**moved)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[PatchErrors]", dim: int) -> "PatchErrors":
+        """All of them, one after the other: other images (dim 0), or other patches (dim 1)."""
+        rows = [part._asdict() for part in parts]
+        there = [name for name, field in rows[0].items() if field is not None]
+        return cls(**{name: torch.cat([row[name] for row in rows], dim=dim) for name in there})
+
+
+@torch.no_grad()
+def network_errors(
+    model: Network,
+    x_1: Float[Tensor, "B C H W"],
+    x_0: Float[Tensor, "B C H W"],
+    t: PatchTime,
+    condition: Shaped[Tensor, "B ..."] | None,
+) -> PatchErrors:
+    """Errors of a network at x_t, by patch: one evaluation, without gradient."""
+    path = LinearPath(model.patch_size)
+    output = model(path.interpolate(x_0, x_1, t), t, condition)
+    target = path.velocity(x_0, x_1)
+    return patch_errors(output.velocity, output.logvar, target, t.to_dense(), model.patch_size)
 
 
 def patch_errors(
@@ -112,13 +138,24 @@ def _within_bins(bins: Tensor, a: Tensor, b: Tensor) -> float:
 
 def rank_correlation(a: Float[Tensor, " n"], b: Float[Tensor, " n"]) -> float:
     """Spearman's; equal values share their mean rank. NaN if either list is constant."""
-    ranks = torch.stack([_ranks(a), _ranks(b)])
-    ranks -= ranks.mean(dim=1, keepdim=True)
-    product, first, second = (ranks[0] * ranks[1]).sum(), *ranks.square().sum(dim=1)
-    return float(product / (first * second).sqrt())
+    return float(rank_correlations(a[None], b[None])[0])
 
 
-def _ranks(values: Tensor) -> Tensor:
-    _, place, counts = values.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - (counts - 1) / 2)[place]
+def rank_correlations(
+    a: Float[Tensor, "R n"], b: Float[Tensor, "R n"], among: Bool[Tensor, "R n"] | None = None
+) -> Float[Tensor, " R"]:
+    """Spearman's of each row, in fp64. among: the entries that count; None: all of them."""
+    marked = torch.ones_like(a, dtype=torch.bool) if among is None else among
+    first, second = _centred_ranks(a, marked), _centred_ranks(b, marked)
+    squares = first.square().sum(1) * second.square().sum(1)
+    return (first * second).sum(1) / squares.sqrt()
+
+
+def _centred_ranks(values: Float[Tensor, "R n"], marked: Bool[Tensor, "R n"]) -> Tensor:
+    """Ranks among the marked entries less their mean; 0 for all others."""
+    last = values.where(marked, math.inf).contiguous()
+    ordered = last.sort(dim=1).values
+    fewer, not_more = (torch.searchsorted(ordered, last, right=right) for right in (False, True))
+    ranks = ((fewer + not_more + 1).double() / 2).where(marked, 0.0)
+    mean = ranks.sum(1, keepdim=True) / marked.sum(1, keepdim=True)
+    return (ranks - mean).where(marked, 0.0)

@@ -15,9 +15,8 @@ from patch_forcing.core.calibration import (
     PatchErrors,
     bin_means,
     calibration,
-    patch_errors,
+    network_errors,
 )
-from patch_forcing.core.path import LinearPath
 from patch_forcing.core.time import PatchTime
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.distributed.ranks import Ranks
@@ -69,16 +68,13 @@ def look(model: PatchDiT, recipe: Recipe, inputs: Inputs) -> PatchErrors:
     rows = slice(min(MAX_IMAGES, max(1, len(x_1) // recipe.accumulate)))
     x_1, x_0 = x_1[rows], x_0[rows]
     t = PatchTime(values[rows], None if index is None else index[rows])
-    path = LinearPath(model.patch_size)
     with (
         torch.no_grad(),
         torch.autocast(x_1.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"),
     ):
         if condition is not None:
             condition = model.drop_condition(condition[rows], dropped[rows])
-        output = model(path.interpolate(x_0, x_1, t), t, condition)
-    target, patch_size = path.velocity(x_0, x_1), model.patch_size
-    return patch_errors(output.velocity, output.logvar, target, t.to_dense(), patch_size).cpu()
+        return network_errors(model, x_1, x_0, t, condition).cpu()
 
 
 def error_row(errors: PatchErrors) -> dict[str, float]:

@@ -84,18 +84,20 @@ class Evaluation:
 
 
 def metric_row(name: str, estimate: Estimate, n_reference: int | None) -> dict[str, Any]:
+    """A metric as a record has it."""
+    return {"name": name, **estimate_row(estimate), "n_reference": n_reference}
+
+
+def estimate_row(estimate: Estimate) -> dict[str, Any]:
     """An estimate as a record has it."""
     low, high = estimate.interval
-    row = {
-        "name": name,
+    return {
         "value": estimate.value,
         "low": low,
         "high": high,
         "error": estimate.error,
         "n": estimate.count,
-        "n_reference": n_reference,
     }
-    return row
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -110,7 +112,9 @@ def read_evaluation(path: Path) -> Evaluation:
     except (ValueError, RecursionError):
         record = None
     if not (isinstance(record, dict) and record.get("kind") == KIND):
-        raise UserError(f"{path} is no record of patch-forcing evaluate: give what --out wrote")
+        raise UserError(
+            f"{path} is no record of patch-forcing evaluate MODEL: give what its --out wrote"
+        )
     if record.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{path} has format {record.get('format_version')}, this is {FORMAT_VERSION}: "

@@ -102,13 +102,13 @@ def _panels() -> list[Panel]:
         Panel("Loss of training batches", "velocity loss", ("velocity",)),
         Panel("Images held out (solid) and seen (dashed)", "velocity loss", ("held_out", "seen")),
         Panel("Loss by time", "velocity loss", ("velocity_at_",), by_time=True),
-        Panel("Difficulty: calibration", ratio, ("difficulty_ratio",), mark=_mark_calibrated),
+        Panel("Difficulty: calibration", ratio, ("difficulty_ratio",), mark=mark_calibrated),
         Panel(
             "Difficulty: calibration by time",
             ratio,
             ("difficulty_ratio_at_",),
             by_time=True,
-            mark=_mark_calibrated,
+            mark=mark_calibrated,
         ),
         Panel("Throughput", "images per second", ("images_per_second",), mark=_from_zero),
     ]
@@ -133,7 +133,7 @@ def _draw_by_time(axes: "Axes", rows: Rows, panel: Panel, color: str) -> None:
             axes.plot(*zip(*points, strict=True), style, color=color, lw=1.8, marker=".")
 
 
-def _mark_calibrated(axes: "Axes") -> None:
+def mark_calibrated(axes: "Axes") -> None:
     """The ratio of a calibrated head, and the range in which training does not warn."""
     low, high = CALIBRATED
     axes.axhspan(low, high, color="0.5", alpha=0.12, lw=0)
