@@ -61,6 +61,16 @@ class Scenes(NamedTuple):
     colour: Int64[Tensor, " B"]
 
 
+class Drawing(NamedTuple):
+    """One drawing of B scenes: whether it is there; as shares of the scene's side, its own side and
+    its left top corner, (across, down).
+    """
+
+    shown: Bool[Tensor, " B"]
+    side: Float[Tensor, " B"]
+    corner: Float[Tensor, "B 2"]
+
+
 def held_out(scenes: Scenes) -> Bool[Tensor, " B"]:
     """Whether a scene's combination is on one of the diagonals that training never sees."""
     thing, other, relation, count, colour = scenes
@@ -108,7 +118,7 @@ class CaptionedScenes:
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """These scenes with their captions."""
         ids = torch.arange(spec.positions.start, spec.positions.stop, device=device)
-        scenes, images = self.draw(spec.seed, ids, device)
+        scenes, images, _ = self.draw(spec.seed, ids, device)
         rows = torch.stack(scenes, dim=1).tolist()
         return Batch(images, None, tuple(caption(*row) for row in rows))
 
@@ -118,21 +128,27 @@ class CaptionedScenes:
 
     def draw(
         self, seed: int, ids: Int64[Tensor, " B"], device: torch.device | str = "cpu"
-    ) -> tuple[Scenes, Float[Tensor, "B 3 H W"]]:
-        """What the scenes are of, and their images in [−1, 1]: functions of (seed, id) alone."""
+    ) -> tuple[Scenes, Float[Tensor, "B 3 H W"], list[Drawing]]:
+        """What the scenes are of, their images in [−1, 1], and where each of up to four drawings
+        lies: functions of (seed, id) alone.
+        """
         generator = CountedGenerator(seed, ids & 0xFFFFFFFF, device=device).fork("captioned scene")
         scenes = _choose(generator.fork("what").uniform(7), self._unseen)
-        return scenes, self._images(scenes, generator.fork("where").uniform(9 + 3 * MOST))
+        u = generator.fork("where").uniform(9 + 3 * MOST)  # shades, slots, sides and places
+        drawings = _places(scenes, u[:, 5:])
+        return scenes, self._images(scenes, drawings, u[:, :5]), drawings
 
-    def _images(self, scenes: Scenes, u: Float[Tensor, "B U"]) -> Float[Tensor, "B 3 H W"]:
-        """u: uniform numbers for shades, slots, sides and places."""
+    def _images(
+        self, scenes: Scenes, drawings: list[Drawing], shades: Float[Tensor, "B 5"]
+    ) -> Float[Tensor, "B 3 H W"]:
         size = self.shape[1]
-        background = _background(size, scenes.colour, u[:, :5])
-        scene = background
-        for number, (shown, side, corner) in enumerate(_places(scenes, u[:, 5:])):
+        scene = _background(size, scenes.colour, shades)
+        for number, (shown, side, corner) in enumerate(drawings):
             things = scenes.other if number == 1 else scenes.thing
             things = torch.where(scenes.other >= 0, things, scenes.thing).clamp(min=0)
-            tiles = self._tiles_on(u.device)[things].movedim(3, 1).float() / 255  # (B, 4, 128, 128)
+            tiles = (
+                self._tiles_on(shades.device)[things].movedim(3, 1).float() / 255
+            )  # (B, 4, 128, 128)
             tiles = torch.cat([tiles[:, :3] * tiles[:, 3:], tiles[:, 3:]], dim=1)
             columns = coverage(size, size * corner[:, 0], size * side)
             rows = coverage(size, size * corner[:, 1], size * side)
@@ -168,10 +184,8 @@ def _choose(u: Float[Tensor, "B 7"], unseen: bool) -> Scenes:
     return Scenes(thing, other, relation, count, colour)
 
 
-def _places(
-    scenes: Scenes, u: Float[Tensor, "B U"]
-) -> list[tuple[Tensor, Float[Tensor, " B"], Float[Tensor, "B 2"]]]:
-    """For each drawing: whether it is there (0 or 1), its side and its left top corner, as shares.
+def _places(scenes: Scenes, u: Float[Tensor, "B U"]) -> list[Drawing]:
+    """The drawings of scenes.
 
     Drawings do not overlap: of a pair, each has its half; of several, each its quarter.
     """
@@ -199,8 +213,8 @@ def _places(
             [torch.where(beside, across, along), torch.where(beside, along, across)], dim=1
         )
         corner = torch.where(pair[:, None], in_half, torch.where(several[:, None], inside, alone))
-        shown = torch.where(pair, number < 2, number < scenes.number).float()
-        places.append((shown, side, corner))
+        shown = torch.where(pair, number < 2, number < scenes.number)
+        places.append(Drawing(shown, side, corner))
     return places
 
 

@@ -7,6 +7,7 @@ from patch_forcing.core.errors import unknown_name
 from patch_forcing.data.sources import (
     Digits,
     EmojiSource,
+    EmojiTextSource,
     FolderSource,
     HubSource,
     LatentsSource,
@@ -14,7 +15,7 @@ from patch_forcing.data.sources import (
 )
 from patch_forcing.models.config import Recommended
 from patch_forcing.runs.recipe import Network, Recipe
-from patch_forcing.training.options import AlignmentConfig, OptimizerConfig
+from patch_forcing.training.options import AlignmentConfig, OptimizerConfig, TextConfig
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,28 @@ EMOJI = Recommended(
     guidance_interval=(0.1, 0.8),
 )
 
+EMOJI_TEXT = Recommended(
+    conditions="\n".join(
+        (
+            "a red apple on a blue background",
+            "an owl on a purple background",
+            "a rocket on a black background",
+            "a castle on an orange background",
+            "three guitars on a yellow background",
+            "two butterflies on a green background",
+            "four strawberries on a white background",
+            "three bicycles on a grey background",
+            "a dog left of a pizza on a pink background",
+            "a lion right of a palm tree on a blue background",
+            "a helicopter above a sailboat on a green background",
+            "a crown above a penguin on a red background",
+            "a cupcake below a candle on a purple background",
+        )
+    ),
+    guidance_scale=3.0,
+    guidance_interval=(0.1, 0.8),
+)
+
 RECIPES = {
     "digits": NamedRecipe(
         Recipe(
@@ -163,6 +186,36 @@ RECIPES = {
         ),
         needs="two CPU cores for seconds; the atlas: patch-forcing data emoji",
         reaches="nothing: it shows that emoji-64 would run",
+    ),
+    "emoji-text": NamedRecipe(
+        Recipe(
+            data=EmojiTextSource(),
+            network=Network(
+                patch_size=8,
+                hidden_size=320,
+                depth=8,
+                num_heads=5,
+                condition="text",
+                position="rope",
+                condition_size=128,
+            ),
+            optimizer=OptimizerConfig(
+                "muon", lr=2e-3, warmup_steps=300, decay_share=0.4, weight_decay=0.05
+            ),
+            text=TextConfig(length=96),
+            recommended=EMOJI_TEXT,
+            timesteps="ltg:levels=8",
+            steps=8000,
+            batch_size=256,
+            ema_decay=0.999,
+            precision="bf16",
+            compile=True,
+            checkpoint_every=2000,
+            log_every=100,
+            sample_every=2000,
+        ),
+        needs="one H200 for a quarter of an hour; the atlas: patch-forcing data emoji",
+        reaches="not measured",
     ),
     "folder": NamedRecipe(
         replace(_IMAGES, data=FolderSource(held_out=None)),

@@ -1,0 +1,120 @@
+"""Captioned scenes, from prompt to image: does a sample show what its prompt says?
+
+    python -m benchmarks.text.judge --atlas data/emoji --out runs/text/judge
+    python -m benchmarks.text.run --atlas data/emoji --judge runs/text/judge --models RUN [RUN …]
+
+Prompts are those of scenes that no training draws: of combinations that training saw, and of those
+that it never saw. A judge of real scenes answers for each sample what GenEval asks (Ghosh et al.
+2023, arXiv 2310.11513): object, colour, count, relation. Appends a row for each model, sampler and
+kind of prompts to OUT, and goes on with what is missing.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, append_row, provenance, read_rows
+from benchmarks.text.judge import SIZE, judged, load_judge
+from patch_forcing.data.atlas import load_atlas
+from patch_forcing.data.emoji_text import CaptionedScenes, Scenes, caption
+from patch_forcing.generation.pipeline import Pipeline, load
+
+PROMPTS = 3001
+"""The seed of the scenes whose captions are prompts."""
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "euler 12": {"sampler": "euler", "nfe": 12},
+    "adams-bashforth 12": {"sampler": "adams-bashforth", "nfe": 12},
+    "euler 24": {"sampler": "euler", "nfe": 24},
+    "dual-loop 24": {"sampler": "dual-loop", "nfe": 24},
+    "look-ahead 24": {"sampler": "look-ahead", "nfe": 24},
+    "adams-bashforth 24": {"sampler": "adams-bashforth", "nfe": 24},
+    "euler 48": {"sampler": "euler", "nfe": 48},
+    "dual-loop 48": {"sampler": "dual-loop", "nfe": 48},
+    "look-ahead 48": {"sampler": "look-ahead", "nfe": 48},
+    "adams-bashforth 48": {"sampler": "adams-bashforth", "nfe": 48},
+}
+"""At guidance 1 that is an image's evaluations; guidance adds its own."""
+
+
+def prompts_of(data: CaptionedScenes, count: int) -> tuple[Scenes, list[str]]:
+    """So many scenes, and what they are called."""
+    scenes, _, _ = data.draw(PROMPTS, torch.arange(count))
+    return scenes, [caption(*row) for row in torch.stack(scenes, dim=1).tolist()]
+
+
+def sampled(
+    pipe: Pipeline, prompts: list[str], options: dict[str, Any], batch_size: int
+) -> tuple[torch.Tensor, float]:
+    """Images (M, 3, H, W) in [−1, 1], as an 8-bit file keeps them, and evaluations an image."""
+    result = pipe(prompt=prompts, seeds=range(len(prompts)), batch_size=batch_size, **options)
+    pixels = torch.stack(
+        [
+            torch.frombuffer(bytearray(one.tobytes()), dtype=torch.uint8).view(
+                one.height, one.width, 3
+            )
+            for one in result.images
+        ]
+    )
+    return pixels.movedim(3, 1).float() / 127.5 - 1, result.nfe
+
+
+def main() -> None:
+    """Sample, judge, append."""
+    parser = command_line(__doc__, "atlas", out="docs/results/text/rows.jsonl")
+    parser.add_argument("--judge", type=Path, default=Path("runs/text/judge"))
+    parser.add_argument("--models", nargs="+", required=True)
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["default"])
+    parser.add_argument("--guidance", type=float, help="at t 0.1 … 0.8; as recommended if left out")
+    parser.add_argument("--prompts", type=int, default=1000, help="of each kind")
+    parser.add_argument("--batch-size", type=int, default=250)
+    options = parser.parse_args()
+    judge, _ = load_judge(options.judge, options.device)
+    atlas = load_atlas(options.atlas)
+    done = [key(row) for row in read_rows(options.out)]
+    for name in options.models:
+        pipe = load(name, options.device)
+        for sampler in options.samplers:
+            for kind in ("seen", "unseen"):
+                row = {"model": str(name), "sampler": sampler, "kind": kind}
+                row["guidance"] = options.guidance
+                if key(row) in done:
+                    continue
+                data = CaptionedScenes(atlas, SIZE, kind == "unseen")
+                append_row(options.out, measured(row, pipe, data, judge, options))
+
+
+def key(row: Row) -> tuple[Any, ...]:
+    """What a row is of."""
+    return row["model"], row["sampler"], row["kind"], row["guidance"]
+
+
+def measured(
+    row: Row, pipe: Pipeline, data: CaptionedScenes, judge: Any, options: argparse.Namespace
+) -> Row:
+    """One row: shares of right answers, with the width of their 95 % intervals to each side."""
+    scenes, prompts = prompts_of(data, options.prompts)
+    chosen = dict(SAMPLERS[row["sampler"]])
+    if options.guidance is not None:
+        chosen |= {"guidance_scale": options.guidance, "guidance_interval": (0.1, 0.8)}
+    started = time.perf_counter()
+    images, nfe = sampled(pipe, prompts, chosen, options.batch_size)
+    seconds = time.perf_counter() - started
+    answers = judged(judge, images, scenes, options.device)
+    shares = {name: float(right.mean()) for name, right in answers.items()}
+    widths = {
+        name: 1.96 * float((right.mean() * (1 - right.mean()) / len(right)).sqrt())
+        for name, right in answers.items()
+    }
+    row |= {"nfe": nfe, "prompts": len(prompts), "seconds": round(seconds, 1)}
+    row |= {"shares": shares, "widths": widths, **provenance(__file__, options.device)}
+    print({**{k: row[k] for k in ("model", "sampler", "kind", "nfe")}, **shares}, flush=True)
+    return row
+
+
+if __name__ == "__main__":
+    main()
