@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from patch_forcing.scoring.difficulty import DifficultyReport
+
 
 def coverage(numbers: dict[str, Any]) -> str:
     """How often intervals held the mean."""
@@ -51,3 +53,8 @@ def example(numbers: dict[str, Any]) -> str:
         f"{alone['low']:.1f} to {alone['high']:.1f}."
     )
     return "\n".join([*rows, "", note]) + "\n"
+
+
+def difficulty(record: dict[str, Any]) -> str:
+    """Predicted variance against squared error, as the command prints it."""
+    return DifficultyReport(record).markdown() + "\n"
