@@ -70,7 +70,7 @@ def test_other_seeds_and_ids_are_other_scenes():
 def test_the_label_is_the_subgroup_of_the_emoji_that_is_shown():
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
     source = EmojiScenes(tiny_atlas(*[(*colour, 255) for colour in colours.tolist()]), 16)
-    images, condition, _ = source.batch(BatchSpec(0, 100, 2))
+    images, condition, *_ = source.batch(BatchSpec(0, 100, 2))
     wanted = colours.float() / 127.5 - 1
     away = (images[:, None] - wanted[:, :, None, None]).abs().amax(2)  # (B, 5, H, W)
     shown = (away < 1e-4).sum((2, 3))  # pixels of each emoji's colour
@@ -247,7 +247,7 @@ def test_an_atlas_on_disk_opens_as_training_data(tmp_path):
     assert data.shape == (3, 24, 24)
     assert data.num_classes == 3
     assert data.info.class_names == ("face-smiling", "heart", "country-flag")
-    images, labels, _ = data.batch(BatchSpec(3, 8, 1))
+    images, labels, *_ = data.batch(BatchSpec(3, 8, 1))
     assert images.shape == (8, 3, 24, 24)
     assert set(labels.tolist()) <= {0, 1, 2}
 

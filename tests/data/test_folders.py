@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patch_forcing as pf
-from patch_forcing.data import image_data, reader
+from patch_forcing.data import open_images, reader
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.image_data import ImageData
@@ -263,8 +263,8 @@ def test_of_a_large_folder_some_headers_are_looked_at_evenly(tmp_path, monkeypat
         looked.append(file.name)
         return (40, 40), False
 
-    monkeypatch.setattr(image_data, "MAX_HEADERS", 10)
-    monkeypatch.setattr(image_data, "read_header", watched)
+    monkeypatch.setattr(open_images, "MAX_HEADERS", 10)
+    monkeypatch.setattr(open_images, "read_header", watched)
     assert FolderSource(str(tmp_path)).open().shape == (3, 40, 40)
     assert sorted(looked) == [f"{i:03d}.png" for i in range(0, 25, 3)]
 

@@ -9,7 +9,7 @@ import patch_forcing as pf
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.hub import hub_layout
-from patch_forcing.data.image_data import open_images
+from patch_forcing.data.open_images import open_images
 from patch_forcing.data.sources import FolderSource, HubSource
 from tests.support.image_files import (
     PNG,

@@ -71,7 +71,7 @@ def test_captions_go_with_their_images(tmp_path, beside):
     plain = FolderSource(str(root), flip=False, condition="none").open()
     assert "captions" not in plain.facts
     batch = data.batch(BatchSpec(3, 4, 0))
-    assert plain.batch(BatchSpec(3, 4, 0))[1:] == (None, None)
+    assert plain.batch(BatchSpec(3, 4, 0))[1:] == (None, None, None)
     assert plain.batch(BatchSpec(3, 4, 0)).x_1.equal(batch.x_1)
     again = dict(zip(batch.captions, batch.x_1, strict=True))
     whole = data.batch(BatchSpec(0, 6, 9))

@@ -29,12 +29,16 @@ def test_of_many_classes_and_many_images_those_shown_are_evenly_spread():
 
 def test_what_is_enlarged_cropped_or_padded_is_counted():
     sizes = [(64, 64), (32, 64), (100, 80), (16, 16)]
-    assert changes(sizes, 64, "crop") == [
+    assert changes(sizes, [(64, 64)], "crop") == [
         "enlarged: 2 of 4 are smaller than 64×64, the smallest 4 times",
         "cropped: 2 of 4 are not square and lose at most 50 % of an image",
     ]
-    assert changes(sizes, 64, "pad") == [
+    assert changes(sizes, [(64, 64)], "pad") == [
         "enlarged: 1 of 4 are smaller than 64×64, the smallest 4 times",
         "padded with white: 2 of 4 are not square and leave at most 50 % of the square white",
     ]
-    assert changes([(64, 64)], 64, "crop") == []
+    assert changes([(64, 64)], [(64, 64)], "crop") == []
+    assert changes([(64, 32), (100, 110), (20, 10)], [(64, 64), (40, 80)], "crop") == [
+        "enlarged: 2 of 3 are smaller than their size in training, the smallest 4 times",
+        "cropped: 1 of 3 are of another aspect than their size and lose at most 9 % of an image",
+    ]

@@ -12,6 +12,7 @@ import patch_forcing as pf
 from patch_forcing.data import shards, tar_index
 from patch_forcing.data.batch import Inferred, ReplacesBadSamples, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.cache import CACHE
 from patch_forcing.data.shard_places import RemoteShard
 from patch_forcing.data.sources import FolderSource, ShardsSource
 from tests.support.image_files import (
@@ -165,7 +166,7 @@ def test_what_was_found_changes_with_labels_and_names_only(three):
 
 
 def test_a_shard_is_looked_through_once_until_it_changes(three, tmp_path, monkeypatch):
-    monkeypatch.setenv(shards.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     looked = []
 
     def watched(stream):
@@ -213,12 +214,12 @@ def test_a_remote_shard_is_another_when_its_server_says_so():
 
 def test_a_cache_that_cannot_be_written_is_done_without(three, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv(shards.CACHE, str(tmp_path / "file"))
+    monkeypatch.setenv(CACHE, str(tmp_path / "file"))
     assert ShardsSource(str(three)).open().num_samples == 14
 
 
 def test_an_index_holds_no_more_than_json(three, tmp_path, monkeypatch):
-    monkeypatch.setenv(shards.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     ShardsSource(str(three)).open()
     files = sorted((tmp_path / "cache" / "shards").iterdir())
     assert [file.suffix for file in files] == [".json"] * 3
@@ -265,7 +266,7 @@ def test_what_means_no_shards_is_told(tmp_path, monkeypatch, path):
 
 def test_without_a_home_shards_are_read_without_a_cache(three, monkeypatch):
     expected = ShardsSource(str(three)).open()
-    monkeypatch.delenv(shards.CACHE, raising=False)
+    monkeypatch.delenv(CACHE, raising=False)
     monkeypatch.delenv("HOME", raising=False)
     # a user whom the system does not know, as in a container
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)

@@ -72,7 +72,7 @@ def test_items_are_named_by_the_numbers_that_a_step_sees():
 def test_every_kind_of_image_is_the_same_in_minus_one_to_one(image):
     data = DatasetData(items(image))
     for step in (0, 1, 4):
-        x_1, labels, _ = batch_of(data, step)
+        x_1, labels, *_ = batch_of(data, step)
         ids = BatchSpec(step, 16, 0).sample_ids(20)
         torch.testing.assert_close(x_1, BYTES[ids] / 127.5 - 1)
         assert labels.equal(LABELS[ids])

@@ -77,7 +77,7 @@ def test_captions_come_back_for_the_same_images(kl, tmp_path):
         images = [data.image_numbers[n] for n in (data.picture_numbers(spec) % 6).tolist()]
         assert batch.captions == tuple(layout.captions[number] for number in images)
         assert batch.condition is None
-        assert without[1:] == (None, None)
+        assert without[1:] == (None, None, None)
         assert without.x_1.equal(batch.x_1)
     with pytest.raises(pf.UserError, match=r"out comes with captions: add --network"):
         RECIPES["digits"].recipe.network.config(data)

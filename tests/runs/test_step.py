@@ -42,7 +42,7 @@ def test_a_step_that_is_not_finite_changes_nothing(recipe, bad, optimizer):
     step = TrainStep(state, recipe, "cpu")
     for number in range(5):
         before = everything(state)
-        x_1, labels, _ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
+        x_1, labels, *_ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
         if number % 2:
             x_1 = x_1.clone()
             x_1[0, 0, 0, 0] = bad
@@ -115,13 +115,13 @@ def test_what_moves_all_at_once_is_what_moves_one_after_the_other(recipe):
     steps = [TrainStep(state, recipe, "cpu") for state in states]
     steps[1]._at_once = True
     for number in range(4):
-        x_1, labels, _ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
+        x_1, labels, *_ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
         batch = Batch(x_1 * math.nan if number == 2 else x_1, labels)
         norms = [step(batch, number)[1] for step in steps]
         torch.testing.assert_close(*norms, equal_nan=True)
         for one, other in zip(*map(everything, states), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-    x_1, labels, _ = data.batch(BatchSpec(4, recipe.batch_size, recipe.seed))
+    x_1, labels, *_ = data.batch(BatchSpec(4, recipe.batch_size, recipe.seed))
     assert waits(lambda: steps[1](Batch(x_1, labels), 4)) == 0
 
 
@@ -137,7 +137,7 @@ def test_weights_kept_in_bf16_beside_fp32_make_the_same_bits(recipe, timesteps):
     steps[1]._halves = halves = half_weights(states[1].model)
     assert len(halves) == 5 * recipe.network.depth + 4  # two of times, two of the final layer
     for number in range(4):
-        x_1, labels, _ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
+        x_1, labels, *_ = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
         batch = Batch(x_1 * math.nan if number == 2 else x_1, labels)
         (loss, norm), (other, other_norm) = [step(batch, number) for step in steps]
         results = [(one.total, one.velocity, one.nll) for one in (loss, other)]

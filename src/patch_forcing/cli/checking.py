@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from patch_forcing.data.captions import texts_of
 from patch_forcing.data.check import check_images
@@ -42,8 +43,18 @@ def draw_some(data: ImageData, file: Path) -> Path:
         if len(images) == 16:
             break
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_sheet(images, names, file)
+    side = max(max(image.size) for image in images)
+    save_sheet([_on_square(image, side) for image in images], names, file)
     return file
+
+
+def _on_square(image: Image.Image, side: int) -> Image.Image:
+    """In the middle of white, for a sheet of images of several sizes."""
+    if image.size == (side, side):
+        return image
+    square = Image.new("RGB", (side, side), "white")
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
 
 
 def _name(layout: Layout, number: int) -> str:

@@ -52,6 +52,8 @@ class Options:
     """1 is grey, 3 is colour. Default: grey if all images are stored so."""
     fit: Fit = "crop"
     """crop: the middle of each image; pad: all of it, on white."""
+    buckets: int | None = None
+    """Instead of squares, sizes of several aspects, whose sides are multiples of this."""
     template: tuple[str, ...] = ()
     """Captions made of classes, such as 'a photo of a {class}'; docs/text-to-image.md says how."""
     template_weights: tuple[float, ...] = ()
@@ -171,8 +173,10 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
     for name, sides in zip(("width", "height"), zip(*sizes, strict=True), strict=True):
         print(f"{name}: {min(sides)} to {max(sides)}, median {statistics.median_low(sides)}")
     from patch_forcing.data.overview import changes
+    from patch_forcing.data.source import SeveralSizes
 
-    for line in changes(sizes, data.shape[1], options.fit):
+    shown = data.sizes if isinstance(data, SeveralSizes) else [data.shape[1:]]
+    for line in changes(sizes, shown, options.fit):
         print(line)
     bad = data.num_samples - len(sizes)
     more = _report_bad(data.num_samples, bad, source.max_bad_share)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -52,10 +52,12 @@ def network_errors(
     x_0: Float[Tensor, "B C H W"],
     t: PatchTime,
     condition: Shaped[Tensor, "B ..."] | None,
+    crop: Float[Tensor, "B 4"] | None = None,
 ) -> PatchErrors:
     """Errors of a network at x_t, by patch: one evaluation, without gradient."""
     path = LinearPath(model.patch_size)
-    output = model(path.interpolate(x_0, x_1, t), t, condition)
+    options: dict[str, Any] = {} if crop is None else {"crop": crop}
+    output = model(path.interpolate(x_0, x_1, t), t, condition, **options)
     target = path.velocity(x_0, x_1)
     return patch_errors(output.velocity, output.logvar, target, t.to_dense(), model.patch_size)
 

@@ -27,8 +27,9 @@ class Network(Protocol):
 
     A condition is one tensor whose first axis is the image, such as labels (B,); None is the null
     condition. With `active`, a call computes those tokens alone, and the others' pixels of the
-    output mean nothing. With `tokens_after`, it also gives the tokens after that block, 1 … L.
-    Neither is passed by those who do not need it, so that a model may do without.
+    output mean nothing. With `tokens_after`, it also gives the tokens after that block, 1 … L. A
+    network of rotary positions also takes `crop` (B, 4), which part of its picture each image is.
+    None of these is passed by those who do not need it, so that a model may do without.
     """
 
     @property

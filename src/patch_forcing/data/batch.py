@@ -20,11 +20,14 @@ class Batch(NamedTuple):
     condition: one tensor whose first axis is the image, such as labels (B,); None is unconditional.
     captions: raw text, one for each image. A network takes them once a text encoder has made the
     condition of them.
+    crop: which part of its picture each image is, as networks of rotary positions take it
+    (models/rotary.py); None: the whole.
     """
 
     x_1: Float[Tensor, "B C H W"]
     condition: Shaped[Tensor, "B ..."] | None = None
     captions: tuple[str, ...] | None = None
+    crop: Float[Tensor, "B 4"] | None = None
 
 
 class BadSample(NamedTuple):

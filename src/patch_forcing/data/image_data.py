@@ -3,68 +3,31 @@
 Images that cannot be read are replaced, and the order is arithmetic.
 """
 
-import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import chain
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import BadSample, Batch, Examples
 from patch_forcing.data.batch_spec import BatchSpec
+from patch_forcing.data.buckets import Size, crops
 from patch_forcing.data.captions import drawn, texts_of
-from patch_forcing.data.check import look_at
 from patch_forcing.data.held_out import (
-    check_any_held_out,
-    hold_out,
     nearest_places,
     place,
-    usual_share,
 )
 from patch_forcing.data.image_options import (
-    MAX_INFERRED_SIZE,
-    MIN_SIZE,
-    SIZE_MULTIPLE,
     ImageOptions,
 )
-from patch_forcing.data.images import BadImageError, read_header
+from patch_forcing.data.images import BadImageError
 from patch_forcing.data.layout import Layout
 from patch_forcing.data.reader import ImageReader
 from patch_forcing.data.replacement import Replacer
 from patch_forcing.models.config import DataInfo
-
-MAX_HEADERS = 1000
-"""Images, evenly spread, from whose headers size and channels are inferred."""
-
-
-class Headers(NamedTuple):
-    """What headers of images suit: a size and channels. bad: how many are bad, in words."""
-
-    size: int
-    channels: Literal[1, 3]
-    bad: str
-
-
-def infer(layout: Layout) -> Headers:
-    """From the headers of some images. Raises UserError if none can be read."""
-    numbers = range(0, len(layout.names), -(-len(layout.names) // MAX_HEADERS))
-    good, bad = [], []
-    for number, seen in zip(numbers, look_at(layout, numbers, read_header), strict=True):
-        if isinstance(seen, BadImageError):
-            bad.append(f"{layout.place(number)}: {seen}")
-        else:
-            good.append(seen)
-    if not good:
-        raise UserError(f"no image of {layout.root} can be read, such as {bad[0]}")
-    fitting = int(statistics.median(min(size) for size, _ in good)) // SIZE_MULTIPLE * SIZE_MULTIPLE
-    size = min(max(fitting, MIN_SIZE), MAX_INFERRED_SIZE)
-    note = f"bad: {len(bad)} of {len(numbers)} looked at, such as {bad[0]}" if bad else ""
-    return Headers(size, 1 if all(grey for _, grey in good) else 3, note)
 
 
 class ImageData:
@@ -78,17 +41,18 @@ class ImageData:
     def __init__(
         self,
         layout: Layout,
-        size: int,
+        size: int | tuple[int, int],
         channels: int,
         options: ImageOptions,
         memory: int | None = None,
         held: tuple[Layout, float] | None = None,
     ):
-        """memory: bytes of images to keep, as ImageReader takes it. held: images that are held out
-        of training, and which share they are of all.
+        """size: height and width, or both in one. memory: bytes of images to keep, as ImageReader
+        takes it. held: images that are held out of training, and which share they are of all.
         """
-        self.layout = layout
-        self.shape = (channels, size, size)
+        self.layout, self._size = layout, size
+        height, width = (size, size) if isinstance(size, int) else size
+        self.shape = (channels, height, width)
         self.num_samples = len(layout.names)
         self.num_classes = len(layout.class_names)
         self.info = DataInfo(class_names=layout.class_names)
@@ -107,9 +71,9 @@ class ImageData:
         own = self.layout.class_names
         if not own or own == tuple(class_names) or not set(own) <= set(class_names):
             return self
-        layout, (channels, size, _) = self.layout.in_class_order(class_names), self.shape
+        layout = self.layout.in_class_order(class_names)
         held = self._held and (self._held[0].in_class_order(class_names), self._held[1])
-        return ImageData(layout, size, channels, self._options, self._memory, held)
+        return type(self)(layout, self._size, self.shape[0], self._options, self._memory, held)
 
     @property
     def held_out_share(self) -> float:
@@ -120,8 +84,7 @@ class ImageData:
         """At most so many of the images held out, and of those trained on, that can be read."""
         if self._held is None:
             return None
-        channels, size, _ = self.shape
-        held = ImageData(self._held[0], size, channels, self._options, memory=0)
+        held = ImageData(self._held[0], self._size, self.shape[0], self._options, memory=0)
         both = held._examples(most), self._examples(most)
         return both if all(len(one.ids) for one in both) else None
 
@@ -135,7 +98,14 @@ class ImageData:
         places = [int(place(self.layout.names[number]) * 2**32) for number in good]
         ids = torch.tensor(places, dtype=torch.int64)
         captions = self._captions([*good], CountedGenerator(0, ids)) if self.captioned else None
-        return Examples(Batch(x_1, labels, captions), ids)
+        return Examples(Batch(x_1, labels, captions, self._crops([*good])), ids)
+
+    def _crops(self, numbers: Sequence[int]) -> Float[Tensor, "B 4"] | None:
+        """Which part of its picture each image is, the same of its mirror; None if nobody knows."""
+        if not self.layout.aspects:
+            return None
+        aspects = torch.tensor([self.layout.aspects[number] for number in numbers])
+        return crops(aspects, Size(*self.shape[1:]))
 
     def _captions(self, numbers: Sequence[int], generator: CountedGenerator) -> tuple[str, ...]:
         """A text of each of these images, drawn by their weights."""
@@ -192,12 +162,14 @@ class ImageData:
         if self._flip:
             mirrored = spec.mirrored(self.num_samples).to(device)
             x_1 = torch.where(mirrored[:, None, None, None], x_1.flip(-1), x_1)
+        crop = self._crops(numbers)
+        crop = None if crop is None else crop.to(device)
         if self.captioned:
             ids, epochs = spec.sample_ids(self.num_samples), spec.epochs(self.num_samples)
             generator = CountedGenerator(spec.seed, ids, epochs)
-            return Batch(x_1, captions=self._captions(numbers, generator))
+            return Batch(x_1, captions=self._captions(numbers, generator), crop=crop)
         labels = self._labels[torch.tensor(numbers)].to(device) if self.num_classes else None
-        return Batch(x_1, labels)
+        return Batch(x_1, labels, crop=crop)
 
     @property
     def num_pictures(self) -> int:
@@ -208,8 +180,8 @@ class ImageData:
     def identity(self) -> str:
         """A text that differs where the images or the way they are read differ."""
         mirrored = "mirrored too" if self._flip else "never mirrored"
-        channels, size, _ = self.shape
-        return f"{self.layout.identity} {channels}×{size}×{size} {self._fit}, {mirrored}"
+        shape = "×".join(map(str, self.shape))
+        return f"{self.layout.identity} {shape} {self._fit}, {mirrored}"
 
     def picture_numbers(self, spec: BatchSpec) -> Int64[Tensor, " B"]:
         """Which images stand at the places. Mirrored ones are numbered behind all others.
@@ -219,20 +191,20 @@ class ImageData:
         numbers = torch.tensor(self._last[1] if self._last[0] == spec else self._read(spec)[0])
         return numbers + self.num_samples * spec.mirrored(self.num_samples) * self._flip
 
-    def picture(self, number: int) -> Float[Tensor, "C S S"] | None:
+    def picture(self, number: int) -> Float[Tensor, "C H W"] | None:
         """The image in [−1, 1], or None if it cannot be read."""
         mirrored, number = divmod(number, self.num_samples)
         x_1 = self._picture(number)
         return x_1.flip(-1) if mirrored and x_1 is not None else x_1
 
-    def _picture(self, number: int) -> Float[Tensor, "C S S"] | None:
+    def _picture(self, number: int) -> Float[Tensor, "C H W"] | None:
         """As it is stored, in [−1, 1], or None if it cannot be read."""
         try:
             return self._reader(number).float() / 127.5 - 1
         except BadImageError:
             return None
 
-    def _read(self, spec: BatchSpec) -> tuple[tuple[int, ...], tuple[UInt8[Tensor, "C S S"], ...]]:
+    def _read(self, spec: BatchSpec) -> tuple[tuple[int, ...], tuple[UInt8[Tensor, "C H W"], ...]]:
         """Numbers and pixels of what stands at the places, bad images replaced."""
         ids, epochs = spec.sample_ids(self.num_samples).tolist(), spec.epochs(self.num_samples)
         self._reader.read_ahead(ids)
@@ -248,20 +220,3 @@ class ImageData:
     def bad_samples(self) -> list[BadSample]:
         """Bad images whose turn came for the first time since the last call."""
         return self._readable.bad_samples()
-
-
-def open_images(layout: Layout, options: ImageOptions) -> ImageData:
-    """The images of a layout, read in this way. What is not given is inferred from headers."""
-    headers = infer(layout)
-    aside = "; ".join(filter(None, (layout.notes.aside, headers.bad)))
-    layout = replace(layout, notes=layout.notes._replace(aside=aside))
-    size, channels = options.size or headers.size, options.channels or headers.channels
-    count = len(layout.names)
-    share = usual_share(count) if options.held_out is None else options.held_out
-    training, held = hold_out(layout, share)
-    if options.held_out is not None:
-        check_any_held_out(held, share, count)
-    if options.template:
-        training = options.of_layout(training, options.level_names)
-        held = held and options.of_layout(held, options.level_names)
-    return ImageData(training, size, channels, options, held=(held, share) if held else None)

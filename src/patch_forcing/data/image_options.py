@@ -32,6 +32,10 @@ class ImageOptions(TemplateOptions, ABC):
     are captions, else none. Captions take --network.condition text."""
     fit: Fit = "crop"
     """crop: the middle of each image; pad: all of it, on white. The aspect is always kept."""
+    buckets: int | None = None
+    """Instead of squares, sizes of several aspects and about as many pixels, each batch of one.
+    Their sides are multiples of this, which the patch size divides. Takes --network.position
+    rope."""
     flip: bool = True
     """Show each image mirrored, left to right, half of the time; not for writing or numbers."""
     max_bad_share: float = 0.01
@@ -49,6 +53,13 @@ class ImageOptions(TemplateOptions, ABC):
                 f"data.size={self.size} does not fit: choose a multiple of {SIZE_MULTIPLE}, "
                 f"{MIN_SIZE} to {MAX_SIZE}"
             )
+        if self.buckets is not None:
+            check_range("data.buckets", self.buckets, 1, whole=True)
+            if self.fit == "pad":
+                raise UserError(
+                    f"data.fit=pad with data.buckets={self.buckets}, where images need no white: "
+                    "leave one of the two out"
+                )
         check_range("data.max_bad_share", self.max_bad_share, 0, 1)
         if self.held_out is not None:
             check_range("data.held_out", self.held_out, 0, 0.5)

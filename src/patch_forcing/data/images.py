@@ -45,6 +45,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_FIRST_ON_ITS_SIDE = 5
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -78,14 +79,16 @@ def patient(read: Callable[P, T]) -> Callable[P, T]:
 
 
 @patient
-def read_image(file: Stored, size: int, channels: int, fit: Fit) -> UInt8[np.ndarray, "C S S"]:
-    """The file's (first) image, upright, as `size`×`size` pixels of 1 or 3 channels.
+def read_image(
+    file: Stored, size: int | tuple[int, int], channels: int, fit: Fit
+) -> UInt8[np.ndarray, "C H W"]:
+    """The file's (first) image, upright, of 1 or 3 channels. size: H and W, or both in one.
 
     Raises BadImageError if it cannot be read to its end.
     """
     with reading(file) as image:
-        square = fitted(drawn(image, channels), size, fit)
-    pixels = np.array(square)
+        whole = fitted(drawn(image, channels), size, fit)
+    pixels = np.array(whole)
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
 
@@ -114,9 +117,13 @@ def read_plain(
 
 @patient
 def read_header(file: Stored) -> tuple[tuple[int, int], bool]:
-    """Width and height, and whether it is grey, from the header. Raises BadImageError."""
+    """Upright width and height, and whether it is grey, from the header. Raises BadImageError."""
     with reading(file, whole=False) as image:
-        return image.size, image.mode in GREY_MODES
+        # of a PNG, Pillow would look for it behind the pixels too, and so read them
+        known = image.format != "PNG" or "exif" in image.info
+        turned = known and _orientation(image) >= _FIRST_ON_ITS_SIDE
+        size = (image.height, image.width) if turned else (image.width, image.height)
+        return size, image.mode in GREY_MODES
 
 
 @patient
@@ -183,23 +190,26 @@ def flattened(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def fitted(image: Image.Image, size: int, fit: Fit) -> Image.Image:
-    """A square of the image, its aspect kept.
+def fitted(image: Image.Image, size: int | tuple[int, int], fit: Fit) -> Image.Image:
+    """The image in these height and width, its aspect kept; one number: a square.
 
-    crop: the middle, of the height or width that is shorter; pad: all of it, on white.
+    crop: the middle, as much as fits; pad: all of it, on white.
     Shrunk as is usual in the field (ADM): halved by averaging while it is twice too large, then
     bicubic; enlarged bicubic.
     """
+    height, width = (size, size) if isinstance(size, int) else size
     if fit == "pad":
-        image = _halved(image, lambda now: max(now.size) >= 2 * size)
-        image = _scaled(image, size / max(image.size))
-        canvas = Image.new(image.mode, (size, size), "white")
-        canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+        image = _halved(image, lambda now: now.width >= 2 * width or now.height >= 2 * height)
+        image = _scaled(image, min(width / image.width, height / image.height))
+        canvas = Image.new(image.mode, (width, height), "white")
+        canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
         return canvas
-    longest = MAX_ASPECT * min(image.size)
-    image = _middle(image, min(image.width, longest), min(image.height, longest))
-    image = _halved(image, lambda now: min(now.size) >= 2 * size)
-    return _middle(_scaled(image, size / min(image.size)), size, size)
+    widest = MAX_ASPECT * max(1, image.height * width // height)
+    highest = MAX_ASPECT * max(1, image.width * height // width)
+    image = _middle(image, min(image.width, widest), min(image.height, highest))
+    image = _halved(image, lambda now: now.width >= 2 * width and now.height >= 2 * height)
+    scale = max(width / image.width, height / image.height)
+    return _middle(_scaled(image, scale), width, height)
 
 
 def _halved(image: Image.Image, too_large: Callable[[Image.Image], bool]) -> Image.Image:

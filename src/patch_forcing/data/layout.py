@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ class Layout:
     condition: what a model is conditioned on; captions may be kept beside classes.
     read: an image file's bytes, by number, where it is no file of its own; may raise BadImageError.
     remote: whether reading waits for a network, not for a disk.
+    aspects: width over height of each image, where that was looked at.
     annotations: what else than names tells layouts apart, as bytes.
     notes: where all of it comes from, what is left aside, and the like.
     """
@@ -43,6 +45,7 @@ class Layout:
     condition: Condition = "none"
     read: Callable[[int], bytes] | None = None
     remote: bool = False
+    aspects: Sequence[float] = ()
     annotations: bytes = b""
     notes: Notes = field(default_factory=Notes)
 
@@ -111,6 +114,7 @@ class Layout:
             names=tuple(self.names[n] for n in numbers),
             labels=tuple(self.labels[n] for n in numbers) if self.labels else (),
             captions=tuple(self.captions[n] for n in numbers) if self.captions else (),
+            aspects=array("f", (self.aspects[n] for n in numbers)) if self.aspects else (),
             faults={places[n]: why for n, why in self.faults.items() if n in places},
             read=None if whole is None else lambda place: whole(numbers[place]),
         )

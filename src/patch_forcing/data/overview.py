@@ -30,28 +30,34 @@ def _spread(items: Sequence[int]) -> list[int]:
     return list(dict.fromkeys([*first, *items]))
 
 
-def changes(sizes: Sequence[tuple[int, int]], size: int, fit: Fit) -> list[str]:
+def changes(
+    sizes: Sequence[tuple[int, int]], shown: Sequence[tuple[int, int]], fit: Fit
+) -> list[str]:
     """How many images of these widths and heights are enlarged, and how many cropped or padded.
 
-    size: height and width in training. fit: how an image becomes square.
+    shown: heights and widths in training; an image has that of the nearest aspect. fit: how.
     """
-    count = len(sizes)
-    # what is fitted: the shorter side where the rest is cropped, else the longer one
-    fitted = [(min if fit == "crop" else max)(sides) for sides in sizes]
-    smaller = sum(side < size for side in fitted)
-    shares = [1 - min(sides) / max(sides) for sides in sizes]
+    count, scales, shares = len(sizes), [], []
+    for width, height in sizes:
+        ratios = [(w / width, h / height) for h, w in shown]
+        both = min(ratios, key=lambda ratio: max(ratio) / min(ratio))
+        scales.append((max if fit == "crop" else min)(both))
+        shares.append(1 - min(both) / max(both))
+    smaller = sum(scale > 1 for scale in scales)
     oblong = sum(share > 0 for share in shares)
     lines = []
     if smaller:
+        alone = "×".join(map(str, shown[0])) if len(shown) == 1 else "their size in training"
         lines.append(
-            f"enlarged: {smaller} of {count} are smaller than {size}×{size}, the smallest "
-            f"{size / min(fitted):.3g} times"
+            f"enlarged: {smaller} of {count} are smaller than {alone}, the smallest "
+            f"{max(scales):.3g} times"
         )
     if oblong:
+        square = "not square" if len(shown) == 1 else "of another aspect than their size"
         what = "cropped" if fit == "crop" else "padded with white"
         of = "lose at most" if fit == "crop" else "leave at most"
         end = "of an image" if fit == "crop" else "of the square white"
         lines.append(
-            f"{what}: {oblong} of {count} are not square and {of} {100 * max(shares):.0f} % {end}"
+            f"{what}: {oblong} of {count} are {square} and {of} {100 * max(shares):.0f} % {end}"
         )
     return lines

@@ -30,16 +30,22 @@ class ImageReader:
     """
 
     def __init__(
-        self, layout: Layout, size: int, channels: int, fit: Fit, memory: int | None = None
+        self,
+        layout: Layout,
+        size: int | tuple[int, int],
+        channels: int,
+        fit: Fit,
+        memory: int | None = None,
     ):
-        """memory: bytes of images to keep; MEMORY if None."""
+        """size: as read_image takes it. memory: bytes of images to keep; MEMORY if None."""
         self._layout = layout
         self._how = size, channels, fit
-        bytes_needed = len(layout.names) * channels * size * size
+        height, width = (size, size) if isinstance(size, int) else size
+        bytes_needed = len(layout.names) * channels * height * width
         self._keeps = bytes_needed <= (MEMORY if memory is None else memory)
-        self._kept: dict[int, UInt8[Tensor, "C S S"]] = {}
+        self._kept: dict[int, UInt8[Tensor, "C H W"]] = {}
         self._bad: dict[int, str] = dict(layout.faults)
-        self._ahead: dict[int, Future[UInt8[Tensor, "C S S"]]] = {}
+        self._ahead: dict[int, Future[UInt8[Tensor, "C H W"]]] = {}
         self._pool = ThreadPoolExecutor(threads(layout))
 
     def read_ahead(self, numbers: Iterable[int]) -> None:
@@ -51,7 +57,7 @@ class ImageReader:
             if number not in self._ahead:
                 self._ahead[number] = self._pool.submit(self._read, number)
 
-    def __call__(self, number: int) -> UInt8[Tensor, "C S S"]:
+    def __call__(self, number: int) -> UInt8[Tensor, "C H W"]:
         """An image. Raises BadImageError, each time, if it cannot be read."""
         if number in self._bad:
             raise BadImageError(self._bad[number])
@@ -69,5 +75,5 @@ class ImageReader:
             self._kept[number] = pixels
         return pixels
 
-    def _read(self, number: int) -> UInt8[Tensor, "C S S"]:
+    def _read(self, number: int) -> UInt8[Tensor, "C H W"]:
         return torch.from_numpy(read_image(self._layout.file(number), *self._how))

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.annotations import Annotation, Conditions, conditions
+from patch_forcing.data.cache import cache_file
 from patch_forcing.data.captions import Several
 from patch_forcing.data.image_options import Condition
 from patch_forcing.data.images import BadImageError
@@ -34,8 +35,6 @@ from patch_forcing.data.splits import splits_among
 from patch_forcing.data.tar_index import Sample, index_tar
 from patch_forcing.io.atomic import write_atomic
 
-CACHE = "PATCH_FORCING_CACHE"
-"""The environment's name of the folder for indices; ~/.cache/patch-forcing if it has none."""
 _VERSION = 6
 _EMPTY = Sample("", 0, 0, Annotation(fault="no sample in it"))
 
@@ -141,12 +140,8 @@ def _index(shard: Shard) -> list[Sample]:
 
 def _cached(shard: Shard) -> Path | None:
     """Where its index is kept; None where there is no home for it."""
-    try:
-        folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "patch-forcing")
-    except RuntimeError:  # a user without a home, as in many containers
-        return None
     place = str(Path(shard.name).absolute()) if isinstance(shard, LocalShard) else shard.name
-    return folder / "shards" / f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:32]}.json"
+    return cache_file("shards", os.fsencode(place))
 
 
 def _remembered(file: Path, stamp: str) -> list[Sample] | None:

@@ -42,6 +42,15 @@ class ListsCaptions(Protocol):
 
 
 @runtime_checkable
+class SeveralSizes(Protocol):
+    """Data of which each batch is of one of several sizes."""
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths, of about as many pixels as `shape` has."""
+
+
+@runtime_checkable
 class GivesTexts(Protocol):
     """Data whose captions are conditions of a network of texts (runs/texts.py)."""
 

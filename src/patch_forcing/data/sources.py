@@ -141,7 +141,7 @@ class FolderSource(ImageOptions):
         """
         self.check()
         from patch_forcing.data.folder_layout import find_images
-        from patch_forcing.data.image_data import open_images
+        from patch_forcing.data.open_images import open_images
 
         depth = len(self.level_names) or self.depth
         return open_images(find_images(local_path(self.path), self.condition, depth), self)
@@ -170,7 +170,7 @@ class ShardsSource(ImageOptions):
         Raises UserError if there are none, or one cannot be reached.
         """
         self.check()
-        from patch_forcing.data.image_data import open_images
+        from patch_forcing.data.open_images import open_images
         from patch_forcing.data.shards import find_shards
 
         return open_images(find_shards(self.path, self.condition), self)
@@ -262,6 +262,6 @@ class HubSource(HubParts, ImageOptions):
         """
         self.check()
         from patch_forcing.data.hub import hub_layout, load_rows
-        from patch_forcing.data.image_data import open_images
+        from patch_forcing.data.open_images import open_images
 
         return open_images(hub_layout(self, load_rows(self)), self)

@@ -14,6 +14,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import Batch, Numbered, Pictured, TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.feature_cache import FeatureCache, FeatureKey, write_features
+from patch_forcing.data.source import SeveralSizes
 from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.features.find import find_encoder
 from patch_forcing.features.network import FeatureNetwork, MapNetwork
@@ -69,6 +70,11 @@ def open_alignment(
         if encoder is not None:
             raise UserError("an encoder is given, but alignment.encoder is not: name it there")
         return None
+    if isinstance(data, SeveralSizes):
+        raise UserError(
+            f"alignment.encoder={config.encoder} with data.buckets: images of several sizes are "
+            "not aligned: leave one of the two out"
+        )
     if config.cache is None:
         _check_images(data)
     elif not isinstance(data, Numbered):

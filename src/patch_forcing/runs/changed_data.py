@@ -10,7 +10,13 @@ CONTENTS = {"found.contents", "found.latents"}
 """Facts by which data are known wherever they lie."""
 _ADDED = {"found.contents"}
 """Facts that runs did not record which were begun before these were there."""
-_OF_IMAGES = ("found.images", "found.names", "found.contents", "found.held_out.")
+_OF_IMAGES = (
+    "found.images",
+    "found.names",
+    "found.contents",
+    "found.held_out.",
+    "found.buckets.",
+)
 _CLASS = "found.classes."
 
 

@@ -50,6 +50,7 @@ BEFORE: dict[str, Any] = {
     "data.template": [],
     "data.template_weights": [],
     "data.levels": None,
+    "data.buckets": None,
     "network.condition": "class",
     "network.position": "sincos",
     "network.condition_size": None,

@@ -45,7 +45,7 @@ class HeldOut:
         return {name: self._loss(model, objective, one) for name, one in self._both.items()}
 
     def _loss(self, model: PatchDiT, objective: PatchForcingObjective, examples: Examples) -> float:
-        (x_1, condition, _), ids = examples
+        (x_1, condition, _, crop), ids = examples
         total = torch.zeros((), device=self._device)
         for start in range(0, len(ids), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
@@ -55,7 +55,9 @@ class HeldOut:
             with torch.autocast(
                 self._device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
             ):
-                loss = objective(model, images, of_part, generator=counted.fork("held out"))
+                places = None if crop is None else crop[part].to(self._device)
+                generator = counted.fork("held out")
+                loss = objective(model, images, of_part, generator=generator, crop=places)
             total += loss.velocity * len(images)
         return float(total) / len(ids)
 

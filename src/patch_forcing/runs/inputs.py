@@ -20,6 +20,7 @@ class Inputs(NamedTuple):
     x_0: Tensor
     t_values: Tensor
     t_index: Tensor | None
+    crop: Tensor | None
     lr: Tensor
     ema_share: Tensor
     narrow_share: Tensor
@@ -27,8 +28,8 @@ class Inputs(NamedTuple):
     terms: tuple[Tensor, ...] = ()
 
     def parts(self, count: int) -> Iterator[tuple[Any, ...]]:
-        """What the loss takes, x_1 to t_index and terms, in equal parts of the batch."""
-        chunks = [[None] * count if whole is None else whole.chunk(count) for whole in self[:6]]
+        """What the loss takes, x_1 to crop and terms, in equal parts of the batch."""
+        chunks = [[None] * count if whole is None else whole.chunk(count) for whole in self[:7]]
         terms = list(zip(*(whole.chunk(count) for whole in self.terms), strict=True))
         return zip(*chunks, terms or [()] * count, strict=True)
 

@@ -6,7 +6,13 @@ from typing import Literal
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.registry import build
 from patch_forcing.core.timestep_options import TIMESTEP_OPTIONS
-from patch_forcing.data.source import Captioned, DataSource, GivesTexts, SampleSizes
+from patch_forcing.data.source import (
+    Captioned,
+    DataSource,
+    GivesTexts,
+    SampleSizes,
+    SeveralSizes,
+)
 from patch_forcing.models.config import PatchDiTConfig, Recommended, SamplingInfo
 from patch_forcing.models.options import Recompute
 from patch_forcing.training.options import PATIENCE, AlignmentConfig, OptimizerConfig, TextConfig
@@ -47,11 +53,14 @@ class Network:
                 "or --data.condition none, or class where there are classes"
             )
         channels, height, width = data.shape
+        patch = fitting_patch(height, width) if self.patch_size is None else self.patch_size
+        if isinstance(data, SeveralSizes):
+            self._check_sizes(data, patch)
         return PatchDiTConfig(
             input_size=(height, width),
             in_channels=channels,
             num_classes=data.num_classes,
-            patch_size=fitting_patch(height, width) if self.patch_size is None else self.patch_size,
+            patch_size=patch,
             hidden_size=self.hidden_size,
             depth=self.depth,
             num_heads=self.num_heads,
@@ -60,6 +69,18 @@ class Network:
             position=self.position,
             condition_size=self.condition_size,
         )
+
+    def _check_sizes(self, data: SeveralSizes, patch: int) -> None:
+        if self.position != "rope":
+            raise UserError(
+                "data.buckets with fixed positions, which fit one size: add --network.position rope"
+            )
+        for height, width in data.sizes:
+            if height % patch or width % patch:
+                raise UserError(
+                    f"data.buckets makes images of {height}×{width}, which patches of {patch} do "
+                    "not tile: choose a multiple of --network.patch-size, or another patch size"
+                )
 
 
 def fitting_patch(height: int, width: int) -> int:

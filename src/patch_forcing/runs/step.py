@@ -20,6 +20,7 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.inputs import Inputs
 from patch_forcing.runs.parts import timestep_sampler
 from patch_forcing.runs.recipe import Recipe
+from patch_forcing.runs.replays import Replays
 from patch_forcing.runs.state import TrainingState
 from patch_forcing.runs.step_weights import (
     Halves,
@@ -35,9 +36,6 @@ from patch_forcing.training.objective import PatchForcingObjective
 from patch_forcing.training.optim import take_step
 from patch_forcing.training.posthoc_ema import WIDTHS, power_share
 from patch_forcing.training.update import adamw_pass, update_at_once
-
-_EAGER_STEPS = 3
-"""Before a CUDA graph is recorded: everything is compiled by then, and optimizers have state."""
 
 
 class _Computed(NamedTuple):
@@ -64,6 +62,7 @@ class _Computed(NamedTuple):
         x_0: Tensor,
         values: Tensor,
         index: Tensor | None,
+        crop: Tensor | None,
         terms: tuple[Tensor, ...],
     ) -> LossTerms:
         """Of a part of the batch. halves: in place of the model's weights of these names.
@@ -74,7 +73,7 @@ class _Computed(NamedTuple):
             condition = model.drop_condition(condition, dropped)
         time = PatchTime(values, index)
         network = with_halves(model, halves)
-        return self.objective(network, x_1, condition, x_0=x_0, t=time, inputs=terms)
+        return self.objective(network, x_1, condition, x_0=x_0, t=time, crop=crop, inputs=terms)
 
 
 class TrainStep:
@@ -82,7 +81,7 @@ class TrainStep:
 
     All randomness is counted by (seed, step, place in the batch). A step whose loss or gradient is
     not finite, on any rank, changes nothing on all. Compiled, on a GPU, the step is recorded as one
-    CUDA graph: a small network's thousand kernels take longer to launch than to run.
+    CUDA graph, of each shape of images.
 
     Ranks, and the recipe's `accumulate` parts of each rank's share, add up to the gradient of the
     mean over the whole batch: the same but for the rounding of sums.
@@ -137,10 +136,7 @@ class TrainStep:
         single = recipe.accumulate == ranks.world == 1
         if self._at_once and recipe.precision == "bf16" and single:
             self._halves = half_weights(state.model)
-        self._eager_steps = _EAGER_STEPS
-        self._inputs: Inputs | None = None
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._result: Tensor | None = None
+        self._recorded = Replays(ranks)
 
     def __call__(self, batch: Batch, step: int) -> tuple[LossTerms, Tensor]:
         """Step 0, 1, … on this rank's share of a batch.
@@ -148,7 +144,8 @@ class TrainStep:
         Returns the loss of the whole batch and its gradient's norm before clipping.
         """
         inputs = self.inputs(batch, step)
-        result = self._replay(inputs) if self._replays else self._update(inputs)
+        replays = self._replays
+        result = self._recorded(self._update, inputs) if replays else self._update(inputs)
         total, velocity, nll, *others, norm = result.unbind()
         names = (term.name for term in self._state.terms)
         return LossTerms(total, velocity, nll, dict(zip(names, others, strict=True))), norm
@@ -167,6 +164,7 @@ class TrainStep:
             batch.x_1,
             batch.condition,
             *drawn,
+            batch.crop,
             self._scalar(recipe.optimizer.lr_at(step, recipe.steps)),
             self._scalar(ema_share(step + 1, recipe.ema_decay)),
             narrow,
@@ -175,28 +173,8 @@ class TrainStep:
         )
 
     def close(self) -> None:
-        """Give the recording back; while it lasts, NCCL does not end."""
-        if self._graph is not None:
-            self._graph.reset()
-            self._graph = None
-
-    def _replay(self, inputs: Inputs) -> Tensor:
-        if self._inputs is None:
-            self._inputs = inputs.copy()
-        self._inputs.fill(inputs)
-        if self._eager_steps:
-            self._eager_steps -= 1
-            return self._update(self._inputs)
-        if self._graph is None:
-            self._graph = torch.cuda.CUDAGraph()
-            # NCCL's own thread looks at events meanwhile, which a global recording would forbid
-            mode = "global" if self._ranks.world == 1 else "thread_local"
-            stream = torch.cuda.current_stream()
-            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode=mode):
-                self._result = self._update(self._inputs)
-        self._graph.replay()
-        assert self._result is not None
-        return self._result.clone()  # the next replay writes there
+        """Give recordings back; while they last, NCCL does not end."""
+        self._recorded.close()
 
     def _update(self, inputs: Inputs) -> Tensor:
         """Forward, backward, optimizers, averages; the losses and the gradient's norm."""

@@ -64,7 +64,7 @@ def look(model: PatchDiT, recipe: Recipe, inputs: Inputs) -> PatchErrors:
 
     One forward pass without gradient, beside the step: that one may be compiled and recorded.
     """
-    x_1, condition, dropped, x_0, values, index = inputs[:6]
+    x_1, condition, dropped, x_0, values, index, crop = inputs[:7]
     rows = slice(min(MAX_IMAGES, max(1, len(x_1) // recipe.accumulate)))
     x_1, x_0 = x_1[rows], x_0[rows]
     t = PatchTime(values[rows], None if index is None else index[rows])
@@ -74,7 +74,8 @@ def look(model: PatchDiT, recipe: Recipe, inputs: Inputs) -> PatchErrors:
     ):
         if condition is not None:
             condition = model.drop_condition(condition[rows], dropped[rows])
-        return network_errors(model, x_1, x_0, t, condition).cpu()
+        crop = None if crop is None else crop[rows]
+        return network_errors(model, x_1, x_0, t, condition, crop).cpu()
 
 
 def error_row(errors: PatchErrors) -> dict[str, float]:

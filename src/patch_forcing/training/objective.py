@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -47,10 +48,12 @@ class PatchForcingObjective:
         x_0: Float[Tensor, "B C H W"] | None = None,
         t: PatchTime | Tensor | None = None,
         generator: Generator = None,
+        crop: Float[Tensor, "B 4"] | None = None,
         inputs: Sequence[Tensor] = (),
     ) -> LossTerms:
         """Loss of the batch x_1; noise and times are drawn from `generator` unless given.
 
+        crop: which part of its picture each image is, for a model that takes it.
         inputs: of each term; of an alignment the features (B, N, F) of the clean images.
         """
         if len(inputs) != len(self.terms):
@@ -66,10 +69,11 @@ class PatchForcingObjective:
         time = as_patch_time(t, len(x_1), rows * cols)
         target = self.path.velocity(x_0, x_1)
         x_t = self.path.interpolate(x_0, x_1, time)
+        options: dict[str, Any] = {} if crop is None else {"crop": crop}
         if not self.terms:
-            return self._plain(model(x_t, time, condition), target)
+            return self._plain(model(x_t, time, condition, **options), target)
         after = self.terms[0].block
-        output = model(x_t, time, condition, tokens_after=after)
+        output = model(x_t, time, condition, tokens_after=after, **options)
         assert output.tokens is not None
         loss = self._plain(output, target)
         others: dict[str, Tensor] = {}
