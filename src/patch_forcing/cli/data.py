@@ -191,6 +191,8 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
         if not options.template:
             print(CAPTIONS)
         more = f" --network.condition text{more}"
+    if options.buckets is not None:
+        more = f" --network.position rope{more}"
     train = f"patch-forcing train {recipe} --data.path {shlex.quote(path)}"
     print(f"next: {train}{_chosen(options.source)}{_chosen(options, *how)}{more}")
 
