@@ -16,7 +16,9 @@ from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.options import AlignmentConfig, OptimizerConfig, TextConfig
+from tests.scripts.recorded_step import CLOSE
 from tests.support.image_files import photos
+from tests.support.scripts import run_script
 
 
 @pytest.fixture
@@ -89,3 +91,13 @@ def test_alignment_to_one_grid_is_refused(recipe, tmp_path):
     aligned = replace(recipe, alignment=AlignmentConfig("emoji", projector_dim=4))
     with pytest.raises(pf.UserError, match=r"alignment.encoder=emoji with data.buckets"):
         train("folder", aligned, tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+def test_the_compiled_step_of_each_size_is_the_step(device):
+    differences = json.loads(run_script("bucketed_step", device))
+    assert len(differences) == 2
+    assert max(differences.values()) < CLOSE, differences
