@@ -144,7 +144,13 @@ class FolderSource(ImageOptions):
         from patch_forcing.data.open_images import open_images
 
         depth = len(self.level_names) or self.depth
-        return open_images(find_images(local_path(self.path), self.condition, depth), self)
+        try:
+            layout = find_images(local_path(self.path), self.condition, depth)
+        except UserError as error:
+            if self.levels and "data.depth" in str(error):  # which nobody chose
+                raise UserError(f"data.levels={self.levels}: {error}") from None
+            raise
+        return open_images(layout, self)
 
 
 @dataclass(frozen=True)

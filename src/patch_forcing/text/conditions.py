@@ -169,7 +169,10 @@ def reader_of(
     assert isinstance(kind, TextCondition)
     if space is None:
         raise UserError("this model does not name its text encoder: give embeddings from Python")
-    found = find_text_encoder(space.encoder, bf16=space.bf16).to(device)
+    try:
+        found = find_text_encoder(space.encoder, bf16=space.bf16).to(device)
+    except UserError as error:
+        raise UserError(f"this model reads texts by {space.name}, but: {error}") from None
     if found.name != space.name or found.width != kind.width:
         raise UserError(
             f"text encoder {space.encoder} is {found.name}, but the model was trained with "
