@@ -141,3 +141,11 @@ def test_several_processes_choose_nothing_that_is_measured(images, tmp_path, mon
     assert (plan.recipe, plan.init_from, plan.notes) == (given, None, ())
     with pytest.raises(UserError, match="--minutes 3 with several processes: give --steps"):
         plan_run(given, NAMED, tmp_path / "run", "cpu", minutes=3)
+
+
+@pytest.mark.gpu
+def test_compiled_steps_on_a_gpu_are_timed_where_they_are_recorded(recipe, tmp_path):
+    compiled = replace(recipe, compile=True, precision="bf16")
+    named = replace(RECIPES["digits"], recipe=compiled)
+    plan = plan_run(compiled, named, tmp_path / "run", "cuda", minutes=0.1)
+    assert plan.recipe.steps > 20

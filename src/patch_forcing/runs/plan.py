@@ -29,7 +29,7 @@ from patch_forcing.runs.recipes import NamedRecipe
 from patch_forcing.runs.recorded_recipe import built
 from patch_forcing.runs.run_folder import read_record
 from patch_forcing.runs.state import initial_state
-from patch_forcing.runs.step import TrainStep
+from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.texts import with_texts
 from patch_forcing.training.options import OptimizerConfig
 
@@ -210,14 +210,15 @@ def measured_seconds(recipe: Recipe, device: str) -> float:
     step = TrainStep(initial_state(recipe, data, device), recipe, device)
     batch = data.batch(BatchSpec(0, recipe.batch_size, recipe.seed), device)
     seconds: list[float] = []
-    for number in range(_WARM + _MOST_TIMED):
-        if number >= _WARM + _TIMED and sum(seconds) > _TIMING:
-            break
-        begun = time.perf_counter()
-        step(batch, number)
-        if torch.device(device).type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begun)
+    with side_stream(device):  # as in training, where the step is recorded from it
+        for number in range(_WARM + _MOST_TIMED):
+            if number >= _WARM + _TIMED and sum(seconds) > _TIMING:
+                break
+            begun = time.perf_counter()
+            step(batch, number)
+            if torch.device(device).type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begun)
     step.close()
     return statistics.median(seconds[_WARM:])
 
