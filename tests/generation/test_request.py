@@ -104,6 +104,7 @@ CHANGES = {
     "guidance_schedule": "linear",
     "autoguidance": None,  # the weak model of the fixture
     "compat": "published",
+    "size": (8, 8),  # its own, which a record tells all the same
 }
 
 

@@ -62,7 +62,8 @@ def _sets(options: Options, seeds: Sequence[int] | None, device: str) -> tuple[I
     if options.sampling.autoguidance is not None:
         weak = load(options.sampling.autoguidance, device, precision=options.precision)
         request["autoguidance"] = weak
-    reference = find_reference(options.reference, pipe.image_shape[1:])
+    sides = options.sampling.size or pipe.image_shape[1:]
+    reference = find_reference(options.reference, sides)
     images = model_images(
         pipe,
         reference,

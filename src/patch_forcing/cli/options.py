@@ -74,7 +74,7 @@ def parse(
 
 
 _PAIR = re.compile(r"(--[\w.-]+=)?(-?[\d.]+),(-?[\d.]+)")
-PAIRS = ("--guidance-interval", "--recommended.guidance-interval", "--optimizer.betas")
+PAIRS = ("--guidance-interval", "--recommended.guidance-interval", "--optimizer.betas", "--size")
 """Options of two numbers, which may have a comma between them."""
 
 

@@ -44,7 +44,7 @@ def sample_and_write(
     sampling = pipe.resolve(chosen.request)
     if chosen.from_model and place.rank == 0:
         print(f"as {options.model} recommends: {chosen.from_model}")
-    few = sampling.few(pipe.model.config.num_patches)
+    few = sampling.few(pipe.model.config)
     if few and place.rank == 0:
         print(few)
     images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"

@@ -51,6 +51,9 @@ class SamplingOptions:
     """A weaker model, such as an earlier checkpoint's folder, to be guided away from instead of
     from the missing label; with --guidance."""
     compat: Annotated[str | None, arg(help=_COMPAT)] = None
+    size: tuple[int, int] | None = None
+    """Height and width of images in pixels, such as 96,160, of a model with rotary positions.
+    Default: those of its training."""
 
     def check(self) -> None:
         """Raises UserError, before torch is loaded, for names that do not exist."""

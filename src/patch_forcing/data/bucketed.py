@@ -42,11 +42,11 @@ class BucketedImages(ImageData):
             parts = zip(apart.sizes, apart.numbers, strict=True)
             others = {size: held[0].part(numbers.tolist()) for size, numbers in parts}
         self._parts = []
-        memory = MEMORY if memory is None else memory
+        self._memory = MEMORY if memory is None else memory  # of the parts, which alone read
         for own, numbers in zip(buckets.sizes, buckets.numbers, strict=True):
             part, share = layout.part(numbers.tolist()), len(numbers) / len(layout.names)
             looked_at = (others[own], held[1]) if held and own in others else None
-            kept = int(share * memory)
+            kept = int(share * self._memory)
             self._parts.append(ImageData(part, own, channels, options, kept, looked_at))
 
     @property

@@ -178,6 +178,10 @@ def edit_images(
     shown = chosen.conditions
     numbers = range(max(SEEDS, len(shown))) if seeds is None else seeds
     planned = partial(EditPlan, starts=edit.map.starts)
+    if chosen.request.size is not None:
+        raise UserError(
+            f"size {chosen.request.size} of an edit, which has its image's: leave it out"
+        )
     sampling = chosen.request.resolve(pipe.model, pipe.name, planned)
     with progress_bar(progress, total=len(numbers), unit="image") as bar:
         result = pipe.sample(

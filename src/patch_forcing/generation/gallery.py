@@ -14,6 +14,7 @@ from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.request import Sampling
 from patch_forcing.generation.result import PipelineResult
 from patch_forcing.generation.sample_folder import SampleFolder
+from patch_forcing.generation.sizes import num_patches
 from patch_forcing.io.image_file import save_image
 from patch_forcing.io.run_layout import step_folder
 from patch_forcing.models.dit import PatchDiT
@@ -89,13 +90,14 @@ def image_rows(
     """The same of images that were made before. seconds: for an image; None if nobody knows."""
     space = None if pipe.autoencoder is None else pipe.autoencoder.space
     decoder = {} if space is None else {"autoencoder": space.name, "autoencoder_hash": space.hash}
+    patches = num_patches(pipe.model.config, sampling.cells)
     for i, (seed, nfe) in enumerate(zip(seeds, image_nfe, strict=True)):
         yield {
             "seed": seed,
             **conditions.record(i),
             **sampling.record(),
             "nfe": round(nfe, 6),
-            "token_evaluations": round(nfe * pipe.model.config.num_patches),
+            "token_evaluations": round(nfe * patches),
             "seconds": seconds,
             "precision": pipe.precision,
             **decoder,

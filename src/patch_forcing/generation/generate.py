@@ -126,11 +126,12 @@ def _sample(
     callback: BatchCallback | None,
 ) -> SampleResult:
     """One batch, finished when this returns."""
-    device = model.pos_embed.device
+    device, config = model.pos_embed.device, model.config
     generator = CountedGenerator(seeds, device=device)
+    shape = config.in_channels, *(sampling.cells or config.image_size)
     result = sampling.sampler(
         field if wrap_field is None else wrap_field(field),
-        generator.fork("noise").normal(model.config.in_channels, *model.config.image_size),
+        generator.fork("noise").normal(*shape),
         list(sampling.time_grid),
         generator=generator.fork("sampler"),
         trace=trace,

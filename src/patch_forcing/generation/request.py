@@ -10,6 +10,8 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.time_grid import check_grid
+from patch_forcing.generation.sizes import cells_of, check_size, num_patches
+from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.sampling.compat import as_published
 from patch_forcing.sampling.grids import GRIDS, Grid, QuantileGrid, uniform_grid
@@ -58,6 +60,8 @@ class SampleRequest:
     model to be guided away from, in place of the missing condition.
     compat: published, for the samplers of the paper: what their published code does differently
     under guidance (`as_published`), in equal steps, with settings as they are.
+    size: height and width of images in pixels, of a model with rotary positions; None: those of its
+    training.
     Raises UserError for values out of range, names that do not exist, and options that exclude each
     other.
     """
@@ -71,6 +75,7 @@ class SampleRequest:
     guidance_schedule: str = "constant"
     autoguidance: NamedModel | None = None
     compat: str | None = None
+    size: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         guidance = self._guidance()
@@ -79,6 +84,8 @@ class SampleRequest:
         solver = _solver(self.sampler)
         if self.compat is not None:
             as_published(solver, guidance)
+        if self.size is not None:
+            object.__setattr__(self, "size", check_size(self.size))
         if self.time_grid is None or isinstance(self.time_grid, str):
             if self.num_steps is not None and self.nfe is not None:
                 raise UserError("steps and nfe exclude each other: give one of them")
@@ -111,7 +118,8 @@ class SampleRequest:
         if rule is None and self.compat is not None:
             rule = "uniform"
         placing = _placing(rule, model, name)
-        sampler, patches = self.sampler, model.config.num_patches
+        cells = None if self.size is None else cells_of(self.size, model, name)
+        sampler, patches = self.sampler, num_patches(model.config, cells)
         if isinstance(sampler, str) and self.nfe is not None and self.compat is None:
             sampler = preset(sampler, self.nfe, patches, guidance, placing)
         solver = _solver(sampler)
@@ -128,7 +136,7 @@ class SampleRequest:
         else:
             grid = placing(steps_within(solver, usual_calls(solver), patches, make_grid=placing))
         text = sampler if isinstance(sampler, str) else repr(sampler)
-        return Sampling(self, text, solver, tuple(grid), guidance)
+        return Sampling(self, text, solver, tuple(grid), guidance, cells)
 
     def _guidance(self) -> Guidance | None:
         scale, interval, schedule = (
@@ -158,7 +166,8 @@ class SampleRequest:
 class Sampling:
     """A request for one model: all that images depend on besides it, their seeds and conditions.
 
-    name: the sampler's, as it is written, with the settings that the budget chose.
+    name: the sampler's, as it is written, with the settings that the budget chose. cells: height
+    and width of what the network makes; None: those of its training.
     """
 
     request: SampleRequest
@@ -166,10 +175,12 @@ class Sampling:
     sampler: Sampler
     time_grid: tuple[float, ...]
     guidance: Guidance | None
+    cells: tuple[int, int] | None = None
 
-    def few(self, num_patches: int) -> str:
+    def few(self, config: PatchDiTConfig) -> str:
         """A sentence that says so if the evaluations are fewer than were good; else nothing."""
-        nfe = count_evaluations(self.sampler, list(self.time_grid), num_patches, self.guidance)
+        patches = num_patches(config, self.cells)
+        nfe = count_evaluations(self.sampler, list(self.time_grid), patches, self.guidance)
         return few_evaluations(nfe, self.guidance is not None)
 
     def record(self) -> dict[str, object]:
@@ -183,6 +194,7 @@ class Sampling:
             "guidance_schedule": request.guidance_schedule,
             "weak_model_hash": None if weak is None else weak.hash,
             "compat": request.compat,
+            **({} if request.size is None else {"size": request.size}),
         }
 
 

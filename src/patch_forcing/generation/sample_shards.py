@@ -145,7 +145,9 @@ class SampleJob:
     @property
     def gib(self) -> float:
         """What the array will take on disk; its shards take as much until it is there."""
-        return len(self._task.seeds) * math.prod(self._task.pipe.image_shape) / 2**30
+        channels, *own = self._task.pipe.image_shape
+        pixels = math.prod(self._task.sampling.request.size or own)
+        return len(self._task.seeds) * channels * pixels / 2**30
 
     def run(self, rank: int = 0, world: int = 1, progress: bool | None = None) -> Sampled:
         """Sample shards rank, rank + world, … that are not there yet; sound ones are kept."""

@@ -12,6 +12,7 @@ from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.request import Sampling
 from patch_forcing.generation.sample_shards import SampleTask
+from patch_forcing.generation.sizes import num_patches
 
 SHARD = 256
 """Images that are looked at, and kept with --work, at once."""
@@ -31,7 +32,8 @@ class ModelImages:
         batch_size: int = 64,
     ):
         """conditions: one for all, or one for each seed. Raises UserError for a grey model."""
-        channels, height, width = pipe.image_shape
+        channels, *own = pipe.image_shape
+        height, width = sampling.request.size or own
         if channels != 3:
             raise UserError(
                 f"{pipe.name} makes images of {channels} channel: feature networks see colour, so "
@@ -69,7 +71,7 @@ class ModelImages:
             "model_hash": pipe.hash,
             "precision": pipe.precision,
             "autoencoder_hash": None if space is None else space.hash,
-            "num_patches": pipe.model.config.num_patches,
+            "num_patches": num_patches(pipe.model.config, self._task.sampling.cells),
             "sampling": self._task.sampling.record(),
             "tuned_on": tuned_on(pipe, self._task.sampling),
         }

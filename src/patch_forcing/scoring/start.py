@@ -57,7 +57,8 @@ def evaluate(
     else:
         pipe = subject if isinstance(subject, Pipeline) else load(subject, device)
         device = str(pipe.model.pos_embed.device)
-        held = find_reference(str(reference), pipe.image_shape[1:])
+        sides = tuple(options.get("size") or pipe.image_shape[1:])
+        held = find_reference(str(reference), sides)
         images = model_images(
             pipe,
             held,
