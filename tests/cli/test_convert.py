@@ -123,6 +123,5 @@ def test_training_starts_from_a_converted_model(tmp_path):
     run(["train", "digits", *args])
     record = json.loads((tmp_path / "run/run.json").read_text())["init_from"]
     assert record["summary"] == (
-        "log-variance added, velocity kept; 0 of 10 classes kept, by name; the others begin as the "
-        "null label"
+        "log-variance added, velocity kept; 0 of 10 classes kept, by name; 10 begin at random"
     )

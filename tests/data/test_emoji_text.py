@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.data.atlas import Atlas, Emoji
+from patch_forcing.data.atlas import Atlas
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.emoji_text import (
     COLOURS,
@@ -19,21 +19,18 @@ from patch_forcing.data.emoji_text import (
     held_out,
 )
 from patch_forcing.data.emoji_things import THINGS, many, one
+from tests.support.things import grey_things
 
 SIZE = 32
 
 
 @pytest.fixture(scope="module")
 def atlas():
-    """Each thing is a square of one grey: its number can be read off a scene."""
-    tiles = torch.zeros(len(THINGS), 128, 128, 4, dtype=torch.uint8)
-    tiles[..., 3] = 255
-    tiles[..., :3] = torch.arange(len(THINGS), dtype=torch.uint8)[:, None, None, None]
-    return Atlas(tuple(Emoji("", name, "", "") for name in THINGS), tiles)
+    return grey_things()
 
 
 def drawn(atlas, count: int, seed: int = 0, **how) -> tuple[Scenes, Tensor]:
-    return CaptionedScenes(atlas, SIZE, **how).draw(seed, torch.arange(count))
+    return CaptionedScenes(atlas, SIZE, **how).draw(seed, torch.arange(count))[:2]
 
 
 def test_diagonals_are_left_out_of_training_and_are_all_of_the_rest(atlas):

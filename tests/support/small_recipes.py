@@ -15,10 +15,11 @@ from PIL import Image
 
 from patch_forcing.data.atlas import TILE
 from patch_forcing.data.batch import TensorData
-from patch_forcing.data.latent_shards import ShardArrays
+from patch_forcing.data.latent_shards import CAPTIONED_VERSION, ShardArrays
 from patch_forcing.data.sources import (
     Digits,
     EmojiSource,
+    EmojiTextSource,
     FolderSource,
     HubSource,
     LatentsSource,
@@ -29,10 +30,12 @@ from patch_forcing.models.latent_space import LatentSpace
 from patch_forcing.runs.alignment import cache_features
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recipes import RECIPES
+from patch_forcing.training.options import TextConfig
 from tests.support.emoji_font import save_atlas, tiny_atlas
 from tests.support.feature_networks import encoder_of
 from tests.support.image_files import encoded, shard
 from tests.support.latents import write_latents
+from tests.support.things import grey_things
 
 COUNT, SIDE = 12, 8
 """How many images or latents there are, and their height and width."""
@@ -48,14 +51,18 @@ def small(name: str, folder: Path, steps: int) -> Recipe:
     recipe = RECIPES[name].recipe
     data, network, alignment = made(recipe.data, folder), recipe.network, recipe.alignment
     patch_size = network.patch_size
-    if isinstance(data, EmojiSource) and patch_size is not None:
-        patch_size = patch_size * data.size // EmojiSource.size
+    if isinstance(data, EmojiSource | EmojiTextSource) and patch_size is not None:
+        patch_size = patch_size * data.size // type(data).size
     if alignment.encoder is not None:
         cache = str(_features(folder, data)) if isinstance(data, LatentsSource) else None
         alignment = replace(alignment, projector_dim=16, cache=cache)
+    text = recipe.text
+    if network.condition == "text":  # read as bytes, since an encoder would have to be downloaded
+        text = TextConfig(length=12)
     return replace(
         recipe,
         data=data,
+        text=text,
         network=replace(
             network,
             patch_size=patch_size,
@@ -90,7 +97,8 @@ def made(source: Any, folder: Path) -> Any:
     if not place.exists():
         place.mkdir(parents=True)
         MAKERS[kind](place)
-    return replace(source, path=str(place), **({"size": 2 * SIDE} if kind is EmojiSource else {}))
+    drawn = kind in (EmojiSource, EmojiTextSource)
+    return replace(source, path=str(place), **({"size": 2 * SIDE} if drawn else {}))
 
 
 def pictures() -> np.ndarray:
@@ -136,6 +144,10 @@ def _atlas(place: Path) -> None:
     save_atlas(place, tiny_atlas(*tiles))
 
 
+def _things(place: Path) -> None:
+    save_atlas(place, grey_things())
+
+
 def _latents(place: Path) -> None:
     """Two shards of smooth means, of another slope in each of three classes, with little spread."""
     numbers = np.arange(COUNT)
@@ -148,8 +160,12 @@ def _latents(place: Path) -> None:
         for copy in (means, means[..., ::-1])
     )
     arrays = (rows, mirrored, numbers % 3, numbers)
-    halves = [ShardArrays(*(one[half] for one in arrays)) for half in np.split(numbers, 2)]
-    write_latents(place, halves, SPACE, class_names=("a", "b", "c"))
+    halves = [
+        ShardArrays(*(one[half] for one in arrays), [f"slope {n % 3}" for n in half])
+        for half in np.split(numbers, 2)
+    ]
+    named = {"class_names": ("a", "b", "c"), "format_version": CAPTIONED_VERSION}
+    write_latents(place, halves, SPACE, **named)
 
 
 def _features(folder: Path, source: LatentsSource) -> Path:
@@ -169,6 +185,7 @@ MAKERS: dict[type, Callable[[Path], None]] = {
     ShardsSource: _tar,
     HubSource: _saved,
     EmojiSource: _atlas,
+    EmojiTextSource: _things,
     LatentsSource: _latents,
 }
 """What makes each kind of data in a folder."""

@@ -29,7 +29,7 @@ def small_vectors(seed: int = 0) -> WordVectors:
 
 
 def write_encoder(folder: Path, kind: str, seed: int = 0) -> Path:
-    """A folder of a small t5, clip, siglip, qwen3 or gemma, with its tokenizer."""
+    """A folder of a small t5, clip, siglip, qwen3, qwen3-vl or gemma, with its tokenizer."""
     import transformers
 
     tokenizer = small_tokenizer()
@@ -65,6 +65,23 @@ def write_encoder(folder: Path, kind: str, seed: int = 0) -> Path:
             transformers.SiglipTextConfig(**small, max_position_embeddings=8)
         ),
         "qwen3": lambda: transformers.Qwen3Model(transformers.Qwen3Config(**small, **language)),
+        "qwen3-vl": lambda: transformers.Qwen3VLModel(
+            transformers.Qwen3VLConfig(
+                text_config={
+                    **small,
+                    **language,
+                    "rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1]},
+                },
+                vision_config={
+                    "depth": 1,
+                    "hidden_size": 8,
+                    "intermediate_size": 8,
+                    "num_heads": 1,
+                    "out_hidden_size": WIDTH,
+                    "deepstack_visual_indexes": [],
+                },
+            )
+        ),
         "gemma": lambda: transformers.GemmaModel(transformers.GemmaConfig(**small, **language)),
     }
     with torch.random.fork_rng(devices=[]):

@@ -16,7 +16,7 @@ from tests.support.text_encoders import WIDTH, small_vectors, write_encoder
 TEXTS = ["a red cat", "", "two dog on a blue mat", "猫"]
 
 
-@pytest.mark.parametrize("kind", ["t5", "clip", "siglip", "qwen3", "gemma"])
+@pytest.mark.parametrize("kind", ["t5", "clip", "siglip", "qwen3", "qwen3-vl", "gemma"])
 def test_models_of_transformers_give_their_last_states(kind, tmp_path):
     encoder = find_text_encoder(str(write_encoder(tmp_path / kind, kind)))
     assert isinstance(encoder, TextEncoder)

@@ -17,6 +17,11 @@ from patch_forcing.runs.recipes import KnownSizes
 from patch_forcing.runs.recorded import open_data
 from patch_forcing.views.progress import duration
 
+H200_RATE, H200_SHARE = 684e12, 0.95
+"""Operations a second of one large product in bf16 on one H200; and of eight times one card's
+throughput, what eight are taken to reach. Measured: the first, and the second on two
+(docs/results/speed.md, scaling.md)."""
+
 
 def resolved_run(
     name: str,
@@ -35,7 +40,10 @@ def resolved_run(
     if sizes is None:
         recipe, data = open_data(run, recipe, options.allow_changed_data)
     rate = matrix_rate(device, torch.bfloat16 if recipe.precision == "bf16" else torch.float32)
-    figures = asdict(estimate(recipe, data, rate))
+    figures: dict[str, Any] = asdict(estimate(recipe, data, rate))
+    if sizes is not None:
+        hours = figures["hours"] * rate / H200_RATE
+        figures |= {"hours_on_1_h200": hours, "hours_on_8_h200": hours / (8 * H200_SHARE)}
     resolved = {
         "name": name,
         "out": str(run),
@@ -64,9 +72,14 @@ def in_words(resolved: dict[str, Any]) -> str:
     figures = resolved["estimate"]
     time = duration(3600 * figures["hours"])
     disk = figures["checkpoints_gib"] + figures["snapshots_gib"]
+    larger = []
+    if "hours_on_1_h200" in figures:
+        one, eight = (duration(3600 * figures[f"hours_on_{count}_h200"]) for count in (1, 8))
+        larger = [f"one H200 would take about {one}, eight {eight}, by an estimate"]
     return "\n".join(
         [
             *resolved.get("description", []),
+            *larger,
             f"{figures['steps']:,} steps of {resolved['recipe']['batch_size']} images train "
             f"{figures['parameters'] / 1e6:.3g} million parameters in about {time} on "
             f"{figures['machine']}, with {figures['memory_gib']:.3g} GiB of memory and "

@@ -27,6 +27,14 @@ class KnownSizes:
 
 
 @dataclass(frozen=True)
+class KnownTexts(KnownSizes):
+    """The same of data with captions, as an encoder makes conditions of them."""
+
+    text_condition: str
+    shown_texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class NamedRecipe:
     """A recipe of the library, with what it needs and what it reaches."""
 
@@ -237,6 +245,29 @@ RECIPES = {
         "reads; pip install -e '.[datasets]'; else as folder",
         reaches=_IMAGES_REACH,
         adapts=True,
+    ),
+    "t2i-256": NamedRecipe(
+        Recipe(
+            data=LatentsSource(condition="caption"),
+            network=Network(
+                patch_size=2,
+                hidden_size=1536,
+                depth=28,
+                num_heads=16,
+                condition="text",
+                position="rope",
+                condition_size=384,
+            ),
+            text=TextConfig(encoder="Qwen/Qwen3-VL-Embedding-2B", length=256, bf16=True),
+            recommended=Recommended(guidance_scale=4.0),
+            precision="bf16",
+            compile=True,
+            log_every=100,
+        ),
+        needs="--data.path DIR: latents of pictures with captions, made by patch-forcing encode "
+        "with flux2; --text.cache DIR for embeddings; GPUs for days (docs/text-to-image.md)",
+        reaches="not run here: the sizes are the paper's, which gives no numbers",
+        sizes=KnownTexts((32, 32, 32), num_classes=0, text_condition="text:width=2048,length=256"),
     ),
     "imagenet256-sit-b": _imagenet("sit", "b"),
     "imagenet256-sit-l": _imagenet("sit", "l"),

@@ -1,0 +1,102 @@
+"""The judge of captioned scenes: what follows from marks, by scenes whose marks are known."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.text.judge import (
+    NOTHING,
+    QUESTIONS,
+    SIZE,
+    Found,
+    background,
+    found,
+    marks,
+    verdicts,
+)
+from benchmarks.text.run import prompts_of
+from patch_forcing.data.emoji_text import CaptionedScenes, Scenes, caption
+from tests.support.things import grey_things
+
+
+@dataclass
+class Marked:
+    """A judge that knows what it is shown."""
+
+    cells: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return F.one_hot(self.cells, NOTHING + 1).movedim(-1, 1).float()
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return CaptionedScenes(grey_things(), SIZE).draw(5, torch.arange(150))
+
+
+def test_real_scenes_are_right_in_all_questions(scenes):
+    what, images, drawings = scenes
+    things = found(Marked(marks(what, drawings)), images)
+    answers = verdicts(things, background(images), what)
+    assert {name: float(right.mean()) for name, right in answers.items()} == dict.fromkeys(
+        QUESTIONS, 1.0
+    )
+    assert len(answers["count"]) == int((what.number > 1).sum()) > 0
+    assert len(answers["relation"]) == int((what.other >= 0).sum()) > 0
+
+
+def test_places_are_those_of_the_drawings(scenes):
+    what, images, drawings = scenes
+    alone = (what.number == 1) & (what.other < 0)
+    things = found(Marked(marks(what, drawings)), images)
+    middle = drawings[0].corner + drawings[0].side[:, None] / 2
+    for index in alone.nonzero().flatten().tolist():
+        (one,) = things[index]
+        place = torch.tensor([one.across, one.down])
+        assert (place - middle[index]).abs().max() < 0.05
+
+
+def asked(**changes: int) -> Scenes:
+    """One scene: thing 3 on colour 2, and what else is said."""
+    values = {"thing": 3, "other": -1, "relation": -1, "number": 1, "colour": 2, **changes}
+    return Scenes(**{name: torch.tensor([value]) for name, value in values.items()})
+
+
+def answers(here: list[Found], scene: Scenes, colour: int = 2) -> dict[str, float]:
+    right = verdicts([here], torch.tensor([colour]), scene)
+    return {name: float(values) for name, values in right.items() if len(values)}
+
+
+def test_wrong_answers_are_wrong():
+    one = Found(3, 0.5, 0.5)
+    assert answers([one], asked()) == {"object": 1, "colour": 1, "all": 1}
+    assert answers([one], asked(), colour=1) == {"object": 1, "colour": 0, "all": 0}
+    assert answers([], asked()) == {"object": 0, "colour": 1, "all": 0}
+    assert answers([one, Found(4, 0.1, 0.1)], asked()) == {"object": 1, "colour": 1, "all": 0}
+    three = asked(number=3)
+    for number, right in ((2, 0), (3, 1), (4, 0)):
+        assert answers([one] * number, three)["count"] == right
+
+
+@pytest.mark.parametrize(
+    ("relation", "place"), [(0, (0.2, 0.5)), (1, (0.8, 0.5)), (2, (0.5, 0.2)), (3, (0.5, 0.8))]
+)
+def test_things_lie_as_the_relation_says(relation, place):
+    pair = asked(other=7, relation=relation)
+    second = Found(7, 0.5, 0.5)
+    assert caption(3, 7, relation, 1, 2).split(" on ")[0].count(" ") > 1
+    for tried in ((0.2, 0.5), (0.8, 0.5), (0.5, 0.2), (0.5, 0.8), (0.45, 0.5)):
+        lies = answers([Found(3, *tried), second], pair)["relation"]
+        assert lies == (tried == place)
+    assert answers([Found(3, *place)], pair)["relation"] == 0
+    assert answers([Found(3, *place), second, second], pair)["relation"] == 0
+
+
+def test_prompts_are_the_captions_of_their_scenes():
+    data = CaptionedScenes(grey_things(), 16)
+    what, prompts = prompts_of(data, 5)
+    rows = torch.stack(what, dim=1).tolist()
+    assert prompts == [caption(*row) for row in rows]
