@@ -30,6 +30,7 @@ from patch_forcing.data.sources import FolderSource
 from patch_forcing.features.find import find_encoder
 from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.io.run_metrics import read_metrics
+from patch_forcing.runs.run_folder import read_record
 
 FOLDS = 5
 BATCH = 64
@@ -125,7 +126,7 @@ def main() -> None:
         "minutes": options.minutes,
         "seconds": round(seconds, 1),
         "load": os.getloadavg()[1],
-        "steps": rows[-1]["step"],
+        "steps": read_record(options.run)["recipe"]["steps"],
         "last": {key: rows[-1].get(key) for key in ("velocity", "held_out", "seen")},
         "samples": len(labels),
         "nfe": nfe,

@@ -40,7 +40,7 @@ USUAL_MINUTES = 20.0
 SHARE = 0.9
 """Of the time for steps; the rest goes into sheets, held-out losses and checkpoints."""
 MIN_STEPS, MAX_STEPS = 20, 1_000_000
-_WARM, _TIMED, _MOST_TIMED, _TIMING = 3, 3, 9, 12.0
+_WARM, _TIMED, _MOST_TIMED, _TIMING = 3, 3, 6, 8.0
 """Steps before the clock starts, and under it: so many, and more for that many seconds."""
 WARM_START: dict[str, Any] = {
     "optimizer": OptimizerConfig(lr=5e-4, warmup_steps=20, betas=(0.9, 0.99)),
