@@ -91,8 +91,9 @@ class Found:
 
 def marks(scenes: Scenes, places: list[Drawing]) -> Int64[Tensor, "B h w"]:
     """What each cell shows: the thing whose middle is around there, or nothing."""
-    cells = SIZE // STRIDE
-    centres = (torch.arange(cells, device=scenes.thing.device) + 0.5) / cells
+    cells, device = SIZE // STRIDE, places[0].side.device
+    scenes = Scenes(*(values.to(device) for values in scenes))
+    centres = (torch.arange(cells, device=device) + 0.5) / cells
     target = torch.full((len(scenes.thing), cells, cells), NOTHING, device=centres.device)
     for number, (shown, side, corner) in enumerate(places):
         thing = torch.where((scenes.other >= 0) & (number == 1), scenes.other, scenes.thing)
@@ -121,7 +122,7 @@ def learn(kinds: list[CaptionedScenes], steps: int, batch_size: int, device: str
 
     started = time.perf_counter()
     for step in range(steps):
-        ids = torch.arange(step * batch_size, (step + 1) * batch_size, device=device)
+        ids = torch.arange(step * batch_size, (step + 1) * batch_size)
         scenes, x, places = kinds[step % len(kinds)].draw(LEARN, ids, device)
         loss = loss_of(x.contiguous(memory_format=torch.channels_last), marks(scenes, places))
         loss.backward()
@@ -238,9 +239,7 @@ def make_judge(options: argparse.Namespace) -> None:
     for name, data in kinds.items():
         answers: dict[str, list[Tensor]] = {}
         for first in range(0, options.counted, 500):
-            scenes, images, _ = data.draw(
-                HELD_OUT, torch.arange(first, first + 500, device=device), device
-            )
+            scenes, images, _ = data.draw(HELD_OUT, torch.arange(first, first + 500), device)
             for question, right in judged(judge, images, scenes, device).items():
                 answers.setdefault(question, []).append(right)
         real[name] = {key: float(torch.cat(parts).mean()) for key, parts in answers.items()}

@@ -117,7 +117,7 @@ class CaptionedScenes:
 
     def batch(self, spec: BatchSpec, device: torch.device | str = "cpu") -> Batch:
         """These scenes with their captions."""
-        ids = torch.arange(spec.positions.start, spec.positions.stop, device=device)
+        ids = torch.arange(spec.positions.start, spec.positions.stop)
         scenes, images, _ = self.draw(spec.seed, ids, device)
         rows = torch.stack(scenes, dim=1).tolist()
         return Batch(images, None, tuple(caption(*row) for row in rows))
@@ -131,12 +131,16 @@ class CaptionedScenes:
     ) -> tuple[Scenes, Float[Tensor, "B 3 H W"], list[Drawing]]:
         """What the scenes are of, their images in [−1, 1], and where each of up to four drawings
         lies: functions of (seed, id) alone.
+
+        The scenes are on the CPU, so that their captions do not wait for a GPU.
         """
-        generator = CountedGenerator(seed, ids & 0xFFFFFFFF, device=device).fork("captioned scene")
-        scenes = _choose(generator.fork("what").uniform(7), self._unseen)
-        u = generator.fork("where").uniform(9 + 3 * MOST)  # shades, slots, sides and places
-        drawings = _places(scenes, u[:, 5:])
-        return scenes, self._images(scenes, drawings, u[:, :5]), drawings
+        numbers = ids.cpu() & 0xFFFFFFFF
+        scenes = _choose(_generator(seed, numbers, "cpu").fork("what").uniform(7), self._unseen)
+        # shades, slots, sides and places
+        u = _generator(seed, numbers, device).fork("where").uniform(9 + 3 * MOST)
+        there = Scenes(*(values.to(device) for values in scenes))
+        drawings = _places(there, u[:, 5:])
+        return scenes, self._images(there, drawings, u[:, :5]), drawings
 
     def _images(
         self, scenes: Scenes, drawings: list[Drawing], shades: Float[Tensor, "B 5"]
@@ -162,6 +166,12 @@ class CaptionedScenes:
         if device not in self._on:
             self._on[device] = self._tiles.to(device)
         return self._on[device]
+
+
+def _generator(
+    seed: int, numbers: Int64[Tensor, " B"], device: torch.device | str
+) -> CountedGenerator:
+    return CountedGenerator(seed, numbers, device=device).fork("captioned scene")
 
 
 def _choose(u: Float[Tensor, "B 7"], unseen: bool) -> Scenes:

@@ -76,10 +76,11 @@ _IMAGES = Recipe(
     log_every=25,
     sample_every=250,
 )
-_IMAGES_REACH = (
-    "what the images allow; not measured; on a GPU try --steps 20000 --batch-size 256 "
-    "--network.depth 12 --network.hidden-size 384 --network.num-heads 6"
+_LARGER = (
+    "on a GPU try --steps 20000 --batch-size 256 --network.depth 12 --network.hidden-size 384 "
+    "--network.num-heads 6"
 )
+_IMAGES_REACH = f"what the images allow; not measured; {_LARGER}"
 
 _IMAGENET_SIZES = {  # hidden size, depth, heads; the paper's FID-50k: SiT, then PF by sampler
     "b": ((768, 12, 12), "33.0", ("27.9", "26.0", "24.2")),
@@ -228,8 +229,9 @@ RECIPES = {
     "folder": NamedRecipe(
         replace(_IMAGES, data=FolderSource(held_out=None)),
         needs="--data.path DIR: images, or subfolders of them for each class; two CPU cores for "
-        "half an hour at 64 pixels",
-        reaches=_IMAGES_REACH,
+        "20 minutes from the bundled model",
+        reaches="of twelve classes of drawings 70 % of samples read as what they are meant to be, "
+        f"in 20 minutes on two cores (docs/first-hour.md); {_LARGER}",
         adapts=True,
     ),
     "shards": NamedRecipe(
