@@ -13,7 +13,8 @@ from patch_forcing.distributed.ranks import Ranks
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.runs.alignment import open_alignment
 from patch_forcing.runs.estimate import estimate
-from patch_forcing.runs.recipes import RECIPES, aligned
+from patch_forcing.runs.named_recipe import aligned
+from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train

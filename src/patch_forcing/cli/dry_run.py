@@ -12,8 +12,8 @@ from patch_forcing.io.provenance import hardware
 from patch_forcing.models.cost import matrix_rate
 from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.init import init_weights
+from patch_forcing.runs.named_recipe import KnownSizes
 from patch_forcing.runs.parts import build_network
-from patch_forcing.runs.recipes import KnownSizes
 from patch_forcing.runs.recorded import open_data
 from patch_forcing.views.progress import duration
 

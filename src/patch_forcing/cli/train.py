@@ -16,8 +16,9 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.source import ChecksPlace
 from patch_forcing.generation.find import check_model
 from patch_forcing.io.run_layout import checkpoints
+from patch_forcing.runs.named_recipe import NamedRecipe
 from patch_forcing.runs.recipe import SCRATCH, Recipe
-from patch_forcing.runs.recipes import RECIPES, NamedRecipe, find_recipe
+from patch_forcing.runs.recipes import RECIPES, find_recipe
 from patch_forcing.runs.trackers import check_trackers
 
 

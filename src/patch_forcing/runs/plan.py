@@ -24,8 +24,8 @@ from patch_forcing.models.config import PatchDiTConfig, Recommended
 from patch_forcing.models.cost import matrix_rate
 from patch_forcing.models.folder import read_config
 from patch_forcing.runs.estimate import estimate
+from patch_forcing.runs.named_recipe import NamedRecipe
 from patch_forcing.runs.recipe import SCRATCH, Network, Recipe
-from patch_forcing.runs.recipes import NamedRecipe
 from patch_forcing.runs.recorded_recipe import built
 from patch_forcing.runs.run_folder import read_record
 from patch_forcing.runs.state import initial_state
