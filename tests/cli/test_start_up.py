@@ -46,6 +46,8 @@ MISTAKES = [
     (["edit", "digits", "nowhere.png"], "nothing says what may change"),
     (["edit", "digits", "nowhere.png", "--box", "1,2"], "left,top,width,height"),
     (["edit", "digits", "nowhere.png", "--strength", "0.5", "--sampler", "eulr"], "euler"),
+    (["sample"], "MODEL is missing"),
+    (["sample", "--like", "nowhere.png"], "nowhere.png"),
     (["info", "nowhere"], "nowhere"),
     (["demo", "--model", "emoji"], "emoji-64"),
     (["bench", "speeds", "digits"], "speed"),

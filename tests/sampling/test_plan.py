@@ -50,7 +50,7 @@ def intervals(draw: st.DrawFn) -> tuple[float, float]:
 def test_a_run_costs_what_its_plan_says(sampler, guidance, grid):
     spy = SpyField(pf.VelocityField(MODEL, LABELS, guidance))
     generator = CountedGenerator(range(2)).fork("sampler")
-    result = sampler(spy, X_0, grid, generator=generator)
+    result = sampler(spy, X_0, grid, generator=generator, trace=True)
     plan = sampler.plan(grid, 16)
     assert len(plan) == len(spy.t)
     for call, t in zip(plan, spy.t, strict=True):
@@ -58,6 +58,10 @@ def test_a_run_costs_what_its_plan_says(sampler, guidance, grid):
     assert result.nfe == pytest.approx(
         pf.samplers.count_evaluations(sampler, grid, 16, guidance), abs=1e-6
     )
+    spent = [evaluation.nfe for evaluation in result.trace]
+    assert 0 < spent[0] <= 2
+    assert spent == sorted(spent)
+    assert spent[-1] == result.nfe
 
 
 def test_guidance_costs_nothing_outside_its_interval():

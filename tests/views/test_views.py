@@ -25,6 +25,7 @@ def trace(calls=3, batch=2, rows=2, cols=3):
             torch.rand(shape) + 0.1,
             torch.ones(shape, dtype=torch.bool),
             torch.rand(batch, 1, 2 * rows, 2 * cols),
+            k + 1.0,
         )
         for k in range(calls)
     ]

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes, UseAppendAction
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from patch_forcing.cli.options import (
     DeviceName,
-    ModelName,
     check_file,
     check_out,
     parse,
@@ -18,16 +17,19 @@ from patch_forcing.cli.options import (
 from patch_forcing.cli.sampling_options import SamplingOptions, parse_seeds
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.generation.find import check_model
+from patch_forcing.generation.like import Like, read_like
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.models.options import Precision
 from patch_forcing.text.normal import read_prompts
+
+_MODEL = "A bundled name, a run folder, a model folder or a Hub id. Default: that of --like."
 
 
 @dataclass(frozen=True)
 class Options:
     """What `sample` takes."""
 
-    model: ModelName
+    model: Positional[Annotated[str, arg(metavar="MODEL", help=_MODEL)]] = ""
     labels: str | None = None
     """Class numbers or names, such as 3,7 or 0-9. One serves all seeds; several go round, seed i
     shows label i mod their number, unless there are as many of both. all: each class in turn; none:
@@ -38,6 +40,11 @@ class Options:
     again, go round as labels do; none: unconditional."""
     prompts: Path | None = None
     """A text file of prompts, one a line, in place of --prompt."""
+    like: Path | None = None
+    """Sample as this PNG was made, which sample or the studio wrote: its model, label or prompt,
+    seed, sampler and guidance. What is given besides comes in place of it: an option of guidance in
+    place of all of its guidance, one of the sampler, its steps or its grid in place of all
+    these."""
     sampling: OmitArgPrefixes[SamplingOptions] = field(default_factory=SamplingOptions)
     seeds: str | None = None
     """Seeds, such as 0-15: one image each. Default: as many as there are labels, from 0."""
@@ -61,8 +68,9 @@ class Options:
     """Folder for SEED.png, sheets/sheet.png and samples.json; earlier samples there give way."""
     batch_size: int = 64
     """Images sampled at once; changes speed and memory, and a few bytes of an image by ±1."""
-    precision: Precision = "fp32"
-    """What the network computes in: fp32, bf16, or fp8 (NVIDIA GPUs from Ada on, with torchao)."""
+    precision: Precision | None = None
+    """What the network computes in: fp32 (the default, or as --like), bf16, or fp8 (NVIDIA GPUs
+    from Ada on, with torchao)."""
     autoencoder: Path | None = None
     """Of a model of latents: where its autoencoder lies, if not where it did: a folder, a Hub
     id."""
@@ -85,9 +93,16 @@ def sample(args: Sequence[str]) -> None:
         example="patch-forcing sample emoji-64 --labels cat-face,drink --count 8",
     )
     check_range("--batch-size", options.batch_size, 1)
-    check_model(options.model)
+    if not options.model and options.like is None:
+        raise UserError("MODEL is missing: name one, such as emoji-64, or give --like FILE")
+    like = None if options.like is None else read_like(options.like)
+    check_model(options.model if like is None else options.model or like.model)
     options.sampling.check()
     numbers = parse_seeds(options.seeds, options.count)
+    request = options.sampling.given()
+    if like is not None:
+        _check_apart(like, options.out)
+        numbers, request = [like.seed] if numbers is None else numbers, like.request(request)
     conditions = {"labels": options.labels, "prompt": _prompts(options)}
     check_out("--out", options.out)
     SampleFolder(options.out).check()
@@ -102,7 +117,7 @@ def sample(args: Sequence[str]) -> None:
         raise UserError(f"{place.world} processes share the images of --npz only: add --npz FILE")
     from patch_forcing.cli.sampling import sample_and_write
 
-    sample_and_write(options, conditions, numbers, place)
+    sample_and_write(options, like, conditions, request, numbers, place)
 
 
 def _prompts(options: Options) -> list[str] | None:
@@ -112,3 +127,12 @@ def _prompts(options: Options) -> list[str] | None:
     if options.prompt:
         raise UserError(f"--prompts {options.prompts} and --prompt exclude each other: give one")
     return read_prompts(options.prompts)
+
+
+def _check_apart(like: Like, out: Path) -> None:
+    """Raises UserError for a file that earlier samples there would give way with."""
+    if out.resolve() in like.file.resolve().parents:
+        raise UserError(
+            f"--like {like.file} lies in --out {out}, where earlier samples give way: choose "
+            "another --out"
+        )

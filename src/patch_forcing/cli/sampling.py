@@ -8,7 +8,8 @@ from typing import Any
 from patch_forcing.cli.options import Place
 from patch_forcing.cli.sample import Options
 from patch_forcing.generation.gallery import write_samples
-from patch_forcing.generation.pipeline import load
+from patch_forcing.generation.like import Like
+from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.views.progress import progress_bar
@@ -16,34 +17,38 @@ from patch_forcing.views.progress import progress_bar
 
 def sample_and_write(
     options: Options,
+    like: Like | None,
     conditions: Mapping[str, Any],
+    request: dict[str, Any],
     numbers: Sequence[int] | None,
     place: Place,
 ) -> None:
     """Sample, write and print what was written.
 
-    conditions: what was given, by the keywords of their kinds. numbers: the seeds; None: one for
-    each condition.
+    like: whose settings to use. conditions: what was given, by the keywords of their kinds.
+    request: fields of a SampleRequest. numbers: the seeds; None: one for each condition.
     """
+    precision = options.precision or ("fp32" if like is None else like.precision)
     pipe = load(
-        options.model,
+        options.model if like is None else options.model or like.model,
         place.device,
-        precision=options.precision,
+        precision=precision,
         compile=options.compile,
         autoencoder=options.autoencoder,
         preview=options.preview,
     )
-    request = options.sampling.given()
     if options.sampling.autoguidance is not None:
         request["autoguidance"] = load(
-            options.sampling.autoguidance, place.device, precision=options.precision
+            options.sampling.autoguidance, place.device, precision=precision
         )
+    if like is not None:
+        conditions = _like(like, pipe, conditions, known=not options.model)
     chosen = pipe.choose(conditions, request)
     seeds = range(len(chosen.conditions)) if numbers is None else numbers
     shown = chosen.conditions.for_seeds(seeds)
     sampling = pipe.resolve(chosen.request)
     if chosen.from_model and place.rank == 0:
-        print(f"as {options.model} recommends: {chosen.from_model}")
+        print(f"as {pipe.name} recommends: {chosen.from_model}")
     few = sampling.few(pipe.model.config)
     if few and place.rank == 0:
         print(few)
@@ -61,6 +66,23 @@ def sample_and_write(
     print(
         f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
         f"{SampleFolder(options.out).sheet}"
+    )
+
+
+def _like(
+    like: Like, pipe: Pipeline, conditions: Mapping[str, Any], known: bool
+) -> Mapping[str, Any]:
+    """The conditions given, or else those of an image. known: its own model was loaded.
+
+    Raises UserError if it is another one by now.
+    """
+    if known:
+        decoder = pipe.autoencoder
+        like.check(pipe, None if decoder is None else decoder.space.hash)
+    if any(value is not None for value in conditions.values()):
+        return conditions
+    return like.conditions(
+        pipe.condition_kind.keyword, same_model=like.row["model_hash"] == pipe.hash
     )
 
 

@@ -31,14 +31,15 @@ def write_samples(
     """
     folder = SampleFolder(out)
     with folder.claimed(result.seeds):
-        for seed, image in zip(result.seeds, result.images, strict=True):
-            save_image(image, folder.image(seed))
+        rows = sample_rows(result, pipe)
+        for seed, image, row in zip(result.seeds, result.images, rows, strict=True):
+            save_image(image, folder.image(seed), settings_of(row))
         save_image(result.sheet(), folder.sheet)
         if maps:
             save_image(result.maps(), folder.maps)
         if film:
             result.film(folder.film)
-        folder.write_rows(sample_rows(result, pipe))
+        folder.write_rows(rows)
         folder.finish()
 
 
@@ -69,6 +70,11 @@ def write_model_sheet(
     path.parent.mkdir(exist_ok=True)
     save_image(result.maps(), path)
     return path
+
+
+def settings_of(row: dict[str, object]) -> dict[str, object]:
+    """What of a row of samples.json is written into the image: all but how long it took."""
+    return {name: value for name, value in row.items() if name != "seconds"}
 
 
 def sample_rows(result: PipelineResult, pipe: Pipeline) -> list[dict[str, object]]:

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.condition_kinds import condition_kind, given_conditions
 from patch_forcing.generation.conditions import Conditions, NoConditions
+from patch_forcing.generation.option_groups import GUIDANCE, SOLVER
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.models.config import Recommended
 from patch_forcing.models.dit import PatchDiT
 
 MAX_SHOWN = 16
 """Conditions that are shown where neither a user nor the model chooses."""
-_SOLVER = ("sampler", "num_steps", "nfe", "time_grid", "compat")
-_GUIDANCE = ("guidance_scale", "guidance_interval", "guidance_schedule", "autoguidance")
 
 
 class Chosen(NamedTuple):
@@ -68,7 +67,7 @@ def choose(
 def _of_model(advice: Recommended, given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that the model chooses: those of groups of which nothing is given."""
     chosen: dict[str, Any] = {}
-    for group in (_SOLVER, _GUIDANCE):
+    for group in (SOLVER, GUIDANCE):
         if not given.keys() & set(group):
             fields = {name: getattr(advice, name, None) for name in group}
             chosen |= {name: value for name, value in fields.items() if value is not None}

@@ -19,6 +19,7 @@ class Evaluation:
     difficulty: (B, N), or None if the model predicts none.
     evaluated: (B, N), the patches that were computed.
     prediction: (B, C, H, W), the one-step prediction x̂_1 of the data.
+    nfe: network evaluations per image so far, this one included, guidance counted.
     """
 
     step: int
@@ -27,6 +28,7 @@ class Evaluation:
     difficulty: Float[Tensor, "B N"] | None
     evaluated: Bool[Tensor, "B N"]
     prediction: Float[Tensor, "B C H W"]
+    nfe: float
 
     def __getitem__(self, images: slice) -> "Evaluation":
         """The same call, of these images of the batch."""
@@ -37,12 +39,14 @@ class Evaluation:
             None if self.difficulty is None else self.difficulty[images],
             self.evaluated[images],
             self.prediction[images],
+            self.nfe,
         )
 
     @staticmethod
     def join(calls: Sequence["Evaluation"]) -> "Evaluation":
         """The same call of several batches, as one of all their images."""
         difficulty = [call.difficulty for call in calls if call.difficulty is not None]
+        images = sum(len(call.t) for call in calls)
         return Evaluation(
             calls[0].step,
             torch.cat([call.t for call in calls]),
@@ -50,6 +54,7 @@ class Evaluation:
             torch.cat(difficulty) if difficulty else None,
             torch.cat([call.evaluated for call in calls]),
             torch.cat([call.prediction for call in calls]),
+            sum(call.nfe * len(call.t) for call in calls) / images,
         )
 
 

@@ -136,8 +136,9 @@ class Trajectory:
         if self._records is None and self._callback is None:
             return
         prediction = self.path.predict_data(x, output.velocity, t)
+        difficulty = output.difficulty
         record = Evaluation(
-            self.step, t.to_dense(), self.t, output.difficulty, evaluated, prediction
+            self.step, t.to_dense(), self.t, difficulty, evaluated, prediction, self.nfe
         )
         if self._records is not None:
             self._records.append(record)
