@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 import patch_forcing as pf
 from patch_forcing.cli.main import run
@@ -93,6 +94,11 @@ def test_the_command_takes_a_size(folder, tmp_path, monkeypatch):
     rows = json.loads((tmp_path / "samples" / "samples.json").read_text())
     assert [row["size"] for row in rows] == [[8, 16]] * 2
     assert rows[0]["token_evaluations"] == rows[0]["nfe"] * 32
+    run([*command, "--size", "8,16", "--seeds", "1"])
+    (tmp_path / "samples" / "1.png").rename(tmp_path / "alone.png")
+    run(["sample", "--like", "alone.png", "--out", "again"])
+    again, alone = (tmp_path / name for name in ("again/1.png", "alone.png"))
+    assert list(Image.open(again).getdata()) == list(Image.open(alone).getdata())
     run([*command, "--size", "16", "8"])
     rows = json.loads((tmp_path / "samples" / "samples.json").read_text())
     assert rows[0]["size"] == [16, 8]

@@ -80,6 +80,8 @@ class Like:
                     "--autoguidance MODEL, or --guidance"
                 )
             fields |= guidance
+        if isinstance(row.get("size"), list) and "size" not in given:
+            fields["size"] = tuple(row["size"])
         return {name: value for name, value in fields.items() if value is not None} | dict(given)
 
     def conditions(self, keyword: str, same_model: bool = True) -> dict[str, Any]:
