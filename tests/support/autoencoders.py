@@ -75,3 +75,19 @@ def _save(kind, folder: Path, seed: int, **sizes) -> Path:
     torch.manual_seed(seed)
     kind(**sizes).save_pretrained(folder)
     return folder
+
+
+def small_taef2(file: Path, seed: int = 0, width: int = 8, channels: int = 4) -> Path:
+    """TAEF2's layers, f8c4, in one file; norms are not those of no training."""
+    from safetensors.torch import save_file
+
+    from patch_forcing.codecs.taef2 import TinyAutoencoder
+
+    torch.manual_seed(seed)
+    network = TinyAutoencoder(width, channels)
+    for name, weights in network.named_parameters():
+        if ".pool.1." in name:
+            torch.nn.init.uniform_(weights, 0.5, 1.5)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: t.half() for name, t in network.state_dict().items()}, file)
+    return file

@@ -49,7 +49,7 @@ class Options:
     autoencoder: str = ""
     """Required: sd-vae-ft-ema, flux2, dc-ae-f32c32, pixels; or a Hub id (OWNER/NAME,
     OWNER/NAME/vae), or a folder: safetensors of diffusers' AutoencoderKL, AutoencoderKLFlux2,
-    AutoencoderDC or AutoencoderTiny."""
+    AutoencoderDC or AutoencoderTiny. Or TAEF2: FILE.safetensors, here or in OWNER/NAME/FILE."""
     out: Path | None = None
     """Required: folder for the latents; what was finished there stays."""
     how: Annotated[EncodeOptions, arg(name="")] = field(default_factory=EncodeOptions)

@@ -72,8 +72,8 @@ class Options:
     """What the network computes in: fp32 (the default, or as --like), bf16, or fp8 (NVIDIA GPUs
     from Ada on, with torchao)."""
     autoencoder: Path | None = None
-    """Of a model of latents: where its autoencoder lies, if not where it did: a folder, a Hub
-    id."""
+    """Of a model of latents: where its autoencoder lies, if not where it did: a folder, a file
+    of TAEF2, a Hub id."""
     preview: Path | None = None
     """A tiny decoder in place of the autoencoder, fast and less sharp: taesd, a folder or a Hub
     id."""

@@ -1,9 +1,7 @@
 """The autoencoders of diffusers: its classes, read without anything that can be executed."""
 
-import hashlib
 import json
 import logging
-import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patch_forcing.codecs.autoencoder import Posterior
+from patch_forcing.codecs.weights import weights_hash
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.extras import install_line
 from patch_forcing.models.latent_space import LatentSpace
@@ -186,29 +185,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-_OF_DECODERS = ("decoder.", "post_quant_conv.")
-
-
 def _hash(config: dict[str, Any], weights: Path) -> str:
-    """16 digits of a SHA-256 of what makes latents: another decoder for the same ones shares it.
-
-    So does a copy, though its files be written in another order. What diffusers notes of itself in
-    a config does not count.
-    """
+    """Of config and weights. What diffusers notes of itself in a config does not count."""
     known = {k: v for k, v in config.items() if not k.startswith("_") or k == "_class_name"}
-    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-    with (
-        weights.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as data,
-    ):
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(bytes(data[8 : 8 + length]))
-        for name in sorted(header.keys() - {"__metadata__"}):
-            if name.startswith(_OF_DECODERS):
-                continue
-            row = header[name]
-            first, last = (8 + length + offset for offset in row["data_offsets"])
-            digest.update(f"{name} {row['dtype']} {row['shape']}".encode())
-            digest.update(data[first:last])
-    return digest.hexdigest()[:16]
+    return weights_hash(json.dumps(known, sort_keys=True), weights)
