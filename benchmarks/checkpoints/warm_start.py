@@ -12,7 +12,8 @@ from pathlib import Path
 
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, check_kept, provenance, write_json
-from benchmarks.emoji.measure import Sampling, measure, real_scenes
+from benchmarks.common.tasks import Sampling
+from benchmarks.emoji.measure import measure, real_scenes
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.data.sources import EmojiSource

@@ -20,7 +20,7 @@ def command_of(file: str | Path) -> str:
     return f"python -m {'.'.join(module.parts)}"
 
 
-def provenance(file: str, device: str) -> Row:
+def provenance(file: str | Path, device: str) -> Row:
     """The head of a report: command, commit, date, hardware and versions."""
     return {"command": command_of(file), **origin(device)}
 
@@ -49,10 +49,10 @@ def check_kept(path: Path, made: Iterable[str], held: Callable[[Any], Iterable[s
 
 
 def append_row(path: Path, row: Row) -> None:
-    """One more JSON line; its folder is made."""
+    """One more JSON line, whole whoever else appends; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    with path.open("ab", buffering=0) as stream:
+        stream.write((json.dumps(row) + "\n").encode())
 
 
 def read_rows(path: Path) -> list[Row]:

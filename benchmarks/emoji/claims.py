@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from benchmarks.common.record import Row
-from benchmarks.emoji.measure import Sampling
+from benchmarks.common.tasks import Sampling
 from benchmarks.emoji.samplings import (
     BUDGETS,
     GRID,

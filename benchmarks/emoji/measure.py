@@ -8,14 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.common.difficulty import difficulty_row
 from benchmarks.common.record import Row
-from patch_forcing.core.calibration import network_errors, rank_correlation, rank_correlations
-from patch_forcing.core.difficulty import easy_set
+from benchmarks.common.tasks import Sampling
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.patch_grid import patch_grid
-from patch_forcing.core.random import CountedGenerator
 from patch_forcing.core.registry import build
-from patch_forcing.core.time import PatchTime
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.frechet import frechet_distance
@@ -27,24 +24,10 @@ from patch_forcing.generation.generate import generate
 from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.models.dit import PatchDiT
-from patch_forcing.sampling.guidance import Interval
 from patch_forcing.sampling.samplers import SAMPLERS
 
 HELD_OUT = 1004
 """Seed of the real scenes that samples are compared with; no model or network learnt from it."""
-TIMES = tuple(round(0.1 * k, 1) for k in range(1, 10))
-RATIOS = (1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """One set of samples: a sampler as the registry writes it, a budget, guidance, a grid."""
-
-    sampler: str
-    nfe: float
-    guidance: float = 1.0
-    interval: Interval | None = None
-    grid: str = "uniform"
 
 
 @dataclass(frozen=True)
@@ -131,51 +114,9 @@ def measure(
     }
 
 
-@torch.no_grad()
 def measure_difficulty(model: PatchDiT, data: EmojiScenes, count: int, device: str) -> Row:
-    """Predicted difficulty against the squared error it should be, on held-out scenes.
-
-    Per time: rank correlation over all patches, and within images; predicted and true means in ten
-    bins of equal count. Then hard patches at that time with the easy 40 % ahead, as context.
-    """
-    patches = patch_grid(data.shape[1:], model.patch_size)
-    tokens = patches[0] * patches[1]
+    """Predicted difficulty against the squared error it should be, on held-out scenes."""
     x_1, emoji = data.scenes(HELD_OUT, torch.arange(count), device)
     labels = data.atlas.labels.to(device)[emoji]
-    noise = CountedGenerator(HELD_OUT, torch.arange(count), device=device).fork("difficulty")
-    x_0 = noise.normal(*data.shape)
-
-    def look(time: PatchTime) -> tuple[Tensor, Tensor]:
-        """Predicted and true squared error of every patch, (count, N)."""
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            errors = network_errors(model, x_1, x_0, time, labels)
-        return errors.variance, errors.error
-
-    by_time, by_context = [], []
-    for t in TIMES:
-        times = torch.full((count,), t, device=device)
-        predicted, true = look(PatchTime.shared(times, tokens))
-        order = predicted.flatten().argsort()
-        bins = [part for part in order.chunk(10) if len(part)]
-        by_time.append(
-            {
-                "t": t,
-                "rank_correlation": rank_correlation(predicted.flatten(), true.flatten()),
-                "within_images": float(rank_correlations(predicted, true).nanmean()),
-                "predicted": [float(predicted.flatten()[part].mean()) for part in bins],
-                "true": [float(true.flatten()[part].mean()) for part in bins],
-            }
-        )
-        easy = easy_set(predicted, 0.4)
-        for ratio in RATIOS:
-            ahead = min(1.0, ratio * t)
-            predicted_r, true_r = look(PatchTime.two_level(easy, ahead, t))
-            by_context.append(
-                {
-                    "t": t,
-                    "ratio": ratio,
-                    "predicted": float(predicted_r[~easy].mean()),
-                    "true": float(true_r[~easy].mean()),
-                }
-            )
-    return {"kind": "difficulty", "scenes": count, "by_time": by_time, "by_context": by_context}
+    row = difficulty_row(model, x_1, labels, HELD_OUT, device)
+    return {"kind": row["kind"], "scenes": row.pop("images"), **row}

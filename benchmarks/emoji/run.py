@@ -8,11 +8,10 @@ tables: benchmarks/pages/write.py.
 """
 
 import argparse
-import json
 import multiprocessing
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ import torch
 
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, append_row, read_rows
+from benchmarks.common.tasks import Task, tasks_of
 from benchmarks.emoji.claims import claims
 from benchmarks.emoji.latent import LatentScenes
-from benchmarks.emoji.measure import Sampling, check_atlas, measure, measure_difficulty, real_scenes
+from benchmarks.emoji.measure import check_atlas, measure, measure_difficulty, real_scenes
 from benchmarks.emoji.sizes import LONG, MEASURED, SIZES, Model, is_long
 from patch_forcing.core.errors import UserError
 from patch_forcing.evaluation.frechet import frechet_distance
@@ -34,26 +34,6 @@ from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.inference import compile_whole
 from patch_forcing.models.loading import load_model
 from patch_forcing.runs.trainer import train
-
-
-@dataclass(frozen=True)
-class Task:
-    """A model and what is missing of its results."""
-
-    model: Model
-    samplings: tuple[Sampling, ...]
-    wants_difficulty: bool
-
-    def without(self, rows: list[Row]) -> "Task":
-        """What these results leave to be done."""
-        # what was read back from JSON has lists for tuples
-        done = {json.dumps([row["model"], row.get("sampling", row["kind"])]) for row in rows}
-
-        def lacks(what: object) -> bool:
-            return json.dumps([asdict(self.model), what]) not in done
-
-        left = tuple(one for one in self.samplings if lacks(asdict(one)))
-        return Task(self.model, left, self.wants_difficulty and lacks("difficulty"))
 
 
 def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) -> None:
@@ -105,19 +85,9 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
 
 def missing(options: argparse.Namespace, rows: list[Row]) -> list[Task]:
     """One task for each model that lacks results, in the order of the tables."""
-    tasks: dict[Model, Task] = {}
-    for size in options.sizes:
-        for model, samplings in claims(size, options.tables, rows):
-            before = tasks.get(model, Task(model, (), False))
-            together = tuple(dict.fromkeys((*before.samplings, *samplings)))
-            tasks[model] = Task(model, together, before.wants_difficulty or not samplings)
-    chosen = [task.without(rows) for task in tasks.values()]
-    return [
-        task
-        for task in chosen
-        if (task.samplings or task.wants_difficulty)
-        and (not options.only or task.model.name in options.only)
-    ]
+    named = (claim for size in options.sizes for claim in claims(size, options.tables, rows))
+    tasks = tasks_of(named, rows)
+    return [task for task in tasks if not options.only or task.model.name in options.only]
 
 
 def _child(task: Task, options: argparse.Namespace, queue: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmarks.emoji.measure import Sampling
+from benchmarks.common.tasks import Sampling
 from benchmarks.emoji.sizes import SIZES
 from patch_forcing.core.registry import build
 from patch_forcing.sampling.grids import uniform_grid

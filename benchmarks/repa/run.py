@@ -18,7 +18,8 @@ from pathlib import Path
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, read_json, read_rows, write_json
 from benchmarks.common.tables import table
-from benchmarks.emoji.measure import Real, Sampling, check_atlas, measure, real_scenes
+from benchmarks.common.tasks import Sampling
+from benchmarks.emoji.measure import Real, check_atlas, measure, real_scenes
 from benchmarks.emoji.sizes import SIZES
 from benchmarks.repa.trainings import METHODS, SAME, Training, training_of, trainings_of
 from patch_forcing.core.errors import UserError

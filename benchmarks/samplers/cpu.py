@@ -14,8 +14,9 @@ import torch
 
 import patch_forcing as pf
 from benchmarks.common.record import Row, provenance, read_json, write_json
+from benchmarks.common.tasks import Sampling
 from benchmarks.emoji.bundled import bundled_command_line, compared_with
-from benchmarks.emoji.measure import Real, Sampling, measure
+from benchmarks.emoji.measure import Real, measure
 from benchmarks.emoji.samplings import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from patch_forcing.features.emoji import EmojiFeatures
 from patch_forcing.models.inference import cast_weights, quantize_to_fp8

@@ -19,8 +19,9 @@ from torch import Tensor
 
 import patch_forcing as pf
 from benchmarks.common.record import Row, check_kept, provenance, write_json
+from benchmarks.common.tasks import Sampling
 from benchmarks.emoji.bundled import bundled_command_line, compared_with
-from benchmarks.emoji.measure import Real, Sampling, measure
+from benchmarks.emoji.measure import Real, measure
 from benchmarks.emoji.samplings import AB2, GUIDED_INTERVAL, GUIDED_SCALE, REUSING
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.inference import cast_weights, compile_whole
