@@ -67,6 +67,22 @@ def _imagenet(method: Literal["sit", "pft"], size: str) -> NamedRecipe:
     )
 
 
+def _small_natural(data: FolderSource | LatentsSource, patch_size: int) -> Recipe:
+    """A small data set of photographs in 256 tokens, as ImageNet-256 has them."""
+    return Recipe(
+        data=data,
+        network=Network(patch_size, hidden_size=384, depth=12, num_heads=6),
+        optimizer=OptimizerConfig("muon", lr=1e-3, warmup_steps=200),
+        timesteps="ltg:levels=8",
+        steps=5500,
+        batch_size=512,
+        ema_decay=0.999,
+        precision="bf16",
+        compile=True,
+        checkpoint_every=500,
+    )
+
+
 EMOJI = Recommended(
     conditions="face-smiling,food-sweet,animal-bird,country-flag,transport-ground,plant-flower,"
     "cat-face,musical-instrument,food-fruit,animal-marine,clothing,heart,transport-water,"
@@ -180,6 +196,20 @@ RECIPES = {
         ),
         needs="one H200 for a quarter of an hour; the atlas: patch-forcing data emoji",
         reaches="not measured",
+    ),
+    "cifar10": NamedRecipe(
+        replace(_small_natural(FolderSource(), patch_size=2), sample_every=1000),
+        needs="--data.path DIR: CIFAR-10's training images, a folder for each class "
+        "(docs/natural-images.md); a GPU: some ten minutes of an H200",
+        reaches="not measured",
+        sizes=KnownSizes((3, 32, 32), num_classes=10),
+    ),
+    "imagenette128-latent": NamedRecipe(
+        _small_natural(LatentsSource(), patch_size=1),
+        needs="--data.path DIR: latents of Imagenette, made by patch-forcing encode with TAEF2 "
+        "(docs/natural-images.md); a GPU: some ten minutes of an H200",
+        reaches="not measured",
+        sizes=KnownSizes((32, 16, 16), num_classes=10),
     ),
     "folder": NamedRecipe(
         replace(_IMAGES, data=FolderSource(held_out=None)),
