@@ -1,0 +1,106 @@
+"""Real images in memory, and what feature networks make of them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from benchmarks.common.record import Row
+from benchmarks.natural.probe import Probe
+from patch_forcing.core.errors import UserError
+from patch_forcing.evaluation.estimate import Estimate
+from patch_forcing.evaluation.features import image_features
+from patch_forcing.evaluation.frechet import FrechetDistance
+from patch_forcing.features.network import FeatureNetwork
+from patch_forcing.features.statistics import FeatureStatistics
+from patch_forcing.scoring.images import FolderImages
+
+HELD_OUT, TRAIN = "held-out", "train"
+_READ, _LOOKED = 1000, 500
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Images of a folder of classes; labels count the classes in the order of their names."""
+
+    pixels: UInt8[Tensor, "M 3 S S"]
+    labels: Int64[Tensor, " M"]
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, folder: Path, size: int, limit: int | None = None) -> "RealImages":
+        """All of a folder, or so many evenly spread. Raises UserError for one without classes."""
+        images = FolderImages(folder, (size, size))
+        if images.labels is None:
+            raise UserError(f"{folder} has no classes: give a folder for each class")
+        parts = [slice(n, min(n + _READ, images.count)) for n in range(0, images.count, _READ)]
+        pixels = torch.cat([images.batch(part) for part in parts])
+        names = sorted(set(images.labels))
+        labels = torch.tensor([names.index(label) for label in images.labels])
+        whole = cls(pixels, labels, tuple(names))
+        return whole if limit is None else whole.spread(limit)
+
+    def spread(self, count: int) -> "RealImages":
+        """So many, evenly spread over all."""
+        picks = torch.arange(min(count, len(self.labels))) * len(self.labels)
+        picks //= min(count, len(self.labels))
+        return replace(self, pixels=self.pixels[picks], labels=self.labels[picks])
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A feature network with what it saw of real images.
+
+    distances: to the held-out images, and to those of training. probe: names classes. about: how
+    well, and how far both sets are apart.
+    """
+
+    network: FeatureNetwork
+    distances: dict[str, FrechetDistance]
+    probe: Probe
+    about: Row
+    device: str
+
+    @classmethod
+    def of(
+        cls, network: FeatureNetwork, train: RealImages, held_out: RealImages, device: str
+    ) -> "Judge":
+        """Look at both sets."""
+        network = network.to(device)
+        seen = {TRAIN: look(network, train.pixels, device)}
+        seen[HELD_OUT] = look(network, held_out.pixels, device)
+        statistics = {name: FeatureStatistics.of(part) for name, part in seen.items()}
+        distances = {name: FrechetDistance(one) for name, one in statistics.items()}
+        labels = {TRAIN: train.labels.to(device), HELD_OUT: held_out.labels.to(device)}
+        probe = Probe.fit(seen[TRAIN], labels[TRAIN], len(train.class_names))
+        about = {
+            "network": network.name,
+            "accuracy": probe.accuracy(seen[HELD_OUT], labels[HELD_OUT]),
+            "images": {name: len(part) for name, part in seen.items()},
+            "floor": estimated(distances[TRAIN](seen[HELD_OUT])),
+        }
+        return cls(network, distances, probe, about, device)
+
+    def measure(self, pixels: UInt8[Tensor, "M 3 S S"], labels: Int64[Tensor, " M"]) -> Row:
+        """Distances with intervals, and the share of images that show the class of their label."""
+        seen = look(self.network, pixels, self.device)
+        return {
+            "network": self.network.name,
+            "fd": {name: estimated(one(seen)) for name, one in self.distances.items()},
+            "accuracy": self.probe.accuracy(seen, labels.to(self.device)),
+        }
+
+
+def look(
+    network: FeatureNetwork, pixels: UInt8[Tensor, "M 3 S S"], device: str
+) -> Float[Tensor, "M F"]:
+    """Features, kept on the device."""
+    return image_features(network, pixels, device, _LOOKED).to(device)
+
+
+def estimated(estimate: Estimate) -> Row:
+    """As a row has it."""
+    low, high = estimate.interval
+    return {"value": estimate.value, "low": low, "high": high}

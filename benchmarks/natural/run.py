@@ -1,0 +1,158 @@
+"""Patch Forcing on photographs: CIFAR-10 in pixels, Imagenette in latents.
+
+    python -m benchmarks.natural.run --data cifar10 --images cifar10 --tables timesteps samplers
+    python -m benchmarks.natural.run --data imagenette --images imagenette --autoencoder taef2.safetensors
+
+IMAGES holds train/CLASS/… and test/CLASS/… (val/CLASS/… of Imagenette); docs/natural-images.md says
+where to get them. Latents are encoded first, into WORK. Trains the models it needs, samples and
+measures them, and appends each result to OUT/rows.jsonl as soon as it has it; run again, it goes on
+with what is missing. Rows of --known files count as there. With --minutes no result is begun that
+would not be finished in time, so far as its length is known.
+
+Distances are taken in the features of EfficientNet-Lite0 and of a small classifier of the data's
+own classes (benchmarks/natural/classifier.py), which is trained first unless FEATURES holds it: keep
+that file, since distances by another one cannot be compared.
+"""  # noqa: E501
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks.common.options import command_line
+from benchmarks.common.record import Row, provenance, read_rows
+from benchmarks.common.tasks import Task, tasks_of
+from benchmarks.natural.bench import Bench, Clock
+from benchmarks.natural.claims import TABLES, as_toy, claims
+from benchmarks.natural.classifier import EPOCHS, load_classifier, make_classifier
+from benchmarks.natural.real import Judge, RealImages
+from benchmarks.natural.settings import SETS, DataSet
+from patch_forcing.codecs.autoencoders import load_autoencoder
+from patch_forcing.core.errors import UserError
+from patch_forcing.data.sources import FolderSource
+from patch_forcing.features.find import find_features
+from patch_forcing.runs.encode import Encoding
+from patch_forcing.runs.encode_options import EncodeOptions
+
+NETWORK = "efficientnet-lite0"
+
+
+def encoded(options: argparse.Namespace, one: DataSet) -> str:
+    """Latents of the training images; what is there already stays."""
+    out = options.work / f"{options.data}-latents"
+    images = FolderSource(str(options.images / "train")).open()
+    codec = load_autoencoder(options.autoencoder, options.device)
+    how = EncodeOptions(size=one.size, batch_size=64, shard_size=2048)
+    Encoding(images, codec, out, how, options.device).run(progress=False)
+    return str(out)
+
+
+def opened(options: argparse.Namespace, clock: Clock, rows: list[Row]) -> Bench:
+    """The data, with a row on real images unless there is one. Raises UserError."""
+    one, limit = SETS[options.data], options.limit
+    kept = RealImages.of(options.images / "train", one.size, limit)
+    held_out = RealImages.of(options.images / one.held_out, one.size, limit)
+    file = options.features / f"classifier-{options.data}.safetensors"
+    if not file.exists():
+        make_classifier(options.data, kept, held_out, file, options.epochs, options.device)
+    classifier, about = load_classifier(file, options.data)
+    networks = [find_features(name) for name in options.networks]
+    judges = [Judge.of(n, kept, held_out, options.device) for n in (*networks, classifier)]
+    path = encoded(options, one) if one.latent else str(options.images / "train")
+    bench = Bench(options, one, path, judges, held_out, clock)
+    own = {"kind": "real", "data": options.data, "judges": [judge.about for judge in judges]}
+    known = [row.get("judges") for row in rows if row["kind"] == "real"]
+    if own["judges"] not in known:
+        own |= {"of": one.name, "classifier": about, **provenance(__file__, options.device)}
+        bench.put(own)
+    check_networks(rows, [judge.network.name for judge in judges], options.data)
+    return bench
+
+
+def check_networks(rows: list[Row], names: list[str], data: str) -> None:
+    """Raises UserError if there are distances by other networks, which compare with none here."""
+    for row in rows:
+        if row["kind"] == "samples" and row["model"]["data"] == data:
+            other = [one["network"] for one in row["measures"]]
+            if other != names:
+                raise UserError(
+                    f"there are rows by {', '.join(other)}, and here are {', '.join(names)}: give "
+                    "the classifier's file with --features, or another --out"
+                )
+
+
+def missing(options: argparse.Namespace, rows: list[Row]) -> list[Task]:
+    """What is to be done, in the order of the tables; of several processes, this one's share."""
+    wanted = list(claims(options.data, options.tables, rows))
+    if options.toy:
+        wanted = list(map(as_toy, wanted))
+    number, count = map(int, options.part.split("/"))
+    runs = list(dict.fromkeys(model.run for model, _ in wanted))  # done or not, so that parts stay
+    return [
+        task
+        for task in tasks_of(wanted, rows)
+        if (not options.only or task.model.name in options.only)
+        and runs.index(task.model.run) % count == number
+    ]
+
+
+def command() -> argparse.ArgumentParser:
+    """Its options."""
+    parser = command_line(__doc__, out="docs/results/natural")
+    parser.add_argument("--data", choices=SETS, default="cifar10")
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--autoencoder", help="of latents: TAEF2's file")
+    parser.add_argument("--work", type=Path, default=Path("runs/natural"), help="training runs")
+    parser.add_argument("--features", type=Path, default=Path("runs/natural/features"))
+    parser.add_argument("--networks", nargs="*", default=[NETWORK], help="beside the classifier")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=["timesteps"])
+    parser.add_argument("--only", nargs="*", help="names of models, as cifar10-ltg-0")
+    parser.add_argument("--part", default="0/1", help="of several processes: 0/2, 1/2")
+    parser.add_argument("--known", nargs="*", type=Path, default=[], help="more rows.jsonl")
+    parser.add_argument("--minutes", type=float, help="begin nothing that would take longer")
+    parser.add_argument("--samples", type=int, default=10_240)
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the classifier")
+    parser.add_argument("--limit", type=int, help="real images of each part, evenly spread")
+    parser.add_argument("--toy", action="store_true", help="a tiny network, to try the command")
+    return parser
+
+
+def all_rows(options: argparse.Namespace) -> list[Row]:
+    """What is known."""
+    files = [options.out / "rows.jsonl", *options.known]
+    return [row for file in files for row in read_rows(file)]
+
+
+def main() -> None:
+    """Do what is missing; twice, since what is chosen on seed 0 decides what else is sampled."""
+    parser = command()
+    options = parser.parse_args()
+    if SETS[options.data].latent and options.autoencoder is None:
+        parser.error(f"--data {options.data} is latents: add --autoencoder taef2.safetensors")
+    options.out.mkdir(parents=True, exist_ok=True)
+    clock = Clock(options.minutes)
+    try:
+        bench = opened(options, clock, all_rows(options))
+    except UserError as error:
+        parser.error(str(error))
+    try:
+        finished = all(bench.work(task) for task in once_and_again(options))
+    except KeyboardInterrupt:  # training has saved a checkpoint
+        finished = False
+    if not finished:
+        left = sum(task.left for task in missing(options, all_rows(options)))
+        print(f"{left} results are left: run the same command again", flush=True)
+
+
+def once_and_again(options: argparse.Namespace) -> Iterator[Task]:
+    """What is missing; then what is missing by what was chosen since."""
+    for _ in range(2):
+        for task in missing(options, all_rows(options)):
+            yield task
+            if options.device != "cpu":  # graphs of one model are of no use to the next
+                torch._dynamo.reset()
+
+
+if __name__ == "__main__":
+    main()
