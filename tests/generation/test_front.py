@@ -19,6 +19,7 @@ def test_errors_fall_with_the_budget_and_second_order_has_the_smaller_ones():
     assert points[0].fd is None
 
 
+@pytest.mark.slow
 def test_emoji_models_are_measured_in_their_features():
     features = load_emoji_features()
     request = SampleRequest(time_grid="shifted:shift=2.5")

@@ -36,17 +36,17 @@ def test_the_digits_model_is_bundled_and_trained_by_its_recipe(digits):
 
 def test_guided_samples_of_the_bundled_emoji_model_are_read_as_what_was_asked_for():
     pipe = load("emoji-64")
-    labels = range(0, 96, 8)
+    labels = range(0, 96, 12)
     result = pipe(
         labels,
-        range(12),
-        sampler="multirate",
-        nfe=24,
+        range(8),
+        sampler="adams-bashforth",
+        nfe=12,
         guidance_scale=3.0,
         guidance_interval=(0.1, 0.8),
     )
     read = load_emoji_features().read(result.pixels).classes
-    assert (read == torch.tensor(labels)).sum() >= 9  # 95 % of 10,000: fewer than 9 is 1 in 400
+    assert (read == torch.tensor(labels)).sum() >= 5  # 92 % of 10,000: fewer than 5 is 1 in 600
 
 
 def test_the_emoji_classes_are_unicodes_subgroups():

@@ -51,7 +51,10 @@ def test_operations_of_a_forward_pass_are_the_golden_numbers(name):
             assert counter.get_total_flops() == golden
 
 
-@pytest.mark.parametrize("active", [1, 77, 256])
+@pytest.mark.parametrize(
+    "active",
+    [77, pytest.param(1, marks=pytest.mark.slow), pytest.param(256, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", GOLDEN)
 def test_active_tokens_cost_their_share_and_look_at_all(name, active):
     config = pf.preset(name)

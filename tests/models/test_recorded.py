@@ -47,7 +47,7 @@ class OnCPU(Recorded):
         "euler",
     ],
 )
-@pytest.mark.parametrize("interval", [None, (0.2, 0.6)])
+@pytest.mark.parametrize("interval", [(0.2, 0.6), pytest.param(None, marks=pytest.mark.slow)])
 def test_each_graph_finds_the_keys_and_values_that_it_was_recorded_on(sampler, interval):
     plain, recorded = (pf.load("digits").model for _ in range(2))
     recorded.forward = OnCPU(recorded.forward)

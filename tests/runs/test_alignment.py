@@ -26,7 +26,11 @@ from tests.support.several_ranks import train_on
 
 @pytest.mark.parametrize(
     ("optimizer", "timesteps"),
-    [("adamw", "ltg"), ("adamw", "shared-uniform"), ("muon", "ltg:levels=4")],
+    [
+        ("adamw", "ltg"),
+        pytest.param("adamw", "shared-uniform", marks=pytest.mark.slow),
+        ("muon", "ltg:levels=4"),
+    ],
 )
 def test_a_resumed_run_is_bitwise_the_run_that_never_stopped(repa, tmp_path, optimizer, timesteps):
     optimizer = dataclasses.replace(repa.optimizer, name=optimizer)
@@ -84,7 +88,10 @@ def test_the_first_weights_and_draws_are_those_of_the_run_without(plain, repa):
     assert (features.shape, features.dtype) == ((8, 4, 6), torch.float16)
 
 
-@pytest.mark.parametrize("options", [{"accumulate": 4}, {"recompute_activations": "all"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"accumulate": 4}, pytest.param({"recompute_activations": "all"}, marks=pytest.mark.slow)],
+)
 def test_parts_and_recomputed_activations_are_the_same_step(repa, tmp_path, options):
     whole = train("digits", repa, tmp_path / "whole", progress=False, encoder=encoder_of())
     again = dataclasses.replace(repa, **options)
