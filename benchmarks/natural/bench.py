@@ -1,9 +1,12 @@
 """One data set of natural images at work: models are trained, sampled from and measured."""
 
 import argparse
+import gc
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import torch
 
 from benchmarks.common.record import Row, append_row, provenance, read_rows
 from benchmarks.common.tasks import Task
@@ -11,10 +14,12 @@ from benchmarks.natural.claims import distance
 from benchmarks.natural.measure import Measuring
 from benchmarks.natural.real import Judge, RealImages
 from benchmarks.natural.settings import REPA_ENCODER, DataSet, Model
+from patch_forcing.core.errors import UserError
 from patch_forcing.data.sources import FolderSource
 from patch_forcing.features.find import find_encoder
 from patch_forcing.generation.fit import fit_time_grid
 from patch_forcing.generation.pipeline import Pipeline, load
+from patch_forcing.io.run_layout import checkpoint_step, checkpoints
 from patch_forcing.models.config import SamplingInfo
 from patch_forcing.models.inference import cast_weights, compile_whole
 from patch_forcing.runs.latent_features import LatentImages
@@ -32,6 +37,19 @@ class Clock:
     started: float = field(default_factory=time.perf_counter)
     a_step: float = 0.0
     an_evaluation: float = 0.0
+
+    @classmethod
+    def of(cls, minutes: float | None, rows: list[Row], data: str) -> "Clock":
+        """With what earlier results of this data took, of models of the recipe's size."""
+        own = [row for row in rows if row.get("model", {}).get("data") == data]
+        own = [row for row in own if row["model"]["size"] == "recipe"]
+        clock = cls(minutes)
+        for row in own:
+            if row["kind"] == "training":
+                clock.a_step = row["seconds"] / row["recipe"]["steps"]
+            elif row["kind"] == "samples":
+                clock.an_evaluation = row["seconds"] / row["nfe"]
+        return clock
 
     def allows(self, seconds: float) -> bool:
         """For so many more."""
@@ -61,21 +79,27 @@ class Bench:
             "of": self.one.name,
             **provenance(RUN, options.device),
         }
-        if not clock.allows(recipe.steps * clock.a_step):
+        begun = run.exists() and checkpoints(run)
+        if not begun and not clock.allows(recipe.steps * clock.a_step):
             return False
         outcome = train(model.run, recipe, run, device=options.device, progress=False)
+        if checkpoint_step(outcome.checkpoint) != recipe.steps:
+            raise UserError(f"{run} is at another step than {recipe.steps}: choose another --work")
         if outcome.seconds:
             log = read_rows(run / "metrics.jsonl")
-            clock.a_step = outcome.seconds / recipe.steps
+            clock.a_step = outcome.seconds / (recipe.steps - outcome.steps_before)
             losses = {row["step"]: row["velocity"] for row in log if "velocity" in row}
             row = {"kind": "training", "seconds": outcome.seconds, "recipe": asdict(recipe)}
             row["recipe"]["data"] = self.one.name
             self.put({**about, **row, "losses": losses, **log[-1]})
-        measuring = Measuring(
-            self._pipeline(run, task), self.judges, options.samples, options.device
-        )
+        self._release()
+        pipe = self._pipeline(run, task)
+        measuring = Measuring(pipe, self.judges, options.samples, options.device)
         if task.wants_difficulty:
             self.put({**about, **measuring.difficulty(self.held_out, min(2000, options.samples))})
+        if gpu:
+            cast_weights(pipe.model, "bf16")
+            compile_whole(pipe.model)
         for sampling in task.samplings:
             if not clock.allows(clock.an_evaluation * max(sampling.nfe, 24)):
                 return False
@@ -83,6 +107,7 @@ class Bench:
             row = measuring(sampling)
             clock.an_evaluation = (time.perf_counter() - started) / row["nfe"]
             self.put({**about, **row})
+        self._release()
         return True
 
     def put(self, row: Row) -> None:
@@ -91,7 +116,7 @@ class Bench:
         print(short(row), flush=True)
 
     def _pipeline(self, run: Path, task: Task) -> Pipeline:
-        """Of averaged weights, ready to be sampled from."""
+        """Of averaged weights, with a fitted grid if one is needed."""
         options = self.options
         pipe = load(
             run, options.device, autoencoder=options.autoencoder if self.one.latent else None
@@ -99,10 +124,14 @@ class Bench:
         assert pipe.class_names == self.held_out.class_names, "classes are numbered otherwise"
         if any(sampling.grid == "fitted" for sampling in task.samplings):
             pipe.model.sampling_info = SamplingInfo(fit_time_grid(pipe.model, range(32)))
-        if options.device != "cpu":
-            cast_weights(pipe.model, "bf16")
-            compile_whole(pipe.model)
         return pipe
+
+    def _release(self) -> None:
+        """Compiled code and memory of what is done: the next model has no use for them."""
+        gc.collect()
+        if self.options.device != "cpu":
+            torch._dynamo.reset()
+            torch.cuda.empty_cache()
 
     def _features(self, model: Model) -> str | None:
         """What alignment reads in place of the images of latents."""
@@ -125,14 +154,14 @@ def short(row: Row) -> str:
     """One line for the terminal."""
     if row["kind"] == "real":
         judged = "; ".join(
-            f"{one['network']}: accuracy {one['accuracy']:.1%}, FD {one['floor']['value']:.2f}"
+            f"{one['network']}: accuracy {one['accuracy']:.1%}, FD {one['floor']['value']:.4g}"
             for one in row["judges"]
         )
         return f"{time.strftime('%H:%M:%S')} real images of {row['of']}: {judged}"
     name = f"{time.strftime('%H:%M:%S')} {Model(**row['model']).name}"
     if row["kind"] == "samples":
         how = " ".join(str(value) for value in row["sampling"].values() if value not in (None, 1.0))
-        fds = ", ".join(f"{distance(row, n):.2f}" for n in range(len(row["measures"])))
+        fds = ", ".join(f"{distance(row, n):.4g}" for n in range(len(row["measures"])))
         named = ", ".join(f"{one['accuracy']:.1%}" for one in row["measures"])
         return f"{name} {how}: FD {fds}; accuracy {named}; {row['seconds']} s"
     if row["kind"] == "training":

@@ -31,15 +31,15 @@ ExactFlow = dict[tuple[float, object], UInt8[Tensor, "F 3 S S"]]
 class Measuring:
     """A model's samples under a pipeline, held against real images.
 
-    count: samples, whose labels take turns. exact: of so many, the end of the flow in many small
-    steps, once for each guidance.
+    count: samples, whose labels take turns. exact: of so many, a batch, the end of the flow in many
+    small steps, once for each guidance.
     """
 
     pipe: Pipeline
     judges: list[Judge]
     count: int
     device: str
-    exact: int = 512
+    exact: int = 1024
     flows: ExactFlow = field(default_factory=dict, repr=False)
 
     def __call__(self, sampling: Sampling) -> Row:

@@ -155,7 +155,7 @@ def work(kind: str, timesteps: str, seed: int, judge: Judge, real: Pictures, opt
         result = pipe(
             prompt=prompts,
             seeds=range(len(prompts)),
-            batch_size=min(options.samples, 512 if gpu else 16),
+            batch_size=min(options.samples, 504 if gpu else 16),
             guidance_interval=(0.1, 0.8) if guided else None,
             **{"guidance_scale": 1.0, **guided},
             **SAMPLERS[row["sampler"]],

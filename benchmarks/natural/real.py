@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
@@ -15,6 +16,7 @@ from patch_forcing.evaluation.features import image_features
 from patch_forcing.evaluation.frechet import FrechetDistance
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.features.statistics import FeatureStatistics
+from patch_forcing.io.atomic import atomic_file
 from patch_forcing.scoring.images import FolderImages
 
 HELD_OUT, TRAIN = "held-out", "train"
@@ -65,12 +67,23 @@ class Judge:
 
     @classmethod
     def of(
-        cls, network: FeatureNetwork, train: RealImages, held_out: RealImages, device: str
+        cls,
+        network: FeatureNetwork,
+        train: RealImages,
+        held_out: RealImages,
+        device: str,
+        work: Path,
     ) -> "Judge":
-        """Look at both sets."""
+        """Look at both sets, unless `work` has what was seen before."""
         network = network.to(device)
-        seen = {TRAIN: look(network, train.pixels, device)}
-        seen[HELD_OUT] = look(network, held_out.pixels, device)
+        sets = {TRAIN: train.pixels, HELD_OUT: held_out.pixels}
+        seen = {}
+        for name, pixels in sets.items():
+            file = work / f"{network.name.replace(' ', '-')}-{name}-{len(pixels)}.npy"
+            if not file.exists():
+                with atomic_file(file) as aside, aside.open("wb") as stream:
+                    np.save(stream, look(network, pixels, device).cpu().numpy())
+            seen[name] = torch.from_numpy(np.load(file)).to(device)
         statistics = {name: FeatureStatistics.of(part) for name, part in seen.items()}
         distances = {name: FrechetDistance(one) for name, one in statistics.items()}
         labels = {TRAIN: train.labels.to(device), HELD_OUT: held_out.labels.to(device)}

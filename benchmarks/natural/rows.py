@@ -66,8 +66,15 @@ def distances(rows: list[Row], network: int = 0, reference: str = "held-out") ->
     """A cell: FD as mean and deviation over seeds; of one seed with its interval."""
     if len(rows) == 1:
         one = rows[0]["measures"][network]["fd"][reference]
-        return f"{one['value']:.2f} ({one['low']:.2f} … {one['high']:.2f})"
-    return spread((distance(row, network, reference) for row in rows), 2)
+        digits = _digits(one["value"])
+        return "{value:.{0}f} ({low:.{0}f} … {high:.{0}f})".format(digits, **one)
+    values = [distance(row, network, reference) for row in rows]
+    return spread(values, _digits(max(values, default=1)))
+
+
+def _digits(value: float) -> int:
+    """Behind the point: features of small numbers have small distances."""
+    return 1 if value >= 100 else 2 if value >= 1 else 4
 
 
 def each(write: Callable[[Natural], str], rows: list[Row]) -> str:

@@ -7,7 +7,8 @@ IMAGES holds train/CLASS/… and test/CLASS/… (val/CLASS/… of Imagenette); d
 where to get them. Latents are encoded first, into WORK. Trains the models it needs, samples and
 measures them, and appends each result to OUT/rows.jsonl as soon as it has it; run again, it goes on
 with what is missing. Rows of --known files count as there. With --minutes no result is begun that
-would not be finished in time, so far as its length is known.
+would not be finished in time, so far as its length is known. For several GPUs: once with --prepare,
+then a process for each, with --part 0/2 and 1/2.
 
 Distances are taken in the features of EfficientNet-Lite0 and of a small classifier of the data's
 own classes (benchmarks/natural/classifier.py), which is trained first unless FEATURES holds it: keep
@@ -15,10 +16,7 @@ that file, since distances by another one cannot be compared.
 """  # noqa: E501
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
-
-import torch
 
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, read_rows
@@ -58,15 +56,19 @@ def opened(options: argparse.Namespace, clock: Clock, rows: list[Row]) -> Bench:
         make_classifier(options.data, kept, held_out, file, options.epochs, options.device)
     classifier, about = load_classifier(file, options.data)
     networks = [find_features(name) for name in options.networks]
-    judges = [Judge.of(n, kept, held_out, options.device) for n in (*networks, classifier)]
+    judges = [
+        Judge.of(network, kept, held_out, options.device, options.work / "seen" / options.data)
+        for network in (*networks, classifier)
+    ]
     path = encoded(options, one) if one.latent else str(options.images / "train")
     bench = Bench(options, one, path, judges, held_out, clock)
-    own = {"kind": "real", "data": options.data, "judges": [judge.about for judge in judges]}
-    known = [row.get("judges") for row in rows if row["kind"] == "real"]
-    if own["judges"] not in known:
-        own |= {"of": one.name, "classifier": about, **provenance(__file__, options.device)}
-        bench.put(own)
-    check_networks(rows, [judge.network.name for judge in judges], options.data)
+    names = [judge.network.name for judge in judges]
+    check_networks(rows, names, options.data)
+    told = [row for row in rows if row["kind"] == "real" and row["data"] == options.data]
+    if names not in [[judge["network"] for judge in row["judges"]] for row in told]:
+        own = {"kind": "real", "data": options.data, "of": one.name, "classifier": about}
+        own["judges"] = [judge.about for judge in judges]
+        bench.put({**own, **provenance(__file__, options.device)})
     return bench
 
 
@@ -114,6 +116,7 @@ def command() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=10_240)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the classifier")
     parser.add_argument("--limit", type=int, help="real images of each part, evenly spread")
+    parser.add_argument("--prepare", action="store_true", help="latents and real images alone")
     parser.add_argument("--toy", action="store_true", help="a tiny network, to try the command")
     return parser
 
@@ -125,33 +128,29 @@ def all_rows(options: argparse.Namespace) -> list[Row]:
 
 
 def main() -> None:
-    """Do what is missing; twice, since what is chosen on seed 0 decides what else is sampled."""
+    """Do what is missing."""
     parser = command()
     options = parser.parse_args()
     if SETS[options.data].latent and options.autoencoder is None:
         parser.error(f"--data {options.data} is latents: add --autoencoder taef2.safetensors")
     options.out.mkdir(parents=True, exist_ok=True)
-    clock = Clock(options.minutes)
+    rows = all_rows(options)
     try:
-        bench = opened(options, clock, all_rows(options))
+        bench = opened(options, Clock.of(options.minutes, rows, options.data), rows)
     except UserError as error:
         parser.error(str(error))
+    if options.prepare:
+        return
     try:
-        finished = all(bench.work(task) for task in once_and_again(options))
+        # anew after each model, since what is chosen on seed 0 decides what else is sampled
+        while (tasks := missing(options, all_rows(options))) and bench.work(tasks[0]):
+            pass
+    except UserError as error:
+        parser.error(str(error))
     except KeyboardInterrupt:  # training has saved a checkpoint
-        finished = False
-    if not finished:
-        left = sum(task.left for task in missing(options, all_rows(options)))
-        print(f"{left} results are left: run the same command again", flush=True)
-
-
-def once_and_again(options: argparse.Namespace) -> Iterator[Task]:
-    """What is missing; then what is missing by what was chosen since."""
-    for _ in range(2):
-        for task in missing(options, all_rows(options)):
-            yield task
-            if options.device != "cpu":  # graphs of one model are of no use to the next
-                torch._dynamo.reset()
+        pass
+    left = sum(task.left for task in missing(options, all_rows(options)))
+    print(f"{left} results are left{': run the same command again' if left else ''}", flush=True)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ class Model:
     @property
     def run(self) -> str:
         """The folder's name: more steps of the same training go on in it."""
-        more = (self.size, self.optimizer, self.lr, self.repa and f"repa{self.repa:g}")
+        long = "long" if self.steps is not None else None
+        more = (self.size, long, self.optimizer, self.lr, self.repa and f"repa{self.repa:g}")
         told = [str(part) for part in more if part not in (None, "recipe")]
         parts = [self.data, self.timesteps.translate(str.maketrans(":=", "--")), *told]
         return "-".join([*parts, str(self.seed)])

@@ -28,7 +28,7 @@ def real(rows: list[Row]) -> str:
                     judge["network"].partition(" ")[0],
                     f"{images['train']:,} and {images['held-out']:,}",
                     f"{judge['accuracy']:.1%}",
-                    f"{floor['value']:.2f}",
+                    f"{floor['value']:.3g}",
                 ]
             )
     header = ["data", "network", "images trained on and held out", "accuracy", "FD between both"]
