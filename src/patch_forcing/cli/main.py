@@ -17,6 +17,7 @@ COMMANDS = {
     "info": "what a model or a run is: classes, sizes, recommended sampling, progress",
     "sample": "images from a bundled, trained or exported model",
     "edit": "repaint parts of an image, each as much as a mask says",
+    "studio": "a page in the browser: sample, watch, paint, compare",
     "ema": "averaged weights of other lengths, after training",
     "convert": "published checkpoints (PFT, SiT, DiT) to model folders, and back",
     "bench": "how good and how fast samplers of a model are on this machine",
