@@ -133,9 +133,14 @@ class Pictures:
         self.status = html("", elem_id=f"{place}-status")
         self.html = html(hint, asset("cards.js"), elem_id=f"{place}-pictures")
         self.slider = gr.Slider(
-            1, 2, 2, step=1, label="Go back to an evaluation; the last position is the end", visible=False,
+            1,
+            2,
+            2,
+            step=1,
+            label="Go back to an evaluation; the last position is the end",
+            visible=False,
             elem_id=f"{place}-slider",
-        )  # fmt: skip
+        )
         with gr.Accordion("The same images as a command line and from Python", open=False):
             self.command = gr.Textbox(
                 label="Command line", lines=2, buttons=["copy"], elem_id=f"{place}-command"
