@@ -18,8 +18,8 @@ from jaxtyping import Float, Int64
 from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from benchmarks.common.learning import Residual, learn
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
 from patch_forcing.core.errors import UserError
@@ -41,25 +41,6 @@ _CLEAR = 0.15
 """Of the image's side: how far apart the middles of two things are, to lie left of each other."""
 
 
-class _Residual(nn.Module):
-    """Two convolutions beside a shortcut."""
-
-    def __init__(self, channels: int, width: int, stride: int = 1, dilation: int = 1):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, width, 3, stride, dilation, dilation, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, 1, dilation, dilation, bias=False),
-            nn.BatchNorm2d(width),
-        )
-        same = stride == 1 and channels == width
-        self.shortcut = nn.Identity() if same else nn.Conv2d(channels, width, 1, stride, bias=False)
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        return F.relu(self.body(x) + self.shortcut(x))
-
-
 class Judge(nn.Module):
     """(B, 3, 128, 128) in [−1, 1] → chances of each thing, and of nothing, in 16×16 cells."""
 
@@ -67,12 +48,12 @@ class Judge(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(3, 32, 3, padding=1),
-            _Residual(32, 48, stride=2),
-            _Residual(48, 96, stride=2),
-            _Residual(96, 160, stride=2),
-            _Residual(160, 160),
-            _Residual(160, 160, dilation=2),
-            _Residual(160, 160),
+            Residual(32, 48, stride=2),
+            Residual(48, 96, stride=2),
+            Residual(96, 160, stride=2),
+            Residual(160, 160),
+            Residual(160, 160, dilation=2),
+            Residual(160, 160),
         )
         self.head = nn.Conv2d(160, NOTHING + 1, 1)
 
@@ -104,37 +85,16 @@ def marks(scenes: Scenes, places: list[Drawing]) -> Int64[Tensor, "B h w"]:
     return target
 
 
-def learn(kinds: list[CaptionedScenes], steps: int, batch_size: int, device: str) -> Judge:
-    """One cycle of AdamW on kinds of scenes in turn, and the average of the last steps' weights."""
-    torch.manual_seed(0)
-    judge = Judge().to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.02)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
-    average = torch.optim.swa_utils.AveragedModel(
-        judge, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
-    )
+def learn_scenes(kinds: list[CaptionedScenes], steps: int, batch_size: int, device: str) -> Judge:
+    """A judge of kinds of scenes, which come in turn."""
 
-    @torch.compile(disable=device == "cpu")
-    def loss_of(x: Tensor, target: Tensor) -> Tensor:
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            logits = judge(x)
-        return F.cross_entropy(logits.float(), target)
-
-    started = time.perf_counter()
-    for step in range(steps):
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         ids = torch.arange(step * batch_size, (step + 1) * batch_size)
         scenes, x, places = kinds[step % len(kinds)].draw(LEARN, ids, device)
-        loss = loss_of(x.contiguous(memory_format=torch.channels_last), marks(scenes, places))
-        loss.backward()
-        nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        cycle.step()
-        average.update_parameters(judge)
-        if step % max(steps // 10, 1) == 0:
-            seconds = time.perf_counter() - started
-            print(f"judge, step {step}: loss {loss.item():.4f}, {seconds:.0f} s", flush=True)
-    return average.module.eval()
+        return x, marks(scenes, places)
+
+    torch.manual_seed(0)
+    return learn(Judge(), batch, steps, device)
 
 
 @torch.no_grad()
@@ -232,7 +192,7 @@ def make_judge(options: argparse.Namespace) -> None:
     atlas, device = load_atlas(options.atlas), options.device
     kinds = {name: CaptionedScenes(atlas, SIZE, name == "unseen") for name in ("seen", "unseen")}
     started = time.perf_counter()
-    judge = learn(list(kinds.values()), options.steps, options.batch_size, device)
+    judge = learn_scenes(list(kinds.values()), options.steps, options.batch_size, device)
     options.out.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, options.out / WEIGHTS)
     real: Row = {}

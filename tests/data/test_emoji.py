@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.data.batch_spec import BatchSpec
-from patch_forcing.data.emoji import EmojiScenes, _gradient
+from patch_forcing.data.emoji import EmojiScenes, gradient
 from patch_forcing.data.source import DataSource
 from patch_forcing.data.sources import EmojiSource
 from tests.support.emoji_font import tiny_atlas, write_atlas
@@ -108,7 +108,7 @@ ANGLES, COLOURS = st.floats(0, 1), st.lists(st.floats(0, 1), min_size=3, max_siz
 @given(st.integers(2, 40), ANGLES, COLOURS, COLOURS)
 def test_the_gradient_runs_straight_from_one_colour_to_the_other(size, angle, first, last):
     first, last = torch.tensor([first]).double(), torch.tensor([last]).double()
-    found = _gradient(size, torch.tensor([angle]).double(), first, last)[0].numpy()
+    found = gradient((size, size), torch.tensor([angle]).double(), first, last)[0].numpy()
     cos, sin = math.cos(2 * math.pi * angle), math.sin(2 * math.pi * angle)
     places = (np.arange(size) + 0.5) / size
     # the corner that lies furthest back, and the one furthest ahead, have the colours themselves
@@ -125,7 +125,7 @@ def test_the_gradient_runs_straight_from_one_colour_to_the_other(size, angle, fi
 @pytest.mark.parametrize(("angle", "axis"), [(0, 2), (0.25, 1)])
 def test_an_angle_of_no_turn_is_to_the_right_and_a_quarter_is_down(angle, axis):
     first, last = torch.zeros(1, 3), torch.ones(1, 3)
-    found = _gradient(4, torch.tensor([float(angle)]), first, last)[0]
+    found = gradient((4, 4), torch.tensor([float(angle)]), first, last)[0]
     steps = torch.tensor([1, 3, 5, 7]) / 8
     expected = steps.view(1, 1, 4) if axis == 2 else steps.view(1, 4, 1)
     torch.testing.assert_close(found, expected.expand(3, 4, 4), rtol=0, atol=1e-6)

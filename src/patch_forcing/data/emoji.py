@@ -4,6 +4,8 @@ Gradients are easy and drawings are hard, which is what per-patch time is about.
 on the fly from (seed, sample id) on any device: there is no end to them, and no file of them.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -52,7 +54,7 @@ class EmojiScenes:
         scale = low + (high - low) * u[:, 1]
         corner = (1 - scale[:, None]) * u[:, 2:4]  # left, top
         drawing = self._drawings(emoji, scale, corner)  # (B, 4, H, W)
-        background = _gradient(self.shape[1], u[:, 4], u[:, 5:8], u[:, 8:11])
+        background = gradient(self.shape[1:], u[:, 4], u[:, 5:8], u[:, 8:11])
         scene = drawing[:, :3] + (1 - drawing[:, 3:]) * background
         return (2 * scene - 1).clamp(-1, 1), emoji  # rounding leads up to 1e-4 beyond
 
@@ -91,12 +93,15 @@ def coverage(
     return (below[:, 1:] - below[:, :-1]) * (length / cells)[:, None, None]
 
 
-def _gradient(
-    size: int, angle: Float[Tensor, " B"], first: Float[Tensor, "B 3"], last: Float[Tensor, "B 3"]
+def gradient(
+    size: Sequence[int],
+    angle: Float[Tensor, " B"],
+    first: Float[Tensor, "B 3"],
+    last: Float[Tensor, "B 3"],
 ) -> Float[Tensor, "B 3 H W"]:
     """From one colour to the other, corner to corner along `angle` (in turns)."""
-    places = (torch.arange(size, device=angle.device) + 0.5) / size - 0.5
+    down, across = ((torch.arange(side, device=angle.device) + 0.5) / side - 0.5 for side in size)
     cos, sin = torch.cos(2 * torch.pi * angle), torch.sin(2 * torch.pi * angle)
-    along = cos[:, None, None] * places + sin[:, None, None] * places[:, None]  # (B, H, W)
+    along = cos[:, None, None] * across + sin[:, None, None] * down[:, None]  # (B, H, W)
     share = (along / (cos.abs() + sin.abs())[:, None, None] + 0.5)[:, None]
     return first[:, :, None, None] * (1 - share) + last[:, :, None, None] * share
