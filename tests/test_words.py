@@ -257,7 +257,7 @@ def test_letters_settle_when_they_are_read_ever_after():
     looks = [word[:shown] + [NOTHING] * (40 - shown) for shown in (0, 12, 24, 40)]
     difficulty = torch.tensor([[1.0, 0.0, 2.0, 0.0, 3.0]])
     trace = [
-        Evaluation(k, t, t, difficulty, torch.ones(1, 5, dtype=torch.bool), coded(columns))
+        Evaluation(k, t, t, difficulty, torch.ones(1, 5, dtype=torch.bool), coded(columns), k + 1)
         for k, columns in enumerate(looks)
         for t in [torch.full((1, 5), k / 4)]
     ]
