@@ -1,7 +1,6 @@
 """Masks, canvases and edits of a pipeline, from files and from memory."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +8,10 @@ import torch
 from PIL import Image
 
 import patch_forcing as pf
-from patch_forcing.codecs.autoencoder import Posterior
 from patch_forcing.generation.edit_request import EditRequest
 from patch_forcing.generation.editing import feathered
 from patch_forcing.generation.gallery import sample_rows, write_samples
-from patch_forcing.models.latent_space import LatentSpace
-from tests.support.exact import tiny_dit
+from tests.support.autoencoders import averaging_pipe
 
 FAST = {"sampler": "euler", "num_steps": 2}
 
@@ -227,23 +224,9 @@ def test_a_change_sets_in_within_what_may_change():
     assert (feathered(torch.ones(4, 4, dtype=torch.bool), 2) == 1).all()
 
 
-class Averages:
-    """An autoencoder whose latents are the means of squares of 4×4 pixels."""
-
-    space = LatentSpace("averages", "Averages", "", channels=3, factor=4)
-
-    def encode(self, images: torch.Tensor) -> Posterior:
-        return Posterior(torch.nn.functional.avg_pool2d(images, 4), None)
-
-    def decode(self, z: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.interpolate(z, scale_factor=4)
-
-
 def test_of_latents_what_is_kept_is_the_images_own_too():
     """Black pixels keep their bytes, whatever the decoder makes of their cells."""
-    model = tiny_dit()
-    model.data_info = pf.DataInfo.of_latents(Averages.space)
-    pipe = pf.Pipeline("tiny", Path("nowhere"), model, autoencoder=Averages())
+    pipe = averaging_pipe()
     image, mask = picture(32, 32), half(32)
     mask[0, 0] = True
     result = pipe.edit(image, mask, seeds=[0], **FAST)

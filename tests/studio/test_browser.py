@@ -20,6 +20,9 @@ from tests.support.exact import tiny_dit
 
 pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
+
+from patch_forcing.studio.page import TOGETHER  # noqa: E402
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.slow,
@@ -254,6 +257,22 @@ def test_two_users_at_once_get_their_own_and_one_who_leaves_disturbs_nobody(visi
     assert first.locator("#sample-pictures figcaption").inner_text().count("seed 0") == 1
     assert second.locator("#sample-pictures figcaption").inner_text().count("seed 1") == 1
     assert not (pixels(first, "sample", "image")[0] == pixels(second, "sample", "image")[0]).all()
+
+
+def test_who_waits_is_told_so_and_comes_on_when_others_leave(visit):
+    busy = [visit() for _ in range(TOGETHER)]
+    for page in busy:
+        fill(page, "seeds", "0-15")
+        fill(page, "nfe", 100)
+        page.locator("#sample-go").click()
+        page.get_by_text(re.compile("of 100 evaluations spent")).wait_for(timeout=DONE)
+    waiting = visit()
+    waiting.locator("#sample-go").click()
+    waiting.get_by_text("waits for its turn").wait_for()
+    for page in busy:
+        page.close()
+    finished(waiting)
+    assert waiting.get_by_text("waits for its turn").count() == 0
 
 
 def test_samplers_side_by_side_and_text_to_copy(visit):

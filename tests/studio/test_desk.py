@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import patch_forcing as pf
+from patch_forcing.cli.main import run as cli
 from patch_forcing.studio.calls import Calls, read_form, read_url
 from patch_forcing.studio.desk import MAX_DESKS, Studio
 from patch_forcing.studio.draw import picture_url, run_html, settings_link
@@ -86,11 +87,15 @@ def test_maps_show_which_patch_is_ahead_and_which_is_hard(digits, form):
     assert "lead over the image" in run_html(run)
 
 
-def test_downloads_hold_their_settings(sampled, digits):
+def test_downloads_hold_their_settings_and_are_made_again_from_them(sampled, digits, here):
     html = run_html(sampled)
     url = re.search(r'download="1.png" href="data:image/png;base64,([^"]+)"', html)[1]
     row = json.loads(Image.open(io.BytesIO(base64.b64decode(url))).info["patch-forcing"])
     assert (row["seed"], row["label"], row["model_hash"]) == (1, 5, digits.hash)
+    (here / "mine.png").write_bytes(base64.b64decode(url))
+    cli(["sample", "--like", "mine.png", "--device", "cpu"])
+    again, mine = (np.array(Image.open(here / name)) for name in ("samples/1.png", "mine.png"))
+    assert (again == mine).all()
     rows = re.search(r'download="samples.json" href="data:application/json;base64,([^"]+)"',
                      settings_link([sampled]))[1]  # fmt: skip
     assert [row["seed"] for row in json.loads(base64.b64decode(rows))] == [0, 1]

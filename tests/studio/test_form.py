@@ -10,6 +10,7 @@ from PIL import Image
 import patch_forcing as pf
 from patch_forcing.cli.main import run
 from patch_forcing.models.config import DataInfo, Recommended, SamplingInfo
+from patch_forcing.studio.draw import final_frame, run_html, seen_frame
 from patch_forcing.studio.form import NO_CLASS, Form
 from patch_forcing.studio.jobs import (
     class_choices,
@@ -20,6 +21,8 @@ from patch_forcing.studio.jobs import (
     read_mask,
     sample_job,
 )
+from patch_forcing.studio.run import Run
+from tests.support.autoencoders import averaging_pipe
 from tests.support.exact import tiny_dit
 
 GUIDED = {"guidance": 2.0, "low": 0.1, "high": 0.8, "nfe": 6.0}
@@ -87,6 +90,8 @@ def test_prompts_are_lines_and_none_is_no_condition(here, form):
     job = sample_job(pipe, two)
     assert job.captions == ["a 'cat'", "two $owls"]
     assert by_command(job.command, here / "out") == by_job(job) == by_python(job.python)
+    long = sample_job(pipe, replace(two, prompts="an owl and two cats"))
+    assert long.notes[0] == "'an owl and two cats': longer than 12 bytes; not read: 'wo cats'"
     nothing = sample_job(pipe, replace(two, prompts=" \n"))
     assert nothing.notes == ("made under no condition, so without guidance",)
     assert by_command(nothing.command, here / "out") == by_job(nothing)
@@ -119,6 +124,33 @@ def test_fields_begin_as_the_model_recommends(here):
     plain.sampling_info = model.sampling_info
     plain.save(here / "plain")
     assert defaults(pf.load("plain"))["guidance"] == 1
+
+
+def test_a_model_that_predicts_no_difficulty_has_maps_of_time_and_says_what_it_cannot(here):
+    tiny_dit(predict_difficulty=False).save(here / "m")
+    pipe, form = pf.load("m"), Form("m", sampler="euler", nfe=6, seeds="0")
+    run = Run(sample_job(pipe, form)).start()
+    run.join()
+    for html in (run_html(run), run_html(run, 2)):
+        assert "pf-time" in html
+        assert "pf-difficulty" not in html
+    with pytest.raises(pf.UserError, match="dual-loop orders patches by"):
+        sample_job(pipe, replace(form, sampler="dual-loop"))
+    with pytest.raises(pf.UserError, match="predicts no difficulty: give a mask"):
+        hardest(pipe, Image.new("RGB", (8, 8)), 0.3)
+
+
+def test_latents_are_decoded_while_they_form_and_edits_of_them_keep_what_is_black(form):
+    pipe, one = averaging_pipe(), replace(form, labels=(1,), seeds="0")
+    run = Run(sample_job(pipe, one)).start()
+    run.join()
+    assert seen_frame(run, 1).images[0].size == final_frame(run).images[0].size == (32, 32)
+    image, _ = fitted(pipe, Image.new("RGB", (99, 70)))
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:, 16:] = 255
+    edited = np.array(edit_job(pipe, one, image, Image.fromarray(mask)).run(look).images[0])
+    assert not edited[:, :16].any()
+    assert edited[:, 24:].any()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,11 @@ from pathlib import Path
 
 import torch
 
+import patch_forcing as pf
+from patch_forcing.codecs.autoencoder import Posterior
+from patch_forcing.models.latent_space import LatentSpace
+from tests.support.exact import tiny_dit
+
 
 def _blocks(kind: str, count: int) -> tuple[str, ...]:
     return (f"{kind}2D",) * count
@@ -91,3 +96,22 @@ def small_taef2(file: Path, seed: int = 0, width: int = 8, channels: int = 4) ->
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: t.half() for name, t in network.state_dict().items()}, file)
     return file
+
+
+class Averages:
+    """An autoencoder whose latents are the means of squares of 4×4 pixels."""
+
+    space = LatentSpace("averages", "Averages", "", channels=3, factor=4)
+
+    def encode(self, images: torch.Tensor) -> Posterior:
+        return Posterior(torch.nn.functional.avg_pool2d(images, 4), None)
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(z, scale_factor=4)
+
+
+def averaging_pipe() -> pf.Pipeline:
+    """A tiny network of its latents, 8×8 in patches of 2: images of 32×32 pixels."""
+    model = tiny_dit()
+    model.data_info = pf.DataInfo.of_latents(Averages.space)
+    return pf.Pipeline("tiny", Path("nowhere"), model, autoencoder=Averages())

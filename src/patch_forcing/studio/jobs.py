@@ -17,7 +17,9 @@ from patch_forcing.generation.editing import edit_images, hardest_patches, make_
 from patch_forcing.generation.generate import BatchCallback
 from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.result import PipelineResult
+from patch_forcing.generation.text_conditions import Prompts
 from patch_forcing.studio.form import NO_CLASS, Form, Wording
+from patch_forcing.text.conditions import cut_note
 
 EDITED = ("image.png", "mask.png")
 """What the page's downloads of an edit are called, and its command line calls them."""
@@ -65,7 +67,7 @@ def sample_job(pipe: Pipeline, form: Form) -> Job:
         shown.captions(seeds),
         run,
         pipe.decode,
-        tuple(filter(None, [*_unguided(form, conditional), few])),
+        tuple(filter(None, [*_unguided(form, conditional), *_cut(pipe, shown), few])),
         wording.command(),
         wording.python(),
     )
@@ -99,7 +101,7 @@ def edit_job(pipe: Pipeline, form: Form, image: Image.Image, mask: Image.Image) 
         under.for_seeds(seeds).captions(seeds),
         run,
         lambda x_1: edit.blended(pipe.decode(x_1)),
-        (*edit.notes, *_unguided(form, _conditional(under))),
+        (*edit.notes, *_unguided(form, _conditional(under)), *_cut(pipe, under)),
         wording.command(EDITED),
         wording.python(EDITED),
         tuple(zip(EDITED, (edit.canvas.image, mask), strict=True)),
@@ -166,6 +168,15 @@ def defaults(pipe: Pipeline) -> dict[str, Any]:
 
 def _conditional(conditions: Conditions) -> bool:
     return not isinstance(conditions, NoConditions)
+
+
+def _cut(pipe: Pipeline, conditions: Conditions) -> list[str]:
+    """What of prompts is too long to be read."""
+    if not isinstance(conditions, Prompts):
+        return []
+    texts, reader = tuple(dict.fromkeys(conditions.texts)), conditions.reader()
+    read = reader(texts, pipe.model.pos_embed.device)
+    return list(filter(None, [cut_note(texts, read.cut, reader.limit)]))
 
 
 def _unguided(form: Form, conditional: bool) -> list[str]:

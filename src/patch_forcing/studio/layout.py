@@ -125,7 +125,13 @@ class Pictures:
     def __init__(self, place: str, begin: str, hint: str):
         with gr.Row():
             self.go = gr.Button(
-                begin, variant="primary", size="md", scale=3, min_width=120, elem_id=f"{place}-go"
+                begin,
+                variant="primary",
+                size="md",
+                scale=3,
+                min_width=120,
+                interactive=False,  # until the page knows which tab it is
+                elem_id=f"{place}-go",
             )
             self.stop = gr.Button(
                 "Stop", size="md", min_width=80, interactive=False, elem_id=f"{place}-stop"

@@ -106,6 +106,8 @@ def _connect_place(
             return fault_line(error)
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    # first, and in the browser: with many users it may take a while until it begins
+    place.go.click(None, None, place.status, js="() => 'waits for its turn …'", **quiet)
     place.go.click(
         begin, inputs, place.shown, concurrency_id="runs", concurrency_limit=TOGETHER, **quiet
     )
