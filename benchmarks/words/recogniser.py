@@ -9,7 +9,9 @@ and on images with some noise. Nothing of it has seen a sample.
 
 import argparse
 import json
+import statistics
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,13 +83,13 @@ def marks(drawn: Drawn) -> Int64[Tensor, "B W"]:
 
 
 def letters_of(columns: list[int]) -> list[Letter]:
-    """Runs of the same letter, from left to right."""
+    """Runs of marks from left to right; where a run is not of one mind, most of its columns say."""
     found, start = [], 0
-    for end in range(1, len(columns) + 1):
-        if end == len(columns) or columns[end] != columns[start]:
-            if columns[start] != NOTHING:
-                found.append(Letter(columns[start], (start + end - 1) // 2))
-            start = end
+    for marked, run in groupby(columns, lambda column: column != NOTHING):
+        classes = list(run)
+        if marked:
+            found.append(Letter(statistics.mode(classes), start + (len(classes) - 1) // 2))
+        start += len(classes)
     return found
 
 
