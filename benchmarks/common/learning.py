@@ -38,24 +38,33 @@ def learn(
     batch: Callable[[int], tuple[Float[Tensor, "B C H W"], Int64[Tensor, "B ..."]]],
     steps: int,
     device: str,
+    *,
+    logits: Callable[[Net, Tensor], Tensor] = lambda network, x: network(x),
+    rate: float = 3e-3,
+    weight_decay: float = 0.02,
+    smoothing: float = 0.0,
+    average_decay: float = 0.99,
 ) -> Net:
     """One cycle of AdamW on images and their classes, step by step, and the average of the last
     steps' weights.
 
-    batch: step → images, and classes where the network's output (B, K, …) has them.
+    batch: step → images, and classes where the logits (B, K, …) have them. rate: the highest.
+    smoothing: of labels. average_decay: of a step.
     """
     network = network.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.02)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=weight_decay)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps + 1, pct_start=0.1)
     average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
+        network,
+        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(average_decay),
+        use_buffers=True,
     )
 
     @torch.compile(disable=device == "cpu")
     def loss_of(x: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            logits = network(x)
-        return F.cross_entropy(logits.float(), target)
+            found = logits(network, x)
+        return F.cross_entropy(found.float(), target, label_smoothing=smoothing)
 
     started = time.perf_counter()
     for step in range(steps):

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from benchmarks.common.learning import learn
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
 from patch_forcing.data.atlas import load_atlas
@@ -27,38 +27,24 @@ COUNTED = 100_000
 """Scenes of the reference statistics, and held-out scenes that mistakes are counted on."""
 
 
-def learn(data: EmojiScenes, steps: int, batch_size: int, device: str) -> EmojiNet:
-    """One cycle of AdamW, and the average of the last steps' weights."""
+def trained(data: EmojiScenes, steps: int, batch_size: int, device: str) -> EmojiNet:
+    """The network, on scenes of a seed of its own."""
     torch.manual_seed(0)
     drawings = data.atlas.drawings.to(device)
-    net = EmojiNet(int(drawings.max()) + 1).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3, weight_decay=0.02)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps, pct_start=0.1)
-    average = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
-    )
 
-    @torch.compile(disable=device == "cpu")
-    def loss_of(x: Tensor, target: Tensor) -> Tensor:
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            logits = net.head(net(x))
-        return F.cross_entropy(logits.float(), target)
-
-    started = time.perf_counter()
-    for step in range(steps):
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         ids = torch.arange(step * batch_size, (step + 1) * batch_size)
         x, emoji = data.scenes(LEARN, ids, device)
-        loss = loss_of(x.contiguous(memory_format=torch.channels_last), drawings[emoji])
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        cycle.step()
-        average.update_parameters(net)
-        if step % max(steps // 20, 1) == 0:
-            seconds = time.perf_counter() - started
-            print(f"step {step}: loss {loss.item():.4f}, {seconds:.0f} s", flush=True)
-    return average.module.eval()
+        return x, drawings[emoji]
+
+    net, more = EmojiNet(int(drawings.max()) + 1), {"rate": 4e-3, "average_decay": 0.998}
+    return learn(net, batch, steps, device, logits=logits_of, **more)
+
+
+def logits_of(net: EmojiNet, x: Tensor) -> Tensor:
+    """Logits of images."""
+    logits: Tensor = net.head(net(x))
+    return logits
 
 
 def as_shipped(net: EmojiNet) -> EmojiNet:
@@ -122,7 +108,7 @@ def main() -> None:
     atlas = load_atlas(options.atlas)
     data = EmojiScenes(atlas)
     started = time.perf_counter()
-    net = learn(data, options.steps, options.batch_size, options.device)
+    net = trained(data, options.steps, options.batch_size, options.device)
     seconds = time.perf_counter() - started
     reader = Reader(as_shipped(net), data, options.device)
     reference = FeatureStatistics.of(reader.read(REFERENCE, options.counted)[0])

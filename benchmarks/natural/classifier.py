@@ -17,11 +17,13 @@ import torch
 from jaxtyping import Float, UInt8
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.common.learning import learn
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance
+from benchmarks.emoji.features import logits_of
 from benchmarks.natural.real import RealImages
 from benchmarks.natural.settings import SETS
 from patch_forcing.core.errors import UserError
@@ -35,33 +37,27 @@ SHIFT = 8
 _ABOUT = "about"
 
 
-def learn(real: RealImages, classes: int, epochs: int, device: str) -> EmojiNet:
-    """One cycle of AdamW, and the average of the last steps' weights."""
+def trained(real: RealImages, classes: int, epochs: int, device: str) -> EmojiNet:
+    """The network, on so many passes over the images."""
     torch.manual_seed(0)
-    net = EmojiNet(classes).to(device, memory_format=torch.channels_last)
     batch_size = min(BATCH, len(real.labels))
-    steps = epochs * len(real.labels) // batch_size
-    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.05)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps + 1, pct_start=0.15)
-    average = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True
-    )
     pixels, labels = real.pixels.to(device), real.labels.to(device)
-    for step in range(steps):
+
+    def batch(_: int) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(labels), (batch_size,), device=device)
-        x = shifted(pixels[chosen].float() / 127.5 - 1)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            logits = net.head(net(x.contiguous(memory_format=torch.channels_last)))
-        loss = F.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.1)
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        cycle.step()
-        average.update_parameters(net)
-        if step % max(steps // 5, 1) == 0:
-            print(f"classifier, step {step} of {steps}: loss {loss.item():.3f}", flush=True)
-    return average.module.eval()
+        return shifted(pixels[chosen].float() / 127.5 - 1), labels[chosen]
+
+    return learn(
+        EmojiNet(classes),
+        batch,
+        epochs * len(labels) // batch_size,
+        device,
+        logits=logits_of,
+        rate=RATE,
+        weight_decay=0.05,
+        smoothing=0.1,
+        average_decay=0.995,
+    )
 
 
 def shifted(x: Float[Tensor, "B C S S"]) -> Float[Tensor, "B C S S"]:
@@ -112,7 +108,7 @@ def make_classifier(
 ) -> None:
     """Learn, round to fp16, save; and count mistakes on held-out images."""
     started = time.perf_counter()
-    net = learn(train, len(train.class_names), epochs, device)
+    net = trained(train, len(train.class_names), epochs, device)
     for weights in net.state_dict().values():
         if weights.is_floating_point():
             weights.copy_(weights.half())
@@ -135,7 +131,7 @@ def make_classifier(
 @torch.no_grad()
 def named(net: EmojiNet, pixels: UInt8[Tensor, "M 3 S S"], device: str) -> Tensor:
     """The class that it takes each image for."""
-    return net.head(net(pixels.to(device).float() / 127.5 - 1)).argmax(dim=1).cpu()
+    return logits_of(net, pixels.to(device).float() / 127.5 - 1).argmax(dim=1).cpu()
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Which classes of one model are likely those of another, by their names."""
 
+import math
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 _SHORTEST = 4
@@ -16,24 +18,30 @@ def alike(names: Sequence[str], known: Sequence[str]) -> dict[int, int]:
     share of words in common first: birds and animal-bird, clothes and clothing. No known name is
     taken twice.
     """
-    scores = [
-        (_score(name, other), row, column)
-        for row, name in enumerate(names)
-        for column, other in enumerate(known)
-    ]
+    words, others = [_words(name) for name in names], [_words(name) for name in known]
+    places = {name: column for column, name in enumerate(known)}
+    begins = defaultdict[str, set[int]](set)  # the known names with a word that begins so
+    for column, there in enumerate(others):
+        for word in there:
+            begins[word[:_SHORTEST]].add(column)
+    scores = []
+    for row, name in enumerate(names):
+        if name in places:
+            scores.append((-2.0, row, places[name]))
+        near = set[int]().union(*(begins[word[:_SHORTEST]] for word in words[row]))
+        shares = ((_shared(words[row], others[column]), column) for column in near)
+        scores.extend((-share, row, column) for share, column in shares if share)
     pairs: dict[int, int] = {}
-    for score, row, column in sorted(scores, key=lambda one: (-one[0], one[1], one[2])):
-        if score > 0 and row not in pairs and column not in pairs.values():
+    taken = set[int]()
+    for _, row, column in sorted(scores):
+        if row not in pairs and column not in taken:
             pairs[row] = column
+            taken.add(column)
     return pairs
 
 
-def _score(name: str, other: str) -> float:
-    if name == other:
-        return 2.0
-    words, others = _words(name), _words(other)
-    if not words or not others:
-        return 0.0
+def _shared(words: list[str], others: list[str]) -> float:
+    """Of the words of two names, the share that stands in the other one too, but for endings."""
     found = sum(any(_same(word, one) for one in others) for word in words)
     back = sum(any(_same(word, one) for word in words) for one in others)
     return (found + back) / (len(words) + len(others))
@@ -52,8 +60,5 @@ def _singular(word: str) -> str:
 def _same(word: str, other: str) -> bool:
     if word == other:
         return len(word) > 1
-    common = next(
-        (k for k, (a, b) in enumerate(zip(word, other, strict=False)) if a != b),
-        min(len(word), len(other)),
-    )
-    return common >= max(_SHORTEST, _SHARE * max(len(word), len(other)))
+    letters = max(_SHORTEST, math.ceil(_SHARE * max(len(word), len(other))))
+    return min(len(word), len(other)) >= letters and word[:letters] == other[:letters]
