@@ -3,19 +3,16 @@
 Set PATCH_FORCING_SCREENSHOTS to a folder to look at what it showed.
 """
 
-import base64
-import io
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.browser import DONE, choose, fill, finished, pixels, shot
 from tests.support.exact import tiny_dit
 
 pytest.importorskip("gradio")
@@ -29,8 +26,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
 LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-DONE = 60_000
-"""Milliseconds after which a page that shows nothing new is broken."""
 
 
 @pytest.fixture(scope="module")
@@ -74,43 +69,6 @@ def visit(chromium, address):
         context.close()
     assert wrong == []
     assert [url for url in elsewhere if not url.startswith((address, "data:", "blob:"))] == []
-
-
-def shot(page, name: str) -> None:
-    folder = os.environ.get("PATCH_FORCING_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def fill(page, name: str, value: object) -> None:
-    """A text, or the number beside a slider."""
-    field = page.locator(f"#{name}").locator("textarea, input[type=number], input[type=text]").first
-    field.fill(str(value))
-    field.press("Tab")
-
-
-def choose(page, name: str, option: str) -> None:
-    field = page.locator(f"#{name} input").first
-    field.click()
-    field.fill(option)
-    page.get_by_role("option", name=option, exact=True).first.wait_for()
-    field.press("Enter")
-    field.press("Escape")
-
-
-def finished(page, place: str = "sample") -> None:
-    page.wait_for_function(
-        f"document.querySelector('#{place}-pictures .pf-done') !== null",
-        timeout=DONE,
-    )
-
-
-def pixels(page, place: str, alt: str) -> list[np.ndarray]:
-    urls = page.locator(f'#{place}-pictures img[alt^="{alt}"]').evaluate_all(
-        "images => images.map((image) => image.src)"
-    )
-    found = [base64.b64decode(url.partition("base64,")[2]) for url in urls]
-    return [np.array(Image.open(io.BytesIO(content))) for content in found]
 
 
 def test_choose_sample_watch_the_maps_change_and_slide_back(visit):

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from patch_forcing.cli.options import (
     DeviceName,
     ModelName,
-    check_file,
+    check_given,
     check_replaced,
     is_report,
     parse,
@@ -118,13 +118,13 @@ def difficulty(args: Sequence[str]) -> None:
 
 def _check_outputs(options: Options) -> None:
     """Raises UserError, before any work, for files that cannot be written."""
-    for option, file, suffix in (
-        ("--out", options.out, ".json"),
-        ("--markdown", options.markdown, ".md"),
-        ("--chart", options.chart, ".png"),
-    ):
-        if file is not None:
-            check_file(option, file, suffix)
+    check_given(
+        (
+            ("--out", options.out, ".json"),
+            ("--markdown", options.markdown, ".md"),
+            ("--chart", options.chart, ".png"),
+        )
+    )
     if options.out is not None:
         check_replaced("--out", options.out, own=is_report)
     if options.chart is not None:

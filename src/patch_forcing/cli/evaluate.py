@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from patch_forcing.cli.difficulty import difficulty
 from patch_forcing.cli.options import (
     DeviceName,
-    check_file,
+    check_given,
     check_out,
     check_replaced,
     is_report,
@@ -167,14 +167,14 @@ def _check_stored(options: Options) -> None:
 
 def _check_outputs(options: Options) -> None:
     """Raises UserError, before any work, for files that cannot be written."""
-    for option, file, suffix in (
-        ("--out", options.out, ".json"),
-        ("--pairs", options.pairs, ".png"),
-        ("--statistics", options.statistics, ".npz"),
-        ("--markdown", options.markdown, ".md"),
-    ):
-        if file is not None:
-            check_file(option, file, suffix)
+    check_given(
+        (
+            ("--out", options.out, ".json"),
+            ("--pairs", options.pairs, ".png"),
+            ("--statistics", options.statistics, ".npz"),
+            ("--markdown", options.markdown, ".md"),
+        )
+    )
     if options.out is not None:
         check_replaced("--out", options.out, own=is_report)
     if options.work is not None:

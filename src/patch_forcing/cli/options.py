@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -138,6 +138,16 @@ def check_file(option: str, file: Path, suffix: str) -> None:
     check_out(option, file.parent)
     if file.suffix != suffix or file.is_dir():
         raise UserError(f"{option} {file}: name a file that ends in {suffix}")
+
+
+def check_given(files: Iterable[tuple[str, Path | None, str]]) -> None:
+    """Raises UserError, before any work, unless those that are given can be written.
+
+    files: of each the option, the file, and the ending that it has to have.
+    """
+    for option, file, suffix in files:
+        if file is not None:
+            check_file(option, file, suffix)
 
 
 def check_replaced(option: str, *files: Path, own: Callable[[Path], bool]) -> None:
