@@ -6,12 +6,17 @@ from functools import cache
 
 import pytest
 
+from patch_forcing.data.emoji_text import CaptionedScenes
 from patch_forcing.io.run_layout import checkpoint_path
 from patch_forcing.runs.estimate import _KEPT, _PRODUCTS, estimate
+from patch_forcing.runs.recipe import Network
 from patch_forcing.runs.snapshots import SNAPSHOTS
+from patch_forcing.runs.texts import with_texts
 from patch_forcing.runs.trainer import train
+from patch_forcing.training.options import TextConfig
 from tests.scripts.kept_activations import WIDER, kept_by_a_step
 from tests.support.scripts import run_script
+from tests.support.things import grey_things
 
 
 @pytest.fixture
@@ -43,6 +48,29 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
     assert activations == pytest.approx(kept, rel=0.2)
     parts = estimate(dataclasses.replace(recipe, accumulate=4), data, 1e12)
     assert parts.memory_gib * 2**30 - constant == pytest.approx(activations / 4)
+
+
+@pytest.mark.parametrize(
+    ("depth", "length", "again"), [(2, 64, "none"), (4, 8, "none"), (4, 32, "all")]
+)
+def test_memory_of_a_network_that_reads_texts_is_within_a_fifth(wider, depth, length, again):
+    network = Network(4, 128, depth, 4, condition="text", position="rope", condition_size=64)
+    recipe = dataclasses.replace(
+        wider,
+        network=network,
+        text=TextConfig(length=length),
+        timesteps="ltg:levels=4",
+        recompute_activations=again,
+        batch_size=4,
+    )
+    data = with_texts(recipe, CaptionedScenes(grey_things(), 32))
+    found = estimate(recipe, data, 1e12)
+    activations = found.memory_gib * 2**30 - 28 * found.parameters
+    kept = kept_by_a_step(recipe, data)
+    if again != "none":  # one block whole, besides: alive in the backward pass only
+        once = dataclasses.replace(recipe, recompute_activations="none")
+        kept += (kept_by_a_step(once, data) - kept) / depth
+    assert activations == pytest.approx(kept, rel=0.2)
 
 
 def kept_compiled(changes):

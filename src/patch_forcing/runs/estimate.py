@@ -6,8 +6,11 @@ import torch
 
 from patch_forcing.data.source import SampleSizes
 from patch_forcing.features.find import find_encoder, known_width
+from patch_forcing.models.condition_kinds import condition_kind
+from patch_forcing.models.config import PatchDiTConfig
 from patch_forcing.models.cost import operations
 from patch_forcing.models.dit import PatchDiT
+from patch_forcing.models.text import ByteCondition, TextCondition
 from patch_forcing.runs.alignment import feature_width
 from patch_forcing.runs.checkpoint import KEPT_CHECKPOINTS
 from patch_forcing.runs.parts import computed_times, timestep_sampler
@@ -31,6 +34,9 @@ _PRODUCTS = {"fp32": 4, "bf16": 2}
 """The same of each width of products and attention: ten, and six of modulation where every patch
 has a time of its own; besides, four bytes of what goes in, which is fp32. Outputs of GELU have four
 widths."""
+_CROSS, _REFINER, _READ = 4, 16, 9
+"""Products of its width that each token of an image keeps where a block attends to a text, and each
+of a text in a block that refines it; and bytes of each of a text besides."""
 _CONDITION = 50
 """The same of what makes the condition, where every patch has a time of its own."""
 
@@ -87,6 +93,7 @@ def estimate(recipe: Recipe, data: SampleSizes, rate: float) -> Estimate:
         "all": (4, kept),  # what goes in
     }[recipe.recompute_activations]
     activations = tokens * config.hidden_size * (by_block * config.depth + besides + condition)
+    activations += config.hidden_size * _kept_of_texts(recipe, config, tokens)
     wide = 8 * recipe.alignment.projector_dim if projector else 0  # before and behind SiLU
     activations += tokens * wide * (2 if recipe.precision == "fp32" else 1)
     forward = operations(config, levels) + 2 * projector * config.num_patches
@@ -104,6 +111,19 @@ def estimate(recipe: Recipe, data: SampleSizes, rate: float) -> Estimate:
         images,
         passes * forward * images / (SHARE * rate) / 3600,
     )
+
+
+def _kept_of_texts(recipe: Recipe, config: PatchDiTConfig, tokens: float) -> float:
+    """Bytes for each unit of width; tokens: of all images. 0 of networks that read no texts."""
+    kind = condition_kind(config.condition)
+    if not isinstance(kind, TextCondition | ByteCondition):
+        return 0.0
+    words = tokens / config.num_patches * kind.length
+    product = _PRODUCTS[recipe.precision]
+    refined = (_REFINER * product * kind.refiner + _READ) * words  # never computed again
+    attended = product * (_CROSS * tokens + 2 * words)  # keys and values of each word
+    blocks = 1 if recipe.recompute_activations == "all" else config.depth
+    return refined + blocks * attended
 
 
 def _projector_parameters(recipe: Recipe, grid: tuple[int, int]) -> int:
