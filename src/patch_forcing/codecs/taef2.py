@@ -18,6 +18,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from patch_forcing.codecs.autoencoder import Posterior
 from patch_forcing.codecs.weights import weights_hash
@@ -88,7 +89,7 @@ class TAEF2:
         self.space = LatentSpace(place, KIND, weights_hash(KIND, file), channels, FACTOR)
         self._network.to(device)
         if torch.device(device).type == "cpu":
-            self._network.to(memory_format=torch.channels_last)
+            convert_conv2d_weight_memory_format(self._network, torch.channels_last)
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:
