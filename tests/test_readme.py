@@ -18,8 +18,3 @@ def test_the_python_example_runs():
     assert result.trace[1].t.unique().numel() == 2
     assert loss.total.isfinite()
     torch.testing.assert_close(loss.total, loss.velocity + 0.01 * loss.nll)
-
-
-def test_pictures_and_pages_it_links_to_exist():
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link

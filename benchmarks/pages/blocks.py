@@ -1,6 +1,6 @@
 """Blocks of a page that are written from JSON, and tables of numbers that come from nowhere.
 
-    <!-- benchmarks.pages.readme:emoji_front docs/results/emoji/rows.jsonl -->
+    <!-- benchmarks.pages.readme:limits docs/results/emoji/rows.jsonl -->
     what the function makes of the files
     <!-- end -->
 

@@ -1,4 +1,4 @@
-"""The tables of docs/results/scaling.md, and what README and docs/training.md say of it."""
+"""The tables of docs/results/scaling.md, and what docs/several-gpus.md says of it."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The tables of docs/results/speed.md, and what the README says of speed."""
+"""The tables of docs/results/speed.md."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""The tables of docs/training.md, docs/imagenet.md and docs/checkpoints.md."""
+"""The tables of docs/imagenet.md and docs/checkpoints.md."""
 
 import statistics
 

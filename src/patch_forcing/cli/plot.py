@@ -30,7 +30,7 @@ def plot(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing plot",
         description="Curves of trainings in one PNG: loss, images held out, loss by time, "
-        "calibration of the difficulty, throughput. docs/training.md shows what good ones look "
+        "calibration of the difficulty, throughput. docs/watching.md shows what good ones look "
         "like.",
         example="patch-forcing plot runs/digits",
     )
