@@ -55,6 +55,6 @@ def test_a_run_of_a_part_takes_nothing_out_of_a_file(
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(f"benchmarks.{module}").main()
     assert ended.value.code == 2
-    said = f"{file} also holds {lost}, which this run leaves out: choose another --out"
-    assert said in " ".join(capsys.readouterr().err.split())
+    message = f"{file} also holds {lost}, which this run leaves out: choose another --out"
+    assert message in " ".join(capsys.readouterr().err.split())
     assert json.loads(file.read_text()) == held

@@ -44,8 +44,8 @@ def test_where_patches_choose_a_run_waits_once_a_step_besides():
     # to learn how many of them are left; the first three steps are all patches'
     model = tiny_dit()
     for steps in (3, 5):
-        found = waits(lambda n=steps: sample(model, "adaptive", n, None))
-        assert found == 1 + max(0, steps - 3)
+        actual = waits(lambda n=steps: sample(model, "adaptive", n, None))
+        assert actual == 1 + max(0, steps - 3)
 
 
 @pytest.mark.slow

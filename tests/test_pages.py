@@ -136,8 +136,10 @@ def test_recipes_promise_what_was_measured():
         for row in read("digits.json")["rows"]
         if row["sampler"] == "euler"
     }
-    said = f"{euler[48, 1]} of samples classified as the requested digit, {euler[48, 2]} with guid"
-    assert RECIPES["digits"].reaches.startswith(said)
+    output = (
+        f"{euler[48, 1]} of samples classified as the requested digit, {euler[48, 2]} with guid"
+    )
+    assert RECIPES["digits"].reaches.startswith(output)
 
 
 @pytest.mark.parametrize("row", read("paper.json")["rows"], ids=lambda row: row["size"])
@@ -145,8 +147,8 @@ def test_recipes_name_the_papers_numbers(row):
     size = row["size"].removesuffix("/2").lower()
     assert f"FID-50k {row['sit, euler']} (Euler)," in RECIPES[f"imagenet256-sit-{size}"].reaches
     by_sampler = [f"{row[f'pft, {name}']} ({name})" for name in ("dual-loop", "look-ahead")]
-    said = f"FID-50k {row['pft, euler']} (Euler), {', '.join(by_sampler)},"
-    assert said in RECIPES[f"imagenet256-pft-{size}"].reaches
+    output = f"FID-50k {row['pft, euler']} (Euler), {', '.join(by_sampler)},"
+    assert output in RECIPES[f"imagenet256-pft-{size}"].reaches
 
 
 @pytest.mark.parametrize("row", read("inputs.json")["rows"], ids=lambda row: row["kind"])

@@ -13,8 +13,8 @@ from benchmarks.text.judge import (
     SIZE,
     Found,
     background,
-    found,
     marks,
+    things_in,
     verdicts,
 )
 from benchmarks.text.run import prompts_of
@@ -39,7 +39,7 @@ def scenes():
 
 def test_real_scenes_are_right_in_all_questions(scenes):
     what, images, drawings = scenes
-    things = found(Marked(marks(what, drawings)), images)
+    things = things_in(Marked(marks(what, drawings)), images)
     answers = verdicts(things, background(images), what)
     assert {name: float(right.mean()) for name, right in answers.items()} == dict.fromkeys(
         QUESTIONS, 1.0
@@ -51,7 +51,7 @@ def test_real_scenes_are_right_in_all_questions(scenes):
 def test_places_are_those_of_the_drawings(scenes):
     what, images, drawings = scenes
     alone = (what.number == 1) & (what.other < 0)
-    things = found(Marked(marks(what, drawings)), images)
+    things = things_in(Marked(marks(what, drawings)), images)
     middle = drawings[0].corner + drawings[0].side[:, None] / 2
     for index in alone.nonzero().flatten().tolist():
         (one,) = things[index]

@@ -159,8 +159,8 @@ def test_marks_spell_the_word(drawn):
 
 
 def test_letters_are_runs_of_marks():
-    found = letters_of([NOTHING, 3, 3, 3, NOTHING, 3, 5, 5])
-    assert [tuple(one) for one in found] == [(3, 2), (5, 6)]
+    actual = letters_of([NOTHING, 3, 3, 3, NOTHING, 3, 5, 5])
+    assert [tuple(one) for one in actual] == [(3, 2), (5, 6)]
     assert letters_of([NOTHING] * 4) == []
 
 
@@ -214,11 +214,11 @@ def test_settled_is_before_the_first_evaluation_from_which_on_all_are_right():
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=12))
 def test_chance_of_being_higher_counts_pairs(pairs):
     first, others = ([v for v, chosen in pairs if chosen is wanted] for wanted in (True, False))
-    found = chance_higher(
+    actual = chance_higher(
         torch.tensor([float(v) for v, _ in pairs]), torch.tensor([chosen for _, chosen in pairs])
     )
     wins = [(a > b) + 0.5 * (a == b) for a in first for b in others]
-    assert math.isnan(found) if not wins else found == pytest.approx(sum(wins) / len(wins))
+    assert math.isnan(actual) if not wins else actual == pytest.approx(sum(wins) / len(wins))
 
 
 def test_patches_with_ink_are_those_with_letters(drawn):

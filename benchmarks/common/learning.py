@@ -63,8 +63,8 @@ def learn(
     @torch.compile(disable=device == "cpu")
     def loss_of(x: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            found = logits(network, x)
-        return F.cross_entropy(found.float(), target, label_smoothing=smoothing)
+            scores = logits(network, x)
+        return F.cross_entropy(scores.float(), target, label_smoothing=smoothing)
 
     started = time.perf_counter()
     for step in range(steps):

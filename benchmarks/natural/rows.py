@@ -77,7 +77,7 @@ def _digits(value: float) -> int:
     return 1 if value >= 100 else 2 if value >= 1 else 4
 
 
-def each(write: Callable[[Natural], str], rows: list[Row]) -> str:
+def by_data(write: Callable[[Natural], str], rows: list[Row]) -> str:
     """What is written of each data set that has rows, under its name."""
     parts = []
     for data, one in SETS.items():

@@ -64,8 +64,8 @@ def opened(options: argparse.Namespace, clock: Clock, rows: list[Row]) -> Bench:
     bench = Bench(options, one, path, judges, held_out, clock)
     names = [judge.network.name for judge in judges]
     check_networks(rows, names, options.data)
-    told = [row for row in rows if row["kind"] == "real" and row["data"] == options.data]
-    if names not in [[judge["network"] for judge in row["judges"]] for row in told]:
+    of_real = [row for row in rows if row["kind"] == "real" and row["data"] == options.data]
+    if names not in [[judge["network"] for judge in row["judges"]] for row in of_real]:
         own = {"kind": "real", "data": options.data, "of": one.name, "classifier": about}
         own["judges"] = [judge.about for judge in judges]
         bench.put({**own, **provenance(__file__, options.device)})

@@ -88,8 +88,8 @@ class Model:
         """The folder's name: more steps of the same training go on in it."""
         long = "long" if self.steps is not None else None
         more = (self.size, long, self.optimizer, self.lr, self.repa and f"repa{self.repa:g}")
-        told = [str(part) for part in more if part not in (None, "recipe")]
-        parts = [self.data, self.timesteps.translate(str.maketrans(":=", "--")), *told]
+        changes = [str(part) for part in more if part not in (None, "recipe")]
+        parts = [self.data, self.timesteps.translate(str.maketrans(":=", "--")), *changes]
         return "-".join([*parts, str(self.seed)])
 
     def recipe(self, path: str, gpu: bool, features: str | None = None) -> Recipe:

@@ -101,17 +101,17 @@ def problems(page: Path) -> list[str]:
         rewritten(text)
     except UserError as error:
         return [f"{name}: {error}"]
-    found = []
+    faults = []
     for block in BLOCK.finditer(text):
         if written(block) != block[0]:
             line = text[: block.start()].count("\n") + 1
-            found.append(
+            faults.append(
                 f"{name}:{line}: {block['module']}:{block['function']} writes it otherwise: "
                 "run python -m benchmarks.pages.write"
             )
-    found += [
+    faults += [
         f"{name}:{line}: a table with numbers names no source: put it between <!-- MODULE:FUNCTION "
         "FILES --> and <!-- end -->, or write <!-- no measurements: settings --> before it"
         for line in unsourced(text)
     ]
-    return found
+    return faults

@@ -8,8 +8,8 @@ from benchmarks.natural.rows import (
     GRID_NAMES,
     NETWORK_NAMES,
     Natural,
+    by_data,
     distances,
-    each,
     sampler_name,
 )
 from benchmarks.natural.settings import GROUPED, LTG, NAMES, SETS, SIT
@@ -37,7 +37,7 @@ def real(rows: list[Row]) -> str:
 
 def timesteps(rows: list[Row]) -> str:
     """Times of training, by Euler at 48 and Adams–Bashforth at 12."""
-    return each(_timesteps, rows)
+    return by_data(_timesteps, rows)
 
 
 def _timesteps(here: Natural) -> str:
@@ -73,7 +73,7 @@ def _paired(matches: list[Row], base: list[Row]) -> str:
 
 def few(rows: list[Row]) -> str:
     """Few evaluations, and the defaults."""
-    return each(_few, rows)
+    return by_data(_few, rows)
 
 
 def _few(here: Natural) -> str:
@@ -97,7 +97,7 @@ def _few(here: Natural) -> str:
 
 def difficulty(rows: list[Row]) -> str:
     """Rank correlation of predicted and true error within images, by time."""
-    return each(_difficulty, rows)
+    return by_data(_difficulty, rows)
 
 
 def _difficulty(here: Natural) -> str:
@@ -116,7 +116,7 @@ def _difficulty(here: Natural) -> str:
 
 def context(rows: list[Row]) -> str:
     """The squared error of hard patches, by how far the easy ones are ahead: against not at all."""
-    return each(_context, rows)
+    return by_data(_context, rows)
 
 
 def _context(here: Natural) -> str:
@@ -143,7 +143,7 @@ def _at(entries: list[Row], t: float, ratio: float) -> Row:
 
 def length(rows: list[Row]) -> str:
     """One training followed for long."""
-    return each(_length, rows)
+    return by_data(_length, rows)
 
 
 def _length(here: Natural) -> str:

@@ -12,13 +12,13 @@ from benchmarks.natural.claims import (
     best_options,
     distance,
 )
-from benchmarks.natural.rows import GRID_NAMES, Natural, distances, each, sampler_name
+from benchmarks.natural.rows import GRID_NAMES, Natural, by_data, distances, sampler_name
 from benchmarks.natural.settings import GROUPED, LTG, NAMES, SIT
 
 
 def samplers(rows: list[Row]) -> str:
     """Samplers at equal evaluations, in equal steps and as chosen on seed 0."""
-    return each(_samplers, rows)
+    return by_data(_samplers, rows)
 
 
 def _samplers(here: Natural) -> str:
@@ -59,7 +59,7 @@ def _on_best_grid(here: Natural, spec: str, nfe: int) -> str:
 
 def grids(rows: list[Row]) -> str:
     """Every sampler on every grid, on seed 0: distance, and how far from the exact flow."""
-    return each(_grids, rows)
+    return by_data(_grids, rows)
 
 
 def _grids(here: Natural) -> str:
@@ -80,7 +80,7 @@ def _grids(here: Natural) -> str:
 
 def guidance(rows: list[Row]) -> str:
     """By scale, within an interval or everywhere, on seed 0."""
-    return each(_guidance, rows)
+    return by_data(_guidance, rows)
 
 
 def _guidance(here: Natural) -> str:

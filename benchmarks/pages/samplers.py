@@ -93,10 +93,12 @@ def guided(emoji: list[Row], seconds: Row) -> str:
     for sampler, grid in GUIDED:
         cells = []
         for nfe in budgets:
-            found = sampled(rows, sampler, nfe, grid, guided=True)
+            samples = sampled(rows, sampler, nfe, grid, guided=True)
             if (sampler, grid, nfe) == (AB2, "fitted", 9):
-                found = [nine]
-            cells.append(f"{found[0]['fd']:.1f} ({found[0]['accuracy']:.0%})" if found else "")
+                samples = [nine]
+            cells.append(
+                f"{samples[0]['fd']:.1f} ({samples[0]['accuracy']:.0%})" if samples else ""
+            )
         lines.append([name(sampler), GRIDS[grid], *cells])
     return table(["sampler", "steps", *map(str, budgets)], lowest_bold(lines, 2))
 
@@ -122,8 +124,8 @@ def compared(long: list[Row], seeds: list[Row]) -> str:
         pair = [sampled(three, *how, guided=guided, model=SEEDS) for how in (ours, other)]
         changes = [] if not all(pair) else _paired(*pair)
         mean = change(1 + statistics.mean(changes), 1) if changes else ""
-        each = ", ".join(f"{100 * one:+.0f}" for one in changes).replace("-", "−")
-        lines.append(["3×" if guided else "", str(ours), str(other), emoji_64, mean, each])
+        of_seeds = ", ".join(f"{100 * one:+.0f}" for one in changes).replace("-", "−")
+        lines.append(["3×" if guided else "", str(ours), str(other), emoji_64, mean, of_seeds])
     header = ["guided", "FD of", "against", "emoji-64", "three seeds", "each"]
     return table(header, lines)
 

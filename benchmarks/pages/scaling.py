@@ -54,7 +54,7 @@ def training(report: Row) -> str:
     header = ["times of an image", "GPUs", "each with", "ms a step", "images/s"]
     header += ["efficiency", "share of products", "GiB a GPU"]
     spread = max(row["spread"] for row in rows)
-    each = "; ".join(
+    rates_of = "; ".join(
         f"{row['times']} {', '.join(f'{rate:.1f}' for rate in row['of_each'])}"
         for row in rows
         if row["how"] == "one"
@@ -65,7 +65,7 @@ def training(report: Row) -> str:
             paragraph(
                 f"Numbers are medians of five, with a spread of at most {spread:.1%}.",
                 "One GPU is the mean of all, each by itself at the same time "
-                f"(images/s: {each}). {made(*rows)}",
+                f"(images/s: {rates_of}). {made(*rows)}",
             ),
         ]
     )

@@ -71,8 +71,8 @@ def sampling_ratios(*runs: Row) -> str:
     names = [run["size"] for run in runs]
     faster = [times_faster(run["rows"]) for run in runs]
     lines = [[what, *(f"{ratios[what]:.2f}" for ratios in faster)] for what in SAMPLED]
-    each = [against_euler(run["rows"]) for run in runs]
-    costs = [[name, *(f"{ratios[name]:.3f}" for ratios in each)] for name in AGAINST_EULER]
+    ratios_of = [against_euler(run["rows"]) for run in runs]
+    costs = [[name, *(f"{ratios[name]:.3f}" for ratios in ratios_of)] for name in AGAINST_EULER]
     return "\n".join(
         [
             table(["times faster than the published design", *names], lines),

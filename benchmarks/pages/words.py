@@ -75,8 +75,10 @@ def _samples(rows: list[Row], size: str, cell: Cell) -> str:
         parts.append(f"Guidance {guidance:g}:\n\n{table(header, lines)}")
     seeds = len(_values(row["model"]["seed"] for row in of_size))
     images = " and ".join(str(n) for n in _values(row["images"] for row in of_size))
-    each = "mean ± deviation" if seeds > 1 else "95 % intervals"
-    about = f"Training seeds: {seeds}; words of each kind: {images}; {each}. {made(*of_size)}"
+    kind_of_spread = "mean ± deviation" if seeds > 1 else "95 % intervals"
+    about = (
+        f"Training seeds: {seeds}; words of each kind: {images}; {kind_of_spread}. {made(*of_size)}"
+    )
     return "\n".join([*parts, paragraph(about)])
 
 

@@ -53,9 +53,9 @@ def main() -> None:
                 write(page)
         except UserError as error:
             parser.error(str(error))
-    found = [problem for page in chosen for problem in problems(page)]
-    print(*found, sep="\n", end="\n" if found else "")
-    sys.exit(bool(found))
+    faults = [problem for page in chosen for problem in problems(page)]
+    print(*faults, sep="\n", end="\n" if faults else "")
+    sys.exit(bool(faults))
 
 
 if __name__ == "__main__":

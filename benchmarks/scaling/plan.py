@@ -115,23 +115,23 @@ def missing(tasks: Iterable[Task], rows: Iterable[Row], place: str) -> list[Task
 
 def _training(sizes: Sizes, times: str, how: str, gpus: int, *, whole: bool = False) -> Task:
     """whole: a step has as many images on any count, a GPU takes its share in parts."""
-    each = sizes.whole // gpus if whole else sizes.batch
-    parts = max(1, each // sizes.batch)
-    facts = {"times": times, "how": how, "batch": each * gpus, "parts": parts}
+    share = sizes.whole // gpus if whole else sizes.batch
+    parts = max(1, share // sizes.batch)
+    facts = {"times": times, "how": how, "batch": share * gpus, "parts": parts}
     seconds = 100.0 if gpus > 1 else 130.0 if parts == 1 else 90.0  # its graph is known by then
-    reference = _name(times, "one", 1, *_of_one(sizes, each)) if gpus > 1 else ""
-    return Task(_name(times, how, gpus, each, parts), "training", gpus, seconds, facts, reference)
+    reference = _name(times, "one", 1, *_of_one(sizes, share)) if gpus > 1 else ""
+    return Task(_name(times, how, gpus, share, parts), "training", gpus, seconds, facts, reference)
 
 
-def _of_one(sizes: Sizes, each: int) -> tuple[int, int]:
+def _of_one(sizes: Sizes, share: int) -> tuple[int, int]:
     """Images and parts of the one GPU that a share of this size is held against."""
-    if each == sizes.batch:
-        return each, 1
+    if share == sizes.batch:
+        return share, 1
     return sizes.whole, sizes.whole // sizes.batch
 
 
-def _name(times: str, how: str, gpus: int, each: int, parts: int) -> str:
-    return f"training, {times}, {how}, {gpus} × {each}" + (f" in {parts} parts" * (parts > 1))
+def _name(times: str, how: str, gpus: int, share: int, parts: int) -> str:
+    return f"training, {times}, {how}, {gpus} × {share}" + (f" in {parts} parts" * (parts > 1))
 
 
 def _sampling(sizes: Sizes, gpus: int) -> Task:

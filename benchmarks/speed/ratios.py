@@ -37,7 +37,7 @@ def times_faster(rows: list[Row]) -> dict[str, float]:
 
 def against_euler(rows: list[Row]) -> dict[str, float]:
     """What an evaluation takes, where Euler's takes 1."""
-    each = {row["what"]: row["ms_per_nfe"] for row in rows if "ms_per_nfe" in row}
-    euler = each.get("euler, ours")
-    found = {name: each.get(f"{name}, ours") for name in AGAINST_EULER}
-    return {name: ms / euler for name, ms in found.items() if ms and euler}
+    milliseconds = {row["what"]: row["ms_per_nfe"] for row in rows if "ms_per_nfe" in row}
+    euler = milliseconds.get("euler, ours")
+    of_samplers = {name: milliseconds.get(f"{name}, ours") for name in AGAINST_EULER}
+    return {name: ms / euler for name, ms in of_samplers.items() if ms and euler}

@@ -98,7 +98,7 @@ def learn_scenes(kinds: list[CaptionedScenes], steps: int, batch_size: int, devi
 
 
 @torch.no_grad()
-def found(judge: Judge, images: Float[Tensor, "B 3 H W"]) -> list[list[Found]]:
+def things_in(judge: Judge, images: Float[Tensor, "B 3 H W"]) -> list[list[Found]]:
     """The things in each image: cells that touch and show the same are one."""
     cells = judge(images).argmax(dim=1).cpu().numpy()
     side = cells.shape[-1]
@@ -173,7 +173,7 @@ def judged(
     """The verdicts on images in [−1, 1]."""
     things: list[list[Found]] = []
     for part in images.split(250):
-        things += found(judge, part.to(device).contiguous(memory_format=torch.channels_last))
+        things += things_in(judge, part.to(device).contiguous(memory_format=torch.channels_last))
     return verdicts(things, background(images), scenes)
 
 

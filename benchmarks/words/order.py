@@ -165,6 +165,6 @@ def _mean(values: Float[Tensor, " n"]) -> Row | None:
 
 def _correlation(pairs: list[tuple[Tensor, Tensor]]) -> Row | None:
     """Spearman's within each word of three letters or more, whose mean over words is reported."""
-    found = [rank_correlations(a[None], b[None])[0] for a, b in pairs if len(a) > 2]
-    values = torch.stack(found) if found else torch.zeros(0)
+    correlations = [rank_correlations(a[None], b[None])[0] for a, b in pairs if len(a) > 2]
+    values = torch.stack(correlations) if correlations else torch.zeros(0)
     return _mean(values[~values.isnan()])

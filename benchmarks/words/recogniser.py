@@ -84,13 +84,13 @@ def marks(drawn: Drawn) -> Int64[Tensor, "B W"]:
 
 def letters_of(columns: list[int]) -> list[Letter]:
     """Runs of marks from left to right; where a run is not of one mind, most of its columns say."""
-    found, start = [], 0
+    line, start = [], 0
     for marked, run in groupby(columns, lambda column: column != NOTHING):
         classes = list(run)
         if marked:
-            found.append(Letter(statistics.mode(classes), start + (len(classes) - 1) // 2))
+            line.append(Letter(statistics.mode(classes), start + (len(classes) - 1) // 2))
         start += len(classes)
-    return found
+    return line
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ def test_compat_schedule_and_weak_model_are_honoured_and_recorded(pixels, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("--compat published", "AdamsBashforthSampler is not of the paper"),
         ("--compat paper --sampler euler", "unknown compat 'paper': did you mean|known"),
@@ -71,15 +71,15 @@ def test_compat_schedule_and_weak_model_are_honoured_and_recorded(pixels, tmp_pa
         ("--guidance 2 --autoguidance nowhere", "unknown model or folder 'nowhere'"),
     ],
 )
-def test_options_that_cannot_be_honoured(pixels, tmp_path, mistake, capsys, options, said):
+def test_options_that_cannot_be_honoured(pixels, tmp_path, mistake, capsys, options, message):
     capsys.readouterr()
     error = mistake(f"sample {pixels} --labels 3 --out {tmp_path / 'no'} {options}")
-    assert any(part in error for part in said.split("|"))
+    assert any(part in error for part in message.split("|"))
     assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("nowhere.pt --out {}/x", "nowhere.pt does not exist"),
         ("{} --out {}/x", "is a folder"),
@@ -93,12 +93,12 @@ def test_options_that_cannot_be_honoured(pixels, tmp_path, mistake, capsys, opti
         ("{}/cut.safetensors --out {}/x", "truncated or damaged"),
     ],
 )
-def test_mistakes_of_convert(tmp_path, mistake, line, said):
+def test_mistakes_of_convert(tmp_path, mistake, line, message):
     torch.save(published.random_state(outputs=8), tmp_path / "sit.pt")
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     (tmp_path / "full").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    assert said in mistake("convert " + line.replace("{}", str(tmp_path)))
+    assert message in mistake("convert " + line.replace("{}", str(tmp_path)))
     assert sorted(tmp_path.rglob("*")) == before
 
 

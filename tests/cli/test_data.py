@@ -40,9 +40,9 @@ def test_what_is_installed_needs_no_options_and_nothing_left_out_is_not_mentione
     monkeypatch.setattr(atlas, "_FONTS", (str(here / "few.ttf"),))
     monkeypatch.setattr(atlas, "_LISTS", (str(list_file),))
     run(["data", "emoji", "--out", "deep/here"])
-    said = capsys.readouterr().out
-    assert "5 emoji in 2 groups and 3 subgroups: deep/here/atlas.png" in said
-    assert "left out" not in said
+    message = capsys.readouterr().out
+    assert "5 emoji in 2 groups and 3 subgroups: deep/here/atlas.png" in message
+    assert "left out" not in message
     manifest = json.loads((here / "deep" / "here" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["font"]["file"] == "few.ttf"
     assert manifest["left_out"] == []
@@ -61,18 +61,18 @@ def test_the_same_command_again_makes_the_atlas_again(here, capsys):
 @pytest.mark.parametrize("args", [["data"], ["data", "-h"], ["data", "--help"]])
 def test_the_command_lists_its_data_sets(capsys, args):
     run(args)
-    said = capsys.readouterr().out
-    assert "patch-forcing data NAME" in said
-    assert "\nemoji " in said
+    message = capsys.readouterr().out
+    assert "patch-forcing data NAME" in message
+    assert "\nemoji " in message
 
 
 def test_emoji_explains_every_option_with_its_default(capsys):
     with pytest.raises(SystemExit) as end:
         run(["data", "emoji", "--help"])
     assert end.value.code == 0
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     for option in ("--out", "--font", "--emoji-test", "data/emoji", "default"):
-        assert option in said
+        assert option in message
 
 
 GIVEN = "--font few.ttf --emoji-test emoji-test.txt"
@@ -120,6 +120,6 @@ def test_the_smoke_recipe_trains_on_the_atlas_resumes_and_samples_its_classes(he
 
 
 def test_training_without_the_atlas_says_how_to_make_it(here, mistake):
-    said = mistake("train emoji-64-smoke")
-    assert "data/emoji holds no emoji atlas: make it with" in said
+    message = mistake("train emoji-64-smoke")
+    assert "data/emoji holds no emoji atlas: make it with" in message
     assert not (here / "runs").exists()

@@ -55,9 +55,9 @@ def test_a_run_in_the_folder_of_its_images_goes_on_and_may_be_begun_again(here, 
     run(["sample", "runs/folder", "--steps", "1", "--sampler", "euler"])
     run(["sample", "runs/folder", "--steps", "1", "--sampler", "euler", "--out", "cat/mine"])
     run([*train, "--steps", "1", "--out", "other"])
-    found = json.loads((here / "other" / "run.json").read_text())["found"]
-    assert found == before
-    assert found["images"] == 8
+    result = json.loads((here / "other" / "run.json").read_text())["found"]
+    assert result == before
+    assert result["images"] == 8
     run(["data", "."])
     assert "outputs of patch-forcing: cat/mine (samples), other (a run), runs/folder (a run), " in (
         capsys.readouterr().out

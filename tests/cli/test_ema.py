@@ -53,8 +53,8 @@ WRONG = {
 def test_mistakes_end_in_one_line_and_write_nothing(here, mistake, capsys):
     capsys.readouterr()
     before = sorted(here.rglob("*"))
-    for line, said in WRONG.items():
-        assert said in mistake(line), line
+    for line, message in WRONG.items():
+        assert message in mistake(line), line
         assert sorted(here.rglob("*")) == before, line
 
 
@@ -65,9 +65,9 @@ def test_a_damaged_snapshot_is_named_and_can_be_done_without(trained, here, mist
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
-    said = mistake("ema run --width 0.1 --out new")
-    assert "run/snapshots/step-00000007/ema-0.10/model.safetensors is missing or damaged" in said
-    assert "remove run/snapshots/step-00000007 to do without" in said
+    message = mistake("ema run --width 0.1 --out new")
+    assert "run/snapshots/step-00000007/ema-0.10/model.safetensors is missing or damaged" in message
+    assert "remove run/snapshots/step-00000007 to do without" in message
     assert not (here / "new").exists()
     run(["ema", "run", "--width", "0.1", "--step", "6", "--out", "earlier"])
     for file in sorted(snapshot.rglob("*"), reverse=True):
@@ -80,6 +80,6 @@ def test_a_damaged_snapshot_is_named_and_can_be_done_without(trained, here, mist
 def test_a_run_without_snapshots_says_how_to_have_them(mistake, capsys):
     run(["train", "digits", *TRAIN, "--snapshot-every", "0", "--out", "run"])
     capsys.readouterr()
-    said = mistake("ema run --width 0.1 --out new")
-    assert "run holds no snapshots: train again in another --out, with --snapshot-every" in said
+    message = mistake("ema run --width 0.1 --out new")
+    assert "run holds no snapshots: train again in another --out, with --snapshot-every" in message
     assert "snapshot_every=-1" in mistake("train digits --snapshot-every -1")

@@ -74,12 +74,14 @@ def test_from_images_to_samples(here, capsys, tmp_path):
     shutil.copytree(here / "images", tmp_path / "images")
     run(["encode", str(tmp_path / "images"), "--autoencoder", "kl", "--out", str(tmp_path / "l"),
          *ENCODE])  # fmt: skip
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("13 images, 2 classes (cat 7, golden, retriever 6), each mirrored")
-    assert "latents of 4×4×4, 2 shards" in said[0]
-    assert said[1] == f"from {tmp_path / 'images'}: classes by folder, no captions"
-    assert any(line.startswith("2 of 2 shards made") for line in said[2:4])
-    assert said[-1] == f"next: patch-forcing train imagenet256-pft-b --data.path {tmp_path / 'l'}"
+    message = capsys.readouterr().out.splitlines()
+    assert message[0].startswith("13 images, 2 classes (cat 7, golden, retriever 6), each mirrored")
+    assert "latents of 4×4×4, 2 shards" in message[0]
+    assert message[1] == f"from {tmp_path / 'images'}: classes by folder, no captions"
+    assert any(line.startswith("2 of 2 shards made") for line in message[2:4])
+    assert (
+        message[-1] == f"next: patch-forcing train imagenet256-pft-b --data.path {tmp_path / 'l'}"
+    )
     train("imagenet256-pft-b", "latents", 3)
     assert "is complete at 3 steps" in capsys.readouterr().out
     images = check_samples("runs/imagenet256-pft-b", str(tmp_path / "s"), "golden, retriever")
@@ -123,11 +125,11 @@ def test_a_copy_of_the_autoencoder_will_do_and_another_will_not(here, tmp_path, 
     gone = tmp_path / "gone"
     (model / "config.json").write_text(text.replace(str(here / "kl"), str(gone)))
     sample = f"sample {model} --labels 0 --steps 1 --sampler euler --out {tmp_path / 's'}"
-    said = mistake(sample)
-    assert f"the autoencoder of {model} cannot be had: {gone} is not there" in said
-    assert "--autoencoder FOLDER" in said
-    said = mistake(f"{sample} --autoencoder {here / 'other'}")
-    assert re.search(r"is not the autoencoder that .* was trained with: hash \w+, not \w+", said)
+    message = mistake(sample)
+    assert f"the autoencoder of {model} cannot be had: {gone} is not there" in message
+    assert "--autoencoder FOLDER" in message
+    message = mistake(f"{sample} --autoencoder {here / 'other'}")
+    assert re.search(r"is not the autoencoder that .* was trained with: hash \w+, not \w+", message)
     assert "AutoencoderTiny, not AutoencoderKL" in mistake(
         f"{sample} --autoencoder {here / 'tiny'}"
     )
@@ -196,8 +198,8 @@ def test_features_of_the_images_that_latents_were_made_of(here, capsys, tmp_path
     options = [] if flip else ["--no-flip"]
     asked = ["encode", images, "--features", "emoji", "--latents", latents, "--out", cache]
     run([*asked, "--device", "cpu", *options])
-    said = capsys.readouterr().out.splitlines()
-    assert said[-3] == f"{24 if flip else 12} pictures → features of 2×2 patches"
+    message = capsys.readouterr().out.splitlines()
+    assert message[-3] == f"{24 if flip else 12} pictures → features of 2×2 patches"
     rows = np.load(f"{cache}/features.npy")
     source = FolderSource(path=images, size=32, channels=3)
     pictures, encoder = source.open(), find_encoder("emoji")
@@ -208,7 +210,7 @@ def test_features_of_the_images_that_latents_were_made_of(here, capsys, tmp_path
         expected = unit_features(encoder, pictures.picture(number)[None], (2, 2))[0]
         np.testing.assert_allclose(row, expected.numpy(), atol=2e-3)
     # as the last line says, by a small network
-    words = said[-1].removeprefix("next: patch-forcing ").split()
+    words = message[-1].removeprefix("next: patch-forcing ").split()
     run([*words, *TINY, "--alignment.projector-dim", "8", "--steps", "1", "--log-every", "1"])
     run_folder = Path("runs/imagenet256-pft-b-repa")
     assert "alignment" in (run_folder / "metrics.jsonl").read_text()
@@ -269,9 +271,9 @@ def test_usage_and_help(capsys):
     assert capsys.readouterr().out.startswith("usage: patch-forcing encode FOLDER")
     with pytest.raises(SystemExit):
         run(["encode", "hub", "--help"])
-    said = capsys.readouterr().out
-    assert "--split" in said
-    assert "--shard-size" in said
+    message = capsys.readouterr().out
+    assert "--split" in message
+    assert "--shard-size" in message
 
 
 @pytest.mark.slow
@@ -279,8 +281,8 @@ def test_usage_and_help(capsys):
 def test_a_dry_run_estimates_the_real_size(capsys):
     train = ["train", "imagenet256-sit-b", "--data.path", "latents", "--device", "cpu"]
     run([*train, "--dry-run", "--json"])
-    said = json.loads(capsys.readouterr().out)
-    assert said["estimate"]["images"] == 256 * 400_000
-    assert said["estimate"]["parameters"] > 128e6
-    assert said["found"]["images"] == 13
-    assert said["model"]["predict_difficulty"] is False
+    message = json.loads(capsys.readouterr().out)
+    assert message["estimate"]["images"] == 256 * 400_000
+    assert message["estimate"]["parameters"] > 128e6
+    assert message["found"]["images"] == 13
+    assert message["model"]["predict_difficulty"] is False

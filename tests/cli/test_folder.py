@@ -23,11 +23,11 @@ def test_twelve_images_of_two_classes_train_resume_and_sample_by_name(here, caps
     train = ["train", "folder", "--data.path", "my photos", *TINY]
     run([*train, "--steps", "1"])
     run([*train, "--steps", "3"])
-    said = capsys.readouterr().out
-    assert said.startswith("12 images, 2 classes (3 5, cat 7), read as 20×20 in colour\n")
-    assert "3 steps, resumed at 1" in said
-    assert "bad samples, replaced by others: 1, see runs/folder/bad-samples.jsonl\n" in said
-    assert "next: patch-forcing sample runs/folder --labels 3,cat --count 8\n" in said
+    message = capsys.readouterr().out
+    assert message.startswith("12 images, 2 classes (3 5, cat 7), read as 20×20 in colour\n")
+    assert "3 steps, resumed at 1" in message
+    assert "bad samples, replaced by others: 1, see runs/folder/bad-samples.jsonl\n" in message
+    assert "next: patch-forcing sample runs/folder --labels 3,cat --count 8\n" in message
     run(["sample", "runs/folder", "--labels", "cat,3,1", "--steps", "1", "--sampler", "euler"])
     rows = json.loads((here / "samples" / "samples.json").read_text())
     assert [row["label"] for row in rows] == [1, 0, 1]  # a class called 3 is meant by 3
@@ -38,10 +38,10 @@ def test_twelve_images_of_two_classes_train_resume_and_sample_by_name(here, caps
 def test_twelve_images_without_classes_train_and_sample(here, capsys):
     photos(here / "mine", {"": 12})
     run(["train", "folder", "--data.path", "mine", *TINY, "--steps", "2", "--out", "out"])
-    said = capsys.readouterr().out
-    assert said.startswith("12 images, no classes, read as 20×20 in colour\n")
-    assert "bad" not in said
-    command = said.splitlines()[-1].removeprefix("next: patch-forcing ")
+    message = capsys.readouterr().out
+    assert message.startswith("12 images, no classes, read as 20×20 in colour\n")
+    assert "bad" not in message
+    command = message.splitlines()[-1].removeprefix("next: patch-forcing ")
     assert command == "sample out --count 8"
     run([*shlex.split(command), "--steps", "1"])
     assert (here / "samples" / "7.png").is_file()
@@ -66,9 +66,9 @@ def test_the_list_names_the_recipe_and_help_its_options(capsys):
     assert "\nfolder\n  needs:   --data.path DIR" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         run(["train", "folder", "--help"])
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     for option in ("--data.path", "--data.size", "--data.fit", "--data.no-flip"):
-        assert option in said
+        assert option in message
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_a_sheet_shows_sixteen_images_as_training_will_see_them(here, capsys):
 def test_a_folder_for_each_image_is_pointed_out(here, capsys):
     photos(here / "mine", {"a": 1, "b": 1, "c": 1})
     run(["data", "mine"])
-    said = "3 classes for 3 images: if they are none, add --data.condition none"
-    assert said in capsys.readouterr().out.splitlines()
+    message = "3 classes for 3 images: if they are none, add --data.condition none"
+    assert message in capsys.readouterr().out.splitlines()
 
 
 def test_what_cannot_be_read_is_named_and_counted(here, capsys):
@@ -136,15 +136,15 @@ def test_what_cannot_be_read_is_named_and_counted(here, capsys):
     (here / "mine" / "empty.png").write_bytes(b"")
     (here / "mine" / "short.png").write_bytes((here / "mine" / "000.png").read_bytes()[:600])
     run(["data", "mine"])
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "14 images, no classes, read as 20×20 in colour"
-    assert said[1:3] == [
+    message = capsys.readouterr().out.splitlines()
+    assert message[0] == "14 images, no classes, read as 20×20 in colour"
+    assert message[1:3] == [
         "from mine: no classes, no captions",
         "bad: 2 of 14 looked at, such as mine/empty.png: empty file",
     ]
-    assert said[3] == "bad: mine/empty.png: empty file"
-    assert said[4].startswith("bad: mine/short.png: ")
-    assert said[-2:] == [
+    assert message[3] == "bad: mine/empty.png: empty file"
+    assert message[4].startswith("bad: mine/short.png: ")
+    assert message[-2:] == [
         "2 of 14 cannot be read: others will take their places",
         "next: patch-forcing train folder --data.path mine",
     ]
@@ -155,9 +155,9 @@ def test_too_many_that_cannot_be_read_are_said_to_be_too_many(here, capsys):
     for i in range(11):
         (here / "mine" / f"{i:03d}.png").write_bytes(b"")
     run(["data", "mine"])
-    said = capsys.readouterr().out
-    assert "11 of 12 cannot be read, too many: remove them, or let it pass\n" in said
-    last = said.splitlines()[-1]
+    message = capsys.readouterr().out
+    assert "11 of 12 cannot be read, too many: remove them, or let it pass\n" in message
+    last = message.splitlines()[-1]
     assert last.endswith("train folder --data.path mine --data.max-bad-share 1")
     run([*shlex.split(last)[2:], *TINY, "--steps", "1"])  # what it says to type works
 

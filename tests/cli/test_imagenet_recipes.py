@@ -23,6 +23,6 @@ def test_recipes_are_the_papers(capsys):
         assert recipe.data.flip
         assert optimizer.lr_at(recipe.steps - 1, recipe.steps) == 1e-4
     run(["train", "--list"])
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     for fid in ("33.0 (Euler)", "27.9 (Euler), 26.0 (dual-loop), 24.2 (look-ahead)", "9.8 (look"):
-        assert f"FID-50k {fid}" in said or fid in said
+        assert f"FID-50k {fid}" in message or fid in message

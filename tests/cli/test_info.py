@@ -13,13 +13,13 @@ from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
 
 
-def said(capsys, *words):
+def message(capsys, *words):
     run(["info", *words])
     return capsys.readouterr().out
 
 
 def facts(capsys, *words):
-    return json.loads(said(capsys, *words, "--json"))
+    return json.loads(message(capsys, *words, "--json"))
 
 
 def test_a_bundled_model_with_its_classes_and_advice(capsys):
@@ -28,7 +28,7 @@ def test_a_bundled_model_with_its_classes_and_advice(capsys):
     assert known["network"] == "10 blocks of width 320 and 5 heads, 19.0 million weights"
     assert (len(known["classes"]), known["classes"][12]) == (99, "cat-face")
     assert known["recommends"] == "16 labels, guidance 3 at t 0.1 … 0.8"
-    text = said(capsys, "emoji-64")
+    text = message(capsys, "emoji-64")
     assert "99 classes:\n    0 face-smiling  1 face-affection" in text
     assert "--labels face-smiling,face-affection --count 8" in text
 
@@ -37,7 +37,7 @@ def test_alone_it_lists_models_and_recipes(capsys):
     known = facts(capsys)
     assert known["models"]["emoji-64"] == "64×64 pixels, 99 classes"
     assert known["recipes"].keys() == RECIPES.keys()
-    assert "  folder " in said(capsys)
+    assert "  folder " in message(capsys)
 
 
 def test_a_run_and_how_far_it_got(capsys, recipe, tmp_path):

@@ -51,9 +51,9 @@ def test_captioned_pictures_become_latents_a_model_and_samples(here, capsys):
 def test_hours_and_disk_are_told_without_pictures(here, capsys):
     run(["train", "t2i-256", "--network.depth", "2", "--dry-run", "--json", "--device", "cpu"])
     resolved = json.loads(capsys.readouterr().out)
-    figures, told = resolved["estimate"], in_words(resolved).splitlines()
+    figures, reports = resolved["estimate"], in_words(resolved).splitlines()
     assert figures["hours_on_1_h200"] == pytest.approx(7.6 * figures["hours_on_8_h200"], rel=0.01)
     assert resolved["model"]["condition"] == "text:width=2048,length=256"
-    assert told[-2].startswith("one H200 would take about")
-    assert told[-1].endswith("GiB of disk")
+    assert reports[-2].startswith("one H200 would take about")
+    assert reports[-1].endswith("GiB of disk")
     assert not list(here.iterdir())

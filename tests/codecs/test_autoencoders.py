@@ -192,9 +192,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_not_an_autoencoder_is_one_line(copy, what):
-    damage, said = BROKEN[what]
+    damage, message = BROKEN[what]
     damage(copy)
-    with pytest.raises(pf.UserError, match=said) as error:
+    with pytest.raises(pf.UserError, match=message) as error:
         load_autoencoder(copy)
     assert str(copy) in str(error.value)
     assert "\n" not in str(error.value)

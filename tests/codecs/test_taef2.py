@@ -102,10 +102,10 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_file_of_something_else_is_one_line(file, tmp_path, what):
-    change, said = BROKEN[what]
+    change, message = BROKEN[what]
     copy = tmp_path / "copy.safetensors"
     save_file(change(load_file(file)), copy)
-    with pytest.raises(pf.UserError, match=said) as error:
+    with pytest.raises(pf.UserError, match=message) as error:
         load_autoencoder(copy)
     assert str(copy) in str(error.value)
     assert "\n" not in str(error.value)

@@ -42,21 +42,21 @@ def errors(velocity, logvar, target, seed=0):
 
 def test_means_over_patches_are_the_terms_of_the_objective():
     velocity, logvar, target = drawn(0)
-    found = errors(velocity, 30 * logvar, target)
-    assert found.error.mean() == pytest.approx(float(velocity_error(velocity, target)), rel=1e-6)
+    result = errors(velocity, 30 * logvar, target)
+    assert result.error.mean() == pytest.approx(float(velocity_error(velocity, target)), rel=1e-6)
     nll = gaussian_nll(velocity, 30 * logvar, target)
-    assert found.nll.mean() == pytest.approx(float(nll), rel=1e-5)
+    assert result.nll.mean() == pytest.approx(float(nll), rel=1e-5)
 
 
 def test_the_bins_weighted_by_their_patches_add_up_to_the_mean():
-    found = errors(*drawn(1))
-    found = found._replace(t=found.t.clamp(max=0.75))
-    means = bin_means(found.t, found.error)
+    result = errors(*drawn(1))
+    result = result._replace(t=result.t.clamp(max=0.75))
+    means = bin_means(result.t, result.error)
     assert means[:8].isfinite().all()
     assert means[8:].isnan().all()
-    counts = torch.histc(found.t, 10, 0, 1)[:8]
+    counts = torch.histc(result.t, 10, 0, 1)[:8]
     whole = float((means[:8] * counts).sum() / counts.sum())
-    assert whole == pytest.approx(float(found.error.mean()), rel=1e-5)
+    assert whole == pytest.approx(float(result.error.mean()), rel=1e-5)
 
 
 def test_both_ends_of_time_have_their_bin():
@@ -66,8 +66,8 @@ def test_both_ends_of_time_have_their_bin():
 
 @pytest.mark.parametrize("scale", [0.25, 1.0, 3.0])
 def test_the_ratio_is_how_much_larger_errors_are_than_predicted(scale):
-    found = calibration(errors(*drawn(2, scale)))
-    assert found.ratio == pytest.approx(scale**2, rel=0.05)
+    result = calibration(errors(*drawn(2, scale)))
+    assert result.ratio == pytest.approx(scale**2, rel=0.05)
 
 
 def test_the_gain_of_true_variances_is_that_of_the_formula():
@@ -78,14 +78,14 @@ def test_the_gain_of_true_variances_is_that_of_the_formula():
 @given(st.floats(-8, 8), st.integers(0, 100))
 def test_a_constant_gains_nothing_and_says_so(constant, seed):
     velocity, logvar, target = drawn(seed)
-    found = calibration(errors(velocity, torch.full_like(logvar, constant), target))
-    assert found.gain <= 1e-6
-    assert found.spread == pytest.approx(0, abs=1e-6)
-    assert math.isnan(found.rank_correlation)
+    result = calibration(errors(velocity, torch.full_like(logvar, constant), target))
+    assert result.gain <= 1e-6
+    assert result.spread == pytest.approx(0, abs=1e-6)
+    assert math.isnan(result.rank_correlation)
     best = float((target - velocity).square().mean().log())
-    found = calibration(errors(velocity, torch.full_like(logvar, best), target))
-    assert found.gain == pytest.approx(0, abs=1e-5)
-    assert found.ratio == pytest.approx(1, rel=1e-4)
+    result = calibration(errors(velocity, torch.full_like(logvar, best), target))
+    assert result.gain == pytest.approx(0, abs=1e-5)
+    assert result.ratio == pytest.approx(1, rel=1e-4)
 
 
 def test_time_alone_is_no_rank_correlation():
@@ -94,28 +94,28 @@ def test_time_alone_is_no_rank_correlation():
     t = torch.rand(400, 16, generator=g)
     level = (10 * t).floor()
     noise = torch.rand(2, 400, 16, generator=g)
-    found = PatchErrors(t, level + noise[0], t, t, 1 + level + noise[1])
-    assert rank_correlation(found.variance.flatten(), found.error.flatten()) > 0.9
-    assert abs(calibration(found).rank_correlation) < 0.05
-    same = found._replace(variance=found.error + 1)
+    result = PatchErrors(t, level + noise[0], t, t, 1 + level + noise[1])
+    assert rank_correlation(result.variance.flatten(), result.error.flatten()) > 0.9
+    assert abs(calibration(result).rank_correlation) < 0.05
+    same = result._replace(variance=result.error + 1)
     assert calibration(same).rank_correlation == pytest.approx(1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=40))
 def test_rank_correlation_is_scipys_with_ties(pairs):
     a, b = (np.array(side, dtype=np.float32) for side in zip(*pairs, strict=True))
-    found = rank_correlation(torch.from_numpy(a), torch.from_numpy(b))
+    result = rank_correlation(torch.from_numpy(a), torch.from_numpy(b))
     if len(set(a)) == 1 or len(set(b)) == 1:
-        assert math.isnan(found)
+        assert math.isnan(result)
     else:
-        assert found == pytest.approx(spearmanr(a, b).statistic, abs=1e-9)
+        assert result == pytest.approx(spearmanr(a, b).statistic, abs=1e-9)
 
 
 def test_a_network_without_a_head_has_errors_only():
     velocity, _, target = drawn(4)
-    found = errors(velocity, None, target)
-    assert calibration(found) is None
-    assert found.cpu().error.equal(found.error)
+    result = errors(velocity, None, target)
+    assert calibration(result) is None
+    assert result.cpu().error.equal(result.error)
 
 
 @given(st.integers(0, 2**31), st.integers(3, 9))
@@ -135,9 +135,9 @@ def test_errors_of_a_network_are_those_of_its_objective():
     x_1, x_0 = torch.randn(2, 6, 3, 8, 8)
     condition = torch.arange(6) % 5
     t = PatchTime.dense(torch.rand(6, 16))
-    found = network_errors(model, x_1, x_0, t, condition)
+    result = network_errors(model, x_1, x_0, t, condition)
     with torch.no_grad():
         loss = objective(model, x_1, condition, x_0=x_0, t=t)
-    assert float(found.error.mean()) == pytest.approx(float(loss.velocity), rel=1e-5)
-    assert float(found.nll.mean()) == pytest.approx(float(loss.nll), rel=1e-5)
-    assert found.t.equal(t.values)
+    assert float(result.error.mean()) == pytest.approx(float(loss.velocity), rel=1e-5)
+    assert float(result.nll.mean()) == pytest.approx(float(loss.nll), rel=1e-5)
+    assert result.t.equal(t.values)

@@ -20,35 +20,35 @@ JSON = st.recursive(
 
 @given(st.lists(st.integers(-5, 300) | st.text("ab1", min_size=1, max_size=2) | st.none()))
 def test_each_label_has_the_number_of_its_name_and_what_has_none_is_bad(labels):
-    said = [Annotation(label) for label in labels]
+    output = [Annotation(label) for label in labels]
     if all(label is None for label in labels):
-        assert conditions(said, None, "x") == Conditions()
+        assert conditions(output, None, "x") == Conditions()
         return
-    found = conditions(said, "class", "x")
-    assert len(set(found.class_names)) == len(found.class_names)
+    result = conditions(output, "class", "x")
+    assert len(set(result.class_names)) == len(result.class_names)
     for number, label in enumerate(labels):
-        assert (number in found.faults) == (label is None)
+        assert (number in result.faults) == (label is None)
         if label is not None:
-            assert found.class_names[found.labels[number]] == str(label)
-    values = [int(name) for name in found.class_names if name.strip("-").isdigit()]
+            assert result.class_names[result.labels[number]] == str(label)
+    values = [int(name) for name in result.class_names if name.strip("-").isdigit()]
     assert values == sorted(values)
 
 
 @given(JSON, JSON)
 def test_whatever_json_says_is_sound_or_missing_with_a_reason(label, caption):
-    said = checked(label, caption)
-    assert said.fault == ""
-    if said.label is None:
-        assert said.no_label
-        assert "\n" not in said.no_label
+    output = checked(label, caption)
+    assert output.fault == ""
+    if output.label is None:
+        assert output.no_label
+        assert "\n" not in output.no_label
     else:
-        assert said.label == label or said.label == label.strip()
-        assert str(said.label).encode()
-    if said.caption is None:
-        assert said.no_caption
-        assert "\n" not in said.no_caption
+        assert output.label == label or output.label == label.strip()
+        assert str(output.label).encode()
+    if output.caption is None:
+        assert output.no_caption
+        assert "\n" not in output.no_caption
     else:
-        texts = {text.strip() for text in texts_of(said.caption)}
+        texts = {text.strip() for text in texts_of(output.caption)}
         given = [caption] if isinstance(caption, str) else caption
         given = [one[0] if isinstance(one, list) else one for one in given]
         assert "" not in texts <= {one.strip() for one in given if isinstance(one, str)}
@@ -77,8 +77,8 @@ def test_whatever_json_says_is_sound_or_missing_with_a_reason(label, caption):
     ],
 )
 def test_usual_names_are_understood(fields, label, caption):
-    said = from_fields(json.loads(json.dumps(fields)))
-    assert said[:3] == (label, caption, "")
+    output = from_fields(json.loads(json.dumps(fields)))
+    assert output[:3] == (label, caption, "")
 
 
 @pytest.mark.parametrize("label", [-1, "-1", " -1\n", -1.0, -7])
@@ -94,10 +94,10 @@ def test_a_null_is_missing_without_another_reason(missing):
 
 
 def test_reasons_tell_what_is_wrong():
-    said = checked(1.5, {"a": "b" * 99})
-    assert said.no_label == "label 1.5 is neither a whole number nor a text"
-    assert said.no_caption.startswith('caption {"a": "bbb')
-    assert said.no_caption.endswith("… is no text")
+    output = checked(1.5, {"a": "b" * 99})
+    assert output.no_label == "label 1.5 is neither a whole number nor a text"
+    assert output.no_caption.startswith('caption {"a": "bbb')
+    assert output.no_caption.endswith("… is no text")
     assert checked("", " ")[3:] == ("empty label", "empty caption")
     assert checked("\ud800", "\udfff")[3:] == (
         "half a character in the label", "half a character in the caption",
@@ -142,23 +142,23 @@ def test_captions_of_half_of_the_images_are_kept_beside_labels_unless_one_kind_i
     ],
 )
 def test_what_is_not_there_or_too_rare_to_be_meant_is_an_error(labels, captions, wanted, message):
-    said = said_of(labels, captions, 10 - labels - captions)
+    output = said_of(labels, captions, 10 - labels - captions)
     with pytest.raises(pf.UserError, match=message):
-        conditions(said, wanted, "mine")
+        conditions(output, wanted, "mine")
 
 
 def test_a_fault_stays_whatever_the_condition():
-    said = [Annotation(1, "x", "two images"), Annotation(2, "y")]
+    output = [Annotation(1, "x", "two images"), Annotation(2, "y")]
     for wanted in ("class", "caption", "none", None):
-        assert conditions(said, wanted, "x").faults == {0: "two images"}
-    assert conditions(said, None, "x").class_names == ("2",)
+        assert conditions(output, wanted, "x").faults == {0: "two images"}
+    assert conditions(output, None, "x").class_names == ("2",)
 
 
 def test_labels_of_which_none_can_be_used_are_not_dropped_without_a_word():
-    said = [checked(label) for label in (0.5, 1.5, None)]
+    output = [checked(label) for label in (0.5, 1.5, None)]
     with pytest.raises(pf.UserError, match=r"no label of mine can be used, such as: label 0\.5 is"):
-        conditions(said, None, "mine")
-    assert conditions(said, "none", "mine").faults == {}
+        conditions(output, None, "mine")
+    assert conditions(output, "none", "mine").faults == {}
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,10 @@ def test_the_first_installed_font_and_list_are_used(files, tmp_path, monkeypatch
     nowhere, text = str(tmp_path / "nowhere.ttf"), str(files[1])
     monkeypatch.setattr(atlas, "_FONTS", (nowhere, "~/files/few.ttf", text))
     monkeypatch.setattr(atlas, "_LISTS", (nowhere, text, nowhere))
-    found, _ = build_atlas(tmp_path / "found")
+    result, _ = build_atlas(tmp_path / "found")
     named, _ = build_atlas(tmp_path / "named", *files)
-    assert found.emoji == named.emoji
-    assert found.tiles.equal(named.tiles)
+    assert result.emoji == named.emoji
+    assert result.tiles.equal(named.tiles)
 
 
 @pytest.mark.parametrize("missing", [0, 1])

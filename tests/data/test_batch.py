@@ -59,13 +59,13 @@ def test_ranks_share_a_batch_without_overlap_and_it_is_the_same_for_any_number_o
 
 
 @given(st.integers(1, 8), st.integers(1, 5), st.integers(0, 2**40))
-def test_an_epoch_of_all_ranks_is_every_sample_once(world, each, seed):
-    size = 3 * world * each
+def test_an_epoch_of_all_ranks_is_every_sample_once(world, single, seed):
+    size = 3 * world * single
     data = dataclasses.replace(
         ROWS, images=torch.zeros(size, 1, 1, 1), labels=torch.arange(size), num_classes=size
     )
     seen = [
-        data.batch(BatchSpec(step, world * each, seed).share(rank, world))
+        data.batch(BatchSpec(step, world * single, seed).share(rank, world))
         for step in range(3)
         for rank in range(world)
     ]

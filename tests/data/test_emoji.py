@@ -35,7 +35,9 @@ def scenes(*tiles, size=64, count=100, seed=0):
 def test_a_scene_does_not_depend_on_the_batch_around_it(seed, ids, data):
     ids = torch.tensor(ids)
     whole, emoji = SHAPES.scenes(seed, ids)
-    parts = [SHAPES.scenes(seed, some) for some in ids.split(data.draw(st.integers(1, len(ids))))]
+    parts = [
+        SHAPES.scenes(seed, subset) for subset in ids.split(data.draw(st.integers(1, len(ids))))
+    ]
     images, named = (torch.cat(part) for part in zip(*parts, strict=True))
     # what is drawn is counted, so bit for bit; cosines and matrix products may be computed by other
     # instructions in a batch of another size, and differ in the last bits
@@ -108,7 +110,7 @@ ANGLES, COLOURS = st.floats(0, 1), st.lists(st.floats(0, 1), min_size=3, max_siz
 @given(st.integers(2, 40), ANGLES, COLOURS, COLOURS)
 def test_the_gradient_runs_straight_from_one_colour_to_the_other(size, angle, first, last):
     first, last = torch.tensor([first]).double(), torch.tensor([last]).double()
-    found = gradient((size, size), torch.tensor([angle]).double(), first, last)[0].numpy()
+    result = gradient((size, size), torch.tensor([angle]).double(), first, last)[0].numpy()
     cos, sin = math.cos(2 * math.pi * angle), math.sin(2 * math.pi * angle)
     places = (np.arange(size) + 0.5) / size
     # the corner that lies furthest back, and the one furthest ahead, have the colours themselves
@@ -119,16 +121,16 @@ def test_the_gradient_runs_straight_from_one_colour_to_the_other(size, angle, fi
     assert share.min() > 0
     assert share.max() < 1
     f, l = (colour[0].numpy()[:, None, None] for colour in (first, last))  # noqa: E741
-    np.testing.assert_allclose(found, f + (l - f) * share, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(result, f + (l - f) * share, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("angle", "axis"), [(0, 2), (0.25, 1)])
 def test_an_angle_of_no_turn_is_to_the_right_and_a_quarter_is_down(angle, axis):
     first, last = torch.zeros(1, 3), torch.ones(1, 3)
-    found = gradient((4, 4), torch.tensor([float(angle)]), first, last)[0]
+    result = gradient((4, 4), torch.tensor([float(angle)]), first, last)[0]
     steps = torch.tensor([1, 3, 5, 7]) / 8
     expected = steps.view(1, 1, 4) if axis == 2 else steps.view(1, 4, 1)
-    torch.testing.assert_close(found, expected.expand(3, 4, 4), rtol=0, atol=1e-6)
+    torch.testing.assert_close(result, expected.expand(3, 4, 4), rtol=0, atol=1e-6)
 
 
 def planes(images):

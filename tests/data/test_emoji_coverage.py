@@ -37,8 +37,8 @@ def test_a_pixel_is_the_mean_of_the_linear_interpolation(row, seed):
     line = np.interp(places, knots, heights, left=0, right=0)
     area = np.concatenate([[0], np.cumsum(np.diff(places) * (line[1:] + line[:-1]) / 2)])
     expected = np.diff(area[np.searchsorted(places, np.arange(size + 1))])
-    found = weights(*row) @ torch.from_numpy(values)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    result = weights(*row) @ torch.from_numpy(values)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-10)
     low = weights(*row, dtype=torch.float32).double() @ torch.from_numpy(values)
     np.testing.assert_allclose(low, expected, rtol=0, atol=2e-5)
 

@@ -168,9 +168,9 @@ DAMAGE = {
 
 @pytest.mark.parametrize("what", DAMAGE)
 def test_what_is_damaged_is_one_line(copy, what):
-    damage, said = DAMAGE[what]
+    damage, message = DAMAGE[what]
     damage(copy)
-    with pytest.raises(pf.UserError, match=said) as error:
+    with pytest.raises(pf.UserError, match=message) as error:
         LatentsSource(str(copy)).open()
     assert "\n" not in str(error.value)
 

@@ -98,9 +98,9 @@ def test_a_table_says_the_same(tmp_path):
     assert layout.class_names == ("cat", "owl")
     assert by_name(layout) == {"000.png": 0, "001.png": 1, "a/000.png": 0}
     table(root, b"text,file_name", b'"a cat, ""old"",\nasleep",000.png', b"\xc3\xa9,001.png")
-    found = find_images(root)
-    assert by_name(found) == {"000.png": 'a cat, "old",\nasleep', "001.png": "é", "a/000.png": ""}
-    assert faults(found) == {"a/000.png": "no row of metadata.csv names it"}
+    result = find_images(root)
+    assert by_name(result) == {"000.png": 'a cat, "old",\nasleep', "001.png": "é", "a/000.png": ""}
+    assert faults(result) == {"a/000.png": "no row of metadata.csv names it"}
 
 
 def test_numbers_of_a_table_are_classes_in_their_order(tmp_path):
@@ -148,14 +148,14 @@ def test_what_is_no_table_is_refused(tmp_path):
     table(root, b"file_name,text", b"000.png," + b"x" * 200_000)
     with pytest.raises(pf.UserError, match=r"metadata.csv cannot be read \(line 2: field larger"):
         find_images(root)
-    for first, said in {
+    for first, message in {
         b"000.png,a": r"no column file_name in its first line, '000.png,a': name the columns",
         b"name;text": "no column file_name in its first line, 'name;text'",
         b"file_name,text,text": "two columns 'text' in its first line: remove one",
         b"": "no column file_name in its first line, '001.png,b'",
         b'file_name,text\r\n000.png,"a': "cannot be read .line 2: unexpected end of data",
     }.items():
-        with pytest.raises(pf.UserError, match=f"metadata.csv:? {said}"):
+        with pytest.raises(pf.UserError, match=f"metadata.csv:? {message}"):
             find_images(table(root, first, b"001.png,b"))
     (root / "metadata.jsonl").write_text("{}\n")
     with pytest.raises(pf.UserError, match=r"metadata.jsonl and metadata.csv: remove one"):
@@ -278,10 +278,12 @@ def test_a_text_of_another_name_is_no_caption(tmp_path):
     assert find_images(root).captions == ()
 
 
-@pytest.mark.parametrize(("tar", "said"), [("x.tar", "train shards"), ("x.parquet", "train hub")])
-def test_a_folder_of_another_kind_says_which_recipe_takes_it(tmp_path, tar, said):
+@pytest.mark.parametrize(
+    ("tar", "message"), [("x.tar", "train shards"), ("x.parquet", "train hub")]
+)
+def test_a_folder_of_another_kind_says_which_recipe_takes_it(tmp_path, tar, message):
     (tmp_path / tar).write_bytes(b"")
-    with pytest.raises(pf.UserError, match=f"holds no images: give a folder; .*{said}"):
+    with pytest.raises(pf.UserError, match=f"holds no images: give a folder; .*{message}"):
         find_images(tmp_path)
 
 

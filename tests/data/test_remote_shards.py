@@ -26,9 +26,9 @@ def in_memory(three):
 
 @pytest.mark.parametrize("names", ["x-{00..02}.tar", "x-*.tar"])
 def test_urls_of_any_kind_give_what_files_give(three, in_memory, names):
-    found, remote = list_shards(f"{in_memory}/{names}")
+    result, remote = list_shards(f"{in_memory}/{names}")
     assert remote
-    assert [one.name.split("/")[-1] for one in found] == ["x-00.tar", "x-01.tar", "x-02.tar"]
+    assert [one.name.split("/")[-1] for one in result] == ["x-00.tar", "x-01.tar", "x-02.tar"]
     ours = ShardsSource(f"{in_memory}/{names}").open()
     theirs = ShardsSource(str(three)).open()
     for step in range(3):

@@ -59,8 +59,8 @@ def test_every_way_to_name_them_means_the_same(three, monkeypatch):
     expected = ShardsSource(str(three)).open().batch(BatchSpec(0, 14, 0))
     for path in (".", "x-{00..02}.tar", "*.tar", "{x-00,x-01,x-02}.tar", "~/three/x-0?.tar",
                  "x-{00..01}.{tar,tar}", "../three"):  # fmt: skip
-        found = ShardsSource(path).open().batch(BatchSpec(0, 14, 0))
-        assert same_batches(found, expected) == ("01}" not in path), path
+        result = ShardsSource(path).open().batch(BatchSpec(0, 14, 0))
+        assert same_batches(result, expected) == ("01}" not in path), path
 
 
 @pytest.mark.parametrize("world", range(1, 9))
@@ -153,16 +153,16 @@ def test_shards_that_are_damaged_or_none_are_named_and_the_rest_is_read(three):
 
 
 def test_what_was_found_changes_with_labels_and_names_only(three):
-    def found():
+    def result():
         return ShardsSource(str(three)).open().facts["names"]
 
-    one = found()
+    one = result()
     os.utime(three / "x-00.tar")
-    assert found() == one
+    assert result() == one
     changed = samples(2, 3, 12)
     changed["0012.cls"], changed["0013.cls"] = changed["0013.cls"], changed["0012.cls"]
     shard(three / "x-02.tar", changed)
-    assert found() != one
+    assert result() != one
 
 
 def test_a_shard_is_looked_through_once_until_it_changes(three, tmp_path, monkeypatch):

@@ -179,8 +179,8 @@ def test_members_of_an_image_that_lie_apart_are_one_sample(tmp_path, first):
         (f"{i}.{kind}", PNG if kind == "png" else b"%d" % i) for kind in kinds for i in range(3)
     ]
     file = shard(tmp_path / "x.tar", rows)
-    found = index_tar(io.BytesIO(file.read_bytes()))
-    assert [(s.name, s.annotation.label, s.beside) for s in found] == [
+    result = index_tar(io.BytesIO(file.read_bytes()))
+    assert [(s.name, s.annotation.label, s.beside) for s in result] == [
         (f"{i}.png", i, ("cls",)) for i in range(3)
     ]
     again = shard(tmp_path / "y.tar", [("a.png", PNG), ("b.png", PNG), ("a.png", PNG)])

@@ -24,13 +24,13 @@ def test_a_damaged_header_costs_one_member_and_is_told(tmp_path):
     place = offsets(file)["0004.png"]
     data = bytearray(file.read_bytes())
     data[place + 20] ^= 1
-    found = index_tar(io.BytesIO(data))
-    assert len(found) == 11
-    assert [s.annotation.fault for s in found if not s.name] == [f"damaged at byte {place}"]
-    assert [s.name for s in found if s.annotation.fault and s.name] == [
+    result = index_tar(io.BytesIO(data))
+    assert len(result) == 11
+    assert [s.annotation.fault for s in result if not s.name] == [f"damaged at byte {place}"]
+    assert [s.name for s in result if s.annotation.fault and s.name] == [
         "0004.*"
     ]  # its label is left
-    assert [s.name for s in found if not s.annotation.fault] == [
+    assert [s.name for s in result if not s.annotation.fault] == [
         f"{i:04d}.png" for i in range(10) if i != 4
     ]
 
@@ -42,10 +42,10 @@ def test_blocks_overwritten_cost_what_lay_there_and_are_told(tmp_path, name, los
     place = offsets(file)[name]
     data = bytearray(file.read_bytes())
     data[place : place + 512 * lost] = b"\xa5" * 512 * lost
-    found = index_tar(io.BytesIO(data))
-    assert any(s.annotation.fault == f"damaged at byte {place}" for s in found)
-    assert {s.name for s in found} >= {"0000.png", "0003.png", "0009.png"}
-    assert not any(s.annotation.fault for s in found if s.name in ("0003.png", "0009.png"))
+    result = index_tar(io.BytesIO(data))
+    assert any(s.annotation.fault == f"damaged at byte {place}" for s in result)
+    assert {s.name for s in result} >= {"0000.png", "0003.png", "0009.png"}
+    assert not any(s.annotation.fault for s in result if s.name in ("0003.png", "0009.png"))
 
 
 @given(st.integers(0, 30_000))
@@ -57,12 +57,12 @@ def test_a_tar_cut_short_anywhere_says_so_and_keeps_what_is_before(tmp_path_fact
     places = offsets(file)
     end = max(places.values()) + 1024  # of the last member, .cls of one block
     data = whole[: min(length, end)]
-    found = index_tar(io.BytesIO(data))
-    faults = [s.annotation.fault for s in found if s.annotation.fault and not s.name]
+    result = index_tar(io.BytesIO(data))
+    faults = [s.annotation.fault for s in result if s.annotation.fault and not s.name]
     assert len(faults) == 1
     assert faults[0].startswith("cut short" if len(data) >= 512 else ("no tar", "empty"))
     before = {name for name, place in places.items() if place + 512 <= len(data)}
-    assert {s.name for s in found if s.name and not s.annotation.fault} == {
+    assert {s.name for s in result if s.name and not s.annotation.fault} == {
         name for name in before if name.endswith(".png")
     }
 
@@ -146,9 +146,9 @@ def test_tars_one_after_another_and_a_comment_are_read_through(tmp_path):
         header = tarfile.TarInfo("z.png")
         header.size = len(PNG)
         tar.addfile(header, io.BytesIO(PNG))
-    found = index_tar(io.BytesIO(one + other.getvalue()))
-    assert [s.name for s in found] == ["0000.png", "0001.png", "0002.png", "z.png"]
-    assert not any(s.annotation.fault for s in found)
+    result = index_tar(io.BytesIO(one + other.getvalue()))
+    assert [s.name for s in result] == ["0000.png", "0001.png", "0002.png", "z.png"]
+    assert not any(s.annotation.fault for s in result)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_tars_one_after_another_and_a_comment_are_read_through(tmp_path):
     ],
 )
 def test_what_is_no_tar_is_one_bad_sample(data, reason):
-    (found,) = index_tar(io.BytesIO(data))
-    assert (found.name, found.size) == ("", 0)
-    assert found.annotation.fault.startswith(reason)
+    (result,) = index_tar(io.BytesIO(data))
+    assert (result.name, result.size) == ("", 0)
+    assert result.annotation.fault.startswith(reason)
 
 
 def with_size(size: bytes, kind: bytes = b"0") -> bytes:
@@ -182,10 +182,10 @@ def with_size(size: bytes, kind: bytes = b"0") -> bytes:
 )
 def test_a_size_that_lies_ends_nowhere(kind, size):
     data = with_size(size, kind) + bytes(512) + shard_bytes()
-    found = index_tar(io.BytesIO(data))
-    assert 1 <= len(found) <= 4
-    assert all(s.start >= 0 and 0 <= s.size < 2**60 for s in found)
-    assert any(s.annotation.fault for s in found)
+    result = index_tar(io.BytesIO(data))
+    assert 1 <= len(result) <= 4
+    assert all(s.start >= 0 and 0 <= s.size < 2**60 for s in result)
+    assert any(s.annotation.fault for s in result)
 
 
 def shard_bytes():
@@ -202,6 +202,6 @@ def test_whatever_a_tar_holds_it_is_looked_through_to_its_end(junk, place, seed)
     whole = shard_bytes() * 2
     start = int(place * len(whole))
     data = whole[:start] + junk + whole[start + seed % (len(junk) + 1) :]
-    found = index_tar(io.BytesIO(data))
-    assert len(found) <= 8
-    assert all(s.name or s.annotation.fault for s in found)
+    result = index_tar(io.BytesIO(data))
+    assert len(result) <= 8
+    assert all(s.name or s.annotation.fault for s in result)

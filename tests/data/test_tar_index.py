@@ -39,29 +39,29 @@ def test_bytes_lie_where_the_index_says(tmp_path_factory, rows, form, mtime):
     file = tmp_path_factory.getbasetemp() / "index.tar"
     members = [(f"{name}.png", data) for name, data in rows]
     data = shard(file, members, form, mtime).read_bytes()
-    found = [(s.name, data[s.start : s.start + s.size]) for s in index_tar(io.BytesIO(data))]
-    assert found == members
+    result = [(s.name, data[s.start : s.start + s.size]) for s in index_tar(io.BytesIO(data))]
+    assert result == members
     with tarfile.open(file) as tar:
         assert [m.name for m in tar] == [name for name, _ in members]
 
 
 def test_members_in_a_row_of_one_name_are_one_sample(tmp_path):
-    found = indexed(
+    result = indexed(
         [("a/1.cls", b"7\n"), ("a/1.png", PNG), ("a/1.txt", b" a cat\n"),
          ("a/2.JPG", PNG), ("a/2.json", b'{"label": "owl", "caption": "an owl"}'),
          ("a/3.webp", PNG), ("b/3.png", PNG), ("b/3.cls", b"0"), ("b/3.json", b'{"label": 9}')],
         tmp_path,
     )  # fmt: skip
-    assert [sample.name for sample in found] == ["a/1.png", "a/2.JPG", "a/3.webp", "b/3.png"]
-    assert [sample.annotation[:3] for sample in found] == [
+    assert [sample.name for sample in result] == ["a/1.png", "a/2.JPG", "a/3.webp", "b/3.png"]
+    assert [sample.annotation[:3] for sample in result] == [
         (7, "a cat", ""), ("owl", "an owl", ""), (None, None, ""), (0, None, ""),
     ]  # fmt: skip
 
 
 def test_a_mask_of_a_rare_kind_is_no_second_image(tmp_path):
     rows = [("a.jpg", PNG), ("a.pgm", PNG), ("b.ppm", PNG), ("c.jfif", PNG)]
-    found = indexed(rows, tmp_path)
-    assert [(s.name, s.annotation.fault) for s in found] == [
+    result = indexed(rows, tmp_path)
+    assert [(s.name, s.annotation.fault) for s in result] == [
         ("a.jpg", ""), ("b.ppm", ""), ("c.jfif", ""),
     ]  # fmt: skip
 
@@ -114,11 +114,11 @@ def test_links_and_sparse_files_are_bad_and_never_lost_without_a_word(tmp_path, 
             has_data = header.type in (tarfile.REGTYPE, tarfile.GNUTYPE_SPARSE)
             header.size = len(PNG) * has_data
             tar.addfile(header, io.BytesIO(PNG))
-    found = index_tar(io.BytesIO(file.read_bytes()))
-    assert [sample.name for sample in found] == ["a.png", "b.png", "c.png", "d.png"]
-    assert [bool(sample.annotation.fault) for sample in found] == [False, True, False, False]
-    assert found[1].annotation.fault.startswith("a link or sparse")
-    assert found[2].annotation.no_label.startswith("its .cls is a link or sparse")
+    result = index_tar(io.BytesIO(file.read_bytes()))
+    assert [sample.name for sample in result] == ["a.png", "b.png", "c.png", "d.png"]
+    assert [bool(sample.annotation.fault) for sample in result] == [False, True, False, False]
+    assert result[1].annotation.fault.startswith("a link or sparse")
+    assert result[2].annotation.no_label.startswith("its .cls is a link or sparse")
 
 
 def test_data_of_kinds_that_nobody_knows_are_stepped_over(tmp_path):

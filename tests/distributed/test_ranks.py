@@ -67,13 +67,13 @@ def test_inputs_are_bitwise_those_of_one_rank(recipe, timesteps):
         for world in (2, 4):
             parts = [inputs(Ranks(rank, world), step) for rank in range(world)]
             for name, expected in whole._asdict().items():
-                found = [getattr(part, name) for part in parts]
+                result = [getattr(part, name) for part in parts]
                 if not isinstance(expected, torch.Tensor):  # no levels, no terms
-                    assert set(found) == {expected}
+                    assert set(result) == {expected}
                 elif expected.ndim == 0:
-                    assert all(one.equal(expected) for one in found)
+                    assert all(one.equal(expected) for one in result)
                 else:
-                    assert torch.cat(found).equal(expected), name
+                    assert torch.cat(result).equal(expected), name
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_too_many_failed_steps_stop_all_ranks_and_their_samples_are_named(recipe
     ended = train_on(2, recipe, tmp_path / "run")
     assert {status for status, _ in ended} == {2}
     file = tmp_path / "run" / "failed-steps.jsonl"
-    for _, said in ended:
-        assert "at step 5, the first of 2 in a row that were not finite" in said
-        assert said.endswith(f"{file} names the samples of these steps")
+    for _, message in ended:
+        assert "at step 5, the first of 2 in a row that were not finite" in message
+        assert message.endswith(f"{file} names the samples of these steps")
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     data = recipe.data.open()
     assert [(row["step"], row["loss"]) for row in rows] == [(5, None), (6, None)]
@@ -154,9 +154,9 @@ def test_an_error_on_one_rank_ends_all(recipe, tmp_path):
 
 def test_a_rank_that_dies_leaves_none_waiting(recipe, tmp_path):
     recipe = parted(recipe, data=Troubled(place=6, signalled=3, number=signal.SIGKILL))
-    (status, said), (died, _) = train_on(2, recipe, tmp_path / "run")
+    (status, message), (died, _) = train_on(2, recipe, tmp_path / "run")
     assert (status, died) == (2, -signal.SIGKILL)
-    assert said.startswith("rank 0 of 2 lost the others (")
+    assert message.startswith("rank 0 of 2 lost the others (")
     assert [checkpoint_step(path) for path in checkpoints(tmp_path / "run")] == [2]
 
 
@@ -176,9 +176,9 @@ def test_bad_samples_of_all_ranks_are_named_and_counted(recipe, tmp_path):
 def test_batches_that_do_not_split_are_refused_before_anything_is_written(recipe, tmp_path):
     with pytest.raises(pf.UserError, match="batch_size=8 does not split into accumulate=3"):
         dataclasses.replace(recipe, accumulate=3)
-    (status, said), *_ = train_on(2, dataclasses.replace(recipe, accumulate=8), tmp_path / "run")
+    (status, message), *_ = train_on(2, dataclasses.replace(recipe, accumulate=8), tmp_path / "run")
     assert status == 2
-    assert said == (
+    assert message == (
         "batch_size=8 does not split equally over 2 ranks in accumulate=8 parts each: choose a "
         "multiple of 16"
     )
@@ -203,7 +203,7 @@ def test_torchrun_trains_and_a_signal_to_one_rank_ends_all_alike(tmp_path):
         time.sleep(0.05)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert re.findall(r"exitcode +: (-?\d+)", said) == ["130", "130"], said
-    one, other = re.findall("patch-forcing: stopped after step ([0-9]+), saved", said)
+    _, message = process.communicate(timeout=60)
+    assert re.findall(r"exitcode +: (-?\d+)", message) == ["130", "130"], message
+    one, other = re.findall("patch-forcing: stopped after step ([0-9]+), saved", message)
     assert one == other == str(checkpoint_step(checkpoints(tmp_path / "runs" / "digits")[-1]))

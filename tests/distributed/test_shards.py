@@ -60,12 +60,12 @@ def test_the_same_run_as_whole_models_and_on_any_number_of_ranks(recipe, tmp_pat
 
 def together(checkpoint):
     """The tensors of all ranks' files."""
-    found = {}
+    result = {}
     for folder in (checkpoint / "model", checkpoint / "optimizer", ema_folder(checkpoint)):
         targets = {name: torch.zeros(like.shape) for name, like in stored_sizes(folder).items()}
         read_shards(folder, targets)
-        found |= {f"{folder.name}/{name}": tensor for name, tensor in targets.items()}
-    return found
+        result |= {f"{folder.name}/{name}": tensor for name, tensor in targets.items()}
+    return result
 
 
 SETTINGS = {
@@ -130,8 +130,8 @@ def test_a_signal_a_mistake_or_a_death_on_one_rank_ends_all_with_the_documented_
 ):
     recipe = sharded(recipe, checkpoint_every=100)
     stopped = dataclasses.replace(recipe, data=Troubled(place=6, signalled=2))
-    said = "stopped after step 3, saved; the same command resumes"
-    assert train_on(2, stopped, tmp_path / "stopped") == [(130, said)] * 2
+    message = "stopped after step 3, saved; the same command resumes"
+    assert train_on(2, stopped, tmp_path / "stopped") == [(130, message)] * 2
     assert checkpoint_step(checkpoints(tmp_path / "stopped")[-1]) == 3
     refused = dataclasses.replace(recipe, data=Troubled(place=6, refused=2))
     assert train_on(2, refused, tmp_path / "refused") == [
@@ -140,17 +140,17 @@ def test_a_signal_a_mistake_or_a_death_on_one_rank_ends_all_with_the_documented_
     ]
     killed = Troubled(place=6, signalled=3, number=signal.SIGKILL)
     killed = dataclasses.replace(recipe, data=killed)
-    (status, said), (died, _) = train_on(2, killed, tmp_path / "killed")
+    (status, message), (died, _) = train_on(2, killed, tmp_path / "killed")
     assert (status, died) == (2, -signal.SIGKILL)
-    assert "lost the others" in said
+    assert "lost the others" in message
 
 
 @pytest.mark.slow
 def test_a_rank_that_dies_while_others_wait_for_its_rows_leaves_none_waiting(recipe, tmp_path):
-    (status, said), (died, _) = train_on(
+    (status, message), (died, _) = train_on(
         2, sharded(recipe, data=Troubled(place=6, dies=3)), tmp_path / "run"
     )
     assert (status, died) == (2, 9)
-    assert "lost the others" in said
-    assert "; rank 1 was last seen " in said
+    assert "lost the others" in message
+    assert "; rank 1 was last seen " in message
     assert broken_file(checkpoints(tmp_path / "run")[-1]) is None

@@ -18,7 +18,7 @@ WAITS, WORKS = True, False
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("result", "expected"),
     [
         ([("in step 3", WAITS, 9.0), ("in step 3", WAITS, 9.0)], ""),
         ([("in step 3", WAITS, 9.0), ("reading", WORKS, 99.0)], ""),
@@ -28,16 +28,16 @@ WAITS, WORKS = True, False
         ([("in step 3", WORKS, 99.0), ("reading", WORKS, 99.0)], ""),
     ],
 )
-def test_who_is_to_blame(found, expected):
+def test_who_is_to_blame(result, expected):
     """Nobody, until someone has waited too long; then who does not wait."""
-    said = blamed([Seen(*one) for one in found], [0.0, 0.0], limit=10)
-    assert said.startswith(expected)
-    assert bool(said) == bool(expected)
+    message = blamed([Seen(*one) for one in result], [0.0, 0.0], limit=10)
+    assert message.startswith(expected)
+    assert bool(message) == bool(expected)
 
 
 def test_a_frozen_rank_is_to_blame_though_it_seemed_to_wait():
-    found = [Seen("in step 3", WAITS, 11.0), Seen("reading", WAITS, 4.0)]
-    assert blamed(found, [0.1, 7.0], limit=10) == (
+    result = [Seen("in step 3", WAITS, 11.0), Seen("reading", WAITS, 4.0)]
+    assert blamed(result, [0.1, 7.0], limit=10) == (
         "rank 1, last seen reading, has given no sign for 7 s"
     )
 
@@ -126,9 +126,9 @@ def test_a_rank_that_dies_or_hangs_ends_all_and_is_named(tmp_path, rank, how, ex
     other = processes[1 - rank]
     try:
         started = time.monotonic()
-        _, said = other.communicate(timeout=100)
-        assert other.returncode == 2, said
-        assert expected in said, said
+        _, message = other.communicate(timeout=100)
+        assert other.returncode == 2, message
+        assert expected in message, message
         assert time.monotonic() - started < 100
     finally:
         for process in processes:

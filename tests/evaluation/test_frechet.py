@@ -38,18 +38,18 @@ def orthogonal(random, width):
 @given(SEEDS, st.integers(2, 30), st.integers(1, 9))
 def test_statistics_are_numpys(seed, count, width):
     points = features(np.random.default_rng(seed), count, width)
-    found = FeatureStatistics.of(torch.from_numpy(points))
-    np.testing.assert_allclose(found.mean, points.mean(0), rtol=1e-12, atol=1e-12)
+    result = FeatureStatistics.of(torch.from_numpy(points))
+    np.testing.assert_allclose(result.mean, points.mean(0), rtol=1e-12, atol=1e-12)
     expected = np.cov(points, rowvar=False).reshape(width, width)
-    np.testing.assert_allclose(found.covariance, expected, rtol=1e-9, atol=1e-12)
-    assert found.count == count
+    np.testing.assert_allclose(result.covariance, expected, rtol=1e-9, atol=1e-12)
+    assert result.count == count
 
 
 def test_statistics_of_fp32_features_are_summed_in_fp64():
     points = torch.rand(5000, 3) + 1000
-    found = FeatureStatistics.of(points)
-    assert found.mean.dtype == found.covariance.dtype == torch.float64
-    np.testing.assert_allclose(found.covariance, np.cov(points.double().T), rtol=1e-9, atol=1e-12)
+    result = FeatureStatistics.of(points)
+    assert result.mean.dtype == result.covariance.dtype == torch.float64
+    np.testing.assert_allclose(result.covariance, np.cov(points.double().T), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -89,8 +89,8 @@ def test_the_distance_of_singular_covariances_is_that_of_their_factors(
     # with Σ_a = XᵀX and Σ_b = YᵀY, tr (Σ_a·Σ_b)^½ is the sum of the singular values of X·Yᵀ
     random = np.random.default_rng(seed)
     points = [features(random, first, width, rank), features(random, second, width)]
-    a, b = (FeatureStatistics.of(torch.from_numpy(some)) for some in points)
-    x, y = ((some - some.mean(0)) / math.sqrt(len(some) - 1) for some in points)
+    a, b = (FeatureStatistics.of(torch.from_numpy(subset)) for subset in points)
+    x, y = ((subset - subset.mean(0)) / math.sqrt(len(subset) - 1) for subset in points)
     overlap = np.linalg.svd(x @ y.T, compute_uv=False).sum()
     expected = ((points[0].mean(0) - points[1].mean(0)) ** 2).sum()
     expected += (x**2).sum() + (y**2).sum() - 2 * overlap
@@ -116,9 +116,9 @@ SPREADS = st.lists(
 @given(SPREADS)
 def test_commuting_covariances_differ_by_their_deviations(rows):
     a, b, shift = (np.array(column) for column in zip(*rows, strict=True))
-    found = frechet_distance(gaussian(shift, np.diag(a)), gaussian(np.zeros_like(a), np.diag(b)))
+    result = frechet_distance(gaussian(shift, np.diag(a)), gaussian(np.zeros_like(a), np.diag(b)))
     expected = (shift**2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert result == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @given(SEEDS, st.integers(1, 10), st.integers(2, 20))
@@ -129,9 +129,9 @@ def test_the_distance_is_symmetric_and_keeps_under_rotation(seed, width, count):
     there = frechet_distance(a, b)
     assert frechet_distance(b, a) == pytest.approx(there, rel=1e-6)
     turn, step = orthogonal(random, width), torch.from_numpy(random.standard_normal(width))
-    turned = [FeatureStatistics.of(some @ turn + step) for some in points]
+    turned = [FeatureStatistics.of(subset @ turn + step) for subset in points]
     assert frechet_distance(*turned) == pytest.approx(there, rel=1e-6)
-    doubled = [FeatureStatistics.of(2 * some) for some in points]
+    doubled = [FeatureStatistics.of(2 * subset) for subset in points]
     assert frechet_distance(*doubled) == pytest.approx(4 * there, rel=1e-6)
 
 

@@ -28,9 +28,9 @@ def test_precision_and_recall_are_those_of_a_search(seed, neighbours, real, samp
     random = np.random.default_rng(seed)
     a = random.standard_normal((neighbours + 1 + real, width))
     b = 1.5 * random.standard_normal((neighbours + 1 + sampled, width)) + 0.5
-    found = precision_recall(torch.from_numpy(a), torch.from_numpy(b), neighbours)
-    assert found.precision == pytest.approx(near(b, a, neighbours))
-    assert found.recall == pytest.approx(near(a, b, neighbours))
+    result = precision_recall(torch.from_numpy(a), torch.from_numpy(b), neighbours)
+    assert result.precision == pytest.approx(near(b, a, neighbours))
+    assert result.recall == pytest.approx(near(a, b, neighbours))
 
 
 @given(SEEDS, st.integers(4, 40), st.integers(1, 6))

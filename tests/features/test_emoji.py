@@ -113,8 +113,8 @@ def test_other_sizes_are_read_as_pillow_resizes_them(made, size):
         for picture in pictures
     ]
     own, pillows = (
-        made.read(torch.from_numpy(np.stack(some)).permute(0, 3, 1, 2)).features
-        for some in (pictures, resized)
+        made.read(torch.from_numpy(np.stack(subset)).permute(0, 3, 1, 2)).features
+        for subset in (pictures, resized)
     )
     # Pillow's are rounded to whole numbers
     assert ((own - pillows).norm(dim=1) / pillows.norm(dim=1)).max() < 0.01

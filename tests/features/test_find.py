@@ -9,15 +9,15 @@ from patch_forcing.features.find import find_encoder
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("dinov2-x", "unknown encoder 'dinov2-x': did you mean 'dinov2-"),
         ("emojis", "did you mean 'emoji'"),
         ("~nobody-of-that-name/x", "there is no such user"),
     ],
 )
-def test_a_mistyped_encoder_is_told_the_nearest(name, said):
-    with pytest.raises(pf.UserError, match=said):
+def test_a_mistyped_encoder_is_told_the_nearest(name, message):
+    with pytest.raises(pf.UserError, match=message):
         find_encoder(name)
 
 

@@ -24,10 +24,10 @@ class Conv(nn.Module):
         self.conv, self.front = nn.Conv2d(3, 7, 4, stride=4), front
 
     def forward(self, x):
-        found = self.conv(x)
+        result = self.conv(x)
         if self.front is None:
-            return found
-        tokens = found.flatten(2).mT
+            return result
+        tokens = result.flatten(2).mT
         return torch.cat([torch.full((len(x), self.front, 7), torch.nan), tokens], dim=1)
 
 
@@ -40,9 +40,9 @@ def test_maps_and_tokens_are_the_same_features():
     for front in (0, 1, 5):
         tokens = Conv(front)
         tokens.load_state_dict(module.state_dict())
-        found = ModuleEncoder(tokens, "tokens", patch=4, size=(20, 24)).feature_map(IMAGES, (2, 2))
-        assert found.grid == (5, 6)
-        assert found.values.equal(values)
+        result = ModuleEncoder(tokens, "tokens", patch=4, size=(20, 24)).feature_map(IMAGES, (2, 2))
+        assert result.grid == (5, 6)
+        assert result.values.equal(values)
 
 
 def test_images_are_scaled_to_where_the_grid_is_the_wanted_one_and_normalised():
@@ -73,15 +73,15 @@ def test_a_module_is_frozen():
 
 
 @pytest.mark.parametrize(
-    ("read", "said"),
+    ("read", "message"),
     [
         (lambda x: x.mean((2, 3)), r"mine gives \(2, 3\): an encoder gives"),
         (lambda x: {"a": x}, "mine gives dict: an encoder gives"),
         (lambda x: x[:, :, 0, :3], "mine gives 3 tokens for 5×6 patches"),
     ],
 )
-def test_a_module_that_gives_no_features_of_patches_is_refused(read, said):
-    with pytest.raises(pf.UserError, match=said):
+def test_a_module_that_gives_no_features_of_patches_is_refused(read, message):
+    with pytest.raises(pf.UserError, match=message):
         ModuleEncoder(Conv(), "mine", patch=4, size=(20, 24), read=read).feature_map(IMAGES, (1, 1))
 
 
@@ -154,8 +154,8 @@ def test_the_identity_follows_the_files_and_the_preprocessor_is_heard(dino, tmp_
     assert first.name == transformers_encoder("tiny", folder).name
     other = folder_of(tmp_path / "tiny", (folder / "config.json").read_text(), network)
     assert transformers_encoder("tiny", other).name == first.name
-    told = json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})
-    (other / "preprocessor_config.json").write_text(told)
+    reports = json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})
+    (other / "preprocessor_config.json").write_text(reports)
     changed = transformers_encoder("tiny", other)
     assert changed.name != first.name
     assert not changed.feature_map(IMAGES, (2, 2)).values.allclose(
@@ -164,7 +164,7 @@ def test_the_identity_follows_the_files_and_the_preprocessor_is_heard(dino, tmp_
 
 
 @pytest.mark.parametrize(
-    ("break_", "said"),
+    ("break_", "message"),
     [
         (lambda f: (f / "config.json").unlink(), "config.json cannot be read"),
         (lambda f: (f / "config.json").write_text("[]"), "is no encoder's"),
@@ -181,11 +181,11 @@ def test_the_identity_follows_the_files_and_the_preprocessor_is_heard(dino, tmp_
         ),
     ],
 )
-def test_a_folder_that_holds_no_encoder_is_refused_in_one_line(dino, tmp_path, break_, said):
+def test_a_folder_that_holds_no_encoder_is_refused_in_one_line(dino, tmp_path, break_, message):
     network, folder = dino
     broken = folder_of(tmp_path / "tiny", (folder / "config.json").read_text(), network)
     break_(broken)
-    with pytest.raises(pf.UserError, match=said) as error:
+    with pytest.raises(pf.UserError, match=message) as error:
         transformers_encoder("tiny", broken)
     assert len(str(error.value).splitlines()) == 1
 

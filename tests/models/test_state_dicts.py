@@ -152,8 +152,8 @@ def test_a_list_of_averages_is_no_obstacle_to_raw_weights():
     ],
 )  # fmt: skip
 def test_what_was_taken_is_said(content, summary):
-    said = choose_weights(content).summary
-    assert said.startswith(summary) if summary else said == ""
+    output = choose_weights(content).summary
+    assert output.startswith(summary) if summary else output == ""
 
 
 @pytest.mark.parametrize(

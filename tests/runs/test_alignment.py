@@ -126,11 +126,11 @@ def test_features_are_of_the_encoder_on_the_grid_of_length_one(repa):
     encoder = encoder_of()
     alignment = open_alignment(repa, data, "cpu", Ranks(), encoder)
     batch = data.batch(BatchSpec(0, 8, 0))
-    found = alignment.inputs(batch, 0)
+    result = alignment.inputs(batch, 0)
     with torch.no_grad():  # 8×8 digits in patches of 4: a grid of 2×2, where it sees 4×4 pixels
         seen = torch.nn.functional.interpolate(batch.x_1, (4, 4), mode="bicubic", antialias=True)
         values = encoder.module(seen.expand(-1, 3, -1, -1)).flatten(2).mT
-    torch.testing.assert_close(found, (values / values.norm(dim=-1, keepdim=True)).half())
+    torch.testing.assert_close(result, (values / values.norm(dim=-1, keepdim=True)).half())
     assert alignment.width == 6
 
 
@@ -172,22 +172,22 @@ def test_a_checkpoint_without_its_projector_is_refused(repa, tmp_path):
 
 def test_estimates_know_the_projector(plain, repa):
     data = plain.data.open()
-    without, found = estimate(plain, data, 1e12), estimate(repa, data, 1e12)
+    without, result = estimate(plain, data, 1e12), estimate(repa, data, 1e12)
     state = initial_state(repa, data, "cpu", [open_alignment(repa, data, "cpu", Ranks())])
     projector = state.term_modules()["projector"]
     count = sum(weight.numel() for weight in projector.parameters())
     assert count == 16 * 12 + 12 + 12 * 12 + 12 + 12 * 144 + 144
-    assert (found.projector_parameters, without.projector_parameters) == (count, 0)
-    assert found.parameters == without.parameters
-    more = (found.checkpoints_gib - without.checkpoints_gib) * 2**30
+    assert (result.projector_parameters, without.projector_parameters) == (count, 0)
+    assert result.parameters == without.parameters
+    more = (result.checkpoints_gib - without.checkpoints_gib) * 2**30
     assert more == pytest.approx(3 * 12 * count)
-    assert found.gflop_per_image - without.gflop_per_image == pytest.approx(2e-9 * count * 4)
+    assert result.gflop_per_image - without.gflop_per_image == pytest.approx(2e-9 * count * 4)
 
 
 def test_recipes_with_alignment_are_those_without_and_an_encoder():
-    found = RECIPES["emoji-64-repa"].recipe
-    assert found.alignment == AlignmentConfig("emoji", weight=0.02)
-    assert dataclasses.replace(found, alignment=AlignmentConfig()) == RECIPES["emoji-64"].recipe
+    result = RECIPES["emoji-64-repa"].recipe
+    assert result.alignment == AlignmentConfig("emoji", weight=0.02)
+    assert dataclasses.replace(result, alignment=AlignmentConfig()) == RECIPES["emoji-64"].recipe
     mine = aligned(RECIPES["folder"], "dinov2-b", "the encoder")
     assert mine.recipe.alignment.encoder == "dinov2-b"
     assert mine.needs.endswith("; the encoder")

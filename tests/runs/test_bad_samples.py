@@ -75,15 +75,15 @@ def test_too_many_stop_the_run_which_goes_on_if_allowed_to(spoilt, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(pf.UserError) as stop:
         train("folder", spoilt, run, progress=False)
-    said = re.fullmatch(
+    message = re.fullmatch(
         r"(1[12]) of (\d+) samples are bad, more than data\.max_bad_share=0\.01, such as "
         r"(\S+\.png): no image [^;]+; (\S+) names all: raise --data\.max-bad-share, .*",
         str(stop.value),
     )
-    assert int(said[2]) in (16, 24, 30)  # samples whose turn had come
-    assert said[3] == lines(run)[-1]["path"]
-    assert said[4] == str(run / "bad-samples.jsonl")
-    assert len(lines(run)) == int(said[1])
+    assert int(message[2]) in (16, 24, 30)  # samples whose turn had come
+    assert message[3] == lines(run)[-1]["path"]
+    assert message[4] == str(run / "bad-samples.jsonl")
+    assert len(lines(run)) == int(message[1])
     with pytest.raises(pf.UserError) as again:  # it does not get further by being started again
         train("folder", spoilt, run, progress=False)
     assert str(again.value) == str(stop.value)
@@ -105,9 +105,9 @@ def test_a_few_never_stop_a_run_whatever_their_share(spoilt, tmp_path):
 def test_a_folder_that_changed_does_not_resume_and_the_run_is_left_alone(spoilt, tmp_path):
     run = tmp_path / "run"
     train("folder", dataclasses.replace(spoilt, steps=2), run, progress=False)
-    found = json.loads((run / "run.json").read_text())["found"]
-    assert found["classes"] == {"cat": 20, "owl": 10}
-    assert (found["images"], found["size"], found["channels"]) == (30, 20, 3)
+    result = json.loads((run / "run.json").read_text())["found"]
+    assert result["classes"] == {"cat": 20, "owl": 10}
+    assert (result["images"], result["size"], result["channels"]) == (30, 20, 3)
     file = tmp_path / "mine" / "owl" / "009.png"
     file.rename(file.with_name("010.png"))
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}

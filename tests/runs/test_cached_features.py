@@ -69,7 +69,7 @@ def test_mirrored_and_replaced_images_find_their_own_features(repa, pets, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "message"),
     [
         ("encoder", "encoder 'conv 0', this run has 'conv 1'"),
         ("data", "data '"),
@@ -77,7 +77,7 @@ def test_mirrored_and_replaced_images_find_their_own_features(repa, pets, tmp_pa
         ("flip", "data '"),
     ],
 )
-def test_a_cache_of_something_else_is_refused_in_one_line(repa, pets, tmp_path, what, said):
+def test_a_cache_of_something_else_is_refused_in_one_line(repa, pets, tmp_path, what, message):
     def recipe(data=None, patch=4):
         network = dataclasses.replace(repa.network, patch_size=patch)
         cached = changed(repa, cache=str(tmp_path / "cache"))
@@ -92,13 +92,13 @@ def test_a_cache_of_something_else_is_refused_in_one_line(repa, pets, tmp_path, 
     if what == "flip":
         first, second = recipe(folder), recipe(dataclasses.replace(folder, flip=False))
     open_alignment(first, first.data.open(), "cpu", Ranks(), encoder_of())
-    with pytest.raises(pf.UserError, match=said) as error:
+    with pytest.raises(pf.UserError, match=message) as error:
         open_alignment(second, second.data.open(), "cpu", Ranks(), encoder)
     assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "bytes_", "said"),
+    ("name", "bytes_", "message"),
     [
         ("features.json", b"{", "features.json is missing or damaged"),
         ("features.json", b"[]", "features.json is missing or damaged"),
@@ -106,12 +106,12 @@ def test_a_cache_of_something_else_is_refused_in_one_line(repa, pets, tmp_path, 
         ("features.npy", b"\x80\x04.", "features.npy cannot be read"),
     ],
 )
-def test_a_damaged_cache_is_refused(repa, tmp_path, name, bytes_, said):
+def test_a_damaged_cache_is_refused(repa, tmp_path, name, bytes_, message):
     cached = changed(repa, cache=str(tmp_path / "cache"))
     data = repa.data.open()
     open_alignment(cached, data, "cpu", Ranks(), encoder_of())
     (tmp_path / "cache" / name).write_bytes(bytes_)
-    with pytest.raises(pf.UserError, match=said):
+    with pytest.raises(pf.UserError, match=message):
         open_alignment(cached, data, "cpu", Ranks(), encoder_of())
 
 
@@ -137,10 +137,10 @@ def test_latents_are_aligned_with_features_of_their_images(repa, tmp_path):
         open_alignment(recipe, Source().open(), "cpu", Ranks())
     folder, data = tmp_path / "cache", Source().open()
     cache_features(folder, encoder_of(), (2, 2), digits, identity=data.identity)
-    found = open_alignment(changed(recipe, cache=str(folder)), data, "cpu", Ranks(), encoder_of())
+    result = open_alignment(changed(recipe, cache=str(folder)), data, "cpu", Ranks(), encoder_of())
     of_images = open_alignment(repa, digits, "cpu", Ranks(), encoder_of())
     expected = of_images.inputs(digits.batch(BatchSpec(2, 8, 0)), 2)
-    assert found.inputs(data.batch(BatchSpec(2, 8, 0)), 2).equal(expected)
+    assert result.inputs(data.batch(BatchSpec(2, 8, 0)), 2).equal(expected)
 
 
 def test_features_that_are_not_finite_are_not_cached(repa, tmp_path):

@@ -175,7 +175,7 @@ def test_latents_that_are_not_finite_in_fp16_are_bad_samples(images, kl, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"size": 24}, "holds latents of size=16, now it is 24"),
         ({"flip": False}, "flip=True, now it is False"),
@@ -186,9 +186,9 @@ def test_latents_that_are_not_finite_in_fp16_are_bad_samples(images, kl, tmp_pat
         ({"max_bad_share": -1.0}, "max_bad_share=-1"),
     ],
 )
-def test_another_way_of_encoding_does_not_go_on_there(images, kl, encoded, change, said):
+def test_another_way_of_encoding_does_not_go_on_there(images, kl, encoded, change, message):
     before = files(encoded)
-    with pytest.raises(pf.UserError, match=said):
+    with pytest.raises(pf.UserError, match=message):
         options = EncodeOptions(**{**vars(OPTIONS), **change})
         encoding(images, kl, encoded, options).run(progress=False)
     assert files(encoded) == before

@@ -38,9 +38,9 @@ def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, 
         wider, network=network, timesteps=timesteps, recompute_activations=again, batch_size=8
     )
     data = recipe.data.open()
-    found = estimate(recipe, data, 1e12)
-    constant = 28 * found.parameters  # weights, gradient, three averages, two of AdamW
-    activations = found.memory_gib * 2**30 - constant
+    result = estimate(recipe, data, 1e12)
+    constant = 28 * result.parameters  # weights, gradient, three averages, two of AdamW
+    activations = result.memory_gib * 2**30 - constant
     kept = kept_plain(recipe)
     if again != "none":  # one block whole, besides: alive in the backward pass only
         once = dataclasses.replace(recipe, recompute_activations="none")
@@ -64,8 +64,8 @@ def test_memory_of_a_network_that_reads_texts_is_within_a_fifth(wider, depth, le
         batch_size=4,
     )
     data = with_texts(recipe, CaptionedScenes(grey_things(), 32))
-    found = estimate(recipe, data, 1e12)
-    activations = found.memory_gib * 2**30 - 28 * found.parameters
+    result = estimate(recipe, data, 1e12)
+    activations = result.memory_gib * 2**30 - 28 * result.parameters
     kept = kept_by_a_step(recipe, data)
     if again != "none":  # one block whole, besides: alive in the backward pass only
         once = dataclasses.replace(recipe, recompute_activations="none")
@@ -107,10 +107,10 @@ def test_memory_of_a_compiled_step_is_what_it_keeps(wider, timesteps, again, pre
     changes = {"timesteps": timesteps, "recompute_activations": again, "precision": precision}
     kept = kept_compiled(changes)
     recipe = dataclasses.replace(wider, **changes, compile=True)
-    found = estimate(recipe, recipe.data.open(), 1e12)
-    copies = 2 * found.parameters if precision == "bf16" else 0
+    result = estimate(recipe, recipe.data.open(), 1e12)
+    copies = 2 * result.parameters if precision == "bf16" else 0
     kept -= copies
-    activations = found.memory_gib * 2**30 - 28 * found.parameters - copies
+    activations = result.memory_gib * 2**30 - 28 * result.parameters - copies
     # besides, what one block computes again, while its backward pass runs
     which = ["shared-uniform", "ltg:levels=4", "ltg"].index(timesteps)
     again_of_one = {"cheap": _KEPT[precision, True][which], "gelu": 4 * _PRODUCTS[precision]}
@@ -132,7 +132,7 @@ def test_disk_is_what_checkpoints_and_snapshots_take(wider, optimizer, every, tm
     recipe = dataclasses.replace(
         wider, optimizer=chosen, network=network, batch_size=2, steps=3, snapshot_every=every
     )
-    found = estimate(recipe, recipe.data.open(), 1e12)
+    result = estimate(recipe, recipe.data.open(), 1e12)
     train("digits", recipe, tmp_path / "run", progress=False)
 
     def gib(folder):
@@ -140,15 +140,15 @@ def test_disk_is_what_checkpoints_and_snapshots_take(wider, optimizer, every, tm
         return sum(file.stat().st_size for file in files if file.is_file()) / 2**30
 
     on_disk = gib(checkpoint_path(tmp_path / "run", 3))
-    assert found.checkpoints_gib == pytest.approx(3 * on_disk, rel=0.02)
-    assert found.snapshots_gib == pytest.approx(gib(tmp_path / "run" / SNAPSHOTS), rel=0.02)
+    assert result.checkpoints_gib == pytest.approx(3 * on_disk, rel=0.02)
+    assert result.snapshots_gib == pytest.approx(gib(tmp_path / "run" / SNAPSHOTS), rel=0.02)
 
 
 def test_hours_are_those_of_the_operations_at_half_the_rate(wider):
     data, steps = wider.data.open(), 10**6
-    found = estimate(dataclasses.replace(wider, steps=steps), data, 1e12)
-    assert found.images == 16 * steps
-    seconds = 3 * 1e9 * found.gflop_per_image * found.images / 0.5e12
-    assert found.hours == pytest.approx(seconds / 3600)
+    result = estimate(dataclasses.replace(wider, steps=steps), data, 1e12)
+    assert result.images == 16 * steps
+    seconds = 3 * 1e9 * result.gflop_per_image * result.images / 0.5e12
+    assert result.hours == pytest.approx(seconds / 3600)
     again = dataclasses.replace(wider, steps=steps, recompute_activations="all")
-    assert estimate(again, data, 2e12).hours == pytest.approx(found.hours * 4 / 3 / 2)
+    assert estimate(again, data, 2e12).hours == pytest.approx(result.hours * 4 / 3 / 2)

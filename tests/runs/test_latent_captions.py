@@ -196,7 +196,7 @@ def test_latents_with_captions_train_a_network_of_texts_that_is_sampled(kl, tmp_
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         (b'[["a"]]', r"jsonl:2 is damaged"),
         (b'[["a", -1]]', r"jsonl:2 is damaged"),
@@ -208,7 +208,7 @@ def test_latents_with_captions_train_a_network_of_texts_that_is_sampled(kl, tmp_
         (None, "is not as long as it was written"),
     ],
 )
-def test_damaged_captions_are_one_line(kl, tmp_path, line, said):
+def test_damaged_captions_are_one_line(kl, tmp_path, line, message):
     out = tmp_path / "out"
     encode(captioned(tmp_path / "images", ["one"] * 3), kl, out)
     file = shard_path(out, 0) / CAPTIONS
@@ -218,7 +218,7 @@ def test_damaged_captions_are_one_line(kl, tmp_path, line, said):
         file.write_bytes(b'["one"]\n' + line + b'\n["one"]\n')
         (file.parent / MANIFEST).unlink()
         write_manifest(file.parent)
-    with pytest.raises(pf.UserError, match=said):
+    with pytest.raises(pf.UserError, match=message):
         LatentsSource(str(out)).open().batch(BatchSpec(0, 3, 0))
 
 

@@ -42,9 +42,9 @@ def test_advice_names_options_with_values(recipe, world, changes, expected):
 def test_what_is_advised_divides_the_batch(recipe):
     for size in range(1, 40):
         for world in (w for w in (1, 2, 3) if size % w == 0):
-            said = advice(dataclasses.replace(recipe, batch_size=size), world)
-            if "--accumulate" in said:
-                parts = int(said.split("--accumulate ")[1].split()[0])
+            message = advice(dataclasses.replace(recipe, batch_size=size), world)
+            if "--accumulate" in message:
+                parts = int(message.split("--accumulate ")[1].split()[0])
                 assert size % (world * parts) == 0
 
 

@@ -90,8 +90,8 @@ def test_averages_of_other_widths_are_those_kept_while_training(trained, tmp_pat
         kept = {width: by_brute_force(seen[:step], width) for width in {*MADE, *WIDTHS}}
         apart = (kept[0.05] - kept[0.1]).norm()
         for width, folder in zip(MADE, folders, strict=True):
-            found = flat(pf.load_model(folder).state_dict())
-            assert (found - kept[width]).norm() < MADE[width] * apart, width
+            result = flat(pf.load_model(folder).state_dict())
+            assert (result - kept[width]).norm() < MADE[width] * apart, width
     alone = reconstruct_ema(str(run), [0.08], str(tmp_path / "alone"))
     assert alone == [tmp_path / "alone"]
     both = [pf.load_model(one).state_dict() for one in (*alone, tmp_path / "out-96" / "width-0.08")]

@@ -33,9 +33,9 @@ def test_event_files_hold_what_metrics_jsonl_holds_and_resuming_repeats_nothing(
     written = rows(run)
     assert [row["step"] for row in written] == [1, 2, 3, 4, 5, 6]
     for name in ("total", "velocity_at_0.3", "difficulty_ratio", "images_per_second"):
-        told = [(event.step, event.value) for event in events.Scalars(name)]
+        reports = [(event.step, event.value) for event in events.Scalars(name)]
         kept = [(row["step"], row[name]) for row in written if row[name] is not None]
-        assert told == [(step, pytest.approx(value, rel=1e-6)) for step, value in kept]
+        assert reports == [(step, pytest.approx(value, rel=1e-6)) for step, value in kept]
     (image,) = events.Images("samples")
     assert image.step == 6
     assert image.encoded_image_string == (run / "samples" / "step-00000006.png").read_bytes()
@@ -45,15 +45,15 @@ def test_a_tensorboard_that_cannot_write_is_said_once_and_catches_up(tmp_path, c
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    told = Trackers(["tensorboard"], tmp_path, 0, {})
+    reports = Trackers(["tensorboard"], tmp_path, 0, {})
     folder, aside = tmp_path / "tensorboard", tmp_path / "aside"
     folder.rename(aside)
     for step in (1, 2):
-        told.log(step, {"step": step, "total": 1.5, "lost": None})
-    wait(told)
+        reports.log(step, {"step": step, "total": 1.5, "lost": None})
+    wait(reports)
     aside.rename(folder)
-    told.log(3, {"step": 3, "total": 2.5, "lost": float("nan")})
-    told.close()
+    reports.log(3, {"step": 3, "total": 2.5, "lost": float("nan")})
+    reports.close()
     assert [message.split(":")[0] for message in caplog.messages] == ["tensorboard"]
     events = EventAccumulator(str(folder))
     events.Reload()
@@ -61,10 +61,10 @@ def test_a_tensorboard_that_cannot_write_is_said_once_and_catches_up(tmp_path, c
     assert [(event.step, event.value) for event in events.Scalars("total")] == [(3, 2.5)]
 
 
-def wait(told):
+def wait(reports):
     """Until all that was told is done."""
     done = threading.Event()
-    told._put("test", done.set)
+    reports._put("test", done.set)
     assert done.wait(60)
 
 
@@ -105,7 +105,7 @@ def not_opening(_opening):
 
 
 @pytest.mark.parametrize(
-    ("tracker", "said"),
+    ("tracker", "output"),
     [
         (Failing, "json: no route; training goes on"),
         (not_opening, "json: server does not answer; training goes on"),
@@ -113,24 +113,24 @@ def not_opening(_opening):
     ],
 )
 def test_a_tracker_that_fails_or_hangs_stops_nothing_and_is_said_once(
-    recipe, tmp_path, caplog, monkeypatch, tracker, said
+    recipe, tmp_path, caplog, monkeypatch, tracker, output
 ):
     monkeypatch.setitem(TRACKERS, "json", tracker)  # a package that is there
     monkeypatch.setattr("patch_forcing.runs.trackers.WAIT", 0.2)
     outcome = train("digits", recipe, tmp_path / "run", progress=False, track=["json"])
     assert outcome.steps == 6
     assert len(rows(tmp_path / "run")) == 6
-    assert [message[: len(said)] for message in caplog.messages] == [said]
+    assert [message[: len(output)] for message in caplog.messages] == [output]
 
 
 def test_a_tracker_that_falls_behind_loses_rows_and_never_memory(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(TRACKERS, "json", Stuck)
     monkeypatch.setattr("patch_forcing.runs.trackers.WAIT", 0.2)
-    told = Trackers(["json"], tmp_path, 0, {})
+    reports = Trackers(["json"], tmp_path, 0, {})
     for step in range(1, 2001):
-        told.log(step, {"total": 1.0})
-    assert told._calls.qsize() == 1000
-    told.close()
+        reports.log(step, {"total": 1.0})
+    assert reports._calls.qsize() == 1000
+    reports.close()
     assert "1000 calls behind" in caplog.messages[0]
     assert len(caplog.messages) == 1
 
@@ -138,7 +138,7 @@ def test_a_tracker_that_falls_behind_loses_rows_and_never_memory(tmp_path, monke
 class Keeping:
     """A tracker that keeps what it is told."""
 
-    told: list = []
+    reports: list = []
 
     def __init__(self, opening):
         self.told.append(("open", opening.identity, opening.done))
@@ -157,13 +157,13 @@ def test_a_run_keeps_its_name_and_tells_no_step_twice_and_a_new_run_is_another(
     tmp_path, monkeypatch
 ):
     monkeypatch.setitem(TRACKERS, "json", Keeping)
-    monkeypatch.setattr(Keeping, "told", [])
+    monkeypatch.setattr(Keeping, "reports", [])
     for done, steps in ((0, (1, 2, 3)), (2, (3, 4)), (0, (1,))):
-        told = Trackers(["json"], tmp_path, done, {})
+        reports = Trackers(["json"], tmp_path, done, {})
         for step in steps:
-            told.image(step, "samples", tmp_path)
-            told.log(step, {"step": step, "total": 0.5})
-        told.close()
+            reports.image(step, "samples", tmp_path)
+            reports.log(step, {"step": step, "total": 0.5})
+        reports.close()
     opened = [entry for entry in Keeping.told if entry[0] == "open"]
     assert opened[0][1] == opened[1][1] != opened[2][1]
     assert [entry[0] for entry in Keeping.told if isinstance(entry[0], int)] == [
@@ -176,11 +176,11 @@ def test_a_run_keeps_its_name_and_tells_no_step_twice_and_a_new_run_is_another(
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"json": 3}', '{"json": {}}', "\x00"])
 def test_a_damaged_state_begins_a_new_name(tmp_path, monkeypatch, damage):
     monkeypatch.setitem(TRACKERS, "json", Keeping)
-    monkeypatch.setattr(Keeping, "told", [])
+    monkeypatch.setattr(Keeping, "reports", [])
     (tmp_path / STATE).write_text(damage)
-    told = Trackers(["json"], tmp_path, 3, {})
-    told.log(4, {"total": 1.0})
-    told.close()
+    reports = Trackers(["json"], tmp_path, 3, {})
+    reports.log(4, {"total": 1.0})
+    reports.close()
     assert Keeping.told[1:] == [(4, {"total": 1.0}), "closed"]
 
 
@@ -204,8 +204,8 @@ def test_trackio_gets_every_step_once_after_a_resume_too(recipe, tmp_path, monke
     steps = []
     for file in (tmp_path / "trackio").glob("*.db"):
         with sqlite3.connect(file) as database:
-            found = database.execute("select step, metrics from metrics").fetchall()
-            steps += [step for step, told in found if "total" in json.loads(told)]
+            result = database.execute("select step, metrics from metrics").fetchall()
+            steps += [step for step, reports in result if "total" in json.loads(reports)]
     assert sorted(steps) == [1, 2, 3, 4, 5, 6]
 
 

@@ -112,12 +112,12 @@ def test_errors_are_those_of_the_step_itself_with_the_weights_as_they_are(recipe
     step = TrainStep(state, recipe, "cpu")
     batch = data.batch(BatchSpec(3, 32, recipe.seed))
     loss, _ = step(batch, 3)
-    found = look(state.model, recipe, step.inputs(batch, 3))
-    assert found.error.mean() == pytest.approx(float(loss.velocity), rel=1e-5)
-    assert found.nll.mean() == pytest.approx(float(loss.nll), rel=1e-5)
-    row = error_row(found)
+    result = look(state.model, recipe, step.inputs(batch, 3))
+    assert result.error.mean() == pytest.approx(float(loss.velocity), rel=1e-5)
+    assert result.nll.mean() == pytest.approx(float(loss.nll), rel=1e-5)
+    row = error_row(result)
     assert len(row) == 24
-    assert row["difficulty_ratio"] == pytest.approx(calibration(found).ratio, rel=1e-3)
+    assert row["difficulty_ratio"] == pytest.approx(calibration(result).ratio, rel=1e-3)
 
 
 LIVE = Calibration(ratio=1.1, gain=0.2, rank_correlation=0.5, spread=0.8)
@@ -127,7 +127,7 @@ LOST = Calibration(*[float("nan")] * 4)
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "output"),
     [
         ([LIVE] * 9, []),
         ([DEAD] * 9, ["is dead"]),
@@ -137,13 +137,13 @@ LOST = Calibration(*[float("nan")] * 4)
         ([None] * 9, []),
     ],
 )
-def test_a_head_is_called_dead_once_and_only_if_it_stays_so(recipe, seen, said):
+def test_a_head_is_called_dead_once_and_only_if_it_stays_so(recipe, seen, output):
     check = HeadCheck(recipe)
     assert [check.record(step, DEAD) for step in range(100, 200)] == [None] * 100
-    found = [check.record(200 + 50 * k, one) for k, one in enumerate(seen)]
-    found = [message for message in found if message]
-    assert len(found) == len(said)
-    assert all(part in message for part, message in zip(said, found, strict=True))
+    result = [check.record(200 + 50 * k, one) for k, one in enumerate(seen)]
+    result = [message for message in result if message]
+    assert len(result) == len(output)
+    assert all(part in message for part, message in zip(output, result, strict=True))
 
 
 def test_a_head_that_nothing_teaches_is_not_called_dead(recipe):

@@ -159,7 +159,7 @@ def test_the_record_is_the_errors_of_the_network(tmp_path):
     """One bin and one batch, put together by hand from its parts."""
     pipe = load(tmp_path / "model", tiny_dit(SIZE, patch_size=4, num_classes=0))
     data = write(tmp_path / "data", range(0, 200, 20))
-    found = measured(pipe, data, bins=1).record["overall"]
+    result = measured(pipe, data, bins=1).record["overall"]
     from patch_forcing.core.random import CountedGenerator
 
     ((places, x_1, _),) = CleanImages(pipe, data).batches(64)
@@ -167,9 +167,9 @@ def test_the_record_is_the_errors_of_the_network(tmp_path):
     t = pf.PatchTime.shared(draws.fork("timesteps").uniform(), 16)
     x_0 = draws.fork("noise").normal(3, SIZE, SIZE)
     errors = network_errors(pipe.model, x_1, x_0, t, None)
-    assert found["predicted"] == pytest.approx(float(errors.variance.mean()), rel=1e-5)
-    assert found["true"] == pytest.approx(float(errors.error.mean()), rel=1e-5)
-    assert found["standardised"] == pytest.approx(float(errors.standardised.mean()), rel=1e-5)
+    assert result["predicted"] == pytest.approx(float(errors.variance.mean()), rel=1e-5)
+    assert result["true"] == pytest.approx(float(errors.error.mean()), rel=1e-5)
+    assert result["standardised"] == pytest.approx(float(errors.standardised.mean()), rel=1e-5)
 
 
 def test_a_network_that_predicts_no_number_is_refused(tmp_path, untrained):

@@ -156,11 +156,11 @@ def test_copies_of_training_images_are_found_and_drawn(tmp_path):
     names = {"train": train, "held-out": held_out, "copies": train[:12]}
     paths = {name: write_folder(tmp_path / name, images) for name, images in names.items()}
     sheet = tmp_path / "pairs.png"
-    found = evaluate(
+    result = evaluate(
         paths["copies"], paths["held-out"], metrics=["fd"], train=paths["train"], pairs=sheet
     )
-    assert found["nearer-to-training"]["value"] == 1
-    row = found.record["results"][0]["train"]
+    assert result["nearer-to-training"]["value"] == 1
+    row = result.record["results"][0]["train"]
     assert (row["n"], row["smallest_distance"], row["reference_images_among_them"]) == (30, 0, 0)
     with Image.open(sheet) as drawn:
         assert drawn.width > 300

@@ -93,7 +93,7 @@ def test_choose_sample_watch_the_maps_change_and_slide_back(visit):
     page.locator("#sample-go").click()
     finished(page)
     heads, times = page.evaluate("[window.heads, window.times.size]")
-    spent = [float(found[1]) for head in heads if (found := re.search(r"([\d.]+) of 16", head))]
+    spent = [float(actual[1]) for head in heads if (actual := re.search(r"([\d.]+) of 16", head))]
     assert spent == sorted(spent)
     assert len(spent) > 2
     assert times > 2

@@ -45,5 +45,5 @@ def pixels(page, place: str, alt: str) -> list[np.ndarray]:
     urls = page.locator(f'#{place}-pictures img[alt^="{alt}"]').evaluate_all(
         "images => images.map((image) => image.src)"
     )
-    found = [base64.b64decode(url.partition("base64,")[2]) for url in urls]
-    return [np.array(Image.open(io.BytesIO(content))) for content in found]
+    result = [base64.b64decode(url.partition("base64,")[2]) for url in urls]
+    return [np.array(Image.open(io.BytesIO(content))) for content in result]

@@ -111,7 +111,7 @@ def test_by_default_the_block_is_the_papers(depth, block):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"encoder": "emoji", "weight": 0}, "weight=0 "),
         ({"encoder": "emoji", "weight": math.nan}, "weight=nan "),
@@ -124,8 +124,8 @@ def test_by_default_the_block_is_the_papers(depth, block):
         ({"cache": "x"}, r"cache=x without an encoder"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options, said):
-    with pytest.raises(pf.UserError, match=rf"alignment\.{said}"):
+def test_options_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(pf.UserError, match=rf"alignment\.{message}"):
         AlignmentConfig(**options)
 
 
@@ -140,8 +140,8 @@ sides = st.integers(1, 9)
 @given(sides, sides, sides, sides)
 def test_features_that_are_the_same_everywhere_are_so_on_every_grid(rows, columns, to, across):
     row = random(F)
-    found = on_grid(row.expand(2, rows * columns, F), (rows, columns), (to, across))
-    torch.testing.assert_close(found, row.expand(2, to * across, F))
+    result = on_grid(row.expand(2, rows * columns, F), (rows, columns), (to, across))
+    torch.testing.assert_close(result, row.expand(2, to * across, F))
 
 
 @given(sides, sides)

@@ -106,8 +106,8 @@ def test_a_skipped_step_changes_nothing(name):
     )
 
     def everything() -> list[torch.Tensor]:
-        found = [state for o in optimizers for state in o.state_dict()["state"].values()]
-        state = [tensor for one in found for tensor in one.values()]
+        result = [state for o in optimizers for state in o.state_dict()["state"].values()]
+        state = [tensor for one in result for tensor in one.values()]
         return [tensor.detach().clone() for tensor in (*weights, *state)]
 
     for bad in (False, True, False, True):

@@ -40,8 +40,8 @@ def test_inner_products_are_integrals(width, other_width, t, other_t):
         min(t, other_t),
         epsabs=1e-12,
     )
-    found = _inner(*(np.array([x]) for x in (t, gamma, other_t, other)))
-    assert found == pytest.approx(integral, rel=1e-6, abs=1e-10)
+    result = _inner(*(np.array([x]) for x in (t, gamma, other_t, other)))
+    assert result == pytest.approx(integral, rel=1e-6, abs=1e-10)
 
 
 @given(widths, st.integers(1, 60))

@@ -28,18 +28,18 @@ def test_at_once_is_one_after_the_other(betas, weight_decay, clip_norm, averages
     config = OptimizerConfig(
         lr=0.1, warmup_steps=2, betas=betas, weight_decay=weight_decay, clip_norm=clip_norm
     )
-    found, expected = one_pass.both_ways(config, averages, failures)
-    for step, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+    result, expected = one_pass.both_ways(config, averages, failures)
+    for step, (ours, theirs) in enumerate(zip(result, expected, strict=True)):
         for a, b in zip(ours, theirs, strict=True):
             torch.testing.assert_close(a, b.expand_as(a), rtol=1e-5, atol=1e-6)
         if failures[step] and step:
-            assert all(a.equal(b) for a, b in zip(ours, found[step - 1], strict=True))
+            assert all(a.equal(b) for a, b in zip(ours, result[step - 1], strict=True))
 
 
 @pytest.mark.slow
 def test_it_is_compiled_once_for_groups_alike():
     # in a process of its own: the type checks of the tests cannot be compiled
-    found = json.loads(run_script("one_pass"))
-    assert found["apart"] < 1e-6
-    assert found["graphs"] == 2
-    assert found["kernels"] <= 4  # one for each tensor of the two: nothing is read twice
+    result = json.loads(run_script("one_pass"))
+    assert result["apart"] < 1e-6
+    assert result["graphs"] == 2
+    assert result["kernels"] <= 4  # one for each tensor of the two: nothing is read twice

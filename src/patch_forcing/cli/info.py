@@ -119,19 +119,21 @@ def _progress(run: Path) -> dict[str, Any]:
     """How far a run got."""
     from patch_forcing.runs.describe import describe_run
 
-    found = describe_run(run)
-    row = found.metrics
-    facts: dict[str, Any] = {"recipe": found.recipe}
-    if found.init_from is not None:
-        facts["began from"] = found.init_from
-    step = checkpoint_step(found.checkpoints[-1]) if found.checkpoints else 0
-    facts["steps"] = f"{step:,} of {found.steps:,} saved"
+    description = describe_run(run)
+    row = description.metrics
+    facts: dict[str, Any] = {"recipe": description.recipe}
+    if description.init_from is not None:
+        facts["began from"] = description.init_from
+    step = checkpoint_step(description.checkpoints[-1]) if description.checkpoints else 0
+    facts["steps"] = f"{step:,} of {description.steps:,} saved"
     if row:
         speed = f", {row['images_per_second']:g} images/s" if "images_per_second" in row else ""
         facts["loss"] = f"{row['total']:.4f} at step {row['step']:,}{speed}"
-    if found.sheet is not None:
-        facts["last sheet"] = str(found.sheet)
-    facts["disk"] = f"{_megabytes(found.size)} in {len(found.checkpoints)} checkpoints and the rest"
+    if description.sheet is not None:
+        facts["last sheet"] = str(description.sheet)
+    facts["disk"] = (
+        f"{_megabytes(description.size)} in {len(description.checkpoints)} checkpoints and the rest"
+    )
     return facts
 
 

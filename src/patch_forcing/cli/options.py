@@ -94,11 +94,11 @@ def _pairs_apart(args: Sequence[str]) -> list[str]:
 def plain_help(page: str) -> str:
     """A help page that names neither None nor what stands for it; all stays in its column."""
     nothing = r"\(default:[\s│]*(None)?\)"
-    page = re.sub(nothing, lambda found: re.sub(r"[^\s│]", " ", found[0]), page)
+    page = re.sub(nothing, lambda match: re.sub(r"[^\s│]", " ", match[0]), page)
     optional = r"\{None(?:\}\|(\{[^}\n]*\}|[^\s│]+)|,([^}\n]*\}))"
 
-    def shorter(found: re.Match[str]) -> str:
-        return f"{found[1] or '{' + found[2]:<{len(found[0])}}"
+    def shorter(match: re.Match[str]) -> str:
+        return f"{match[1] or '{' + match[2]:<{len(match[0])}}"
 
     return re.sub(optional, shorter, page)
 

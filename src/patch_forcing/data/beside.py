@@ -65,7 +65,7 @@ def files_beside(tree: Tree) -> Beside:
 
     Names that differ in capitals alone begin so too, where they can mean one image alone.
     """
-    found: dict[str, list[tuple[str, str]]] = {}
+    rows_of: dict[str, list[tuple[str, str]]] = {}
     for folder, listing in tree.folders.items():
         if not listing.others or not listing.images:
             continue
@@ -78,9 +78,9 @@ def files_beside(tree: Tree) -> Beside:
                 if key in exact or len(images) == 1:
                     row = name[len(key) + 1 :], below(folder, name)
                     for image in images:
-                        found.setdefault(below(folder, image), []).append(row)
+                        rows_of.setdefault(below(folder, image), []).append(row)
                     break
-    return Beside(tree.root, tree.images, found, _apart(tree))
+    return Beside(tree.root, tree.images, rows_of, _apart(tree))
 
 
 def _by_key(images: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:

@@ -147,8 +147,8 @@ def _rows(
         return [Annotation()] * len(images), (), depth > 0
     if condition == "caption" or not depth:
         rows = beside.read()
-        told = any(row != Annotation() for row in rows)
-        return rows, ROLES if told else (), depth > 0
+        annotated = any(row != Annotation() for row in rows)
+        return rows, ROLES if annotated else (), depth > 0
     if beside.has("label", "json"):
         rows = beside.read(("label", "json"))
         if sum(row.label is not None for row in rows) >= ENOUGH_ANNOTATED * len(rows):

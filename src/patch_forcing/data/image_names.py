@@ -29,15 +29,15 @@ class ImageNames:
         """The image that a path below the root means; None if there is none, or several."""
         if path in self._images:
             return path
-        found = self._loose.get(loosely(path), ())
-        return found[0] if len(found) == 1 else None
+        matches = self._loose.get(loosely(path), ())
+        return matches[0] if len(matches) == 1 else None
 
     def find_below(self, folder: str, name: str) -> str | None:
         """The image of that name, if one alone in all folders below has it."""
         images = () if "/" in name else self._bare.get(loosely(name), ())
         begin = f"{folder}/" if folder else ""
-        found = [image for image in images[:_MOST] if image.startswith(begin)]
-        return found[0] if len(found) == 1 and len(images) < _MOST else None
+        matches = [image for image in images[:_MOST] if image.startswith(begin)]
+        return matches[0] if len(matches) == 1 and len(images) < _MOST else None
 
     @cached_property
     def _loose(self) -> dict[str, list[str]]:

@@ -59,13 +59,13 @@ def understood(tree: Tree, path: str, names: ImageNames) -> Table:
     if rows is None:
         table.unlabelled = True
         return table
-    found = False
+    any_known = False
     for place, fields in rows:
         name, annotation = _named(fields, below(folder, place), tree.root, folder, names)
         if not annotation.fault:
             assert isinstance(fields, dict)
             _record(table, fields)
-            found, first = found or names.find(name) is not None, first or name
+            any_known, first = any_known or names.find(name) is not None, first or name
             weight = first_given([fields[key] for key in keys_of(fields, WEIGHT_FIELDS)])
             if is_given(weight):
                 weights.setdefault(name, weight)
@@ -80,8 +80,8 @@ def understood(tree: Tree, path: str, names: ImageNames) -> Table:
         for key in keys_of(table.unread, WEIGHT_FIELDS):
             del table.unread[key]
     _check_rows(table, repeated)
-    some = islice(table.rows, _LOOKED_FOR)
-    if first and not found and not any((tree.root / name).exists() for name in some):
+    first_rows = islice(table.rows, _LOOKED_FOR)
+    if first and not any_known and not any((tree.root / name).exists() for name in first_rows):
         around = tree.root / folder
         raise OtherImagesError(
             f"it names no image that lies there, such as {first}: write paths below {around}, or "
@@ -168,8 +168,8 @@ def _named(
     if written.is_absolute() or ".." in written.parts:
         return place, Annotation(fault="its file_name leads out of the folder")
     whole = below(folder, written.as_posix())
-    found = names.find(whole) or names.find_below(folder, name)
-    return found or whole, from_fields(fields, TABLE_CAPTION_FIELDS)
+    image = names.find(whole) or names.find_below(folder, name)
+    return image or whole, from_fields(fields, TABLE_CAPTION_FIELDS)
 
 
 def _can_be_opened(name: str) -> bool:

@@ -46,27 +46,27 @@ def list_folder(folder: Path, way: Sequence[Path] = ()) -> Listing:
     way: the folders, without links, that led from the root to this one.
     Raises UserError if the folder cannot be read.
     """
-    found = Listing([], [], [], [], [])
+    listing = Listing([], [], [], [], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or is_of_system(entry.name):
-                    found.hidden.append(entry.name)
+                    listing.hidden.append(entry.name)
                 elif is_image_name(entry.name):
-                    found.images.append(entry.name)
+                    listing.images.append(entry.name)
                 elif _is_folder(entry):
                     back = entry.is_symlink() and _leads_back(Path(entry), way)
-                    (found.links if back else found.folders).append(entry.name)
+                    (listing.links if back else listing.folders).append(entry.name)
                 elif may_be_image(entry.name) and _begins_as_image(entry):
-                    found.images.append(entry.name)
+                    listing.images.append(entry.name)
                 elif _is_file(entry) or entry.is_symlink():  # to nowhere: not left out silently
-                    found.others.append(entry.name)
+                    listing.others.append(entry.name)
     except OSError as error:
         place = error.filename or folder  # or a link in it
         raise UserError(
             f"{place} cannot be read ({error.strerror}): allow it, or give another folder"
         ) from None
-    return Listing(*map(sorted, found))
+    return Listing(*map(sorted, listing))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -42,9 +42,9 @@ def alike(names: Sequence[str], known: Sequence[str]) -> dict[int, int]:
 
 def _shared(words: list[str], others: list[str]) -> float:
     """Of the words of two names, the share that stands in the other one too, but for endings."""
-    found = sum(any(_same(word, one) for one in others) for word in words)
+    forth = sum(any(_same(word, one) for one in others) for word in words)
     back = sum(any(_same(word, one) for word in words) for one in others)
-    return (found + back) / (len(words) + len(others))
+    return (forth + back) / (len(words) + len(others))
 
 
 def _words(name: str) -> list[str]:

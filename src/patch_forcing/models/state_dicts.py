@@ -136,8 +136,8 @@ def _state_dicts(content: Mapping[Any, Any], place: str = "") -> Iterator[tuple[
 
 def _networks(place: str, tensors: dict[str, Tensor]) -> tuple[list[NamedWeights], list[str]]:
     """The networks of one dict, and the first words of all other names in it."""
-    found = [match[1] or "" for match in map(_NETWORK.fullmatch, tensors) if match]
-    prefixes = [prefix for prefix in found if not _OF_OPTIMIZER.search(prefix)]
+    candidates = [match[1] or "" for match in map(_NETWORK.fullmatch, tensors) if match]
+    prefixes = [prefix for prefix in candidates if not _OF_OPTIMIZER.search(prefix)]
     weights: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in prefixes}
     aside = []
     without_dots = _without_dots(tensors, weights)
@@ -173,8 +173,8 @@ def _networks(place: str, tensors: dict[str, Tensor]) -> tuple[list[NamedWeights
 def _without_dots(tensors: Iterable[str], weights: Mapping[str, object]) -> str:
     """The prefix of an average whose names lost their dots, as latent diffusion's keeps them."""
     ending = PATCHES.replace(".", "")
-    found = [key.removesuffix(ending) for key in tensors if key.endswith(ending)]
-    return found[0] if found and weights else ""
+    prefixes = [key.removesuffix(ending) for key in tensors if key.endswith(ending)]
+    return prefixes[0] if prefixes and weights else ""
 
 
 def _unnamed_average(content: Any, place: str = "") -> str | None:

@@ -34,13 +34,15 @@ def open_data(
         before = record["recipe"].get("data")
         share = before.get("held_out") if isinstance(before, dict) else None
         source = replace(source, held_out=BEFORE["data.held_out"] if share is None else share)
-    found, shape = record.get("found", {}), dict[str, Any]()
+    recorded_data, shape = record.get("found", {}), dict[str, Any]()
     if allow_changed_data and isinstance(source, ImageOptions):
-        shape = {name: found[name] for name in ("size", "channels") if name in found}
+        shape = {
+            name: recorded_data[name] for name in ("size", "channels") if name in recorded_data
+        }
     data: TrainingData = replace(source, **shape).open() if shape else source.open()
     if chooses and not goes_on and isinstance(data, HoldsOut):
         source = replace(source, held_out=data.held_out_share)
-    classes = found.get("classes")
+    classes = recorded_data.get("classes")
     if isinstance(classes, dict) and isinstance(data, OrdersClasses):
         data = data.in_recorded_order(list(classes))
     return replace(recipe, data=source), with_texts(recipe, data, device)

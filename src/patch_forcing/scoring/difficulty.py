@@ -186,11 +186,11 @@ def _fit_row(fit: Fit) -> dict[str, Any]:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     def shown(name: str, digits: int) -> str:
-        found = row[name]
-        if found is None:
+        value = row[name]
+        if value is None:
             return ""
-        low, high = (f"{found[end]:.{digits}f}" for end in ("low", "high"))
-        return f"{found['value']:.{digits}f} ({low} … {high})"
+        low, high = (f"{value[end]:.{digits}f}" for end in ("low", "high"))
+        return f"{value['value']:.{digits}f} ({low} … {high})"
 
     return [
         f"{row['predicted']:.3g}",

@@ -133,8 +133,8 @@ def settings_link(runs: Sequence[Run]) -> str:
 
 def _all_logs(run: Run) -> Tensor:
     """The logarithms of all difficulties that were seen."""
-    found = [one.evaluation.difficulty for one in run.seen]
-    return torch.cat([d.flatten() for d in found if d is not None]).clamp(min=1e-12).log()
+    difficulties = [one.evaluation.difficulty for one in run.seen]
+    return torch.cat([d.flatten() for d in difficulties if d is not None]).clamp(min=1e-12).log()
 
 
 def _card(

@@ -173,7 +173,7 @@ def _connect_painter(
 ) -> None:
     """What brings images and change maps to the painter."""
 
-    def told(call: Callable[..., Painting]) -> Callable[..., tuple[Any, str]]:
+    def with_notes(call: Callable[..., Painting]) -> Callable[..., tuple[Any, str]]:
         def attempt(tab: str, model: str, value: Any) -> tuple[Any, str]:
             try:
                 painting = call(calls.studio.desk(tab), model, value)
@@ -185,7 +185,7 @@ def _connect_painter(
 
     def take(place: str) -> Callable[..., tuple[Any, str, Any]]:
         def attempt(tab: str, model: str, event: gr.EventData) -> tuple[Any, str, Any]:
-            load = told(lambda desk, model, seed: calls.load_image(
+            load = with_notes(lambda desk, model, seed: calls.load_image(
                 desk, model, desk.picture(place, seed)
             ))  # fmt: skip
             return *load(tab, model, event.seed), gr.update(selected="edit")
@@ -194,10 +194,14 @@ def _connect_painter(
 
     to = [painter.canvas, edit.status]
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    painter.load.upload(told(calls.load_image), [tab, fields.model, painter.load], to, **private)
-    painter.mask.upload(told(calls.load_map), [tab, fields.model, painter.mask], to, **private)
+    painter.load.upload(
+        with_notes(calls.load_image), [tab, fields.model, painter.load], to, **private
+    )
+    painter.mask.upload(
+        with_notes(calls.load_map), [tab, fields.model, painter.mask], to, **private
+    )
     source = [tab, fields.model, painter.share]
-    painter.hardest.click(told(calls.start_from_hardest), source, to, **private)
+    painter.hardest.click(with_notes(calls.start_from_hardest), source, to, **private)
     for name, place in (("sample", sample), ("edit", edit)):
         place.html.select(take(name), [tab, fields.model], [*to, tabs], **private)
 

@@ -150,10 +150,10 @@ def open_reader(
         return ByteReader(length)
     if bf16 and encoder == WORDLLAMA:
         raise UserError("text.bf16 with wordllama, which is a table: leave it out")
-    found = find_text_encoder(encoder, bf16=bf16).to(device)
-    kept = None if store is None else EmbeddingStore(Path(store).expanduser(), found)
-    space = TextSpace(encoder, found.name, bf16)
-    return EncodedReader(found, min(length, found.max_length), space, kept)
+    network = find_text_encoder(encoder, bf16=bf16).to(device)
+    kept = None if store is None else EmbeddingStore(Path(store).expanduser(), network)
+    space = TextSpace(encoder, network.name, bf16)
+    return EncodedReader(network, min(length, network.max_length), space, kept)
 
 
 def reader_of(
@@ -170,15 +170,15 @@ def reader_of(
     if space is None:
         raise UserError("this model does not name its text encoder: give embeddings from Python")
     try:
-        found = find_text_encoder(space.encoder, bf16=space.bf16).to(device)
+        network = find_text_encoder(space.encoder, bf16=space.bf16).to(device)
     except UserError as error:
         raise UserError(f"this model reads texts by {space.name}, but: {error}") from None
-    if found.name != space.name or found.width != kind.width:
+    if network.name != space.name or network.width != kind.width:
         raise UserError(
-            f"text encoder {space.encoder} is {found.name}, but the model was trained with "
+            f"text encoder {space.encoder} is {network.name}, but the model was trained with "
             f"{space.name}: bring that one there"
         )
-    return EncodedReader(found, kind.length, space)
+    return EncodedReader(network, kind.length, space)
 
 
 def cut_note(texts: Sequence[str], cut: Sequence[str], limit: str) -> str:

@@ -74,11 +74,11 @@ def _draw_levels(axes: "Axes", row: Row, bounds: tuple[float, float]) -> None:
 
 def _draw_by_time(axes: "Axes", rows: Sequence[Row], field: str) -> None:
     """Points with their intervals at the middles of the bins."""
-    found = [row for row in rows if row[field] is not None]
-    middles = [(row["low"] + row["high"]) / 2 for row in found]
-    values = [row[field]["value"] for row in found]
-    below = [value - row[field]["low"] for row, value in zip(found, values, strict=True)]
-    above = [row[field]["high"] - value for row, value in zip(found, values, strict=True)]
+    shown = [row for row in rows if row[field] is not None]
+    middles = [(row["low"] + row["high"]) / 2 for row in shown]
+    values = [row[field]["value"] for row in shown]
+    below = [value - row[field]["low"] for row, value in zip(shown, values, strict=True)]
+    above = [row[field]["high"] - value for row, value in zip(shown, values, strict=True)]
     axes.errorbar(middles, values, yerr=[below, above], fmt="o-", markersize=4, lw=1.3, capsize=3)
     axes.set_xlim(0, 1)
     axes.grid(alpha=0.3)
