@@ -141,16 +141,16 @@ class Keeping:
     reports: list = []
 
     def __init__(self, opening):
-        self.told.append(("open", opening.identity, opening.done))
+        self.reports.append(("open", opening.identity, opening.done))
 
     def log(self, step, row):
-        self.told.append((step, dict(row)))
+        self.reports.append((step, dict(row)))
 
     def image(self, step, name, file):
-        self.told.append((step, name))
+        self.reports.append((step, name))
 
     def close(self):
-        self.told.append("closed")
+        self.reports.append("closed")
 
 
 def test_a_run_keeps_its_name_and_tells_no_step_twice_and_a_new_run_is_another(
@@ -164,13 +164,13 @@ def test_a_run_keeps_its_name_and_tells_no_step_twice_and_a_new_run_is_another(
             reports.image(step, "samples", tmp_path)
             reports.log(step, {"step": step, "total": 0.5})
         reports.close()
-    opened = [entry for entry in Keeping.told if entry[0] == "open"]
+    opened = [entry for entry in Keeping.reports if entry[0] == "open"]
     assert opened[0][1] == opened[1][1] != opened[2][1]
-    assert [entry[0] for entry in Keeping.told if isinstance(entry[0], int)] == [
+    assert [entry[0] for entry in Keeping.reports if isinstance(entry[0], int)] == [
         *(1, 1, 2, 2, 3, 3, 4, 4, 1, 1)
     ]
-    assert (4, {"total": 0.5}) in Keeping.told
-    assert Keeping.told.count("closed") == 3
+    assert (4, {"total": 0.5}) in Keeping.reports
+    assert Keeping.reports.count("closed") == 3
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"json": 3}', '{"json": {}}', "\x00"])
@@ -181,7 +181,7 @@ def test_a_damaged_state_begins_a_new_name(tmp_path, monkeypatch, damage):
     reports = Trackers(["json"], tmp_path, 3, {})
     reports.log(4, {"total": 1.0})
     reports.close()
-    assert Keeping.told[1:] == [(4, {"total": 1.0}), "closed"]
+    assert Keeping.reports[1:] == [(4, {"total": 1.0}), "closed"]
 
 
 def test_what_is_missing_or_mistyped_is_said_before_any_work(recipe, tmp_path, monkeypatch):
