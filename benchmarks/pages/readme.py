@@ -103,10 +103,10 @@ def _training(what: str, rows: Rows) -> list[str]:
 
 
 def _order(what: str, rows: Rows, sampler: str) -> list[str]:
-    found = sampled(rows, sampler, BUDGET, model=("p8", GROUPED))
-    used = statistics.mean(row["nfe"] for row in found)
+    eight = sampled(rows, sampler, BUDGET, model=("p8", GROUPED))
+    used = statistics.mean(row["nfe"] for row in eight)
     against = f"Euler, {BUDGET} evaluations: **{spread(_small(rows, GROUPED))}**"
-    return [what, SMALL, f"{used:g}", spread(row["fd"] for row in found), "", against]
+    return [what, SMALL, f"{used:g}", spread(row["fd"] for row in eight), "", against]
 
 
 def _editing(report: Row) -> list[str]:

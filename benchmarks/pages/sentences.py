@@ -50,29 +50,29 @@ def paragraphs(page: str) -> list[str]:
     """Prose of a page, a line for each paragraph or item of a list."""
     for pattern in LEFT_OUT:
         page = pattern.sub("\n", page)
-    found: list[list[str]] = [[]]
+    blocks: list[list[str]] = [[]]
     for line in page.splitlines():
         if not line.strip() or NO_PROSE.match(line):
-            found.append([])
+            blocks.append([])
         elif ITEM.match(line):
-            found.append([ITEM.sub("", line, count=1)])
+            blocks.append([ITEM.sub("", line, count=1)])
         else:
-            found[-1].append(line.strip())
-    return [" ".join(lines) for lines in found if lines]
+            blocks[-1].append(line.strip())
+    return [" ".join(lines) for lines in blocks if lines]
 
 
 def sentences(page: str) -> list[Sentence]:
     """Sentences of a page in order; those without a word are none."""
-    found = []
+    result = []
     for paragraph in paragraphs(page):
-        found += [Sentence(text) for text in END.split(LINK.sub(r"\1", paragraph))]
-    return [sentence for sentence in found if sentence.words]
+        result += [Sentence(text) for text in END.split(LINK.sub(r"\1", paragraph))]
+    return [sentence for sentence in result if sentence.words]
 
 
 def mean_words(page: str) -> float:
     """Mean number of words in a sentence of the page; 0 without any."""
-    found = sentences(page)
-    return sum(sentence.words for sentence in found) / len(found) if found else 0.0
+    listed = sentences(page)
+    return sum(sentence.words for sentence in listed) / len(listed) if listed else 0.0
 
 
 def public_pages() -> list[Path]:
@@ -115,12 +115,12 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=0, metavar="N", help="print so many, too")
     options = parser.parse_args()
     try:
-        found = texts(options.pages, options.at)
+        chosen = texts(options.pages, options.at)
     except (UserError, OSError) as error:
         parser.error(str(error))
     header = ["page", "lines", "sentences", "mean words", "longest", f"over {LONG}"]
-    print(table(header, [row(*page) for page in found.items()]), end="")
-    for name, page in found.items():
+    print(table(header, [row(*page) for page in chosen.items()]), end="")
+    for name, page in chosen.items():
         longest = sorted(sentences(page), key=lambda sentence: -sentence.words)
         for sentence in longest[: options.longest]:
             print(textwrap.fill(f"{name}, {sentence.words}: {sentence.text}", 100))
