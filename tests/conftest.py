@@ -37,3 +37,14 @@ def recipe():
     from tests.support.tiny import TINY
 
     return TINY
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path_factory):
+    """A Hub on this machine, empty, of which the user has a token; what fails is not waited for."""
+    from tests.support.hub import Hub, use
+
+    served = Hub()
+    use(served, monkeypatch, tmp_path_factory.mktemp("hub"))
+    yield served
+    served.close()

@@ -13,6 +13,7 @@ from patch_forcing.data.shards import list_shards
 from patch_forcing.data.sources import ShardsSource
 from tests.support.image_files import PNG
 from tests.support.same_runs import same_batches
+from tests.support.served import send_file
 
 
 @pytest.fixture
@@ -58,23 +59,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.failing -= 1
             self.send_error(503)
             return
-        data, asked = file.read_bytes(), self.headers.get("Range")
-        size = len(data)
-        if asked and self.server.ranges:
-            first, last = asked.removeprefix("bytes=").split("-")
-            data = data[int(first) : int(last or size - 1) + 1]
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(data) - 1}/{size}")
-        else:
-            self.send_response(200)
-        if self.server.ranges:
-            self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", '"1"')
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
+        sent = send_file(self, file.read_bytes(), {"ETag": '"1"'}, ranges=self.server.ranges)
         if self.command == "GET":
-            self.server.asked.append(len(data))
-            self.wfile.write(data)
+            self.server.asked.append(sent)
 
     def log_message(self, *_):
         pass

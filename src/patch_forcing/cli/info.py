@@ -73,6 +73,7 @@ def _facts(name: str) -> dict[str, Any]:
     from patch_forcing.generation.find import find_model
 
     folder = find_model(name)
+    from patch_forcing.generation.describe import model_facts, sampled_by, takes_texts
     from patch_forcing.generation.recommended import choose
     from patch_forcing.io.model_layout import folder_hash
     from patch_forcing.models.loading import without_weights
@@ -81,24 +82,15 @@ def _facts(name: str) -> dict[str, Any]:
     model = without_weights(folder)
     config, data = model.config, model.data_info
     chosen = choose(model, name, {}, {})
-    sampling = chosen.request.resolve(model, name)
-    height, width = config.image_size
-    kind = "pixels" if data.autoencoder is None else f"latents of {data.autoencoder.name}"
     numbers = [str(number) for number in range(config.num_classes)]
     names = list(data.class_names) or numbers
-    millions = sum(weight.numel() for weight in model.parameters()) / 1e6
     facts: dict[str, Any] = {
         "model": name,
         "folder": f"{folder}, {_megabytes(folder_size(folder))}",
         "hash": folder_hash(folder),
-        "images": f"{height}×{width} {kind}, {config.in_channels} channels",
-        "patches": f"{config.num_patches} of {config.patch_size}×{config.patch_size}",
-        "network": f"{config.depth} blocks of width {config.hidden_size} and "
-        f"{config.num_heads} heads, "
-        f"{millions:.1f} million weights",
-        "difficulty": "predicted" if config.predict_difficulty else "not predicted",
+        **model_facts(model),
         "recommends": chosen.from_model or "nothing in particular",
-        "samples": f"by {sampling.name}, {len(sampling.time_grid) - 1} steps",
+        "samples": sampled_by(model, name),
         "advice": asdict(model.sampling_info.recommended),
         "classes": f"{numbers[0]} to {numbers[-1]}" if numbers and names == numbers else names,
     }
@@ -107,7 +99,7 @@ def _facts(name: str) -> dict[str, Any]:
     elif (folder / "README.md").is_file():
         facts["training"] = f"see {folder / 'README.md'}"
     texts: list[str] = []
-    if config.condition.partition(":")[0] in ("text", "bytes"):
+    if takes_texts(model):
         del facts["classes"]
         facts["prompts"] = f"any text, read by {data.text.name if data.text else 'the network'}"
         texts = lines(model.sampling_info.recommended.conditions or "a red cat")

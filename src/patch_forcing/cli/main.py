@@ -20,10 +20,12 @@ COMMANDS = {
     "studio": "a page in the browser: sample, watch, paint, compare",
     "ema": "averaged weights of other lengths, after training",
     "convert": "published checkpoints (PFT, SiT, DiT) to model folders, and back",
+    "push": "a model to the Hugging Face Hub, with a model card",
     "bench": "how good and how fast samplers of a model are on this machine",
     "encode": "images to latents, which imagenet256 recipes train on",
     "evaluate": "how good samples are: distances with intervals; compare; difficulty",
     "data": "build a data set (emoji), or check images: a folder, shards, the Hub",
+    "doctor": "versions, devices, optional parts: what works here, and how to get the rest",
 }
 """Each is the function of that name, in the module of that name beside this one."""
 

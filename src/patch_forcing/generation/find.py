@@ -1,9 +1,11 @@
 """MODEL as users name it: a bundled name, a folder, or a Hub id."""
 
+import json
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError, unknown_name
-from patch_forcing.io.hub import download, looks_like_hub_id
+from patch_forcing.io.foreign import PIPELINE, instead
+from patch_forcing.io.hub import download, file_names, looks_like_hub_id, split_revision
 from patch_forcing.io.model_layout import is_model_folder
 from patch_forcing.io.run_layout import ema_folder, is_run_folder, newest_sound
 
@@ -25,29 +27,71 @@ def check_model(name: str | Path) -> None:
     path = Path(name)
     if path.is_dir():
         if not (is_run_folder(path) or is_model_folder(path)):
-            what = "is empty" if not any(path.iterdir()) else "holds neither a model nor a run"
-            raise UserError(
-                f"{path} {what}: give a folder with config.json and model.safetensors, or of a run"
-            )
+            raise _no_model(path)
     elif str(name) not in bundled_names():
         if path.exists():
             raise UserError(f"{path} is a file: give the folder that holds it")
-        if not looks_like_hub_id(str(name)):
+        if not looks_like_hub_id(split_revision(str(name))[0]):
             raise unknown_name("model or folder", str(name), bundled_names())
 
 
-def find_model(name: str | Path) -> Path:
+def find_model(
+    name: str | Path, *, revision: str | None = None, cache_dir: str | Path | None = None
+) -> Path:
     """The model folder: a folder here (a run's newest averaged weights), bundled, or the Hub's.
 
+    A Hub id is OWNER/NAME, or OWNER/NAME@REVISION. revision, cache_dir: as `io.hub.download` takes
+    them; a revision of what lies here is an error.
     Raises UserError if there is none of that name, or if the folder holds no model.
     """
     check_model(name)
     path = Path(name)
+    if not path.is_dir() and str(name) not in bundled_names():
+        return _from_hub(str(name), revision, cache_dir)
+    if revision is not None:
+        raise UserError(f"revision={revision!r}: {name} lies here, not on the Hub: leave it out")
     if is_run_folder(path):
         checkpoint = newest_sound(path)
         if checkpoint is None:
             raise UserError(f"{path} has no checkpoint yet: train it first")
         return ema_folder(checkpoint)
-    if path.is_dir():
-        return path
-    return find_bundled(str(name)) if str(name) in bundled_names() else download(str(name))
+    return path if path.is_dir() else find_bundled(str(name))
+
+
+def _from_hub(name: str, revision: str | None, cache_dir: str | Path | None) -> Path:
+    """Downloaded: two files, and nothing else that lies there."""
+    hub_id, own = split_revision(name)
+    if own is not None and revision is not None and own != revision:
+        raise UserError(f"{name} with revision={revision!r}: give one of them")
+    revision = revision if own is None else own
+    folder = download(hub_id, revision=revision, cache_dir=cache_dir)
+    if is_model_folder(folder):
+        return folder
+    names, pipeline = file_names(hub_id, revision), None
+    if PIPELINE in names:
+        pipeline = _read(download(hub_id, [PIPELINE], revision=revision, cache_dir=cache_dir))
+    what = instead(names, pipeline) or "give one that patch-forcing push wrote"
+    raise UserError(f"{hub_id} on the Hub holds no model of patch-forcing: {what}")
+
+
+def _no_model(path: Path) -> UserError:
+    """The error for a folder that holds neither a model nor a run."""
+    names = [file.name for file in path.iterdir()]
+    if not names:
+        what = "is empty"
+    elif reason := instead(names, _read(path) if PIPELINE in names else None):
+        return UserError(f"{path} holds no model of patch-forcing: {reason}")
+    else:
+        what = "holds neither a model nor a run"
+    return UserError(
+        f"{path} {what}: give a folder with config.json and model.safetensors, or of a run"
+    )
+
+
+def _read(folder: Path) -> dict[str, object]:
+    """What model_index.json says; empty if it is damaged."""
+    try:
+        content = json.loads((folder / PIPELINE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

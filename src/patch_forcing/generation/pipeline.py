@@ -272,9 +272,13 @@ def load(
     compile: bool = False,
     autoencoder: str | Path | None = None,
     preview: str | Path | None = None,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
 ) -> Pipeline:
     """The pipeline of a bundled name, a folder (of a model or a training run), or a Hub id.
 
+    A Hub id is OWNER/NAME, or OWNER/NAME@REVISION: a branch, a tag or a commit, as `revision` is.
+    cache_dir: where downloads are kept, if not in the Hub's own cache.
     precision: what the network computes in; images are then the same but for rounding. compile:
     the network is compiled for each shape it meets, half a minute each. autoencoder: of a latent
     model, where its own lies if not where it was; preview: a tiny decoder instead.
@@ -283,7 +287,9 @@ def load(
     """
     if compile:
         check_compiler(device)
-    folder = find_model(name)
+    folder = find_model(name, revision=revision, cache_dir=cache_dir)
+    if revision is not None and not str(name).endswith(f"@{revision}"):
+        name = f"{name}@{revision}"  # as records of samples name it, and commands take it
     model = load_model(folder, device)
     channels = model.config.in_channels
     decoder = find_decoder(name, model.data_info, channels, autoencoder, preview, device)

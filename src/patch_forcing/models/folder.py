@@ -14,6 +14,7 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.atomic import atomic_folder
+from patch_forcing.io.foreign import asks_for_code
 from patch_forcing.io.model_layout import CONFIG, WEIGHTS, check_target
 from patch_forcing.models.config import DataInfo, SamplingInfo
 from patch_forcing.models.latent_space import latent_space
@@ -115,6 +116,11 @@ def _sound(weights: Path) -> Iterator[None]:
 def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInfo]:
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if key := asks_for_code(config):
+            raise UserError(
+                f"{file} asks to run code that lies beside it ({key}), which is never done: give "
+                "a model of patch-forcing"
+            )
         version = config["format_version"]
         if version != FORMAT_VERSION:
             raise UserError(

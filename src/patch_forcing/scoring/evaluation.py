@@ -36,12 +36,17 @@ class Evaluation:
     @property
     def title(self) -> str:
         """What was measured, in a few words."""
-        subject, sampling = self.record["subject"], self.record["sampling"]
+        return ", ".join(filter(None, [str(self.record["subject"]["name"]), self.sampled_by]))
+
+    @property
+    def sampled_by(self) -> str:
+        """How a model's images came about: sampler, evaluations, guidance; "" of other images."""
+        sampling = self.record["sampling"]
         if sampling is None:
-            return str(subject["name"])
+            return ""
         guided = f", guidance {sampling['guidance']:g}" if sampling["guidance"] != 1 else ""
         nfe = f", {sampling['nfe']:.4g} evaluations" if sampling.get("nfe") else ""
-        return f"{subject['name']}, {sampling['sampler']}{nfe}{guided}"
+        return f"{sampling['sampler']}{nfe}{guided}"
 
     def markdown(self) -> str:
         """A table with one row for each network."""

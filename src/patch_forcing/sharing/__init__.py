@@ -1,0 +1,1 @@
+"""Models for others: the folder that is uploaded to the Hub, and the card in it."""
