@@ -41,8 +41,8 @@ def name(page: Path) -> str:
 
 
 def test_sentences_are_those_of_the_prose():
-    result = [(sentence.text, sentence.words) for sentence in sentences(PAGE)]
-    assert result == [
+    counted = [(sentence.text, sentence.words) for sentence in sentences(PAGE)]
+    assert counted == [
         ("One, two `three --four`.", 4),
         ("Five six seven!", 3),
         ("By e.g. numbers 1.5 and 2.", 6),

@@ -63,16 +63,15 @@ def paragraphs(page: str) -> list[str]:
 
 def sentences(page: str) -> list[Sentence]:
     """Sentences of a page in order; those without a word are none."""
-    result = []
-    for paragraph in paragraphs(page):
-        result += [Sentence(text) for text in END.split(LINK.sub(r"\1", paragraph))]
-    return [sentence for sentence in result if sentence.words]
+    shown = (LINK.sub(r"\1", paragraph) for paragraph in paragraphs(page))
+    split = (Sentence(text) for paragraph in shown for text in END.split(paragraph))
+    return [sentence for sentence in split if sentence.words]
 
 
 def mean_words(page: str) -> float:
     """Mean number of words in a sentence of the page; 0 without any."""
-    listed = sentences(page)
-    return sum(sentence.words for sentence in listed) / len(listed) if listed else 0.0
+    words = [sentence.words for sentence in sentences(page)]
+    return sum(words) / len(words) if words else 0.0
 
 
 def public_pages() -> list[Path]:
