@@ -59,9 +59,9 @@ class ProxyReport:
         rows.append(["all", f"{first['overall']['true']:.3g}", *columns])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Writes the record as JSON."""
-        write_atomic(path, json.dumps(self.record, indent=1) + "\n")
+        write_atomic(Path(path), json.dumps(self.record, indent=1) + "\n")
 
 
 @torch.no_grad()

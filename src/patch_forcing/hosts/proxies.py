@@ -5,7 +5,7 @@ They order patches, which is all that samplers ask of a difficulty. None is an e
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.field import Field, FieldOutput, KeepingField, Recall
 
 
+@runtime_checkable
 class Proxy(Protocol):
     """What gives each patch a number that is larger where it is harder."""
 
