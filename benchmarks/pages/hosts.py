@@ -1,6 +1,7 @@
 """Tables of docs/other-models.md."""
 
 from benchmarks.common.record import Row
+from benchmarks.common.tables import made, paragraph, table
 
 NAMES = {
     "head": "its own head",
@@ -13,48 +14,49 @@ NAMES = {
 
 def correlations(numbers: Row) -> str:
     """Rank correlation of each proxy with the squared error, by time."""
-    alone, guided = (numbers["calibration"][name]["proxies"] for name in ("alone", "guided"))
-    columns = {name: alone.get(name, guided[name]) for name in NAMES if name in guided}
-    rows = [f"| t | {' | '.join(NAMES[name] for name in columns)} |"]
-    rows.append("| --- " * (1 + len(columns)) + "|")
-    for k, row in enumerate(guided["gap"]["by_time"]):
-        cells = [_cell(proxy["by_time"][k]) for proxy in columns.values()]
-        rows.append(f"| {row['low']:.1f} … {row['high']:.1f} | {' | '.join(cells)} |")
-    rows.append(f"| all | {' | '.join(_cell(proxy['overall']) for proxy in columns.values())} |")
-    record = numbers["calibration"]["guided"]
-    note = (
-        f"{record['n']} held-out scenes, with 95 % intervals over all times. The gap is that of "
-        f"guidance {numbers['guidance']:g}; the others are without guidance. Measured on "
-        f"{record['hardware']}, {record['date']}."
-    )
-    wide = [
-        f"{NAMES[name]} {row['low']:.2f} … {row['high']:.2f}"
-        for name, proxy in columns.items()
-        for row in [proxy["overall"]["rank_correlation"]]
+    alone, guided = (numbers["calibration"][name] for name in ("alone", "guided"))
+    proxies = {**alone["proxies"], "gap": guided["proxies"]["gap"]}
+    lines = [
+        [
+            f"{row['low']:.1f} … {row['high']:.1f}",
+            *(_value(p["by_time"][k]) for p in proxies.values()),
+        ]
+        for k, row in enumerate(proxies["head"]["by_time"])
     ]
-    return "\n".join([*rows, "", note, f"The intervals: {', '.join(wide)}."]) + "\n"
+    lines.append(["all", *(_value(proxy["overall"]) for proxy in proxies.values())])
+    intervals = [
+        f"{NAMES[name]} {found['low']:.2f} to {found['high']:.2f}"
+        for name, proxy in proxies.items()
+        for found in [proxy["overall"]["rank_correlation"]]
+    ]
+    return (
+        table(["t", *(NAMES[name] for name in proxies)], lines)
+        + "\n"
+        + paragraph(
+            f"{alone['n']} held-out scenes. 95 % intervals over all times: {', '.join(intervals)}.",
+            f"The gap is that of guidance {numbers['guidance']:g}; the others are without guidance.",
+            made(numbers),
+        )
+    )
 
 
 def orders(numbers: Row) -> str:
     """How far dual-loop ends from the model's own flow, by the order of its patches."""
-    rows = ["| order of patches | not guided | guided |", "| --- | --- | --- |"]
-    found = {(row["order"], row["guided"]): row["error"] for row in numbers["sampling"]}
-    for name, title in NAMES.items():
-        cells = [
-            f"{found[name, guided]:.4f}" if (name, guided) in found else "–"
-            for guided in (False, True)
-        ]
-        rows.append(f"| {title} | {' | '.join(cells)} |")
-    calls = {row["nfe"] for row in numbers["sampling"] if "nfe" in row and not row["guided"]}
-    note = (
-        f"{numbers['seeds']} images, dual-loop with its usual settings, {numbers['steps']} steps, "
-        f"{max(calls):g} evaluations (twice as many guided). RMS over pixels in −1 … 1, from where "
-        f"{numbers['reference']} steps of Adams–Bashforth lead; half as many of those end "
-        f"{found['flow', False]:.4f} and {found['flow', True]:.4f} away."
+    found = {row["order"]: row for row in numbers["sampling"]}
+    lines = [[title, f"{found[name]['error']:.4f}"] for name, title in NAMES.items()]
+    return (
+        table(["order of patches", "distance from the flow"], lines)
+        + "\n"
+        + paragraph(
+            f"{numbers['seeds']} images with guidance {numbers['guidance']:g}, dual-loop with its",
+            f"usual settings, {numbers['steps']} steps, {found['head']['nfe']:g} evaluations.",
+            "The distance is the RMS over pixels in −1 … 1 from where",
+            f"{numbers['reference']} steps of Adams–Bashforth lead the same noise. Half as many",
+            f"of those end {found['flow']['error']:.4f} away.",
+        )
     )
-    return "\n".join([*rows, "", note]) + "\n"
 
 
-def _cell(row: Row) -> str:
+def _value(row: Row) -> str:
     found = row["rank_correlation"]
     return f"{found['value']:.2f}" if found else ""

@@ -8,6 +8,7 @@ from torch import nn
 
 import patch_forcing as pf
 from patch_forcing import hosts
+from patch_forcing.hosts.flux import replaced_outputs
 from tests.support import hosts as tiny
 
 
@@ -78,6 +79,26 @@ def test_models_that_do_not_fit_are_named():
     x, rows = torch.randn(1, 4, 6, 4), torch.tensor([1])
     with pytest.raises(pf.UserError, match="encode the prompts for images of this size"):
         tiny.ideogram4().host(x, pf.PatchTime.shared(torch.tensor([0.5]), 24), rows)
+
+
+def test_a_hook_that_is_passed_over_is_named():
+    layer = nn.Linear(2, 2)
+    with (
+        pytest.raises(pf.UserError, match="passes over the times of patches in Linear"),
+        replaced_outputs({layer: lambda *call: call[2]}),
+    ):
+        layer.forward(torch.zeros(1, 2))
+
+
+@pytest.mark.slow
+def test_a_model_compiled_as_a_whole_is_refused_at_times_of_patches():
+    model = tiny.flux2()
+    x, rows = model.inputs()
+    model.host.model.compile(backend="eager")
+    with torch.no_grad():
+        model.host(x, pf.PatchTime.shared(torch.tensor([0.3, 0.8]), 12), rows)
+        with pytest.raises(pf.UserError, match="not compiled as a whole"):
+            model.host(x, pf.PatchTime.dense(torch.rand(2, 12)), rows)
 
 
 def test_equal_times_in_any_form_are_one_time():

@@ -23,11 +23,27 @@ Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
 
 @contextmanager
 def replaced_outputs(hooks: Mapping[nn.Module, Hook]) -> Iterator[None]:
-    """Within, outputs of these modules are what the hooks make of them."""
+    """Within, outputs of these modules are what the hooks make of them.
+
+    Raises UserError at the end if a module was not called, or its hook passed over: a compiled
+    model does not see hooks that it was compiled without.
+    """
+    waiting = set(hooks)
+
+    def noted(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
+        waiting.discard(module)
+        return hooks[module](module, arguments, output)
+
     with ExitStack() as stack:
-        for module, hook in hooks.items():
-            stack.enter_context(module.register_forward_hook(hook))
+        for module in hooks:
+            stack.enter_context(module.register_forward_hook(noted))
         yield
+    if waiting:
+        names = ", ".join(sorted({type(module).__name__ for module in waiting}))
+        raise UserError(
+            f"the model passes over the times of patches in {names}: give the host a model that "
+            "is not compiled as a whole; its blocks may be"
+        )
 
 
 class Flux2Host(Host):
