@@ -25,16 +25,16 @@ def correlations(numbers: Row) -> str:
     ]
     lines.append(["all", *(_value(proxy["overall"]) for proxy in proxies.values())])
     intervals = [
-        f"{NAMES[name]} {found['low']:.2f} to {found['high']:.2f}"
+        f"{NAMES[name]} {result['low']:.2f} to {result['high']:.2f}"
         for name, proxy in proxies.items()
-        for found in [proxy["overall"]["rank_correlation"]]
+        for result in [proxy["overall"]["rank_correlation"]]
     ]
     return (
         table(["t", *(NAMES[name] for name in proxies)], lines)
         + "\n"
         + paragraph(
             f"{alone['n']} held-out scenes. 95 % intervals over all times: {', '.join(intervals)}.",
-            f"The gap is that of guidance {numbers['guidance']:g}; the others are without guidance.",
+            f"The gap is that of guidance {numbers['guidance']:g}; others are without guidance.",
             made(numbers),
         )
     )
@@ -42,21 +42,21 @@ def correlations(numbers: Row) -> str:
 
 def orders(numbers: Row) -> str:
     """How far dual-loop ends from the model's own flow, by the order of its patches."""
-    found = {row["order"]: row for row in numbers["sampling"]}
-    lines = [[title, f"{found[name]['error']:.4f}"] for name, title in NAMES.items()]
+    result = {row["order"]: row for row in numbers["sampling"]}
+    lines = [[title, f"{result[name]['error']:.4f}"] for name, title in NAMES.items()]
     return (
         table(["order of patches", "distance from the flow"], lines)
         + "\n"
         + paragraph(
             f"{numbers['seeds']} images with guidance {numbers['guidance']:g}, dual-loop with its",
-            f"usual settings, {numbers['steps']} steps, {found['head']['nfe']:g} evaluations.",
+            f"usual settings, {numbers['steps']} steps, {result['head']['nfe']:g} evaluations.",
             "The distance is the RMS over pixels in −1 … 1 from where",
             f"{numbers['reference']} steps of Adams–Bashforth lead the same noise. Half as many",
-            f"of those end {found['flow']['error']:.4f} away.",
+            f"of those end {result['flow']['error']:.4f} away.",
         )
     )
 
 
 def _value(row: Row) -> str:
-    found = row["rank_correlation"]
-    return f"{found['value']:.2f}" if found else ""
+    result = row["rank_correlation"]
+    return f"{result['value']:.2f}" if result else ""

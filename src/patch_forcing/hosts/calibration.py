@@ -203,5 +203,5 @@ def _interval(estimate: Estimate | None) -> dict[str, float] | None:
 
 
 def _correlation(row: Mapping[str, Any]) -> str:
-    found = row["rank_correlation"]
-    return f"{found['value']:.2f} ({found['low']:.2f} … {found['high']:.2f})" if found else ""
+    value = row["rank_correlation"]
+    return f"{value['value']:.2f} ({value['low']:.2f} … {value['high']:.2f})" if value else ""
