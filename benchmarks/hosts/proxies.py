@@ -22,7 +22,7 @@ from patch_forcing.scoring.clean_images import CleanImages
 SCALE = 2.0
 STEPS = 6
 """Of dual-loop with 4 evaluations each."""
-ORDERS = ("head", "change", "spread", "gap", "random")
+ORDERS = ("head", "change", "contrast", "spread", "gap", "random")
 
 
 def calibrations(pipe: Pipeline, images: CleanImages, batch_size: int) -> Row:

@@ -6,6 +6,7 @@ from benchmarks.common.tables import made, paragraph, table
 NAMES = {
     "head": "its own head",
     "change": "change",
+    "contrast": "contrast",
     "spread": "spread",
     "gap": "gap",
     "random": "random",

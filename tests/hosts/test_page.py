@@ -11,7 +11,7 @@ def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     examples = run_examples("other-models.md")
     assert len(examples) == 9
     out = capsys.readouterr().out.splitlines()
-    assert out[:3] == ["8.0", "16.0", "| t | squared error | change | gap | spread |"]
+    assert out[:3] == ["8.0", "16.0", "| t | squared error | change | gap | spread | contrast |"]
     assert (tmp_path / "proxies.json").stat().st_size > 100
     frames = examples[3]
     assert torch.equal(frames["latents"][:, :, :1], frames["first_frame"])

@@ -50,6 +50,14 @@ def test_spread_is_the_variance_within_a_patch():
     torch.testing.assert_close(d[1, 2], patch.var(correction=0))
 
 
+def test_contrast_is_the_variance_of_the_clean_prediction():
+    field = hosts.with_difficulty(pf.VelocityField(Steps(A)), "contrast")
+    x = torch.randn(2, 3, 4, 4)
+    d = field(x, pf.PatchTime.shared(torch.full((2,), 0.5), 4)).difficulty
+    patch = (1 + 0.5 * 2.0) * x[1, :, 2:, :2]
+    torch.testing.assert_close(d[1, 2], patch.var(correction=0))
+
+
 def test_change_is_that_of_the_clean_prediction():
     """x̂_1 = (1 + (1 − t)·a)·x."""
     field = hosts.with_difficulty(pf.VelocityField(Steps(A)), "change")
@@ -148,11 +156,28 @@ def test_a_report_says_what_a_proxy_is_worth_at_each_time():
     assert len(lines) == 7
 
 
+def test_the_step_before_is_where_the_models_own_velocity_leads_back_to():
+    """On the path, it would be where the true one does: a change would hold the error itself."""
+
+    class Recording(Steps):
+        def __call__(self, x_t, t, condition=None):
+            output = super().__call__(x_t, t, condition)
+            calls.append((x_t, t.values[:, 0], output.velocity))
+            return output
+
+    calls = []
+    hosts.calibrate(Recording(A), torch.randn(3, 3, 4, 4), bins=2, step=0.1)
+    assert len(calls) == 2 * 2
+    for (x, t, v), (before, earlier, _) in zip(calls[::2], calls[1::2], strict=True):
+        torch.testing.assert_close(earlier, (t - 0.1).clamp(min=0))
+        torch.testing.assert_close(before, x - (t - earlier)[:, None, None, None] * v)
+
+
 def test_a_report_depends_on_no_batch_and_is_written(tmp_path):
     model, x_1 = IndependentGaussian(), 0.6 * torch.randn(5, 1, 8, 8)
     reports = [hosts.calibrate(model, x_1, bins=3, batch_size=size) for size in (2, 5)]
     first, second = (report.record["proxies"] for report in reports)
-    assert list(first) == ["head", "change", "spread"]
+    assert list(first) == ["head", "change", "spread", "contrast"]
     for name, row in first.items():
         assert row["overall"]["true"] == pytest.approx(second[name]["overall"]["true"])
     reports[0].save(tmp_path / "proxies.json")

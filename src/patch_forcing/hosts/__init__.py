@@ -7,6 +7,7 @@ from patch_forcing.hosts.ideogram import Ideogram4Host
 from patch_forcing.hosts.proxies import (
     GuidanceGap,
     PredictionChange,
+    PredictionSpread,
     Proxy,
     VelocitySpread,
     with_difficulty,
@@ -21,6 +22,7 @@ __all__ = [
     "Ideogram4Host",
     "LTXVideoHost",
     "PredictionChange",
+    "PredictionSpread",
     "Proxy",
     "ProxyReport",
     "VelocitySpread",

@@ -79,9 +79,9 @@ def calibrate(
 ) -> ProxyReport:
     """Squared velocity errors of a model at noised x_1, and what each proxy says of them.
 
-    In each bin of time an image is seen at a time t within it, and a step before, with the same
-    noise: two evaluations an image and bin, guidance counted double. Errors are of the conditional
-    velocity at t.
+    In each bin of time an image is seen at a time t within it, and a step before, where the model's
+    own velocity at t leads back to: two evaluations an image and bin, guidance counted double.
+    Errors are of the conditional velocity at t.
 
     x_1: clean images, or latents as the model sees them; not those it was trained on.
     proxies: names; None: all that apply, and the model's own difficulty if it predicts one.
@@ -149,11 +149,17 @@ def _look(
         x_0 = draws.fork("noise").normal(*x_1.shape[1:])
         last = ((number + draws.fork("timesteps").uniform()) / bins).clamp(max=1)
         proxies = {name: PROXIES[name]() for name in names if name != HEAD}
-        for time in ((last - step).clamp(min=0), last):
-            t = PatchTime.shared(time, rows * cols)
-            x_t = path.interpolate(x_0, x_1, t)
-            output = field(x_t, t)
-            values = {name: of(x_t, t, output, field.patch_size) for name, of in proxies.items()}
+        t = PatchTime.shared(last, rows * cols)
+        x_t = path.interpolate(x_0, x_1, t)
+        output = field(x_t, t)
+        before = PatchTime.shared((last - step).clamp(min=0), rows * cols)
+        # back along the model's own velocity: the path would give the proxy the true one
+        back = path.spread(before, x_t) - path.spread(t, x_t)
+        x_before = x_t + back * output.velocity.float()
+        earlier = field(x_before, before)
+        for proxy in proxies.values():
+            proxy(x_before, before, earlier, field.patch_size)
+        values = {name: of(x_t, t, output, field.patch_size) for name, of in proxies.items()}
         if HEAD in names and output.difficulty is not None:
             values[HEAD] = output.difficulty
         target = path.velocity(x_0, x_1)

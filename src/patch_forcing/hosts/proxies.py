@@ -1,4 +1,4 @@
-"""Difficulty of a model that predicts none: three numbers that an evaluation gives for free.
+"""Difficulty of a model that predicts none: numbers that an evaluation gives for free.
 
 They order patches, which is all that samplers ask of a difficulty. None is an error variance;
 `calibration` says how well each follows the errors of a model.
@@ -35,9 +35,17 @@ class VelocitySpread:
     def __call__(
         self, x_t: Tensor, t: PatchTime, output: FieldOutput, patch_size: int
     ) -> Float[Tensor, "B N"]:
-        velocity = output.velocity.float()
-        mean = spread(pool(velocity, patch_size), velocity.shape[-2:], patch_size)
-        return pool((velocity - mean).square(), patch_size)
+        return _variance(output.velocity.float(), patch_size)
+
+
+class PredictionSpread:
+    """How much the numbers of the clean prediction x̂_1 differ within a patch: their variance."""
+
+    def __call__(
+        self, x_t: Tensor, t: PatchTime, output: FieldOutput, patch_size: int
+    ) -> Float[Tensor, "B N"]:
+        path = LinearPath(patch_size)
+        return _variance(path.predict_data(x_t.float(), output.velocity.float(), t), patch_size)
 
 
 class _Remembering:
@@ -109,13 +117,14 @@ PROXIES: dict[str, Callable[[], Proxy]] = {
     "change": PredictionChange,
     "gap": GuidanceGap,
     "spread": VelocitySpread,
+    "contrast": PredictionSpread,
 }
 
 
 def with_difficulty(field: Field, proxy: str | Proxy) -> Field:
     """The same field with a difficulty, for samplers that order patches by one.
 
-    proxy: change, gap or spread, or one of your own. It sees one run at a time. Around an
+    proxy: change, contrast, gap or spread, or one of your own. It sees one run at a time. Around an
     `EditField`, not within one: there all patches share the clock.
     Raises UserError for an unknown name.
     """
@@ -159,6 +168,11 @@ class _Keeping(_Rated):
     def num_kept(self) -> int:
         """Their number."""
         return self.field.num_kept
+
+
+def _variance(values: Float[Tensor, "B C H W"], patch_size: int) -> Float[Tensor, "B N"]:
+    mean = spread(pool(values, patch_size), values.shape[-2:], patch_size)
+    return pool((values - mean).square(), patch_size)
 
 
 def _where(marked: Tensor, new: Tensor, old: Tensor | None) -> Tensor:
