@@ -34,7 +34,7 @@ def load_autoencoder(name: str | Path, device: torch.device | str = "cpu") -> Au
     place = full_name(name)
     if place.endswith(SINGLE) and not Path(place).is_dir():
         return TAEF2(place, _file(place), device)
-    return DiffusersAutoencoder(place, _folder(place, name), device)
+    return DiffusersAutoencoder.open(place, _folder(place, name), device)
 
 
 def full_name(name: str | Path) -> str:

@@ -4,6 +4,8 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from math import isclose
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,31 +32,56 @@ class Numbers(NamedTuple):
 
 
 class DiffusersAutoencoder:
-    """One of diffusers' autoencoders, frozen, fp32; autocast holds as for any network."""
+    """One of diffusers' autoencoders, frozen; autocast holds as for any network.
 
-    def __init__(self, place: str, folder: Path, device: torch.device | str = "cpu"):
-        """place: where it lies, as it is stored with latents; folder: the same on this disk."""
+    network: of diffusers, as `space` says. It is frozen in place, and on a CPU laid out otherwise.
+    """
+
+    def __init__(self, network: Any, space: LatentSpace):
+        self.network, self.space = network.requires_grad_(False).eval(), space
+        if network.device.type == "cpu":
+            # faster by 1.1 to 1.4 (benchmarks/speed/channels_last.py); on an H200 it was slower
+            network.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def open(
+        cls, place: str, folder: Path, device: torch.device | str = "cpu"
+    ) -> "DiffusersAutoencoder":
+        """That of a folder, fp32. place: where it lies, as it is stored with latents.
+
+        Raises UserError saying what is missing, damaged, or of an unknown kind.
+        """
         config = _config(folder)
         kind = str(config["_class_name"])
         if kind not in _NUMBERS:
             raise unknown_name(f"class in {folder / CONFIG}", kind, _NUMBERS)
-        self._network = _load(folder, kind)
+        network = _load(folder, kind)
         try:
-            numbers = _NUMBERS[kind](self._network)
+            space = _space(network, place, _hash(config, folder / WEIGHTS))
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise UserError(
                 f"{folder / CONFIG} does not fit {kind}: {error}: copy it again"
             ) from None
-        self.space = LatentSpace(place, kind, _hash(config, folder / WEIGHTS), **numbers._asdict())
-        self._network.to(device)
-        if torch.device(device).type == "cpu":
-            # faster by 1.1 to 1.4 (benchmarks/speed/channels_last.py); on an H200 it was slower
-            self._network.to(memory_format=torch.channels_last)
+        return cls(network.to(device), space)
+
+    @classmethod
+    def of(cls, network: Any, like: LatentSpace | None = None) -> "DiffusersAutoencoder":
+        """That of a network in memory, whose hash is not known.
+
+        like: the one that is expected. If they differ by 1 % at most, as where a cast has rounded
+        FLUX.2's statistics, its numbers are the ones.
+        Raises UserError if the network is none of the known kinds.
+        """
+        kind = type(network).__name__
+        if kind not in _NUMBERS:
+            raise unknown_name("autoencoder, vae of class", kind, _NUMBERS)
+        space = _space(network, "vae", "")
+        return cls(network, like if like is not None and _is_nearly(space, like) else space)
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Posterior:
         """The posterior; of a deterministic encoder, its mean alone."""
-        encoded = self._network.encode(images, return_dict=False)[0]
+        encoded = self.network.encode(images.to(self.network.dtype), return_dict=False)[0]
         if isinstance(encoded, Tensor):
             return Posterior(encoded.float(), None)
         return Posterior(encoded.mean.float(), encoded.logvar.float())
@@ -62,8 +89,23 @@ class DiffusersAutoencoder:
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
         """The images."""
-        decoded: Tensor = self._network.decode(z, return_dict=False)[0]
+        decoded: Tensor = self.network.decode(z.to(self.network.dtype), return_dict=False)[0]
         return decoded.float()
+
+
+def _space(network: Any, place: str, digits: str) -> LatentSpace:
+    """Its identity. digits: of the hash."""
+    kind = type(network).__name__
+    return LatentSpace(place, kind, digits, **_NUMBERS[kind](network)._asdict())
+
+
+def _is_nearly(space: LatentSpace, like: LatentSpace) -> bool:
+    """Whether they are the same but for small differences in scale and shift."""
+    lengths = [(len(one.scale), len(one.shift)) for one in (space, like)]
+    if like.mismatch(replace(space, scale=like.scale, shift=like.shift)) or len(set(lengths)) > 1:
+        return False
+    pairs = zip(space.scale + space.shift, like.scale + like.shift, strict=True)
+    return all(isclose(ours, theirs, rel_tol=0.01, abs_tol=0.01) for ours, theirs in pairs)
 
 
 def _kl(network: Any) -> Numbers:
@@ -131,7 +173,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _load(folder: Path, kind: str) -> Any:
-    """A network in evaluation mode, with every tensor its own. Raises UserError."""
+    """A network, with every tensor its own. Raises UserError."""
     try:
         import diffusers
     except ImportError:
@@ -170,7 +212,7 @@ def _load(folder: Path, kind: str) -> Any:
     for name, tensor in network.state_dict().items():
         if not tensor.isfinite().all():
             raise UserError(f"{folder / WEIGHTS}: {name!r} holds NaN or infinity: copy it again")
-    return network.requires_grad_(False).eval()
+    return network
 
 
 @contextmanager

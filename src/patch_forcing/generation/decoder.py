@@ -28,7 +28,7 @@ def find_decoder(
     Raises UserError if it cannot be had, or is not the one that the model was trained with.
     """
     space = info.autoencoder
-    if space is None and channels in (1, 3) and info.latent_scale == 1:
+    if makes_pixels(info, channels):
         for option, value in (("autoencoder", autoencoder), ("preview", preview)):
             if value is not None:
                 raise UserError(f"--{option} {value}: {model} makes pixels: leave it out")
@@ -37,9 +37,7 @@ def find_decoder(
         if autoencoder is not None:
             raise UserError("--autoencoder and --preview exclude each other: give one of them")
         return _preview(model, space, channels, preview, device)
-    usual = STABLE_DIFFUSION
-    if space is None and (channels, info.latent_scale) == (usual.channels, usual.scale[0]):
-        space = usual
+    space = _likely_space(info, channels)
     if autoencoder is None and space is None:
         raise UserError(
             f"{model} makes latents of {channels} channels of an autoencoder that is not "
@@ -55,16 +53,37 @@ def find_decoder(
             f"the autoencoder of {model} cannot be had: {error}; or give a copy of it with "
             "--autoencoder FOLDER"
         ) from None
-    if space is None:
-        wrong = _unlike(info, channels, decoder.space)
-    else:
-        wrong = space.mismatch(decoder.space)
+    wrong = decoder_mismatch(info, channels, decoder.space)
     if wrong:
         raise UserError(
             f"{place} is not the autoencoder that {model} was trained with: {wrong}: give "
             f"{space.name if space else 'the right one'} with --autoencoder"
         )
     return decoder
+
+
+def makes_pixels(info: DataInfo, channels: int) -> bool:
+    """Whether a network of so many channels makes images, and no latents."""
+    return info.autoencoder is None and channels in (1, 3) and info.latent_scale == 1
+
+
+def decoder_mismatch(info: DataInfo, channels: int, found: LatentSpace) -> str | None:
+    """How an autoencoder is not that of a model's latents, in a few words; None if it may be."""
+    space = _likely_space(info, channels)
+    return _unlike(info, channels, found) if space is None else space.mismatch(found)
+
+
+def is_preview(space: LatentSpace | None, channels: int, found: LatentSpace) -> bool:
+    """Whether that is a tiny decoder of latents of these channels, and of this space if known."""
+    factor = found.factor if space is None else space.factor
+    return found.kind == _TINY and (found.channels, found.factor) == (channels, factor)
+
+
+def _likely_space(info: DataInfo, channels: int) -> LatentSpace | None:
+    """The autoencoder that a model names, or else the usual one if its numbers are those."""
+    usual = STABLE_DIFFUSION
+    as_usual = (channels, info.latent_scale) == (usual.channels, usual.scale[0])
+    return usual if info.autoencoder is None and as_usual else info.autoencoder
 
 
 def _unlike(info: DataInfo, channels: int, space: LatentSpace) -> str | None:
@@ -88,8 +107,8 @@ def _preview(
             f"--preview {name} is an {decoder.space.kind}, not a tiny decoder: give an {_TINY}, "
             "such as taesd, or the model's own with --autoencoder"
         )
-    factor = decoder.space.factor if space is None else space.factor
-    if (decoder.space.channels, decoder.space.factor) != (channels, factor):
+    if not is_preview(space, channels, decoder.space):
+        factor = decoder.space.factor if space is None else space.factor
         raise UserError(
             f"--preview {name} decodes {decoder.space.channels} channels, {decoder.space.factor} "
             f"pixels a cell, and {model} makes {channels} and {factor}: give another, or none"

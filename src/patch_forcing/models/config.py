@@ -8,8 +8,8 @@ from typing import Any
 from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.patch_grid import patch_grid
 from patch_forcing.core.time_grid import check_grid
-from patch_forcing.models.latent_space import LatentSpace
-from patch_forcing.models.text_space import TextSpace
+from patch_forcing.models.latent_space import LatentSpace, latent_space
+from patch_forcing.models.text_space import TextSpace, text_space
 
 OPTIONAL = ("condition", "position", "condition_size")
 """Fields that model folders hold only where they are not the default."""
@@ -167,6 +167,24 @@ class DataInfo:
                 f"DataInfo: latent_scale={self.latent_scale} for an autoencoder of scale "
                 f"{space.scale[0]}: give one of them"
             )
+
+    def stored(self) -> dict[str, Any]:
+        """As model folders hold it: of pixels and classes, as it always was."""
+        values = asdict(self)
+        return {
+            k: v for k, v in values.items() if v is not None or k not in ("autoencoder", "text")
+        }
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "DataInfo":
+        """From what a model folder holds. Raises UserError, KeyError or TypeError if it is none."""
+        return cls(
+            data_range=tuple(stored["data_range"]),
+            latent_scale=stored["latent_scale"],
+            class_names=tuple(stored["class_names"]),
+            autoencoder=latent_space(stored["autoencoder"]) if "autoencoder" in stored else None,
+            text=text_space(stored["text"]) if "text" in stored else None,
+        )
 
     def mismatch(self, other: "DataInfo") -> str | None:
         """In what the other's numbers mean something else, in a few words; None if they do not.

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +16,6 @@ from patch_forcing.io.atomic import atomic_folder
 from patch_forcing.io.foreign import asks_for_code
 from patch_forcing.io.model_layout import CONFIG, WEIGHTS, check_target
 from patch_forcing.models.config import DataInfo, SamplingInfo
-from patch_forcing.models.latent_space import latent_space
-from patch_forcing.models.text_space import text_space
 
 FORMAT_VERSION = 1
 DIT = "DiT"
@@ -59,11 +56,8 @@ def write_config(folder: Path, model: ModelDescription) -> None:
         "format_version": FORMAT_VERSION,
         "class": model.class_name,
         "model": model.sizes,
-        "data": asdict(model.data_info),
+        "data": model.data_info.stored(),
     }
-    for field in ("autoencoder", "text"):  # as models of pixels and classes always were
-        if config["data"][field] is None:
-            del config["data"][field]
     if model.sampling_info != SamplingInfo():
         config["sampling"] = model.sampling_info.stored()
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -131,14 +125,7 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInf
             name: tuple(size) if isinstance(size, list) else size
             for name, size in config["model"].items()
         }
-        data = config["data"]
-        info = DataInfo(
-            data_range=tuple(data["data_range"]),
-            latent_scale=data["latent_scale"],
-            class_names=tuple(data["class_names"]),
-            autoencoder=latent_space(data["autoencoder"]) if "autoencoder" in data else None,
-            text=text_space(data["text"]) if "text" in data else None,
-        )
+        info = DataInfo.read(config["data"])
         sampling = config.get("sampling", {})  # models of the first releases have none
         return config["class"], sizes, info, SamplingInfo.read(sampling)
     except UserError as error:
