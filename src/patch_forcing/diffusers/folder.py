@@ -13,22 +13,36 @@ from patch_forcing.io.run_layout import is_run_folder
 INDEX, CONFIG = "model_index.json", "config.json"
 FILES = (INDEX, f"*/{CONFIG}", "*/*.safetensors", "*/*.safetensors.index.json")
 """What of a pipeline on the Hub is downloaded."""
+_OTHERWISE = {
+    "token": "log in with hf auth login, or set HF_TOKEN",
+    "local_files_only": "set HF_HUB_OFFLINE=1",
+    "proxies": "set HTTPS_PROXY",
+    "force_download": "delete it by hf cache",
+    "revision": "download it with hf download, and give the folder",
+    "cache_dir": "set HF_HUB_CACHE",
+}
+"""Options of loading from the Hub that this library takes otherwise."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _CODE = ("trust_remote_code", "custom_pipeline")
 _NEVER = "code of a model is never run here"
 
 
-def find_folder(name: str | Path, known: Mapping[str, str]) -> Path:
+def find_folder(name: str, known: Mapping[str, str], options: Mapping[str, Any]) -> Path:
     """The folder of a pipeline of this library, downloaded first if it is the Hub's.
 
     known: its class as "pipeline", and the class or the library of each component by its name.
+    options: of loading. diffusers' own download asks for code where a component is of no library
+    that it knows.
     Raises UserError if there is none, or for what is not to be loaded.
     """
     folder = Path(name)
     if not folder.is_dir():
-        if not looks_like_hub_id(str(name)):
+        if not looks_like_hub_id(name):
             raise UserError(f"{name} is not there: give the folder of a pipeline, or OWNER/NAME")
-        folder = download(str(name), FILES)
+        for option, mend in _OTHERWISE.items():
+            if options.get(option):
+                raise UserError(f"{option} for {name}: {mend} instead")
+        folder = download(name, FILES)
     index = _read_index(folder)
     _check_class(folder / INDEX, index.get("_class_name"), known["pipeline"])
     for component, value in index.items():

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Optional
 
 from diffusers import DiffusionPipeline, ModelMixin
 from diffusers.utils import BaseOutput, is_accelerate_available
@@ -50,7 +50,11 @@ class PatchForcingPipeline(Stored, DiffusionPipeline):
     _optional_components: ClassVar[list[str]] = ["vae"]
     _callback_tensor_inputs: ClassVar[list[str]] = list(TENSORS)
 
-    def __init__(self, transformer: PatchForcingTransformer2DModel, vae: ModelMixin | None = None):
+    def __init__(
+        self,
+        transformer: PatchForcingTransformer2DModel,
+        vae: Optional[ModelMixin] = None,  # noqa: UP045 — all that releases before 0.37 can read
+    ):
         super().__init__()
         if vae is not None:
             _decoder(vae, transformer.dit)  # raises if it does not fit
@@ -70,7 +74,7 @@ class PatchForcingPipeline(Stored, DiffusionPipeline):
         check_code(name, options)
         network = PatchForcingTransformer2DModel.stored_name()
         known = {"pipeline": cls.stored_name(), "transformer": network, "vae": "diffusers"}
-        folder = find_folder(name, known)
+        folder = find_folder(name, known, options)
         options.setdefault("low_cpu_mem_usage", is_accelerate_available())
         pipe = super().from_pretrained(str(folder), **options | {"use_safetensors": True})
         pipe.register_to_config(_name_or_path=name)
@@ -123,18 +127,16 @@ class PatchForcingPipeline(Stored, DiffusionPipeline):
     ) -> PatchForcingPipelineOutput | tuple[Any]:
         """Images.
 
-        prompt, class_labels: one or several; of classes numbers or names, as `pf.Pipeline` takes
-        them; "none" is unconditional. Without both, as the model recommends.
+        prompt, class_labels: one or several, as `pf.Pipeline` takes them; "none" is unconditional.
         height, width: in pixels, of a model with rotary positions.
-        num_inference_steps, guidance_scale: steps of the sampler; 1 is no guidance. None, and no
-        option of the same group: as the model recommends.
+        num_inference_steps, guidance_scale: steps of the sampler; 1 is no guidance. What is not
+        given, labels too, is as the model recommends.
         generator: gives a seed for each image; a list of them one each. seeds: in its place.
         Without both, seeds are drawn from torch's own generator.
         output_type: "pil", "np" (B, H, W, C) or "pt" (B, C, H, W) in [0, 1], or "latent": what the
-        network makes, fp32. Tensors are on the CPU. return_dict: False gives a tuple of the images.
+        network makes, fp32. Arrays are on the CPU. return_dict: False gives (images,).
         callback_on_step_end: called after every network evaluation with this pipeline, the number
-        of the step, the mean time reached and a dictionary of the tensors that
-        callback_on_step_end_tensor_inputs names. It may raise to stop.
+        of the step, the mean time reached and the tensors that are named. It may raise to stop.
         batch_size: images sampled at once. options: other fields of a `SampleRequest`, such as
         `sampler`, `nfe`, `time_grid` and `guidance_interval`.
         Raises UserError for values that do not fit the model, before any work.
