@@ -86,14 +86,14 @@ def check_component(folder: Path, kind: str | None) -> None:
         raise UserError(f"{folder} holds no weights, *.safetensors: copy or save it again")
 
 
-def _check_class(file: Path, found: Any, wanted: str) -> None:
+def _check_class(file: Path, class_name: Any, wanted: str) -> None:
     """By the whole name, or by its last part."""
-    if isinstance(found, list):
-        raise UserError(f"{file} asks to run code of its own, {found}, and {_NEVER}")
+    if isinstance(class_name, list):
+        raise UserError(f"{file} asks to run code of its own, {class_name}, and {_NEVER}")
     module, _, short = wanted.rpartition(".")
-    if found not in (wanted, short):
+    if class_name not in (wanted, short):
         raise UserError(
-            f"{file} is of the class {found}, not {short} of {module}: load it with its own class"
+            f"{file} is of the class {class_name}, not {short} of {module}: load it with its own class"
         )
 
 

@@ -67,16 +67,16 @@ def makes_pixels(info: DataInfo, channels: int) -> bool:
     return info.autoencoder is None and channels in (1, 3) and info.latent_scale == 1
 
 
-def decoder_mismatch(info: DataInfo, channels: int, found: LatentSpace) -> str | None:
+def decoder_mismatch(info: DataInfo, channels: int, other: LatentSpace) -> str | None:
     """How an autoencoder is not that of a model's latents, in a few words; None if it may be."""
     space = _likely_space(info, channels)
-    return _unlike(info, channels, found) if space is None else space.mismatch(found)
+    return _unlike(info, channels, other) if space is None else space.mismatch(other)
 
 
-def is_preview(space: LatentSpace | None, channels: int, found: LatentSpace) -> bool:
+def is_preview(space: LatentSpace | None, channels: int, other: LatentSpace) -> bool:
     """Whether that is a tiny decoder of latents of these channels, and of this space if known."""
-    factor = found.factor if space is None else space.factor
-    return found.kind == _TINY and (found.channels, found.factor) == (channels, factor)
+    factor = other.factor if space is None else space.factor
+    return other.kind == _TINY and (other.channels, other.factor) == (channels, factor)
 
 
 def _likely_space(info: DataInfo, channels: int) -> LatentSpace | None:
