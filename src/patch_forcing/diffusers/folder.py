@@ -93,7 +93,7 @@ def _check_class(file: Path, class_name: Any, wanted: str) -> None:
     module, _, short = wanted.rpartition(".")
     if class_name not in (wanted, short):
         raise UserError(
-            f"{file} is of the class {class_name}, not {short} of {module}: load it with its own class"
+            f"{file} is of the class {class_name}, not {short} of {module}: load it with that class"
         )
 
 
