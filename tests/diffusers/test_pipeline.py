@@ -18,6 +18,7 @@ from patch_forcing.codecs.autoencoders import load_autoencoder
 from patch_forcing.models.config import Recommended, SamplingInfo
 from tests.support.autoencoders import small_flux2, small_kl, small_taef2, small_tiny
 from tests.support.exact import tiny_dit
+from tests.support.hub import Repository
 
 NAMES = ("cat", "dog", "owl", "bee", "cow")
 Pipe = ours.PatchForcingPipeline
@@ -398,3 +399,44 @@ def test_code_and_pickles_are_refused_though_asked_for(saved, folder):
         Pipe.from_pretrained(folder)
     with pytest.raises(pf.UserError, match="is not there: give the folder of a pipeline"):
         Pipe.from_pretrained(saved / "nothing" / "here")
+
+
+def test_pipelines_on_the_hub_are_loaded_without_their_code_and_pickles(hub, saved, pipe):
+    files = {str(f.relative_to(saved)): f.read_bytes() for f in saved.rglob("*.*") if f.is_file()}
+    code = {"pipeline.py": b"raise", "transformer/mine.py": b"raise", "transformer/a.bin": b"x"}
+    repository = hub.repositories["me/tiny"] = Repository()
+    repository.commit(files | code)
+    wanted = bytes_of(pipe(class_labels=2, seeds=[3], nfe=2).images)
+    there = Pipe.from_pretrained("me/tiny")
+    assert (there.name_or_path, bytes_of(there(class_labels=2, seeds=[3], nfe=2).images)) == (
+        "me/tiny",
+        wanted,
+    )
+    taken = {
+        line.split("/resolve/")[1].partition("/")[2] for line in hub.asked if "/resolve/" in line
+    }
+    assert taken == files.keys()
+    model = AutoModel.from_pretrained("me/tiny", subfolder="transformer")
+    assert type(model) is ours.PatchForcingTransformer2DModel
+    repository.commit({"transformer/config.json": b"{}"}, "v2")
+    for name, options in (("me/tiny@v2", {}), ("me/tiny", {"revision": "v2"})):
+        with pytest.raises(pf.UserError, match="is of the class None"):
+            Pipe.from_pretrained(name, **options)
+
+
+@pytest.mark.parametrize(
+    "files, options, line",
+    [
+        ({"config.json": b"{}", "model.safetensors": b""}, {}, "from_patch_forcing does"),
+        ({"pytorch_model.bin": b"x"}, {}, "model_index.json is missing"),
+        ({}, {"token": "hf_x"}, "token for me/other: log in with hf auth login"),
+        ({}, {"revision": "none"}, "none"),
+    ],
+    ids=str,
+)
+def test_what_the_hub_cannot_give_is_one_line(hub, files, options, line):
+    hub.repositories["me/other"] = Repository()
+    hub.repositories["me/other"].commit({"README.md": b"", **files})
+    with pytest.raises(pf.UserError) as error:
+        Pipe.from_pretrained("me/other", **options)
+    assert line in str(error.value) and "\n" not in str(error.value)

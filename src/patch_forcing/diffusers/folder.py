@@ -6,23 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.io.hub import download, looks_like_hub_id
-from patch_forcing.io.model_layout import is_model_folder
+from patch_forcing.io.foreign import PICKLES, asks_for_code
+from patch_forcing.io.foreign import PIPELINE as INDEX
+from patch_forcing.io.hub import download, looks_like_hub_id, split_revision
+from patch_forcing.io.model_layout import CONFIG, is_model_folder
 from patch_forcing.io.run_layout import is_run_folder
 
-INDEX, CONFIG = "model_index.json", "config.json"
 FILES = (INDEX, f"*/{CONFIG}", "*/*.safetensors", "*/*.safetensors.index.json")
 """What of a pipeline on the Hub is downloaded."""
 _OTHERWISE = {
     "token": "log in with hf auth login, or set HF_TOKEN",
     "local_files_only": "set HF_HUB_OFFLINE=1",
     "proxies": "set HTTPS_PROXY",
-    "force_download": "delete it by hf cache",
-    "revision": "download it with hf download, and give the folder",
-    "cache_dir": "set HF_HUB_CACHE",
+    "force_download": "delete what was kept by hf cache",
 }
 """Options of loading from the Hub that this library takes otherwise."""
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _CODE = ("trust_remote_code", "custom_pipeline")
 _NEVER = "code of a model is never run here"
 
@@ -37,12 +35,14 @@ def find_folder(name: str, known: Mapping[str, str], options: Mapping[str, Any])
     """
     folder = Path(name)
     if not folder.is_dir():
-        if not looks_like_hub_id(name):
+        hub_id, revision = split_revision(name)
+        if not looks_like_hub_id(hub_id):
             raise UserError(f"{name} is not there: give the folder of a pipeline, or OWNER/NAME")
         for option, mend in _OTHERWISE.items():
             if options.get(option):
                 raise UserError(f"{option} for {name}: {mend} instead")
-        folder = download(name, FILES)
+        revision, cache = options.get("revision") or revision, options.get("cache_dir")
+        folder = download(hub_id, FILES, "no such folder", revision=revision, cache_dir=cache)
     index = _read_index(folder)
     _check_class(folder / INDEX, index.get("_class_name"), known["pipeline"])
     for component, value in index.items():
@@ -73,17 +73,19 @@ def check_component(folder: Path, kind: str | None) -> None:
     kind: the class that the config names; None: any of diffusers.
     """
     config = _read_json(folder / CONFIG)
-    if "auto_map" in config or any(folder.glob("*.py")):
+    if asks_for_code(config) or any(folder.glob("*.py")):
         raise UserError(f"{folder} asks to run code of its own, and {_NEVER}: take it out")
     if kind is not None:
         _check_class(folder / CONFIG, config.get("_class_name"), kind)
     if not any(folder.glob("*.safetensors")):
         for file in sorted(folder.iterdir()):
-            if file.suffix in _PICKLES:
+            if file.suffix in PICKLES:
                 raise UserError(
                     f"{file} is a pickle, which is never read: save the model as safetensors"
                 )
-        raise UserError(f"{folder} holds no weights, *.safetensors: copy or save it again")
+        raise UserError(
+            f"{folder} holds no *.safetensors, and no other weights are read: save it so"
+        )
 
 
 def _check_class(file: Path, class_name: Any, wanted: str) -> None:
@@ -100,12 +102,13 @@ def _check_class(file: Path, class_name: Any, wanted: str) -> None:
 def _read_index(folder: Path) -> dict[str, Any]:
     if (folder / INDEX).is_file():
         return _read_json(folder / INDEX)
+    what = f"{folder / INDEX} is missing"
     if is_model_folder(folder) or is_run_folder(folder):
-        raise UserError(
-            f"{folder} is no pipeline of diffusers, but a model of this library: "
-            f"PatchForcingPipeline.from_patch_forcing({str(folder)!r}) loads it"
-        )
-    raise UserError(f"{folder / INDEX} is missing: give a folder that save_pretrained wrote")
+        what = f"{folder} is no pipeline of diffusers, but a model of this library"
+    raise UserError(
+        f"{what}: give a folder that save_pretrained wrote; what pf.load loads, "
+        "PatchForcingPipeline.from_patch_forcing does"
+    )
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ BRINGS = {
     "browser": "tests of the studio in a browser",
     "datasets": "train hub, Parquet and tables of captions",
     "dev": "linters and type checks",
+    "diffusers": "models as pipelines of diffusers: patch_forcing.diffusers",
     "evaluate": "features of EfficientNet for evaluate",
     "fp8": "--precision fp8",
     "hub": "the Hugging Face Hub: push, and models by OWNER/NAME",
