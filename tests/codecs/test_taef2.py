@@ -115,7 +115,7 @@ def test_a_file_that_is_not_there_or_cut_short(file, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(pf.UserError, match="is not there: give the file"):
         load_autoencoder(tmp_path / "taef2.safetensors")
-    with pytest.raises(pf.UserError, match=r"owner/name: no such file here, and the Hub"):
+    with pytest.raises(pf.UserError, match=r"owner/name: no such file here, and not from the Hub"):
         load_autoencoder("owner/name/taef2.safetensors")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(file.read_bytes()[:-10])

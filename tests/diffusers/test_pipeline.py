@@ -406,16 +406,12 @@ def test_pipelines_on_the_hub_are_loaded_without_their_code_and_pickles(hub, sav
     code = {"pipeline.py": b"raise", "transformer/mine.py": b"raise", "transformer/a.bin": b"x"}
     repository = hub.repositories["me/tiny"] = Repository()
     repository.commit(files | code)
-    wanted = bytes_of(pipe(class_labels=2, seeds=[3], nfe=2).images)
+    options = {"class_labels": 2, "seeds": [3], "nfe": 2}
     there = Pipe.from_pretrained("me/tiny")
-    assert (there.name_or_path, bytes_of(there(class_labels=2, seeds=[3], nfe=2).images)) == (
-        "me/tiny",
-        wanted,
-    )
-    taken = {
-        line.split("/resolve/")[1].partition("/")[2] for line in hub.asked if "/resolve/" in line
-    }
-    assert taken == files.keys()
+    assert there.name_or_path == "me/tiny"
+    assert bytes_of(there(**options).images) == bytes_of(pipe(**options).images)
+    asked = [line.partition("/resolve/")[2] for line in hub.asked if "/resolve/" in line]
+    assert {line.partition("/")[2] for line in asked} == files.keys()
     model = AutoModel.from_pretrained("me/tiny", subfolder="transformer")
     assert type(model) is ours.PatchForcingTransformer2DModel
     repository.commit({"transformer/config.json": b"{}"}, "v2")
