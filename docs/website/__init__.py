@@ -1,0 +1,1 @@
+"""Makes the site of the pages: their links, the reference, the notebooks."""
