@@ -1,5 +1,6 @@
 """Every tensor border of the package is checked while the tests run; results repeat."""
 
+import gc
 import os
 
 import pytest
@@ -25,10 +26,17 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _begin() -> None:
     import torch
 
     torch.manual_seed(0)
+    typecheck.begin_test()
+
+
+def pytest_collection_finish() -> None:
+    """What stays until the end need not be looked through for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -101,7 +101,13 @@ def test_every_table_names_models_once_and_rows_take_their_results_away():
     assert len(set(names)) == len({model for model, _ in wanted if model.steps is None})
 
 
-@pytest.mark.parametrize("data", SETS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(name, marks=pytest.mark.slow if one.latent else ())
+        for name, one in SETS.items()
+    ],
+)
 def test_a_toy_run_measures_and_then_has_nothing_left(data, tmp_path, monkeypatch, capsys):
     one = SETS[data]
     for part, count in (("train", 8), (one.held_out, 6)):
@@ -190,6 +196,7 @@ def test_held_out_pairs_are_shown_to_nobody_and_asked_for_apart(drawings, tmp_pa
     assert not set(prompts) & set(pacs.prompts_of(real, False, 24)[0])
 
 
+@pytest.mark.slow
 def test_a_toy_run_of_pacs(drawings, tmp_path, monkeypatch):
     line = (
         f"--images {drawings} --out {tmp_path}/rows.jsonl --work {tmp_path}/work --network emoji "

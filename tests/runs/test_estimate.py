@@ -31,7 +31,7 @@ def kept_plain(recipe):
 
 @pytest.mark.parametrize("timesteps", ["ltg", "ltg:levels=4", "shared-uniform"])
 @pytest.mark.parametrize("again", ["none", "all"])
-@pytest.mark.parametrize("depth", [3, 6])
+@pytest.mark.parametrize("depth", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_memory_is_within_a_fifth_of_what_a_step_keeps(wider, timesteps, again, depth):
     network = dataclasses.replace(wider.network, depth=depth)
     recipe = dataclasses.replace(

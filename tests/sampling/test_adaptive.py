@@ -79,7 +79,16 @@ def test_where_nobody_chooses_it_is_adams_bashforth(steps, guidance):
 
 
 @pytest.mark.parametrize("guidance", [*GUIDANCE.values(), pf.Autoguidance(tiny_dit(seed=1), 1.5)])
-@pytest.mark.parametrize("sampler", [SOME, Adaptive(0.02, 0), Adaptive(0, 0.3), Adaptive(0.5, 1)])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        SOME,
+        *(
+            pytest.param(Adaptive(*o), marks=pytest.mark.slow)
+            for o in [(0.02, 0), (0, 0.3), (0.5, 1)]
+        ),
+    ],
+)
 def test_no_image_depends_on_the_others(sampler, guidance):
     together = run(sampler, guidance=guidance)
     alone = [run(sampler, slice(k, k + 1), guidance=guidance) for k in range(3)]
@@ -161,6 +170,7 @@ def test_a_patch_leaves_once_the_rest_of_its_way_adds_no_more_than_the_option():
     assert due_at(sampler, bends, 8) == [list(range(k + 1)) for k in last]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [IndependentGaussian(), CorrelatedGaussian.random(6, 2)])
 @pytest.mark.parametrize("option", ["exit", "tolerance"])
 def test_the_error_on_exact_flows_falls_with_the_tolerance_to_that_of_the_grid(model, option):
@@ -178,6 +188,7 @@ def test_the_error_on_exact_flows_falls_with_the_tolerance_to_that_of_the_grid(m
     assert error(Adaptive(**off | {option: 1e-9})) == pytest.approx(least, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_with_a_tolerance_that_falls_as_the_square_of_the_step_it_is_of_second_order():
     model = CorrelatedGaussian.random(6, patch_size=2)
     x_0 = torch.randn(8, 2, 4, 6, generator=torch.Generator().manual_seed(0))
