@@ -27,7 +27,6 @@ from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.sources import EmojiSource
 from patch_forcing.evaluation.estimate import Estimate, mean_estimate
-from patch_forcing.evaluation.frechet import FrechetDistance
 from patch_forcing.features.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.generation.editing import feathered
 from patch_forcing.generation.pixels import to_uint8
@@ -37,6 +36,7 @@ from patch_forcing.sampling.edit_field import EditMap, strengths
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.grids import uniform_grid
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance
+from patch_forcing.scoring.measuring import Side, measure_vectors
 
 HELD_OUT = 7
 """The seed of scenes that no training draws."""
@@ -158,7 +158,8 @@ def of_images(
     """Fréchet distance and the share that is read as its class."""
     reading = features.read(to_uint8(x_1, model.data_info))
     right = (reading.classes.to(labels.device) == labels).double()
-    distance = FrechetDistance(features.reference)(reading.features.cpu())
+    real = Side(statistics=features.reference)
+    distance = measure_vectors(features, reading.features, real, "fd")["fd"]
     return {"fd": _number(distance), "class": _number(mean_estimate(right.cpu()))}
 
 

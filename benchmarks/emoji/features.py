@@ -17,10 +17,10 @@ from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures, EmojiNet
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.pixels import to_uint8
+from patch_forcing.scoring.measuring import Side, measure_vectors
 
 LEARN, HELD_OUT, REFERENCE = 1001, 1002, 1003
 COUNTED = 100_000
@@ -94,7 +94,8 @@ class Reader:
     def floor(self, reference: FeatureStatistics) -> list[float]:
         """Distances of three parts of the held-out scenes from the reference."""
         parts = [self.read(HELD_OUT, 10_000, 10_000 * part)[0] for part in range(3)]
-        return [frechet_distance(FeatureStatistics.of(part), reference) for part in parts]
+        real = Side(statistics=reference)
+        return [measure_vectors(self.features, part, real, "fd")["fd"].value for part in parts]
 
 
 def main() -> None:

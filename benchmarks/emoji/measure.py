@@ -15,16 +15,14 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.registry import build
 from patch_forcing.data.atlas import load_atlas
 from patch_forcing.data.emoji import EmojiScenes
-from patch_forcing.evaluation.frechet import frechet_distance
-from patch_forcing.evaluation.neighbours import precision_recall
 from patch_forcing.features.emoji import EmojiFeatures
-from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.generation.generate import generate
 from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.sampling.samplers import SAMPLERS
+from patch_forcing.scoring.measuring import Side, measure_vectors
 
 HELD_OUT = 1004
 """Seed of the real scenes that samples are compared with; no model or network learnt from it."""
@@ -32,11 +30,15 @@ HELD_OUT = 1004
 
 @dataclass(frozen=True)
 class Real:
-    """Real scenes that samples are held against, and the labels that are asked for."""
+    """Real scenes that samples are held against, and the labels that are asked for.
+
+    side: their features, and the moments of more scenes, which come with the network. floor: their
+    own distance from these.
+    """
 
     labels: Tensor
-    features: Tensor
-    statistics: FeatureStatistics
+    side: Side
+    floor: float
 
 
 def check_atlas(folder: Path, features: EmojiFeatures) -> None:
@@ -56,8 +58,15 @@ def real_scenes(data: EmojiScenes, features: EmojiFeatures, count: int, device: 
         x, emoji = data.scenes(HELD_OUT, torch.arange(start, min(start + 1000, count)), device)
         seen.append(features.read(to_uint8(x, data.info)).features)
         labels.append(data.atlas.labels[emoji.cpu()])
-    numbers = torch.cat(seen)
-    return Real(torch.cat(labels), numbers, FeatureStatistics.of(numbers))
+    vectors, place = torch.cat(seen), _wide(device)
+    side = Side(vectors.to(place), features.reference.to(place))
+    floor = measure_vectors(features, vectors.to(place), side, "fd")["fd"].value
+    return Real(torch.cat(labels), side, floor)
+
+
+def _wide(device: str) -> str:
+    """Where there is fp64."""
+    return "cpu" if device.startswith("mps") else device
 
 
 def measure(
@@ -99,14 +108,14 @@ def measure(
     read = features.read(torch.cat([batch.images for batch in batches]))
     right = (read.classes == real.labels).float()
     per_class = [float(right[real.labels == label].mean()) for label in real.labels.unique()]
-    near = precision_recall(real.features.to(device), read.features.to(device))
+    measured = measure_vectors(
+        features, read.features.to(_wide(device)), real.side, "fd", "precision", "recall"
+    )
     return {
         "kind": "samples",
         "sampling": asdict(sampling),
         "nfe": sum(batch.nfe * len(batch.seeds) for batch in batches) / count,
-        "fd": frechet_distance(FeatureStatistics.of(read.features), features.reference),
-        "precision": near.precision,
-        "recall": near.recall,
+        **{metric: estimate.value for metric, estimate in measured.items()},
         "accuracy": float(right.mean()),
         "class_accuracy": sum(per_class) / len(per_class),
         "samples": count,

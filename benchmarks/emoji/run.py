@@ -25,7 +25,6 @@ from benchmarks.emoji.latent import LatentScenes
 from benchmarks.emoji.measure import check_atlas, measure, measure_difficulty, real_scenes
 from benchmarks.emoji.sizes import LONG, MEASURED, SIZES, Model, is_long
 from patch_forcing.core.errors import UserError
-from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.generation.find import find_model
 from patch_forcing.generation.fit import fit_time_grid
@@ -73,7 +72,7 @@ def work(task: Task, options: argparse.Namespace, put: Callable[[Row], None]) ->
         put({**about, **measure_difficulty(network, data, count, device)})
     if task.samplings:
         real = real_scenes(data, features, size.samples, device)
-        floor = frechet_distance(real.statistics, features.reference)
+        floor = real.floor
         decode = latents.to_images if latents else None
         for sampling in task.samplings:
             row = measure(network, sampling, features, real, device, decode)

@@ -1,6 +1,6 @@
 """How often intervals hold, and the same features by others → docs/results/evaluation.json.
 
-python -m benchmarks.evaluation.run        # a minute; torch-fidelity and scipy are needed
+python -m benchmarks.evaluation.run        # minutes; needs torch-fidelity, prdc and scipy
 """
 
 import importlib
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import linalg
+from sklearn.metrics.pairwise import rbf_kernel
 from torch import Tensor
 
 from benchmarks.common.options import command_line
@@ -18,7 +19,7 @@ from benchmarks.common.record import write_json
 from patch_forcing.evaluation.estimate import Estimate, critical, standard_error
 from patch_forcing.evaluation.frechet import FrechetDistance
 from patch_forcing.evaluation.inception_score import inception_score
-from patch_forcing.evaluation.kernel import kernel_distance
+from patch_forcing.evaluation.kernel import clip_distance, kernel_distance
 from patch_forcing.evaluation.neighbours import coverage, density, precision, recall
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.io.provenance import origin
@@ -55,8 +56,10 @@ def intervals() -> list[dict[str, Any]]:
         ("is", 200, WIDTH, lambda x: inception_score(x.softmax(1))),
         ("precision", 200, WIDTH, lambda x: precision(few, x)),
         ("recall", 200, WIDTH, lambda x: recall(few, x)),
+        ("recall", 1000, WIDTH, lambda x: recall(few, x)),
         ("density", 200, WIDTH, lambda x: density(few, x)),
         ("coverage", 200, WIDTH, lambda x: coverage(few, x)),
+        ("cmmd", 200, WIDTH, lambda x: clip_distance(few, x)),
     ]
     rows = []
     for metric, count, width, measure in ways:
@@ -83,7 +86,7 @@ def pairs(count: int = 100) -> dict[str, float]:
     for _ in range(RUNS):
         z = normal(count, WIDTH)
         first, second = distance(z @ MIXING + 0.3), distance(z @ MIXING * 0.9 + 0.2)
-        error = standard_error(second.influence - first.influence)
+        error = standard_error(second.deviations - first.deviations)
         rows.append((second.value - first.value, error, math.hypot(first.error, second.error)))
     values, errors, apart = (np.array(column) for column in zip(*rows, strict=True))
     inside = np.abs(values - values.mean()) <= critical(count) * errors
@@ -109,14 +112,21 @@ def parity() -> list[dict[str, Any]]:
     )["kernel_inception_distance_mean"]
     score = isc.isc_features_to_metric(sampled, splits=1, shuffle=False)["inception_score_mean"]
     near = prc.prc_features_to_metric(sampled, real, prc_neighborhood=3, verbose=False)
+    balls = importlib.import_module("prdc").compute_prdc(real.numpy(), sampled.numpy(), 5)
+    wide_real, wide = normal(300, 32), normal(20, 32) + 0.3
+    of_few = FrechetDistance(FeatureStatistics.of(wide_real))(wide).value
     by = "torch-fidelity"
     rows = [
         ("fd", ours, adm(sampled, real), "ADM's formula, scipy.linalg.sqrtm"),
         ("fd", ours, theirs, by),
+        ("fd, fewer images than features", of_few, adm(wide, wide_real), "ADM's formula"),
         ("kid", kernel_distance(real, sampled).value, kernel, f"{by}, one subset of all"),
         ("is", inception_score(sampled.softmax(1)).value, score, f"{by}, one split"),
         ("precision", precision(real, sampled).value, near["precision"], by),
         ("recall", recall(real, sampled).value, near["recall"], by),
+        ("density", density(real, sampled).value, balls["density"], "prdc"),
+        ("coverage", coverage(real, sampled).value, balls["coverage"], "prdc"),
+        ("cmmd", clip_distance(real, sampled).value, gaussian(real, sampled), "scikit-learn"),
     ]
     return [
         {"metric": metric, "ours": float(here), "theirs": float(there), "by": who}
@@ -130,6 +140,14 @@ def adm(sampled: Tensor, real: Tensor) -> float:
     mean, first, second = a.mean(0) - b.mean(0), np.cov(a.T), np.cov(b.T)
     root = linalg.sqrtm(first @ second).real
     return float(mean @ mean + np.trace(first) + np.trace(second) - 2 * np.trace(root))
+
+
+def gaussian(real: Tensor, sampled: Tensor) -> float:
+    """CMMD by scikit-learn's kernel."""
+    a, b = (part.double().numpy() for part in (real, sampled))
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    kernels = [rbf_kernel(x, y, gamma=1 / 200).mean() for x, y in ((a, a), (b, b), (a, b))]
+    return float(1000 * (kernels[0] + kernels[1] - 2 * kernels[2]))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from benchmarks.common.record import Row
 from benchmarks.natural.probe import Probe
-from benchmarks.natural.real import RealImages, estimated, look
+from benchmarks.natural.real import RealImages, distance, look
 from patch_forcing.core.errors import UserError
-from patch_forcing.evaluation.frechet import FrechetDistance
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.features.statistics import FeatureStatistics
+from patch_forcing.scoring.measuring import Side
 
 HELD_OUT = (
     ("art_painting", "horse"),
@@ -56,12 +56,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Judge:
-    """Names style and thing; the distance is to real pictures of the pairs that are trained on."""
+    """Names style and thing; real are the pictures of the pairs that are trained on."""
 
     network: FeatureNetwork
     style: Probe
     thing: Probe
-    distance: FrechetDistance
+    real: Side
     about: Row
     device: str
 
@@ -81,7 +81,7 @@ class Judge:
             right = [by_style(seen[part]) == style[part], by_thing(seen[part]) == thing[part]]
             about["real"][name] = shares(*right)
         statistics = FeatureStatistics.of(seen[~outside])
-        return cls(network, by_style, by_thing, FrechetDistance(statistics), about, device)
+        return cls(network, by_style, by_thing, Side(statistics=statistics), about, device)
 
     def __call__(self, pixels: UInt8[Tensor, "M 3 S S"], style: Tensor, thing: Tensor) -> Row:
         """What samples show of what they were asked for, and their distance."""
@@ -90,7 +90,7 @@ class Judge:
             self.style(seen) == style.to(self.device),
             self.thing(seen) == thing.to(self.device),
         ]
-        return {**shares(*right), "fd": estimated(self.distance(seen))}
+        return {**shares(*right), "fd": distance(self.network, seen, self.real)}
 
 
 def shares(style: Tensor, thing: Tensor) -> Row:

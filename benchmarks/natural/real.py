@@ -11,13 +11,12 @@ from torch import Tensor
 from benchmarks.common.record import Row
 from benchmarks.natural.probe import Probe
 from patch_forcing.core.errors import UserError
-from patch_forcing.evaluation.estimate import Estimate
 from patch_forcing.evaluation.features import image_features
-from patch_forcing.evaluation.frechet import FrechetDistance
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.io.atomic import atomic_file
-from patch_forcing.scoring.images import FolderImages
+from patch_forcing.scoring.folder_images import FolderImages
+from patch_forcing.scoring.measuring import Side, measure_vectors
 
 HELD_OUT, TRAIN = "held-out", "train"
 _READ, _LOOKED = 1000, 500
@@ -55,12 +54,12 @@ class RealImages:
 class Judge:
     """A feature network with what it saw of real images.
 
-    distances: to the held-out images, and to those of training. probe: names classes. about: how
-    well, and how far both sets are apart.
+    sides: the held-out images, and those of training, to which distances are taken. probe: names
+    classes. about: how well, and how far both sets are apart.
     """
 
     network: FeatureNetwork
-    distances: dict[str, FrechetDistance]
+    sides: dict[str, Side]
     probe: Probe
     about: Row
     device: str
@@ -84,24 +83,23 @@ class Judge:
                 with atomic_file(file) as aside, aside.open("wb") as stream:
                     np.save(stream, look(network, pixels, device).cpu().numpy())
             seen[name] = torch.from_numpy(np.load(file)).to(device)
-        statistics = {name: FeatureStatistics.of(part) for name, part in seen.items()}
-        distances = {name: FrechetDistance(one) for name, one in statistics.items()}
+        sides = {name: Side(statistics=FeatureStatistics.of(part)) for name, part in seen.items()}
         labels = {TRAIN: train.labels.to(device), HELD_OUT: held_out.labels.to(device)}
         probe = Probe.fit(seen[TRAIN], labels[TRAIN], len(train.class_names))
         about = {
             "network": network.name,
             "accuracy": probe.accuracy(seen[HELD_OUT], labels[HELD_OUT]),
             "images": {name: len(part) for name, part in seen.items()},
-            "floor": estimated(distances[TRAIN](seen[HELD_OUT])),
+            "floor": distance(network, seen[HELD_OUT], sides[TRAIN]),
         }
-        return cls(network, distances, probe, about, device)
+        return cls(network, sides, probe, about, device)
 
     def measure(self, pixels: UInt8[Tensor, "M 3 S S"], labels: Int64[Tensor, " M"]) -> Row:
         """Distances with intervals, and the share of images that show the class of their label."""
         seen = look(self.network, pixels, self.device)
         return {
             "network": self.network.name,
-            "fd": {name: estimated(one(seen)) for name, one in self.distances.items()},
+            "fd": {name: distance(self.network, seen, s) for name, s in self.sides.items()},
             "accuracy": self.probe.accuracy(seen, labels.to(self.device)),
         }
 
@@ -113,7 +111,8 @@ def look(
     return image_features(network, pixels, device, _LOOKED).to(device)
 
 
-def estimated(estimate: Estimate) -> Row:
-    """As a row has it."""
+def distance(network: FeatureNetwork, seen: Float[Tensor, "M F"], real: Side) -> Row:
+    """The Fréchet distance of features, as a row has it."""
+    estimate = measure_vectors(network, seen, real, "fd")["fd"]
     low, high = estimate.interval
     return {"value": estimate.value, "low": low, "high": high}

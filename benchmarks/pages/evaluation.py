@@ -55,6 +55,62 @@ def example(numbers: dict[str, Any]) -> str:
     return "\n".join([*rows, "", note]) + "\n"
 
 
+def seconds(numbers: dict[str, Any]) -> str:
+    """How long the command takes."""
+    rows = [
+        "| samples | reference | features | seconds | of these images | features | metrics |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in numbers["rows"]:
+        parts = row["parts"]
+        held = "statistics" if row["what"] == "statistics" else f"{row['n_reference']:,} images"
+        rows.append(
+            f"| {row['n']:,} | {held} | {row['features'].partition(' ')[0]} | {row['seconds']:.0f} "
+            f"| {parts['images']:.1f} | {parts['features']:.1f} | {parts['metrics']:.1f} |"
+        )
+    note = f"{numbers['hardware']}; the whole command, the start of Python included."
+    return "\n".join([*rows, "", note]) + "\n"
+
+
+def photographs(numbers: dict[str, Any]) -> str:
+    """Sets of photographs against others, in two networks."""
+    rows = [
+        "| samples | features | fd | kid | precision | recall | density | coverage |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in numbers["rows"]:
+        for features, metrics in row["results"].items():
+            cells = [_spread(metrics[name]) for name in ("fd", "kid")]
+            cells += [f"{metrics[n]['value']:.3f}" for n in rows[0].split(" | ")[4:7]]
+            cells.append(f"{metrics['coverage']['value']:.3f}")
+            rows.append(f"| {row['set']} | {features} | {' | '.join(cells)} |")
+    note = (
+        f"{numbers['rows'][0]['n']:,} training images each, against {numbers['reference']:,} test "
+        "images. In brackets half the 95 % interval."
+    )
+    return "\n".join([*rows, "", note]) + "\n"
+
+
+def _spread(row: dict[str, Any]) -> str:
+    return f"{row['value']:.3g} (±{(row['high'] - row['low']) / 2:.2g})"
+
+
+def photographs_compared(numbers: dict[str, Any]) -> str:
+    """What `evaluate compare` prints of the first two sets."""
+    return f"```\n{numbers['compare'].strip()}\n```\n"
+
+
+def photographs_found(numbers: dict[str, Any]) -> str:
+    """What distances of classes, and training images, say."""
+    worst, best, near = numbers["by_class"][0], numbers["by_class"][-1], numbers["copies"]
+    return (
+        f"`--metrics fd-by-class` names `{worst['class']}` as the worst of {worst['n']} images a "
+        f"class, with {worst['fd']:.0f}, and `{best['class']}` as the best, with {best['fd']:.0f}. "
+        f"`--train` with the folder the photographs came from gives {near['value']:.2f}: every one "
+        "is a training image."
+    )
+
+
 def difficulty(record: dict[str, Any]) -> str:
     """Predicted variance against squared error, as the command prints it."""
     return DifficultyReport(record).markdown() + "\n"

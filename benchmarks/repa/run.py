@@ -24,7 +24,6 @@ from benchmarks.emoji.sizes import SIZES
 from benchmarks.repa.trainings import METHODS, SAME, Training, training_of, trainings_of
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.registry import build
-from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures, load_emoji_features
 from patch_forcing.io.run_layout import checkpoint_path, ema_folder
 from patch_forcing.models.dit import PatchDiT
@@ -166,7 +165,7 @@ def run_all(
     saver.KEPT_CHECKPOINTS = 1 + options.steps // options.every  # all are sampled from
     data = next(iter(recipes.values())).data.open()
     real = real_scenes(data, features, options.samples, options.device)
-    floor = frechet_distance(real.statistics, features.reference)
+    floor = real.floor
     report = begun(recipes, options, features.atlas, floor)
     network = None
     for training, recipe in recipes.items():

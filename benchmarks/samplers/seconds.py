@@ -115,7 +115,9 @@ def main() -> None:
 
 def _first(real: Real) -> Real:
     """One batch of them."""
-    return replace(real, labels=real.labels[:BATCH], features=real.features[:BATCH])
+    assert real.side.vectors is not None
+    side = replace(real.side, vectors=real.side.vectors[:BATCH])
+    return replace(real, labels=real.labels[:BATCH], side=side)
 
 
 if __name__ == "__main__":

@@ -93,10 +93,13 @@ def test_an_influence_is_how_an_image_moves_the_distance(count):
         assert float(estimate.influence[image]) == pytest.approx(slope, rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize("count", [50, 200])
-def test_intervals_hold_the_distances_mean_as_often_as_they_say(count):
+@pytest.mark.parametrize("apart", [True, False])
+def test_intervals_hold_the_distances_mean_as_often_as_they_say(apart):
     reference = FrechetDistance(FeatureStatistics.of(draws(0, 4000)))
-    runs = [reference(draws(seed, count) @ MIXING + 0.3) for seed in range(1, 301)]
+    mixing, shift = (MIXING, 0.3) if apart else (torch.eye(WIDTH), 0.0)
+    runs = [reference(draws(seed, 50) @ mixing + shift) for seed in range(1, 301)]
+    # near zero pairs of images make half of what single ones seem to
+    assert all((run.excess > 0.4) != apart for run in runs[:5])
     mean = sum(run.value for run in runs) / len(runs)
     held = sum(low <= mean <= high for low, high in (run.interval for run in runs)) / len(runs)
     assert 0.925 <= held <= 0.975
@@ -200,12 +203,12 @@ def test_density_counts_balls_and_coverage_the_balls_that_hold_a_sample():
 
 
 @pytest.mark.parametrize("metric", [precision, density, coverage, recall])
-def test_intervals_by_neighbours_are_no_narrower_than_samples_differ(metric):
+def test_intervals_by_neighbours_are_as_wide_as_samples_differ(metric):
     real = draws(0, 100)
-    runs = [metric(real, draws(seed, 60) @ MIXING + 0.3) for seed in range(1, 61)]
+    runs = [metric(real, draws(seed, 60) @ MIXING + 0.3) for seed in range(1, 41)]
     spread = torch.tensor([run.value for run in runs]).std()
     error = sum(run.error for run in runs) / len(runs)
-    assert 0.8 * spread < error < 2 * spread
+    assert 0.75 * spread < error < 1.4 * spread
 
 
 def test_copies_of_training_images_are_nearer_than_held_out_ones():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.evaluation import neighbours
+from patch_forcing.evaluation import distances
 from patch_forcing.evaluation.neighbours import PrecisionRecall, precision_recall
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -81,7 +81,7 @@ def test_how_many_distances_are_held_at_once_does_not_matter(monkeypatch, rows):
     real, sampled = torch.randn(50, 4), torch.randn(64, 4) + 0.5
     whole = precision_recall(real, sampled)
     assert 0 < whole.recall < 1
-    monkeypatch.setattr(neighbours, "_ROWS", rows)
+    monkeypatch.setattr(distances, "ROWS", rows)
     assert precision_recall(real, sampled) == whole
 
 

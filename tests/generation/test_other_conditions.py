@@ -18,13 +18,13 @@ import patch_forcing as pf
 from patch_forcing.generation.condition_kinds import KINDS
 from patch_forcing.generation.conditions import ConditionKind, Conditions
 from patch_forcing.generation.fit import fit_time_grid
-from patch_forcing.generation.front import Question, front
 from patch_forcing.generation.gallery import sample_rows, write_model_sheet, write_samples
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.generation.sample_shards import SampleJob, ShardOptions
 from patch_forcing.io.npz import read_about
 from patch_forcing.models.condition_kinds import CONDITIONS
 from patch_forcing.models.conditions import Condition, Embedded
+from patch_forcing.scoring.front import Question, front
 from tests.support.exact import tiny_dit
 
 COLOURS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}

@@ -5,11 +5,11 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.core.extras import install_line
 from patch_forcing.core.registry import build
 from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.generation.front import Point, Question, front
-from patch_forcing.generation.front_report import draw_report, table_head, table_row, write_report
 from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.sampling.samplers import SAMPLERS
+from patch_forcing.scoring.front import Point, Question, front
+from patch_forcing.scoring.front_report import draw_report, table_head, table_row, write_report
 from patch_forcing.views.charts import can_draw
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from patch_forcing.cli.difficulty import difficulty
 from patch_forcing.cli.options import (
@@ -16,7 +16,7 @@ from patch_forcing.cli.options import (
     is_report,
     parse,
 )
-from patch_forcing.cli.sampling_options import SamplingOptions
+from patch_forcing.cli.sampling_options import SamplingOptions, given_prompts
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.generation.find import check_model
 from patch_forcing.generation.numbers import parse_numbers
@@ -42,10 +42,12 @@ class Options:
     subject: Positional[Annotated[str, arg(metavar="MODEL|FOLDER|NPZ", help=_SUBJECT)]]
     reference: str
     """What samples are held against: a folder of images, an .npz of images or of statistics (mu,
-    sigma), or emoji, the statistics of real scenes that come with the emoji network."""
+    sigma), tar files as train shards takes them, hub:OWNER/NAME:SPLIT (a data set of the Hub, a
+    folder that datasets wrote, or a Parquet file), or emoji, the statistics of real scenes that
+    come with the emoji network."""
     features: tuple[str, ...] = ()
-    """Networks that images are compared by: emoji, efficientnet-lite0, inception, dinov2-b, a
-    folder or a Hub id. Default: emoji for emoji models, and what is installed."""
+    """Networks that images are compared by: emoji, efficientnet-lite0, inception, dinov2-l, clip-l,
+    a folder or a Hub id. Default: emoji for emoji models, and what is on this disk."""
     metrics: Annotated[str | None, arg(help=_METRICS)] = None
     count: int | None = None
     """So many images: of a model, of seeds from 0 (1000); of a folder or an array, the first."""
@@ -54,6 +56,10 @@ class Options:
     labels: str | None = None
     """Of a model, as sample takes them. Default: classes as often as the reference has them, or
     each in turn."""
+    prompt: Annotated[tuple[str, ...], UseAppendAction] = ()
+    """Of a model of texts, as sample takes them. Default: the texts of the reference."""
+    prompts: Path | None = None
+    """A text file of prompts, one a line, in place of --prompt."""
     sampling: OmitArgPrefixes[SamplingOptions] = field(default_factory=SamplingOptions)
     train: Path | None = None
     """A folder of training images: how much nearer samples are to it than held-out images, which
@@ -110,7 +116,7 @@ def evaluate(args: Sequence[str]) -> None:
     )
     names = tuple(name.strip() for name in (options.metrics or "").split(",") if name.strip())
     check_metrics(names)
-    seeds = _seeds(options)
+    seeds, prompts = _seeds(options), given_prompts(options.prompt, options.prompts)
     _check_outputs(options)
     stored = Path(options.subject).suffix == ".npz" or _is_plain_folder(Path(options.subject))
     if stored:
@@ -121,7 +127,7 @@ def evaluate(args: Sequence[str]) -> None:
         options.sampling.check()
     from patch_forcing.cli.evaluating import evaluate_and_write
 
-    evaluate_and_write(options, names, seeds)
+    evaluate_and_write(options, names, seeds, prompts)
 
 
 def _compare(args: Sequence[str]) -> None:
@@ -158,7 +164,16 @@ def _is_plain_folder(path: Path) -> bool:
 def _check_stored(options: Options) -> None:
     """Raises UserError for options of sampling where images are there already."""
     defaults = Options(options.subject, options.reference)
-    for name in ("seeds", "labels", "sampling", "precision", "autoencoder", "compile"):
+    for name in (
+        "seeds",
+        "labels",
+        "prompt",
+        "prompts",
+        "sampling",
+        "precision",
+        "autoencoder",
+        "compile",
+    ):
         if getattr(options, name) != getattr(defaults, name):
             raise UserError(
                 f"--{name} is of models, and {options.subject} holds images: leave it out"

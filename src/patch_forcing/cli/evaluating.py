@@ -16,7 +16,10 @@ from patch_forcing.scoring.subject import model_images, stored_images
 
 
 def evaluate_and_write(
-    options: Options, metrics: tuple[str, ...], seeds: Sequence[int] | None
+    options: Options,
+    metrics: tuple[str, ...],
+    seeds: Sequence[int] | None,
+    prompts: Sequence[str] | None,
 ) -> None:
     """The record on stdout, its table on stderr, and the files that were named."""
     measurement = Measurement(
@@ -29,7 +32,7 @@ def evaluate_and_write(
     )
     device = parse_device(options.device)
     with join_ranks(device) as ranks:
-        images, reference = _sets(options, seeds, device)
+        images, reference = _sets(options, seeds, prompts, device)
         progress = None if ranks.first else False
         evaluation = measure(
             images, reference, measurement, device=device, ranks=ranks, progress=progress
@@ -46,7 +49,9 @@ def evaluate_and_write(
     print(json.dumps(evaluation.public))
 
 
-def _sets(options: Options, seeds: Sequence[int] | None, device: str) -> tuple[ImageSet, Reference]:
+def _sets(
+    options: Options, seeds: Sequence[int] | None, prompts: Sequence[str] | None, device: str
+) -> tuple[ImageSet, Reference]:
     """What is measured, and what it is held against."""
     stored = stored_images(options.subject, options.count)
     if stored is not None:
@@ -70,6 +75,7 @@ def _sets(options: Options, seeds: Sequence[int] | None, device: str) -> tuple[I
         count=options.count,
         seeds=seeds,
         labels=options.labels,
+        prompts=prompts,
         options=request,
         batch_size=options.batch_size,
     )

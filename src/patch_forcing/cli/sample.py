@@ -14,13 +14,12 @@ from patch_forcing.cli.options import (
     parse,
     parse_place,
 )
-from patch_forcing.cli.sampling_options import SamplingOptions, parse_seeds
+from patch_forcing.cli.sampling_options import SamplingOptions, given_prompts, parse_seeds
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.generation.find import check_model
 from patch_forcing.generation.like import Like, read_like
 from patch_forcing.generation.sample_folder import SampleFolder
 from patch_forcing.models.options import Precision
-from patch_forcing.text.normal import read_prompts
 
 _MODEL = "A bundled name, a run folder, a model folder or a Hub id. Default: that of --like."
 
@@ -103,7 +102,10 @@ def sample(args: Sequence[str]) -> None:
     if like is not None:
         _check_apart(like, options.out)
         numbers, request = [like.seed] if numbers is None else numbers, like.request(request)
-    conditions = {"labels": options.labels, "prompt": _prompts(options)}
+    conditions = {
+        "labels": options.labels,
+        "prompt": given_prompts(options.prompt, options.prompts),
+    }
     check_out("--out", options.out)
     SampleFolder(options.out).check()
     if options.npz is not None:
@@ -118,15 +120,6 @@ def sample(args: Sequence[str]) -> None:
     from patch_forcing.cli.sampling import sample_and_write
 
     sample_and_write(options, like, conditions, request, numbers, place)
-
-
-def _prompts(options: Options) -> list[str] | None:
-    """Those that were given, or None."""
-    if options.prompts is None:
-        return list(options.prompt) or None
-    if options.prompt:
-        raise UserError(f"--prompts {options.prompts} and --prompt exclude each other: give one")
-    return read_prompts(options.prompts)
 
 
 def _check_apart(like: Like, out: Path) -> None:

@@ -1,6 +1,8 @@
 """How to sample, as options of a command: every field of a `SampleRequest`, by its short name."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import arg
@@ -17,6 +19,7 @@ from patch_forcing.sampling.names import (
     SCHEDULE_NAMES,
     listed,
 )
+from patch_forcing.text.normal import read_prompts
 
 _SAMPLERS = (
     f"{', '.join(SAMPLER_NAMES)}; with options: dual-loop:easy_fraction=0.5. "
@@ -70,6 +73,15 @@ class SamplingOptions:
     def given(self) -> dict[str, Any]:
         """The fields of a `SampleRequest` that were given."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def given_prompts(prompt: Sequence[str], file: Path | None) -> list[str] | None:
+    """Those of --prompt or of --prompts, or None. Raises UserError for both."""
+    if file is None:
+        return list(prompt) or None
+    if prompt:
+        raise UserError(f"--prompts {file} and --prompt exclude each other: give one")
+    return read_prompts(file)
 
 
 def parse_seeds(seeds: str | None, count: int | None) -> list[int] | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import BinaryIO, ParamSpec, TypeVar
+from typing import BinaryIO, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -61,6 +61,14 @@ class BadImageError(Exception):
         self.may_pass = may_pass
 
 
+class Plain(NamedTuple):
+    """Pixels in colour, whether the file's are grey, and whether they have more than 8 bits."""
+
+    pixels: UInt8[np.ndarray, "3 H W"]
+    grey: bool
+    deep: bool
+
+
 def patient(read: Callable[P, T]) -> Callable[P, T]:
     """`read`, tried again after each of WAITS while it fails in a way that may pass."""
 
@@ -93,18 +101,14 @@ def read_image(
 
 
 @patient
-def read_plain(
-    file: Stored, size: tuple[int, int] | None
-) -> tuple[UInt8[np.ndarray, "3 H W"], bool]:
-    """The file's image in colour, and whether it is grey, of 8 bits a sample.
+def read_plain(file: Stored, size: tuple[int, int] | None) -> Plain:
+    """The file's image in colour, of 8 bits a sample.
 
     size: height and width that it is cut and scaled to as `fitted` does, unless it has them.
-    None: as it is. Raises BadImageError if it cannot be read to its end, or is deeper.
+    None: as it is. Raises BadImageError if it cannot be read to its end.
     """
     with reading(file) as image:
-        if is_deep(image):
-            raise BadImageError("more than 8 bits a sample: save it with 8")
-        grey = image.mode in GREY_MODES
+        grey, deep = image.mode in GREY_MODES, is_deep(image)
         picture = drawn(image, channels=3)
         if size is not None and size != (picture.height, picture.width):
             if size[0] != size[1]:
@@ -112,7 +116,7 @@ def read_plain(
                     f"{picture.width}×{picture.height} pixels, not {size[1]}×{size[0]}"
                 )
             picture = fitted(picture, size[0], "crop")
-    return np.ascontiguousarray(np.array(picture).transpose(2, 0, 1)), grey
+    return Plain(np.ascontiguousarray(np.array(picture).transpose(2, 0, 1)), grey, deep)
 
 
 @patient

@@ -3,11 +3,13 @@
 It is named FID where the features are Inception's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
@@ -16,6 +18,10 @@ from patch_forcing.features.statistics import ROWS, FeatureStatistics
 
 _TOLERANCE = 1e-6
 """How far rounding may push an eigenvalue below zero, as a share of the largest."""
+_RANK = 1e-12
+"""Eigenvalues below this share of the largest are zero."""
+_PAIRS = 2048
+"""Pairs of images from which the variance that pairs add is estimated."""
 SIZES, SMALLEST_SHARE = 10, 5
 """Of the fit against 1/N: subsets, and what of the images the smallest of them leaves out."""
 
@@ -36,6 +42,40 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """M = S·Σ·S, where S is the reference's root, in its own axes.
+
+    roots: √λ_a of its r eigenvalues above zero. turned: rows → y = S·x̃ of these images on them.
+    """
+
+    roots: Float[Tensor, " r"]
+    count: int
+    turned: Callable[[Any], Float[Tensor, "_ r"]]
+
+    def shares(self, rows: slice) -> Float[Tensor, " _"]:
+        """yᵀ·M^−½·y of images."""
+        return (self.turned(rows).square() / self.roots).sum(1)
+
+    def of_pairs(self) -> float:
+        """The variance of the distance that comes of pairs of images, beyond each of them alone.
+
+        The second derivative by the weights of images i and j, with c = n/(n − 1), is
+        2·c·yᵢᵀ·M^−½·yⱼ + Σ_ab Hᵢ·Hⱼ/(√λ_a·√λ_b·(√λ_a + √λ_b)) with H = c·y·yᵀ − M, and a term in
+        1/n that is left out. Over n² it is how removing both differs from removing each.
+        """
+        n, c = self.count, self.count / (self.count - 1)
+        first, second = _some_pairs(n)
+        a, b = self.turned(first.to(self.roots.device)), self.turned(second.to(self.roots.device))
+        straight = 2 * c * (a * b / self.roots).sum(1)
+        weights = 1 / (self.roots[:, None] * self.roots * (self.roots[:, None] + self.roots))
+        products = c * a * b
+        bent = (products @ weights * products).sum(1)
+        own = self.roots / 2  # λ²/(√λ·√λ·2·√λ), and so λ·y²/(…) = y²/(2·√λ)
+        bent += own.sum() - c * ((a.square() + b.square()) / (2 * self.roots)).sum(1)
+        return float((straight + bent).square().mean()) * (n - 1) / (2 * n**3)
+
+
+@dataclass(frozen=True)
 class FrechetDistance:
     """The distance of samples to a reference; the reference's root is taken once."""
 
@@ -46,48 +86,47 @@ class FrechetDistance:
 
         With x̃ = x − μ and S = Σ_r^½, an image's influence is 2·x̃·(μ − μ_r) + |x̃|² − x̃ᵀ·A·x̃ less
         its mean, where A = S·(S·Σ·S)^−½·S. With fewer images than features all of it comes from the
-        n × n matrix X̃·Σ_r·X̃ᵀ. The interval is for other samples of the same number against the
-        same reference; the bias, which falls as 1/n, is in the value and not in the interval.
+        n × n matrix X̃·Σ_r·X̃ᵀ. Near zero no image moves the distance alone, and what pairs of them
+        do is taken off (`Estimate.excess`). The interval is for other samples of the same number
+        against the same reference; the bias, which falls as 1/n, is in the value and not in it.
         Raises UserError if there are fewer than two images, features are not finite, or of another
         network than the reference.
         """
         count, width = features.shape
         _check_widths(width, len(self.reference.mean))
         own = FeatureStatistics.of(features)
-        overlap, shares = (self._by_images if count < width else self._by_features)(features, own)
+        spread = (self._by_images if count < width else self._by_features)(features, own)
         shift = own.mean - self.reference.mean
         influence = torch.empty(count, dtype=torch.float64)
         for rows in _parts(count):
             centred = features[rows].double() - own.mean
-            pull = centred.square().sum(1) - (count - 1) * shares[rows]
+            pull = centred.square().sum(1) - spread.shares(rows)
             influence[rows] = (2 * centred @ shift + pull * count / (count - 1)).cpu()
+        influence -= influence.mean()
         scale = float(own.covariance.trace() + self.reference.covariance.trace())
-        value = float(shift.square().sum()) + scale - 2 * overlap
-        return Estimate(_not_negative(value, scale), influence - influence.mean(), count)
+        value = float(shift.square().sum()) + scale - 2 * float(spread.roots.sum())
+        excess = spread.of_pairs() / max(float(influence.square().mean()) / count, 1e-300)
+        return Estimate(_not_negative(value, scale), influence, count, min(excess, 0.5))
 
-    def _by_images(
-        self, features: Float[Tensor, "n F"], own: FeatureStatistics
-    ) -> tuple[float, Float[Tensor, " n"]]:
-        """The trace of (Σ·Σ_r)^½, and each image's share of it, from products between images."""
+    def _by_images(self, features: Float[Tensor, "n F"], own: FeatureStatistics) -> Spread:
+        """From products between images."""
         centred = features.double() - own.mean
         product = centred @ self.reference.covariance @ centred.mT / (len(features) - 1)
         values, vectors = _spectrum(product)
-        roots = values.clamp(min=0).sqrt()
-        return float(roots.sum()), (vectors.square() * roots).sum(1)
+        kept = values > values.max() * _RANK
+        turned = vectors[:, kept] * ((len(features) - 1) * values[kept]).sqrt()
+        return Spread(values[kept].sqrt(), len(features), lambda rows: turned[rows])
 
-    def _by_features(
-        self, features: Float[Tensor, "n F"], own: FeatureStatistics
-    ) -> tuple[float, Float[Tensor, " n"]]:
-        """The same from products between features."""
+    def _by_features(self, features: Float[Tensor, "n F"], own: FeatureStatistics) -> Spread:
+        """From products between features."""
         values, vectors = _spectrum(self._root @ own.covariance @ self._root)
-        kept = values > values.max() * 1e-12
-        roots = values.clamp(min=0).sqrt()
+        kept = values > values.max() * _RANK
         turned = self._root @ vectors[:, kept]
-        shares = torch.empty(len(features), dtype=torch.float64, device=features.device)
-        for rows in _parts(len(features)):
-            seen = (features[rows].double() - own.mean) @ turned
-            shares[rows] = (seen.square() / roots[kept]).sum(1) / (len(features) - 1)
-        return float(roots.sum()), shares
+        return Spread(
+            values[kept].sqrt(),
+            len(features),
+            lambda rows: (features[rows].double() - own.mean) @ turned,
+        )
 
     @cached_property
     def _root(self) -> Float[Tensor, "F F"]:
@@ -108,13 +147,13 @@ class FrechetDistance:
         draws = torch.Generator().manual_seed(0)
         lines = torch.stack([torch.ones(SIZES), 1 / torch.tensor(sizes)], dim=1).double()
         weights = torch.linalg.pinv(lines)[0]
-        value, influence = 0.0, torch.zeros(count, dtype=torch.float64)
+        value, excess, influence = 0.0, 0.0, torch.zeros(count, dtype=torch.float64)
         for size, weight in zip(sizes, weights.tolist(), strict=True):
             chosen = torch.randperm(count, generator=draws)[:size]
             part = self(features[chosen.to(features.device)])
-            value += weight * part.value
+            value, excess = value + weight * part.value, part.excess  # in the end, of all images
             influence[chosen] += weight * part.influence * count / size
-        return Estimate(value, influence - influence.mean(), count)
+        return Estimate(value, influence - influence.mean(), count, excess)
 
 
 def at_infinity_needs(width: int) -> int:
@@ -156,6 +195,16 @@ def _not_negative(value: float, scale: float) -> float:
     """What rounding leaves of a distance of zero is zero; more would be an error of ours."""
     assert value > -_TOLERANCE * scale, value
     return max(value, 0.0)
+
+
+def _some_pairs(count: int) -> tuple[Int64[Tensor, " P"], Int64[Tensor, " P"]]:
+    """All pairs of unlike images, or _PAIRS of them by a fixed seed."""
+    if count * (count - 1) // 2 <= _PAIRS:
+        first, second = torch.triu_indices(count, count, 1)
+        return first, second
+    draws = torch.Generator().manual_seed(0)
+    first = torch.randint(count, (_PAIRS,), generator=draws)
+    return first, (first + torch.randint(1, count, (_PAIRS,), generator=draws)) % count
 
 
 def _parts(count: int) -> list[slice]:

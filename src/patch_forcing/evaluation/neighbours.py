@@ -3,18 +3,29 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.evaluation.estimate import Estimate, grouped_estimate, mean_estimate
+from patch_forcing.evaluation.distances import (
+    ROWS,
+    Fellows,
+    centred,
+    pairs_within,
+    reach,
+    squared,
+)
+from patch_forcing.evaluation.estimate import (
+    Estimate,
+    mean_estimate,
+    parts_of,
+    split_estimate,
+)
 
 NEIGHBOURS = 3
 """Of precision and recall (Kynkäänniemi et al. 2019)."""
 DENSITY_NEIGHBOURS = 5
 """Of density and coverage (Naeem et al. 2020)."""
-_ROWS = 1024
-"""Rows of the distance matrix computed at once: 10,000 × 1,024 distances are 40 MB."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -33,9 +44,10 @@ def precision_recall(
     member's `neighbours`-th nearest fellow. Raises UserError if a set has no more than that many.
     """
     _check(real, sampled, neighbours)
+    real, sampled = centred(real, sampled)
     return PrecisionRecall(
-        float(_covered(sampled, real, radii(real, neighbours)).float().mean()),
-        float(_covered(real, sampled, radii(sampled, neighbours)).float().mean()),
+        float(_covered(sampled, real, reach(real, neighbours)).double().mean()),
+        float(_covered(real, sampled, reach(sampled, neighbours)).double().mean()),
     )
 
 
@@ -44,27 +56,24 @@ def precision(
 ) -> Estimate:
     """The share of samples near a real image, with its interval."""
     _check(real, sampled, neighbours)
-    return mean_estimate(_covered(sampled, real, radii(real, neighbours)))
+    real, sampled = centred(real, sampled)
+    return mean_estimate(_covered(sampled, real, reach(real, neighbours)))
 
 
 def recall(
     real: Float[Tensor, "R F"], sampled: Float[Tensor, "S _"], neighbours: int = NEIGHBOURS
 ) -> Estimate:
-    """The share of real images near a sample; the interval is by groups of samples left out."""
-    _check(real, sampled, neighbours)
-    if len(sampled) < 2 * (neighbours + 1):
-        raise UserError(
-            f"{len(sampled)} sampled images for recall with an interval: give at least "
-            f"{2 * (neighbours + 1)}"
-        )
-
-    def without(group: int, groups: int) -> float:
-        kept = torch.arange(len(sampled), device=sampled.device) % groups != group
-        part = sampled[kept]
-        return float(_covered(real, part, radii(part, neighbours)).double().mean())
-
-    value = float(_covered(real, sampled, radii(sampled, neighbours)).double().mean())
-    return grouped_estimate(value, without, len(sampled))
+    """The share of real images near a sample; the interval is by parts of the samples."""
+    _check(real, sampled, neighbours, least_sampled=4 * (neighbours + 1))
+    real, sampled = centred(real, sampled)
+    fellows, parts = Fellows.of(sampled), _whole_and_parts(sampled)
+    balls = fellows.reaches(neighbours, parts)
+    points, members, distances = pairs_within(real, sampled, balls.max(0).values)
+    shares = []
+    for reached, chosen in zip(balls, parts, strict=True):
+        near = (distances <= reached[members]) & chosen[members]
+        shares.append(_named(points[near], len(real)) / len(real))
+    return split_estimate(shares[0], shares[1:], len(sampled))
 
 
 def density(
@@ -74,9 +83,9 @@ def density(
 ) -> Estimate:
     """In how many balls of real images a sample lies, over `neighbours` (Naeem et al. 2020)."""
     _check(real, sampled, neighbours, least_sampled=2)
-    reach = radii(real, neighbours)
-    balls = [(_distances(part, real) <= reach).double().sum(1) for part in sampled.split(_ROWS)]
-    return mean_estimate(torch.cat(balls) / neighbours)
+    real, sampled = centred(real, sampled)
+    near = pairs_within(sampled, real, reach(real, neighbours)).points
+    return mean_estimate(near.bincount(minlength=len(sampled)) / neighbours)
 
 
 def coverage(
@@ -84,19 +93,19 @@ def coverage(
     sampled: Float[Tensor, "S _"],
     neighbours: int = DENSITY_NEIGHBOURS,
 ) -> Estimate:
-    """The share of real images whose ball holds a sample (Naeem et al. 2020).
-
-    An image's influence is what is uncovered without it, which errs upwards, if at all.
-    """
+    """The share of real images whose ball holds a sample (Naeem et al. 2020)."""
     _check(real, sampled, neighbours, least_sampled=2)
-    reach, count = radii(real, neighbours), len(sampled)
-    covered, alone = 0, torch.zeros(count, dtype=torch.float64, device=sampled.device)
-    for part, ball in zip(real.split(_ROWS), reach.split(_ROWS), strict=True):
-        inside = _distances(part, sampled) <= ball[:, None]
-        covered += int(inside.any(1).sum())
-        alone += inside[inside.sum(1) == 1].double().sum(0)
-    influence = (count - 1) * alone / len(real)
-    return Estimate(covered / len(real), (influence - influence.mean()).cpu(), count)
+    real, sampled = centred(real, sampled)
+    samples, balls, _ = pairs_within(sampled, real, reach(real, neighbours))
+    parts = _whole_and_parts(sampled)
+    shares = [_named(balls[chosen[samples]], len(real)) / len(real) for chosen in parts]
+    return split_estimate(shares[0], shares[1:], len(sampled))
+
+
+def _whole_and_parts(sampled: Float[Tensor, "S F"]) -> Bool[Tensor, "P S"]:
+    """All samples, and the parts by whose shares an interval is made."""
+    parts = parts_of(len(sampled)).to(sampled.device)
+    return torch.cat([torch.ones_like(parts[:1]), parts])
 
 
 class Nearest(NamedTuple):
@@ -108,9 +117,11 @@ class Nearest(NamedTuple):
 
 def nearest(points: Float[Tensor, "P F"], members: Float[Tensor, "M F"]) -> Nearest:
     """The nearest member of each point, by Euclidean distance."""
-    pairs = [_distances(part, members).min(1) for part in points.split(_ROWS)]
+    members, points = centred(members, points)
+    pairs = [squared(part, members).min(1) for part in points.split(ROWS)]
     return Nearest(
-        torch.cat([pair.values for pair in pairs]), torch.cat([pair.indices for pair in pairs])
+        torch.cat([pair.values for pair in pairs]).sqrt(),
+        torch.cat([pair.indices for pair in pairs]),
     )
 
 
@@ -125,15 +136,6 @@ def nearer_to_training(sampled: Float[Tensor, " S"], held_out: Float[Tensor, " R
     farther = len(ordered) - torch.searchsorted(ordered, near, right=True)
     not_nearer = len(ordered) - torch.searchsorted(ordered, near)
     return mean_estimate((farther + not_nearer).double() / (2 * len(ordered)))
-
-
-def radii(manifold: Float[Tensor, "M F"], neighbours: int) -> Float[Tensor, " M"]:
-    """How far each member's ball reaches: to its `neighbours`-th nearest fellow."""
-    return torch.cat([
-        # the nearest is the member itself
-        _distances(part, manifold).kthvalue(neighbours + 1, dim=1).values
-        for part in manifold.split(_ROWS)
-    ])  # fmt: skip
 
 
 def _check(
@@ -159,13 +161,16 @@ def _check(
 
 
 def _covered(
-    points: Float[Tensor, "P F"], manifold: Float[Tensor, "M F"], reach: Float[Tensor, " M"]
+    points: Float[Tensor, "P F"], members: Float[Tensor, "M F"], reach: Float[Tensor, " M"]
 ) -> Bool[Tensor, " P"]:
-    """Which points lie in a ball of the manifold's members."""
-    near = [(_distances(part, manifold) <= reach).any(dim=1) for part in points.split(_ROWS)]
-    return torch.cat(near)
+    """Which points lie in a ball of the members."""
+    covered = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    covered[pairs_within(points, members, reach).points] = True
+    return covered
 
 
-def _distances(a: Shaped[Tensor, "A F"], b: Shaped[Tensor, "B F"]) -> Shaped[Tensor, "A B"]:
-    # without the product trick: a member's distance to itself is then exactly 0
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+def _named(members: Tensor, count: int) -> int:
+    """How many of so many images are named, once or more often."""
+    flags = torch.zeros(count, dtype=torch.bool, device=members.device)
+    flags[members] = True
+    return int(flags.sum())

@@ -92,10 +92,13 @@ class Inception:
 
     @torch.no_grad()
     def with_places(self, images: Float[Tensor, "B 3 H W"]) -> VectorsAndPlaces:
-        """And sFID's (Nash et al. 2021): seven channels of a 17 × 17 map, as ADM takes them."""
+        """And sFID's (Nash et al. 2021): seven channels of a 17 × 17 map, in the order of ADM's
+        files, channels last.
+        """
         self._places.clear()
         (vectors,) = self.module(((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
-        return VectorsAndPlaces(vectors, self._places.pop()[:, :_SPATIAL_CHANNELS].flatten(1))
+        spatial = self._places.pop()[:, :_SPATIAL_CHANNELS]
+        return VectorsAndPlaces(vectors, spatial.movedim(1, 3).flatten(1))
 
     @torch.no_grad()
     def probabilities(self, vectors: Float[Tensor, "B F"]) -> Float[Tensor, "B K"]:

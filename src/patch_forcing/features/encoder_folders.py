@@ -29,7 +29,35 @@ def transformers_encoder(place: str, folder: Path) -> ModuleEncoder:
 
     Raises UserError if the folder does not hold one.
     """
-    config = _config(place, folder)
+    network, name = load_transformers(place, folder)
+    network = getattr(network, "vision_model", network)  # of CLIP and the like
+    patch, side = (getattr(network.config, name, None) for name in ("patch_size", "image_size"))
+    takes = inspect.signature(network.forward).parameters
+    if "pixel_values" not in takes:
+        raise UserError(f"{place} ({network.config.model_type}) does not see images: name another")
+    more = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
+    any_size = bool(more) or network.config.model_type in _ANY_SIZE
+    seen = _pair(side) if side is not None and not (any_size and isinstance(patch, int)) else None
+
+    def call(images: Tensor) -> Any:
+        return network(pixel_values=images, **more)
+
+    mean, std = preprocessing(place, folder)
+    return ModuleEncoder(
+        network,
+        name,
+        patch=patch if isinstance(patch, int) else None,
+        size=seen,
+        mean=mean,
+        std=std,
+        read=lambda images: call(images).last_hidden_state,
+        pool=lambda images: _pooled(call(images)),
+    )
+
+
+def load_transformers(place: str, folder: Path) -> tuple[Any, str]:
+    """The model of a folder, and its name with a hash. Raises UserError if there is none."""
+    config = read_config(place, folder)
     if "model_type" not in config:
         if "architecture" in config:
             raise UserError(f"{place} is a model of timm: write timm:{place}")
@@ -49,31 +77,18 @@ def transformers_encoder(place: str, folder: Path) -> ModuleEncoder:
             )
         except Exception as error:  # each part of it has errors of its own
             raise _unloaded(place, error) from None
-    network = getattr(network, "vision_model", network)  # of CLIP and the like
     if lost := sorted(loading["missing_keys"]):
         raise UserError(f"{folder / WEIGHTS} lacks the tensor {lost[0]!r}: copy it again")
-    patch, side = (getattr(network.config, name, None) for name in ("patch_size", "image_size"))
-    takes = inspect.signature(network.forward).parameters
-    if "pixel_values" not in takes:
-        raise UserError(f"{place} ({config['model_type']}) does not see images: name another")
-    more = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
-    any_size = bool(more) or network.config.model_type in _ANY_SIZE
-    seen = _pair(side) if side is not None and not (any_size and isinstance(patch, int)) else None
+    return network, _identity(place, folder)
 
-    def call(images: Tensor) -> Any:
-        return network(pixel_values=images, **more)
 
+def preprocessing(place: str, folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of colours by which a model of transformers normalises images."""
     has_file = (folder / PREPROCESSOR).is_file()
-    preprocessor = _config(place, folder, PREPROCESSOR) if has_file else {}
-    return ModuleEncoder(
-        network,
-        _identity(place, folder),
-        patch=patch if isinstance(patch, int) else None,
-        size=seen,
-        mean=_colours(folder, preprocessor.get("image_mean", IMAGENET_MEAN)),
-        std=_colours(folder, preprocessor.get("image_std", IMAGENET_STD)),
-        read=lambda images: call(images).last_hidden_state,
-        pool=lambda images: _pooled(call(images)),
+    known = read_config(place, folder, PREPROCESSOR) if has_file else {}
+    return (
+        _colours(folder, known.get("image_mean", IMAGENET_MEAN)),
+        _colours(folder, known.get("image_std", IMAGENET_STD)),
     )
 
 
@@ -92,7 +107,7 @@ def timm_encoder(place: str, folder: Path) -> ModuleEncoder:
     Raises UserError if the folder does not hold one.
     """
     timm = _import_timm(place)
-    config = _config(place, folder)
+    config = read_config(place, folder)
     name, trained = config.get("architecture"), config.get("pretrained_cfg", {})
     if not isinstance(name, str) or not isinstance(trained, dict):
         raise UserError(f"{folder / CONFIG} names no architecture of timm: name another")
@@ -164,7 +179,8 @@ def _unloaded(place: str, error: Exception) -> UserError:
     )
 
 
-def _config(place: str, folder: Path, name: str = CONFIG) -> dict[str, Any]:
+def read_config(place: str, folder: Path, name: str = CONFIG) -> dict[str, Any]:
+    """A JSON file of an encoder's folder. Raises UserError without it, or without weights."""
     try:
         config = json.loads((folder / name).read_text(encoding="utf-8"))
         if not isinstance(config, dict):

@@ -1,5 +1,6 @@
 """A feature network as users name it: a bundled one, a folder, the Hub's, or timm's."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from patch_forcing.core.errors import UserError, unknown_name
@@ -9,16 +10,19 @@ from patch_forcing.features.classifiers import (
     efficientnet_lite0,
     inception,
 )
+from patch_forcing.features.clip import CLIP_FILES, clip_network, is_clip
 from patch_forcing.features.emoji import NAME as EMOJI
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.features.encoder_folders import (
+    CONFIG,
     FILES,
+    WEIGHTS,
     timm_encoder,
     timm_hub_id,
     transformers_encoder,
 )
 from patch_forcing.features.network import FeatureNetwork, MapNetwork
-from patch_forcing.io.hub import download, looks_like_hub_id
+from patch_forcing.io.hub import cached_folder, download, looks_like_hub_id
 
 DINOV2 = {
     "dinov2-s": ("facebook/dinov2-small", 384),
@@ -27,9 +31,12 @@ DINOV2 = {
     "dinov2-g": ("facebook/dinov2-giant", 1536),
 }
 """Where they lie on the Hub, and how wide their features are."""
+CLIP = {"clip-b": "openai/clip-vit-base-patch32", "clip-l": "openai/clip-vit-large-patch14"}
+"""Where networks of images and texts lie on the Hub."""
 TIMM = "timm:"
 _WIDTHS = {EMOJI: 144, EFFICIENTNET: 1280, **{name: width for name, (_, width) in DINOV2.items()}}
 _MISSING = "no such encoder"
+_DINOV2_ORDER = ("dinov2-l", "dinov2-b", "dinov2-s", "dinov2-g")
 
 
 def find_encoder(name: str) -> MapNetwork:
@@ -42,7 +49,8 @@ def find_encoder(name: str) -> MapNetwork:
     if name == EFFICIENTNET:
         return efficientnet_lite0()
     if name in DINOV2:
-        return transformers_encoder(name, download(DINOV2[name][0], FILES, _MISSING))
+        hub_id = DINOV2[name][0]
+        return transformers_encoder(name, cached(hub_id) or download(hub_id, FILES, _MISSING))
     if name.startswith(TIMM):
         rest = name.removeprefix(TIMM)
         folder = Path(rest).expanduser()
@@ -61,11 +69,34 @@ def find_encoder(name: str) -> MapNetwork:
 
 
 def find_features(name: str) -> FeatureNetwork:
-    """The network of that name that metrics are measured by: an encoder, or Inception.
+    """The network of that name that metrics are measured by: an encoder, Inception, or CLIP.
 
     Raises UserError as `find_encoder` does.
     """
-    return inception() if name == INCEPTION else find_encoder(name)
+    if name == INCEPTION:
+        return inception()
+    if name in CLIP:
+        return clip_network(name, download(CLIP[name], CLIP_FILES, _MISSING))
+    folder = Path(name)
+    if not folder.exists() and looks_like_hub_id(name):
+        folder = cached(name) or download(name, FILES, _MISSING)
+        if is_clip(folder):  # its tokenizer too
+            folder = download(name, CLIP_FILES, _MISSING)
+    return clip_network(name, folder) if is_clip(folder) else find_encoder(name)
+
+
+def cached_dinov2() -> str | None:
+    """The DINOv2 whose weights are on this disk, the one of published distances before others."""
+    if find_spec("transformers") is None:
+        return None
+    return next((name for name in _DINOV2_ORDER if cached(DINOV2[name][0])), None)
+
+
+def cached(hub_id: str) -> Path | None:
+    """Where an encoder of the Hub lies on this disk, if all of it was downloaded before."""
+    folder = cached_folder(hub_id, FILES)
+    whole = folder is not None and all((folder / name).is_file() for name in (CONFIG, WEIGHTS))
+    return folder if whole else None
 
 
 def known_width(name: str) -> int | None:

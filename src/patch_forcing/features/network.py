@@ -3,6 +3,7 @@
 Distances between sets of images compare one vector an image; alignment compares a map of patches.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -49,6 +50,17 @@ class ClassNetwork(FeatureNetwork, Protocol):
         """Of each class, from vectors that `features` gave."""
 
     def to(self, device: torch.device | str) -> "ClassNetwork":
+        """The same, computing on that device."""
+
+
+@runtime_checkable
+class TextNetwork(FeatureNetwork, Protocol):
+    """A feature network that sees texts in the space of images, as the CLIP score needs."""
+
+    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n F"]:
+        """One vector for each text."""
+
+    def to(self, device: torch.device | str) -> "TextNetwork":
         """The same, computing on that device."""
 
 

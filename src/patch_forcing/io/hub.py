@@ -58,3 +58,15 @@ def file_names(hub_id: str, revision: str | None = None) -> list[str]:
 
     with asking(hub_id, revision):
         return list(HfApi().list_repo_files(hub_id, revision=revision))
+
+
+def cached_folder(hub_id: str, files: Sequence[str] = MODEL_FILES) -> Path | None:
+    """Where these files of a folder on the Hub lie on this disk, if they were downloaded before."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        return None
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=list(files), local_files_only=True))
+    except (OSError, ValueError):
+        return None

@@ -115,7 +115,8 @@ def differences(a: Evaluation, b: Evaluation) -> Iterator[Difference]:
             together = paired and key in a.influences and key in b.influences
             if together:
                 moved = b.influences[key].astype(np.float64) - a.influences[key]
-                reach = critical(len(moved)) * standard_error(torch.from_numpy(moved))
+                parts = (first.get("freedom") or len(moved) - 1) + 1
+                reach = critical(parts) * standard_error(torch.from_numpy(moved))
             middle = second["value"] - first["value"]
             yield Difference(
                 metric, features, first["value"], second["value"], middle - reach, middle + reach,
@@ -127,7 +128,7 @@ def unpaired(a: Evaluation, b: Evaluation) -> str:
     """Why the images of two evaluations are no pairs; empty if they are."""
     if not a.influences or not b.influences:
         return "a record lacks its .images.npz"
-    for what, key in (("seeds", "_seeds"), ("labels", "_labels")):
+    for what, key in (("seeds", "_seeds"), ("labels", "_labels"), ("prompts", "_prompts")):
         first, second = a.record[key], b.record[key]
         if what == "seeds" and (first is None or second is None):
             return "seeds are not known"

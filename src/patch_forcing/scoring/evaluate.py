@@ -19,7 +19,8 @@ from patch_forcing.scoring.copies import (
     pairs_sheet,
 )
 from patch_forcing.scoring.evaluation import Evaluation
-from patch_forcing.scoring.images import FolderImages, ImageSet
+from patch_forcing.scoring.folder_images import FolderImages
+from patch_forcing.scoring.images import ImageSet
 from patch_forcing.scoring.looking import Features, Looker
 from patch_forcing.scoring.measuring import Measured, Measuring, Side, check_counts
 from patch_forcing.scoring.metric_names import NEARER, USUAL, check_metrics
@@ -100,6 +101,7 @@ def measure(
         return None
     started = time.perf_counter()
     rows, influences, copies, sides = [], {}, [], []
+    tuned = images.recipe().get("tuned_on") or {}
     place = "cpu" if device.startswith("mps") else device  # which has no fp64
     for number, network in enumerate(networks):
         side = _side(reference, seen.real, network, number, place)
@@ -108,13 +110,13 @@ def measure(
         if near is not None:
             measured.estimates[NEARER] = near.estimate
             copies.append(near)
-        row = network_record(network, measured, side, reference, seen.real)
+        row = network_record(network, measured, side, reference, seen.real, tuned)
         if near is not None and train is not None and known is not None:
             row["train"] = copies_row(near, shared, train, known.hash)
         rows.append(row)
         sides.append(side)
         for metric, estimate in measured.estimates.items():
-            influences[f"{network.name}/{metric}"] = estimate.influence.numpy()
+            influences[f"{network.name}/{metric}"] = estimate.deviations.numpy()
     _check_measured(rows, measurement.metrics)
     if measurement.statistics is not None and sides[0].statistics is not None:
         write_statistics(measurement.statistics, sides[0].statistics, networks[0].name)
@@ -146,7 +148,7 @@ def _measured(
     sampled, places = seen.sampled.vectors[number], seen.sampled.places.get(number)
     device = sampled.device if side.statistics is None else side.statistics.mean.device
     places = None if places is None else places.to(device)
-    measuring = Measuring(network, sampled.to(device), places, images.labels, side)
+    measuring = Measuring(network, sampled.to(device), places, images.labels, images.prompts, side)
     return measuring.measure(metrics or USUAL, chosen=bool(metrics))
 
 

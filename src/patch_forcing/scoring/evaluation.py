@@ -14,6 +14,8 @@ from patch_forcing.io.arrays import array_names, read_array
 from patch_forcing.io.atomic import atomic_file, sha256, write_atomic
 
 KIND, FORMAT_VERSION = "evaluation", 1
+_BESIDE = {"seeds": np.int64, "labels": np.str_, "prompts": np.str_}
+"""What the file beside a record says of each image; of prompts, a few digits of a checksum."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Evaluation:
         for result in self.record["results"]:
             cells = [_cell(result["metrics"].get(name)) for name in names]
             features = result["features"].partition(" ")[0]
+            if tuned := result.get("tuned"):
+                features += f", which chose the {' and the '.join(tuned)}"
             rows.append([self.title, str(self.record["n"]), features, *cells])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -68,14 +72,12 @@ class Evaluation:
         if path.suffix != ".json":
             raise UserError(f"{path}: name a file that ends in .json")
         beside = path.with_suffix(".images.npz")
-        seeds, labels = self.record["_seeds"], self.record["_labels"]
         arrays: dict[str, Any] = {
             f"influence/{name}": part.astype("f4") for name, part in self.influences.items()
         }
-        if seeds is not None:
-            arrays["seeds"] = np.array(seeds, np.int64)
-        if labels is not None:
-            arrays["labels"] = np.array(labels, np.str_)
+        for name, kind in _BESIDE.items():
+            if self.record[f"_{name}"] is not None:
+                arrays[name] = np.array(self.record[f"_{name}"], kind)
         with atomic_file(beside) as aside, aside.open("wb") as stream:
             np.savez(stream, **arrays)
         record = self.public | {"images": {"file": beside.name, "sha256": sha256(beside)}}
@@ -102,6 +104,7 @@ def estimate_row(estimate: Estimate) -> dict[str, Any]:
         "high": high,
         "error": estimate.error,
         "n": estimate.count,
+        "freedom": estimate.freedom,
     }
 
 
@@ -130,8 +133,8 @@ def read_evaluation(path: Path) -> Evaluation:
     arrays: dict[str, np.ndarray] = {}
     if beside.is_file() and sha256(beside) == images.get("sha256"):
         arrays = {name: np.array(read_array(beside, name)) for name in array_names(beside)}
-    record["_seeds"] = arrays["seeds"].tolist() if "seeds" in arrays else None
-    record["_labels"] = arrays["labels"].tolist() if "labels" in arrays else None
+    for name in _BESIDE:
+        record[f"_{name}"] = arrays[name].tolist() if name in arrays else None
     prefix = "influence/"
     influences = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
     return Evaluation(record, influences)

@@ -12,15 +12,18 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.evaluation.estimate import Estimate
 from patch_forcing.evaluation.frechet import FrechetDistance, at_infinity_needs
 from patch_forcing.evaluation.inception_score import inception_score
-from patch_forcing.evaluation.kernel import kernel_distance
+from patch_forcing.evaluation.kernel import clip_distance, kernel_distance
 from patch_forcing.evaluation.neighbours import coverage, density, precision, recall
+from patch_forcing.evaluation.text_fit import clip_score
 from patch_forcing.features.classifiers import INCEPTION
-from patch_forcing.features.network import ClassNetwork, FeatureNetwork
+from patch_forcing.features.find import CLIP
+from patch_forcing.features.network import ClassNetwork, FeatureNetwork, TextNetwork
 from patch_forcing.features.statistics import FeatureStatistics
+from patch_forcing.scoring.metric_names import check_metrics
 
 LEAST = 2
 """Images of a side that any metric takes."""
-NEEDED = {"precision": (LEAST, 4), "recall": (8, 4), "density": (LEAST, 6), "coverage": (LEAST, 6)}
+NEEDED = {"precision": (LEAST, 4), "recall": (16, 4), "density": (LEAST, 6), "coverage": (LEAST, 6)}
 """Samples and images of the reference that these take."""
 
 
@@ -32,6 +35,12 @@ class Side:
     statistics: FeatureStatistics | None = None
     places: FeatureStatistics | None = None
     labels: tuple[str, ...] | None = None
+
+    @cached_property
+    def distance(self) -> FrechetDistance:
+        """To its moments."""
+        assert self.statistics is not None
+        return FrechetDistance(self.statistics)
 
 
 @dataclass
@@ -46,6 +55,20 @@ class Measured:
     by_class: list[dict[str, Any]] = field(default_factory=list)
 
 
+def measure_vectors(
+    network: FeatureNetwork, sampled: Float[Tensor, "n F"], real: Side, *metrics: str
+) -> dict[str, Estimate]:
+    """Metrics of features that are at hand, as `patch-forcing evaluate` measures them.
+
+    Raises UserError for a metric that cannot be had.
+    """
+    check_metrics(metrics)
+    measured = Measuring(network, sampled, None, None, None, real).measure(metrics, chosen=True)
+    for metric, reason in measured.left_out.items():
+        raise UserError(f"{metric} cannot be measured: {reason}")
+    return measured.estimates
+
+
 @dataclass(frozen=True)
 class Measuring:
     """Samples against a reference, in the features of one network."""
@@ -54,6 +77,7 @@ class Measuring:
     sampled: Float[Tensor, "n F"]
     places: Float[Tensor, "n G"] | None
     labels: tuple[str, ...] | None
+    prompts: tuple[str, ...] | None
     real: Side
 
     def measure(self, metrics: Sequence[str], chosen: bool) -> Measured:
@@ -73,12 +97,6 @@ class Measuring:
                 measured.estimates[name] = ways[name]()
         return measured
 
-    @cached_property
-    def distance(self) -> FrechetDistance:
-        """To the reference's moments."""
-        assert self.real.statistics is not None
-        return FrechetDistance(self.real.statistics)
-
     @property
     def _ways(self) -> dict[str, Callable[[], Estimate]]:
         sampled = self.sampled
@@ -92,12 +110,18 @@ class Measuring:
             assert isinstance(self.network, ClassNetwork)
             return inception_score(self.network.probabilities(sampled).cpu())
 
+        def by_texts() -> Estimate:
+            assert isinstance(self.network, TextNetwork) and self.prompts is not None
+            return clip_score(sampled, self.network.texts(self.prompts))
+
         return {
-            "fd": lambda: self.distance(sampled),
-            "fd-infinity": lambda: self.distance.at_infinity(sampled),
+            "fd": lambda: self.real.distance(sampled),
+            "fd-infinity": lambda: self.real.distance.at_infinity(sampled),
             "sfid": by_places,
             "is": by_classes,
             "kid": lambda: kernel_distance(real, sampled),
+            "cmmd": lambda: clip_distance(real, sampled),
+            "clip-score": by_texts,
             "precision": lambda: precision(real, sampled),
             "recall": lambda: recall(real, sampled),
             "density": lambda: density(real, sampled),
@@ -113,6 +137,10 @@ class Measuring:
             if self.places is None:
                 return f"this network has no map for it: --features {INCEPTION}"
             return "" if self.real.places is not None else "the reference has no such statistics"
+        if name in ("clip-score", "cmmd") and not isinstance(self.network, TextNetwork):
+            return f"this network sees no texts: --features {', '.join(CLIP)}, or a folder of CLIP"
+        if name == "clip-score":
+            return "" if self.prompts is not None else "the samples have no prompts"
         if name in ("fd", "fd-infinity"):
             known = self.real.statistics is not None
             return "" if known else "the reference's statistics are of another network"
@@ -166,7 +194,7 @@ def _too_few(name: str, sampled: int, real: int | None, least: int | None = None
     needed = least or needed
     if sampled < needed:
         return f"{sampled} samples are too few, {needed} are needed"
-    if real is not None and real < needed_real and name != "is":
+    if real is not None and real < needed_real and name not in ("is", "clip-score"):
         return f"{real} images of the reference are too few, {needed_real} are needed"
     return ""
 

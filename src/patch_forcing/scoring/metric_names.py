@@ -8,6 +8,8 @@ METRICS = {
     "fd": "Fréchet distance, named FID with Inception",
     "sfid": "Fréchet distance of features that keep their place (Inception only)",
     "kid": "kernel distance, without bias",
+    "cmmd": "kernel distance of CLIP's embeddings, times 1000",
+    "clip-score": "how well samples show their prompts, 0 to 100 (CLIP only)",
     "is": "Inception score, by the classes of the network",
     "precision": "share of samples near a real image",
     "recall": "share of real images near a sample",
@@ -18,8 +20,10 @@ METRICS = {
 }
 NEARER, NEARER_NAME = "nearer-to-training", "share nearer to training images than new images are"
 """The metric of copies, which --train adds; 0.5 is none."""
-LOWER_IS_BETTER = ("fd", "sfid", "kid", "fd-infinity", NEARER)
-USUAL = ("fd", "sfid", "kid", "is", "precision", "recall", "density", "coverage")
+LOWER_IS_BETTER = ("fd", "sfid", "kid", "cmmd", "fd-infinity", NEARER)
+USUAL = (
+    "fd", "sfid", "kid", "cmmd", "clip-score", "is", "precision", "recall", "density", "coverage",
+)  # fmt: skip
 """What is measured where nobody chooses, so far as network and reference allow."""
 COUNT = 1000
 """Samples where nobody chooses."""

@@ -22,6 +22,7 @@ class ModelImages:
     """The image of each seed, under its condition. Which batches they are made in is fixed."""
 
     labels: tuple[str, ...] | None
+    prompts: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -44,7 +45,10 @@ class ModelImages:
         shown = conditions.for_seeds(seeds)
         self._task = SampleTask(pipe, sampling, shown, list(seeds), SHARD)
         self._nfe: dict[int, float] = {}
-        self.labels = None
+        self.labels, self.prompts = None, None
+        texts = [shown.record(number).get("prompt") for number in range(len(shown))]
+        if all(isinstance(text, str) for text in texts):
+            self.prompts = tuple(map(str, texts))
         if (numbers := shown.labels) is not None:
             names = pipe.class_names
             self.labels = tuple(names[label] if names else str(label) for label in numbers)
@@ -96,6 +100,6 @@ def tuned_on(pipe: Pipeline, sampling: Sampling) -> dict[str, str] | None:
 
 
 def label_plan(labels: Sequence[str], seeds: Sequence[int]) -> list[str]:
-    """Labels for seeds, as often as a reference has them: its own if there are as many."""
+    """Labels or prompts for seeds, as often as a reference has them: its own if as many."""
     picks = torch.arange(len(seeds)) * len(labels) // len(seeds)
     return [labels[pick] for pick in picks.tolist()]

@@ -7,7 +7,7 @@ from patch_forcing.core.extras import install_line
 from patch_forcing.features.classifiers import EFFICIENTNET, INCEPTION, installed
 from patch_forcing.features.emoji import NAME as EMOJI
 from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.features.find import find_features
+from patch_forcing.features.find import cached_dinov2, find_features
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.scoring.images import ImageSet
 from patch_forcing.scoring.reference import Reference
@@ -41,6 +41,8 @@ def usual_features(images: ImageSet, reference: Reference) -> list[str]:
     Raises UserError if there is none.
     """
     there = [name for name in (EFFICIENTNET, INCEPTION) if installed(name)]
+    if dinov2 := cached_dinov2():
+        there.append(dinov2)
     classes = set(images.labels or ())
     if reference.name == EMOJI or (classes and classes <= set(load_emoji_features().class_names)):
         return [EMOJI, *there]

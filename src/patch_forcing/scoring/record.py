@@ -1,5 +1,7 @@
 """The record of an evaluation: all that its numbers depend on."""
 
+import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +9,8 @@ from patch_forcing.features.classifiers import INCEPTION
 from patch_forcing.features.network import FeatureNetwork, resizing
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.scoring.evaluation import FORMAT_VERSION, KIND, metric_row
-from patch_forcing.scoring.images import FITTED, FolderImages, ImageSet, seeds_text
+from patch_forcing.scoring.folder_images import LayoutImages
+from patch_forcing.scoring.images import FITTED, ImageSet, seeds_text
 from patch_forcing.scoring.looking import Features
 from patch_forcing.scoring.measuring import Measured, Side
 from patch_forcing.scoring.metric_names import METRICS, NEARER_NAME
@@ -20,8 +23,9 @@ def network_record(
     side: Side,
     reference: Reference,
     real: Features | None,
+    tuned_on: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What a record says of one network."""
+    """What a record says of one network. tuned_on: settings, and what each was chosen by."""
     stored = reference.stored is not None and reference.stored.fits(network)
     is_inception = network.name.partition(" ")[0] == INCEPTION
     count = len(real.digests) if real is not None else None
@@ -34,6 +38,7 @@ def network_record(
     row: dict[str, Any] = {
         "features": network.name,
         "resize": resizing(network),
+        "tuned": [setting for setting, by in tuned_on.items() if _names(by, network)],
         "reference": reference.stored.hash if stored and reference.stored else "images",
         "metrics": rows,
         "left_out": measured.left_out,
@@ -41,6 +46,11 @@ def network_record(
     if measured.by_class:
         row["by_class"] = measured.by_class
     return row
+
+
+def _names(text: str, network: FeatureNetwork) -> bool:
+    """Whether a setting was chosen by these features, as far as a model's folder says it."""
+    return network.name.partition(" ")[0] in text.split()
 
 
 def whole_record(
@@ -51,6 +61,7 @@ def whole_record(
     results: list[dict[str, Any]],
     device: str,
 ) -> dict[str, Any]:
+    """All of it; what begins with _ goes into the file beside it."""
     recipe = images.recipe()
     sampling, tuned = recipe.pop("sampling", None), recipe.pop("tuned_on", None)
     patches = recipe.pop("num_patches", None)
@@ -60,7 +71,7 @@ def whole_record(
         sampling |= {"nfe": nfe, "token_evaluations": tokens}
     stored, seen = reference.stored, reference.images
     hashes = [part.hash for part in (real, stored) if part is not None]
-    fitted = isinstance(seen, FolderImages)
+    fitted = isinstance(seen, LayoutImages)
     return {
         "kind": KIND,
         "format_version": FORMAT_VERSION,
@@ -70,6 +81,7 @@ def whole_record(
         "size": list(images.size),
         "seeds": seeds_text(images.seeds),
         "classes": None if images.labels is None else len(set(images.labels)),
+        "prompts": None if images.prompts is None else len(set(images.prompts)),
         "sampling": sampling,
         "tuned_on": tuned,
         "reference": {
@@ -87,4 +99,10 @@ def whole_record(
         "versions": versions(),
         "_seeds": None if images.seeds is None else list(images.seeds),
         "_labels": None if images.labels is None else list(images.labels),
+        "_prompts": None if images.prompts is None else [_digest(t) for t in images.prompts],
     }
+
+
+def _digest(text: str) -> str:
+    """16 digits that tell texts apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

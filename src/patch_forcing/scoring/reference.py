@@ -16,7 +16,10 @@ from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.io.arrays import array_names, read_array
 from patch_forcing.io.atomic import atomic_file
-from patch_forcing.scoring.images import ArrayImages, FolderImages, ImageSet, Size
+from patch_forcing.scoring.array_images import ArrayImages
+from patch_forcing.scoring.data_sets import data_set, names_data_set
+from patch_forcing.scoring.folder_images import FolderImages
+from patch_forcing.scoring.images import ImageSet, Size
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,14 @@ class Reference:
 
 
 def find_reference(name: str, size: Size | None) -> Reference:
-    """What a user names: a folder, an .npz of images or of statistics, or emoji.
+    """What a user names: a folder, an .npz of images or statistics, shards, a data set, or emoji.
 
     size: height and width of the samples, to which images of a folder are cut and scaled.
     Raises UserError if it is none of these, or an array of another size.
     """
     path = Path(name)
+    if names_data_set(name):
+        return Reference(name, data_set(name, size))
     if path.is_dir():
         return Reference(name, FolderImages(path, size))
     if name == EMOJI and not path.exists():
@@ -66,7 +71,7 @@ def find_reference(name: str, size: Size | None) -> Reference:
         what = "is no .npz file" if path.exists() else "is not there"
         raise UserError(
             f"--reference {name} {what}: give a folder of images, an .npz of images (arr_0) or of "
-            f"statistics (mu, sigma), or {EMOJI}"
+            f"statistics (mu, sigma), tar files, hub:OWNER/NAME, or {EMOJI}"
         )
     names = array_names(path)
     stored = read_statistics(path) if {"mu", "sigma"} <= names else None

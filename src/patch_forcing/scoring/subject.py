@@ -7,11 +7,13 @@ from typing import Any
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.features.emoji import NAME as EMOJI
 from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.generation.front import scene_labels
 from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.io.model_layout import is_model_folder
 from patch_forcing.io.run_layout import is_run_folder
-from patch_forcing.scoring.images import ArrayImages, FolderImages, ImageSet
+from patch_forcing.scoring.array_images import ArrayImages
+from patch_forcing.scoring.folder_images import FolderImages
+from patch_forcing.scoring.front import scene_labels
+from patch_forcing.scoring.images import ImageSet
 from patch_forcing.scoring.metric_names import COUNT
 from patch_forcing.scoring.model_images import ModelImages, label_plan
 from patch_forcing.scoring.reference import Reference
@@ -39,13 +41,15 @@ def model_images(
     count: int | None = None,
     seeds: Sequence[int] | None = None,
     labels: Any = None,
+    prompts: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
     batch_size: int = 64,
 ) -> ModelImages:
     """The images of a model that are held against a reference.
 
     count: seeds from 0 on; 1000, unless seeds are given. labels: as a pipeline takes them; None:
-    classes as often as the reference has them, or else each class in turn. options: fields of a
+    classes as often as the reference has them, or else each class in turn. prompts: likewise, of a
+    model of texts; None: those of the reference, if it has texts. options: fields of a
     `SampleRequest`. Raises UserError if they do not fit the model.
     """
     if count is not None:
@@ -55,7 +59,10 @@ def model_images(
     seeds = range(COUNT if count is None else count) if seeds is None else seeds
     if labels is None:
         labels = _labels(pipe, reference, seeds)
-    chosen = pipe.choose({"labels": labels}, options or {})
+    if prompts is None and pipe.condition_kind.keyword == "prompt":
+        written = None if reference.images is None else reference.images.prompts
+        prompts = None if written is None else label_plan(written, seeds)
+    chosen = pipe.choose({"labels": labels, "prompt": prompts}, options or {})
     sampling = pipe.resolve(chosen.request)
     return ModelImages(pipe, sampling, chosen.conditions, seeds, batch_size)
 

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.generation.front import Point, Question
-from patch_forcing.generation.front_report import draw_report, table_head, table_row, write_report
 from patch_forcing.generation.pipeline import load
 from patch_forcing.generation.request import SampleRequest
+from patch_forcing.scoring.front import Point, Question
+from patch_forcing.scoring.front_report import draw_report, table_head, table_row, write_report
 
 DUAL_LOOP = "dual-loop:easy_fraction=0.5,inner_steps=2"
 POINTS = [

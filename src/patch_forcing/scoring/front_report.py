@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from patch_forcing.generation.front import Point, Question
 from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.provenance import commit, hardware, versions
+from patch_forcing.scoring.front import Point, Question
 from patch_forcing.views.charts import line_charts
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.generation.front import Question, conditions_for, front
 from patch_forcing.generation.pipeline import load
 from patch_forcing.generation.request import SampleRequest
+from patch_forcing.scoring.front import Question, conditions_for, front
 
 
 def test_errors_fall_with_the_budget_and_second_order_has_the_smaller_ones():

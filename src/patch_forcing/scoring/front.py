@@ -7,14 +7,13 @@ import torch
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
-from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import EmojiFeatures
-from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.conditions import Conditions
 from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.generation.result import PipelineResult
 from patch_forcing.sampling.samplers import BudgetError
+from patch_forcing.scoring.measuring import Side, measure_vectors
 
 REFERENCE = "adams-bashforth"
 """Second order; with so many more evaluations, what the model's flow leads to."""
@@ -100,5 +99,6 @@ def _read(point: Point, result: PipelineResult, features: EmojiFeatures) -> Poin
     """The point with what the features see in its images."""
     seen = features.read(result.pixels)
     right = seen.classes == torch.tensor(result.labels, device=seen.classes.device)
-    fd = frechet_distance(FeatureStatistics.of(seen.features), features.reference)
+    real = Side(statistics=features.reference.to("cpu"))
+    fd = measure_vectors(features, seen.features, real, "fd")["fd"].value
     return replace(point, fd=fd, accuracy=float(right.float().mean()))
