@@ -98,8 +98,9 @@ def test_intervals_hold_the_distances_mean_as_often_as_they_say(apart):
     reference = FrechetDistance(FeatureStatistics.of(draws(0, 4000)))
     mixing, shift = (MIXING, 0.3) if apart else (torch.eye(WIDTH), 0.0)
     runs = [reference(draws(seed, 50) @ mixing + shift) for seed in range(1, 301)]
-    # near zero pairs of images make half of what single ones seem to
-    assert all((run.excess > 0.4) != apart for run in runs[:5])
+    # near zero pairs of images make up to half of what single ones seem to
+    excess = sum(run.excess for run in runs) / len(runs)
+    assert 0 <= excess < 0.1 if apart else 0.3 < excess <= 0.5
     mean = sum(run.value for run in runs) / len(runs)
     held = sum(low <= mean <= high for low, high in (run.interval for run in runs)) / len(runs)
     assert 0.925 <= held <= 0.975

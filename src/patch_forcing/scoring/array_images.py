@@ -85,11 +85,11 @@ class TensorImages:
 
     def __init__(
         self,
-        pixels: UInt8[Tensor, "N 3 H W"],
+        pixels: Tensor,
         labels: Sequence[str] | None = None,
         name: str = "images in memory",
     ):
-        """labels: one for each. Raises UserError if they are not as many."""
+        """pixels: uint8 (N, 3, H, W). labels: one for each. Raises UserError for others."""
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
             raise UserError(
                 f"{name}: {pixels.dtype} of shape {tuple(pixels.shape)}: give uint8, (N, 3, H, W)"
