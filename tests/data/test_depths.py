@@ -159,7 +159,8 @@ BAD = {
     "14 bits": (tiff(bytes(SIZE * 21), (14,)), "no image of a known"),
     "32 bits of colour": (tiff(bytes(SIZE**2 * 12), (32,) * 3, RGB), "no image of a known"),
     "colours apart": (
-        tiff(noise(SIZE, SIZE * 2).tobytes(), (16,) * 3, RGB, **{"284": 2}), "colours one after",
+        tiff(noise(SIZE, SIZE * 2).tobytes(), (16,) * 3, RGB, **{"284": 2, "273": (200,) * 3}),
+        "colours one after",
     ),
 }  # fmt: skip
 

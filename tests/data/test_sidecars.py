@@ -31,13 +31,13 @@ def test_the_kind_says_what_a_file_holds(kind, expected):
     assert role(kind) == expected
 
 
-def beside(root, kind, texts):
+def beside(root, kind, texts, encoding="utf-8"):
     """Images, each with a file of this kind; in a folder and in a tar."""
     photos(root / "folder", {"": len(texts)})
     members = []
     for i, text in enumerate(texts):
-        (root / "folder" / f"{i:03d}.{kind}").write_text(text)
-        members += [(f"{i:03d}.png", PNG), (f"{i:03d}.{kind}", text.encode())]
+        (root / "folder" / f"{i:03d}.{kind}").write_bytes(text.encode(encoding))
+        members += [(f"{i:03d}.png", PNG), (f"{i:03d}.{kind}", text.encode(encoding))]
     shard(root / "tars" / "x.tar", members)
     return find_images(root / "folder"), find_shards(str(root / "tars"))
 
@@ -52,6 +52,13 @@ def test_captions_are_read_in_folders_and_shards_alike(tmp_path, kind):
     assert folder.notes == (f"from {place}: no classes, captions by {by}", "", "", "")
     place = f"{tmp_path / 'tars'}, 1 tar file"
     assert shards.notes == (f"from {place}: no classes, captions by .{kind.lower()}", "", "", "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+@pytest.mark.parametrize(("kind", "form"), [("txt", "{}"), ("json", '{{"text": "{}"}}')])
+def test_texts_may_begin_with_a_mark_of_byte_order(tmp_path, kind, form, encoding):
+    for layout in beside(tmp_path, kind, [form.format("ein Bär"), form.format("猫")], encoding):
+        assert layout.captions == ("ein Bär", "猫")
 
 
 @pytest.mark.parametrize("kind", KINDS["label"])

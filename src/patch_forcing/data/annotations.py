@@ -20,6 +20,8 @@ from patch_forcing.data.image_options import Condition
 
 NO_LABEL = "no label"
 """There is none; any other reason is of a label that cannot be used."""
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""Marks of byte order with which such a text begins, as some programs of Windows write it."""
 ENOUGH_ANNOTATED = 0.5
 """Share of the images that must have a label, or a caption, for the data to be taken for such."""
 
@@ -177,9 +179,9 @@ def checked(label: object = None, caption: object = None, weights: object = None
 
 
 def as_text(data: bytes) -> str:
-    """UTF-8, a mark of byte order left out. Raises ValueError saying that it is none."""
+    """UTF-8, or UTF-16 with a mark of byte order. Raises ValueError saying that it is neither."""
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if data.startswith(UTF_16) else "utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("is no UTF-8 text") from None
 

@@ -23,7 +23,8 @@ from patch_forcing.data.depths import DepthError, eight_bits, is_deep
 from patch_forcing.data.image_kinds import FORMATS
 from patch_forcing.data.image_options import Fit
 from patch_forcing.data.jpeg_end import jpeg_ends
-from patch_forcing.data.png_chunks import SIGNATURE, checked_png
+from patch_forcing.data.missing_parts import may_lack_rows, names_all_parts
+from patch_forcing.data.png_chunks import SIGNATURE, checked_png, has_all_rows
 
 _JPEG = b"\xff\xd8"
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -155,7 +156,10 @@ def reading(file: Stored, whole: bool = True) -> Iterator[Image.Image]:
     """
     try:
         with open_regular(file) if isinstance(file, Path) else _in_memory(file()) as stream:
-            yield _opened(stream, whole)
+            image, png = _opened(stream, whole)
+            yield image
+            if whole and png and may_lack_rows(image) and not has_all_rows(png):
+                raise BadImageError("truncated: its pixel data end before its last row")
     except (BadImageError, MemoryError):  # no memory is no fault of the image
         raise
     except Exception as error:  # on damaged files Pillow raises almost anything, SyntaxError too
@@ -251,13 +255,13 @@ def _in_memory(data: bytes) -> io.BytesIO:
     return io.BytesIO(data)
 
 
-def _opened(stream: BinaryIO | io.BytesIO, whole: bool) -> Image.Image:
-    """The image, checked for size and, where its decoder does not, for its end or checksums."""
-    start, fault = stream.read(len(SIGNATURE)), ""
+def _opened(stream: BinaryIO | io.BytesIO, whole: bool) -> tuple[Image.Image, bytes]:
+    """The image, checked for size and what its decoder lets pass; and the file, if it is a PNG."""
+    start, fault, png = stream.read(len(SIGNATURE)), "", b""
     stream.seek(0)
     if start == SIGNATURE:
-        data, fault = checked_png(stream.read())
-        stream = io.BytesIO(data)
+        png, fault = checked_png(stream.read())
+        stream = io.BytesIO(png)
     elif whole and start.startswith(_JPEG):
         data = stream.read()
         fault = "" if jpeg_ends(data) else "truncated: no end-of-image marker behind its data"
@@ -266,9 +270,11 @@ def _opened(stream: BinaryIO | io.BytesIO, whole: bool) -> Image.Image:
     # up to twice its limit Pillow only warns
     if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise Image.DecompressionBombError
+    if whole and image.format == "TIFF" and not names_all_parts(getattr(image, "tag_v2", {})):
+        fault = "truncated: strips or tiles of it are missing"
     if fault:
         raise BadImageError(fault)
-    return image
+    return image, png
 
 
 def _orientation(image: Image.Image) -> int:

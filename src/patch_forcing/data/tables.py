@@ -13,7 +13,7 @@ from typing import Any
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.extras import install_line
-from patch_forcing.data.annotations import as_object, as_text
+from patch_forcing.data.annotations import UTF_16, as_object, as_text
 from patch_forcing.data.fields import (
     FILE_FIELDS,
     LABEL_FIELDS,
@@ -98,7 +98,7 @@ def _rows_of_table(file: Path) -> Iterator[Row]:
 
 def _encoding(file: Path) -> str:
     with file.open("rb") as stream:
-        return "utf-16" if stream.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        return "utf-16" if stream.read(2) in UTF_16 else "utf-8-sig"
 
 
 def _separator(first: str) -> str:
