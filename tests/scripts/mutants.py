@@ -133,7 +133,7 @@ def replaced(module: ModuleType) -> None:
                     setattr(other, name, now)
 
 
-def found(module: ModuleType, tests: list[str], limit: float) -> str:
+def verdict_of(module: ModuleType, tests: list[str], limit: float) -> str:
     """How the tests end with the module's file as it is: in what time, or that they pass."""
     started = time.perf_counter()
     child = os.fork()
@@ -186,13 +186,13 @@ def main() -> None:
         imported(options.tests, source)
         module = sys.modules[place.with_suffix("").as_posix().replace("/", ".")]
         assert Path(str(module.__file__)) == mutant
-        whole = found(module, options.tests, options.limit)
+        whole = verdict_of(module, options.tests, options.limit)
         assert whole == "ALIVE", f"the tests fail without any mistake: {whole}"
         alive = 0
         for number, (line, what, changed) in made:
             Path(importlib.util.cache_from_source(str(mutant))).unlink(missing_ok=True)
             mutant.write_text(changed, encoding="utf-8")
-            verdict = found(module, options.tests, options.limit)
+            verdict = verdict_of(module, options.tests, options.limit)
             alive += verdict == "ALIVE"
             print(f"{number} line {line}: {what}: {verdict}", flush=True)
     print(f"{len(made)} mutants of {options.file}, {alive} alive")
