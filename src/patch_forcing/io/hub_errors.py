@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from patch_forcing.core.errors import UserError
 
 LOG_IN = "log in (hf auth login, or HF_TOKEN)"
-_NETWORK = {"ConnectionError", "Timeout", "TransportError", "TimeoutError"}
+_NETWORK = {
+    "ChunkedEncodingError",
+    "ConnectionError",
+    "Timeout",
+    "TimeoutError",
+    "TransportError",
+}
 """Classes of requests, of httpx and of Python, of which the network's errors are."""
 
 
