@@ -65,10 +65,10 @@ def install(folder, monkeypatch, name, version, code=None):
     about = folder / f"{name}-{version}.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    if code is None:
-        monkeypatch.setitem(sys.modules, name, None)
-    else:
-        (folder / f"{name}.py").write_text(code)
+    (about / "RECORD").write_text(f"{name}/__init__.py,,\n")
+    if code is not None:
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(code)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=":")
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
 from patch_forcing.core.extras import Requirement, install_line, release, requirements
 from patch_forcing.doctor.finding import Finding
@@ -19,11 +19,13 @@ BRINGS = {
     "datasets": "train hub, Parquet and tables of captions",
     "dev": "linters and type checks",
     "diffusers": "models as pipelines of diffusers: patch_forcing.diffusers",
+    "docs": "the site of the pages",
     "evaluate": "features of EfficientNet for evaluate",
     "fp8": "--precision fp8",
     "hub": "the Hugging Face Hub: push, and models by OWNER/NAME",
     "inception": "features of Inception for evaluate: FID",
     "latents": "autoencoders of diffusers: encode, models of latents",
+    "notebooks": "the notebooks of the pages",
     "shards": "tar files behind URLs",
     "studio": "the page in the browser",
     "tensorboard": "train --track tensorboard",
@@ -33,14 +35,6 @@ BRINGS = {
     "wandb": "train --track wandb",
 }
 """What each extra is good for."""
-_MODULES = {
-    "fonttools": "fontTools",
-    "import-linter": "importlinter",
-    "pillow": "PIL",
-    "pytest-xdist": "xdist",
-    "scikit-learn": "sklearn",
-}
-"""Modules that are not called like their package."""
 _SLOW = ("sklearn",)
 """Of what is always needed, what takes a second to import, and commands rarely need."""
 
@@ -105,13 +99,27 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _module(package: str) -> str:
-    return _MODULES.get(package, package.replace("-", "_"))
+def _sources(name: str) -> list[tuple[Path, str]]:
+    """A package's Python files, as pip keeps the list: folder and path; empty if it keeps none."""
+    package = distribution(name)
+    lines = (package.read_text("RECORD") or "").splitlines()
+    paths = [line.partition(",")[0] for line in lines]
+    return [(Path(str(package.locate_file(""))), path) for path in paths if path.endswith(".py")]
+
+
+def _module(name: str) -> str:
+    """What a package is imported as: Pillow is PIL."""
+    usual, end = name.replace("-", "_"), "/__init__.py"
+    tops = [path.removesuffix(end) for _, path in _sources(name) if path.endswith(end)]
+    if usual in tops or not tops:
+        return usual
+    return min(tops, key=lambda path: path.count("/")).replace("/", ".")
 
 
 def _without_files(package: Requirement) -> str:
-    """What is wrong with a package that pip knows and Python does not find; "" if nothing is."""
-    gone = find_spec(_module(package.name)) is None
+    """What is wrong with a package whose files are gone; "" if nothing is."""
+    sources = _sources(package.name)[:5]
+    gone = sources and not any((folder / path).exists() for folder, path in sources)
     return _broken(package.name, "its files are missing") if gone else ""
 
 
