@@ -84,8 +84,11 @@ def test_places_on_this_disk_are_named_as_others_find_them(latent, tmp_path):
         write_shared(str(latent), "me/model", out, words, sheet=False)
     with pytest.raises(pf.UserError, match=r"autoencoder is /.*vae, which others do not have: say"):
         write_shared(str(latent), "me/model", out, Words(), sheet=False)
+    words = replace(words, text_encoder="a/t5")
+    with pytest.raises(pf.UserError, match="no sheet can be drawn, --no-sheet does without: the a"):
+        write_shared(str(latent), "me/model", out, words)
     assert not [*out.iterdir()]
-    write_shared(str(latent), "me/model", out, replace(words, text_encoder="a/t5"), sheet=False)
+    write_shared(str(latent), "me/model", out, words, sheet=False)
     info = pf.load_model(out).data_info
     assert (info.autoencoder.name, info.text.encoder) == ("a/vae", "a/t5")
     assert str(tmp_path) not in (out / "config.json").read_text() + (out / "README.md").read_text()

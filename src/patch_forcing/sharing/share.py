@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from PIL import Image
+
 from patch_forcing.core.errors import UserError
+from patch_forcing.generation.decoder import find_decoder
 from patch_forcing.generation.find import find_model
-from patch_forcing.generation.pipeline import load
+from patch_forcing.generation.pipeline import Pipeline
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.io.hub_upload import CARD
 from patch_forcing.io.image_file import save_image
 from patch_forcing.io.model_layout import CONFIG, WEIGHTS, folder_hash
 from patch_forcing.models.config import DataInfo
+from patch_forcing.models.dit import PatchDiT
 from patch_forcing.models.folder import read_config, write_config
 from patch_forcing.models.loading import load_model
 from patch_forcing.sharing.card import SHEET, Subject, card_text
@@ -53,11 +57,9 @@ def write_shared(
     stored = read_config(source)
     evaluations = read_records(words.evaluations, name, folder_hash(source))
     info = _public(stored.data_info, words)
+    model = load_model(source, device)
     if sheet:
-        pipe = load(source, device)
-        model = pipe.model
-    else:
-        model = load_model(source)
+        drawn = _sheet(name, source, model, device)
     model.data_info = info
     shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
     if info == stored.data_info:
@@ -65,12 +67,7 @@ def write_shared(
     else:
         write_config(folder, stored._replace(data_info=info))
     if sheet:
-        chosen = pipe.choose({}, {})
-        seeds = range(min(MAX_SHEET, len(chosen.conditions)))
-        result = pipe.sample(
-            pipe.resolve(chosen.request), chosen.conditions.for_seeds(seeds), seeds
-        )
-        save_image(result.sheet(), folder / SHEET)
+        save_image(drawn, folder / SHEET)
     training = recorded_training(name, source)
     training = replace(
         training,
@@ -88,6 +85,20 @@ def write_shared(
     )
     write_atomic(folder / CARD, card_text(subject))
     return subject
+
+
+def _sheet(name: str, source: Path, model: PatchDiT, device: str) -> Image.Image:
+    """Samples as the model recommends them."""
+    info = model.data_info
+    try:
+        decoder = find_decoder(name, info, model.config.in_channels, device=device)
+    except UserError as error:
+        raise UserError(f"no sheet can be drawn, --no-sheet does without: {error}") from None
+    pipe = Pipeline(name, source, model, autoencoder=decoder)
+    chosen = pipe.choose({}, {})
+    seeds = range(min(MAX_SHEET, len(chosen.conditions)))
+    conditions = chosen.conditions.for_seeds(seeds)
+    return pipe.sample(pipe.resolve(chosen.request), conditions, seeds).sheet()
 
 
 def _public(info: DataInfo, words: Words) -> DataInfo:
