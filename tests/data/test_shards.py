@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -262,6 +263,22 @@ def test_what_means_no_shards_is_told(tmp_path, monkeypatch, path):
     with pytest.raises(pf.UserError, match=WRONG[path]):
         ShardsSource(path).open()
     assert not (tmp_path / "owned").exists()
+
+
+def test_what_may_be_shards_too_and_is_not_read_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ("b.tar.gz", "c.TGZ", "d.zip", "more/e.tar", "none/f.txt", ".g.tar.gz", ".hidden/h.tar")
+    for name in names:
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / name).write_bytes(b"x")
+    unread = "b.tar.gz, c.TGZ, d.zip (unpack it to .tar); tar files in more (give more/*.tar)"
+    with pytest.raises(pf.UserError, match=re.escape(f"a folder of .tar files, or one; {unread}")):
+        ShardsSource(path="all", size=16).open()
+    shard(tmp_path / "all" / "a.TAR", [("0.png", PNG), ("0.cls", b"3")])
+    layout = shards.find_shards("all")
+    assert layout.names == ["all/a.TAR/0.png"]
+    assert layout.notes.unread == unread
+    assert shards.find_shards("all/a.TAR").notes.unread == ""
 
 
 def test_without_a_home_shards_are_read_without_a_cache(three, monkeypatch):

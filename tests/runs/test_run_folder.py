@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import resource
 
 import pytest
 
@@ -170,6 +171,22 @@ def test_one_that_does_not_write_changes_nothing(tmp_path):
     assert (tmp_path / "lines").read_text() == LINES
     StepLines(tmp_path / "new", 0, writes=False).write({"step": 1})
     assert not (tmp_path / "new").exists()
+
+
+def test_a_line_that_a_full_disk_takes_in_part_is_written_whole_later(tmp_path):
+    lines = StepLines(tmp_path / "lines", 0)
+    lines.write(ROWS[0])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "lines").stat().st_size + 9, before[1]))
+    try:
+        lines.write(ROWS[1])
+        with pytest.raises(OSError, match="File too large"):
+            lines.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert lines.rows() == ROWS[:2]
+    lines.write(ROWS[2])
+    assert (tmp_path / "lines").read_text() == LINES
 
 
 def test_lines_are_appended_once(tmp_path):

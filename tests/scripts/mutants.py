@@ -114,10 +114,13 @@ def _short(node: ast.AST) -> str:
 
 
 def imported(tests: list[str], source: Path) -> None:
-    """The package at `source`, and all that the tests use, so that no mutant waits for it."""
+    """The package at `source`, and all that the tests use, so that no mutant waits for it.
+
+    Without the type checks of tests, which would know classes of the module as they were.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
     sys.path[:0] = [str(source), str(ROOT)]
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
-    importlib.import_module("tests.conftest")
     for test in tests:
         importlib.import_module(test.partition("::")[0].removesuffix(".py").replace("/", "."))
 

@@ -3,9 +3,11 @@
 import errno
 import glob
 import io
+import os
 import re
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.extras import install_line
 from patch_forcing.data.image_options import local_path
+from patch_forcing.data.notes import listed
 from patch_forcing.data.tar_members import Stream
 
 _MAX_SHARDS = 1_000_000
@@ -20,6 +23,14 @@ _STAMPS = (
     "ETag", "etag", "Last-Modified", "mtime", "LastModified", "last_modified", "created", "size",
 )  # fmt: skip
 """What file systems call that which changes when a file does."""
+_TARS = "*.[tT][aA][rR]"
+_PACKED = (
+    ".tgz",
+    ".tbz2",
+    ".txz",
+    ".zip",
+    *(f".tar.{kind}" for kind in ("gz", "bz2", "xz", "zst")),
+)
 _BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 
 
@@ -104,7 +115,7 @@ def list_shards(path: str) -> tuple[Sequence[Shard], bool]:
     for name in names:
         here = local_path(name)
         if here.is_dir():  # hidden ones are left aside, as a Mac's ._x.tar
-            files += (str(here / file) for file in glob.glob("*.tar", root_dir=here))  # noqa: PTH207
+            files += (str(here / file) for file in glob.glob(_TARS, root_dir=here))  # noqa: PTH207
         elif here.is_file():
             files.append(str(here))
         elif any(letter in name for letter in "*?["):
@@ -112,8 +123,27 @@ def list_shards(path: str) -> tuple[Sequence[Shard], bool]:
         else:
             raise UserError(f"data.path={path}: {name} is not there: give tar files, or a folder")
     if not files:
-        raise UserError(f"data.path={path} means no tar file: give a folder of .tar files, or one")
+        others = "".join(f"; {note}" for note in unread_shards(path))
+        raise UserError(
+            f"data.path={path} means no tar file: give a folder of .tar files, or one{others}"
+        )
     return [LocalShard(file) for file in sorted(set(files))], False
+
+
+def unread_shards(path: str) -> list[str]:
+    """What lies in a folder of shards, holds samples perhaps, and is not read; and the mend."""
+    notes = []
+    for folder in map(local_path, [] if "://" in path else _without_braces(path)):
+        with suppress(OSError), os.scandir(folder) as entries:
+            names = {entry.name: entry.is_dir() for entry in entries if entry.name[0] != "."}
+            packed = sorted(name for name in names if name.lower().endswith(_PACKED))
+            notes += [f"{listed(packed, 3)} (unpack it to .tar)"] if packed else []
+            folders = sorted(name for name, is_folder in names.items() if is_folder)
+            inside = [one for one in folders if glob.glob(_TARS, root_dir=folder / one)]  # noqa: PTH207
+            notes += (
+                [f"tar files in {listed(inside, 3)} (give {inside[0]}/*.tar)"] if inside else []
+            )
+    return notes
 
 
 def _remote(url: str, path: str) -> list[Shard]:

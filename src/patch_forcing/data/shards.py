@@ -29,7 +29,7 @@ from patch_forcing.data.layout import Layout
 from patch_forcing.data.metadata import tables_in
 from patch_forcing.data.notes import Notes, joined, listed, source
 from patch_forcing.data.reader import THREADS
-from patch_forcing.data.shard_places import LocalShard, Shard, brief, list_shards
+from patch_forcing.data.shard_places import LocalShard, Shard, brief, list_shards, unread_shards
 from patch_forcing.data.sidecars import Role, may_tell, role
 from patch_forcing.data.splits import splits_among
 from patch_forcing.data.tar_index import Sample, index_tar
@@ -83,6 +83,7 @@ def _notes(path: str, shards: Sequence[Shard], samples: list[Sample], known: Con
     unread = [f"{listed(unread)} (.txt, .caption, .cls and .json are read)"] if unread else []
     around = sorted({Path(shard.name).parent for shard in shards if isinstance(shard, LocalShard)})
     unread += [f"{name} (pack .cls or .txt)" for folder in around for name in tables_in(folder)]
+    unread += unread_shards(path)
     labels, captions = _givers(kinds, samples, "label"), _givers(kinds, samples, "caption")
     splits, doubts = splits_among(sorted({Path(shard.name).stem for shard in shards})), []
     if len(splits) > 1:
