@@ -250,6 +250,7 @@ def test_a_finished_run_says_so_and_does_nothing(recipe, tmp_path):
     stamp = first.checkpoint.stat().st_mtime_ns
     again = train("digits", recipe, tmp_path / "run", progress=False)
     assert (again.steps_before, again.steps) == (6, 6)
+    assert first.seconds > again.seconds == 0
     assert first.checkpoint.stat().st_mtime_ns == stamp
 
 
