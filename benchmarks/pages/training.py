@@ -3,7 +3,7 @@
 import statistics
 
 from benchmarks.common.record import Row
-from benchmarks.common.tables import paragraph, table
+from benchmarks.common.tables import made, paragraph, table
 
 IMAGES, STEPS, BATCH = 1_281_167, 400_000, 256
 """Of ImageNet's training set; of the paper's trainings."""
@@ -41,6 +41,38 @@ def warm_start(measured: list[Row]) -> str:
             paragraph("NVIDIA H200; " + _commits(measured)),
         ]
     )
+
+
+def difficulty_head(report: Row) -> str:
+    """A head trained alone, beside the one that the network had."""
+    lines = []
+    for row in report["rows"]:
+        rank, ratio = row["rank_correlation"], row["ratio"]
+        lines.append(
+            [
+                row["head"],
+                f"{row['steps']:,}",
+                f"{rank['value']:.3f} ({rank['low']:.3f} … {rank['high']:.3f})",
+                f"{ratio['value']:.2f}",
+                f"{row['gain']:.3f}",
+                f"{row['seconds']:.0f}" if "seconds" in row else "",
+            ]
+        )
+    own, *new = report["rows"]
+    near = [
+        row
+        for row in new
+        if own["rank_correlation"]["value"] - row["rank_correlation"]["value"] < 0.03
+    ]
+    first = near[0]["steps"] if near else None
+    reached = (
+        f"After {first:,} steps, {first / own['steps']:.1%} of the model's own, its rank "
+        "correlation is within 0.03 of the original's."
+        if first
+        else "Its rank correlation is not within 0.03 of the original's."
+    )
+    head = ["head", "steps", "rank correlation", "error / predicted", "gain, nats", "seconds"]
+    return "\n".join([table(head, lines), paragraph(reached), paragraph(made(report))])
 
 
 def _commits(rows: list[Row]) -> str:

@@ -197,6 +197,8 @@ WRONG = {
     "train digits --optimizer.betas 2 3": "optimizer.betas=2.0 is out of range",
     "train digits --optimizer.lr inf": "optimizer.lr=inf",
     "train digits --nll-weight -1": "nll_weight=-1",
+    "train digits --train-only head": "invalid choice 'head'",
+    "train digits --train-only difficulty": "add --init-from MODEL",
     "train digits --batch-size 99999999999999999999": "choose a whole number, 1 to 2147483648",
     "demo --out file.txt": "is a file: name a folder",
     "demo --sed 3": "did you mean '--seed'",

@@ -120,7 +120,7 @@ def test_a_network_is_chosen_by_its_place():
         ({"ema": RAW}, "emma", "unknown --weights 'emma': did you mean 'ema'?"),
         ({"model": {"transformer.h.0": RAW["pos_embed"]}}, None,
          "lacks the tensor 'x_embedder.proj.weight', whatever stands before: it holds "
-         "'transformer.h.0': give a PFT, SiT or DiT checkpoint"),
+         "'transformer.h.0': give a checkpoint of PFT, SiT, Self-Flow or DiT"),
         ({"model": RAW, "ema": {"shadow_params": list(AVERAGE.values())}}, None,
          "its average 'ema.shadow_params' is a list without names: add --weights raw, or save"),
         (RAW | {"pos_embed": RAW["pos_embed"], "module.pos_embed": RAW["pos_embed"]}, None,
@@ -250,7 +250,7 @@ def test_an_error_names_the_file_and_the_place_of_the_weights(tmp_path):
         import_checkpoint(tmp_path / "x.pt", tmp_path / "out", "pft", 4)
     assert str(error.value) == (
         f"{tmp_path}/x.pt, weights 'ema.module': lacks the tensor 'blocks.0.mlp.fc1.bias': give a "
-        "PFT, SiT or DiT checkpoint, whole"
+        "checkpoint of PFT, SiT, Self-Flow or DiT, whole"
     )
     assert not (tmp_path / "out").exists()
 

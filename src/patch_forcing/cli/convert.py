@@ -18,14 +18,17 @@ class Options:
     """What `convert` takes."""
 
     source: Positional[Annotated[str, arg(metavar="FILE")]]
-    """A checkpoint of PFT, SiT or DiT: .pt, .pth, .ckpt or .safetensors. With --to published, a
-    model as `sample` takes it."""
+    """A checkpoint of PFT, SiT, Self-Flow or DiT: .pt, .pth, .ckpt or .safetensors. With --to
+    published, a model as `sample` takes it."""
     out: Path
     """The model folder to write; with --to published, the file."""
     to: Literal["folder", "published"] = "folder"
     """A model folder of ours, or a file with the keys of published checkpoints."""
-    kind: Literal["pft", "sit", "dit"] | None = None
-    """What the file is; needed for SiT and DiT, whose files look alike."""
+    kind: Literal["pft", "sit", "self-flow", "dit"] | None = None
+    """What the file is; needed for SiT, Self-Flow and DiT, whose files look alike."""
+    time: Literal["data", "noise"] | None = None
+    """What the file's own time is the share of. Noise turns the time round. Default: noise for
+    self-flow, else data."""
     weights: str | None = None
     """Of a file with several networks: average, raw, or what stands before the names of its
     tensors. Default: the average, if there is one."""
@@ -57,18 +60,18 @@ def convert(args: Sequence[str]) -> None:
     from patch_forcing.runs.convert import export_checkpoint, import_checkpoint
 
     if options.to == "published":
-        reading = (options.kind, options.weights, heads, options.autoencoder)
+        reading = (options.kind, options.time, options.weights, heads, options.autoencoder)
         if any(option is not None for option in reading):
             raise UserError(
-                "--kind, --weights, --num-heads and --autoencoder are for reading checkpoints: "
-                "leave them out"
+                "--kind, --time, --weights, --num-heads and --autoencoder are for reading "
+                "checkpoints: leave them out"
             )
         export_checkpoint(options.source, options.out)
         print(f"written: {options.out}")
         return
     file, space = Path(options.source), options.autoencoder
     model, chosen = import_checkpoint(
-        file, options.out, options.kind, heads, space, options.weights
+        file, options.out, options.kind, heads, space, options.weights, options.time
     )
     if chosen.summary:
         print(chosen.summary)

@@ -63,7 +63,7 @@ def resolved_run(
     }
     if options.init_from is not None and isinstance(data, TrainingData):
         network = build_network(recipe.network, data)
-        resolved["init_from"] = init_weights(network, options.init_from)
+        resolved["init_from"] = init_weights(network, options.init_from, recipe.train_only)
     return resolved
 
 
@@ -81,8 +81,13 @@ def in_words(resolved: dict[str, Any]) -> str:
             *resolved.get("description", []),
             *larger,
             f"{figures['steps']:,} steps of {resolved['recipe']['batch_size']} images train "
-            f"{figures['parameters'] / 1e6:.3g} million parameters in about {time} on "
+            f"{_parameters(figures)} million parameters in about {time} on "
             f"{figures['machine']}, with {figures['memory_gib']:.3g} GiB of memory and "
             f"{disk:.3g} GiB of disk",
         ]
     )
+
+
+def _parameters(figures: dict[str, Any]) -> str:
+    trained, whole = (figures[name] / 1e6 for name in ("trained_parameters", "parameters"))
+    return f"{whole:.3g}" if trained == whole else f"{trained:.3g} of {whole:.3g}"

@@ -19,7 +19,7 @@ COMMANDS = {
     "edit": "repaint parts of an image, each as much as a mask says",
     "studio": "a page in the browser: sample, watch, paint, compare",
     "ema": "averaged weights of other lengths, after training",
-    "convert": "published checkpoints (PFT, SiT, DiT) to model folders, and back",
+    "convert": "published checkpoints (PFT, SiT, Self-Flow, DiT) to model folders, and back",
     "push": "a model to the Hugging Face Hub, with a model card",
     "bench": "how good and how fast samplers of a model are on this machine",
     "encode": "images to latents, which imagenet256 recipes train on",

@@ -54,11 +54,11 @@ class RunningSums:
         """weights: of the model, and all others that are trained."""
         self._ranks, self._armed = ranks, False
         parts = [
-            [weight for block in part for weight in block.parameters()]
+            [weight for block in part for weight in block.parameters() if weight.requires_grad]
             for part in cut(model, model.blocks, pieces)
         ]
         in_blocks = {id(weight) for part in parts for weight in part}
-        final = [*model.final_layer.parameters()]
+        final = [weight for weight in model.final_layer.parameters() if weight.requires_grad]
         rest = [w for w in weights if id(w) not in in_blocks | set(map(id, final))]
         self._buckets = [*parts, final, rest]
         self._missing = [0] * len(self._buckets)

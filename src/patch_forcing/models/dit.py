@@ -262,6 +262,13 @@ class PatchDiT(nn.Module):
             assert isinstance(block, Block)
             block.recompute = what
 
+    def train_difficulty_alone(self) -> None:
+        """All but the last layer is frozen, of which the velocity's rows learn nothing if the
+        objective has `difficulty_alone`. Nothing before it is kept for a backward pass.
+        """
+        self.requires_grad_(False)
+        self.final_layer.linear.requires_grad_(True)
+
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The 2-D weights inside the blocks: what optimizers for matrices are made for."""
         return [weight for weight in self.blocks.parameters() if weight.ndim == 2]

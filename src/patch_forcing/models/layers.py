@@ -181,7 +181,8 @@ class Block(nn.Module):
 
         kept: keys and values of the condition's tokens, where they were made before.
         """
-        if self.training and torch.is_grad_enabled() and memory is None:
+        kept_for = self.training and torch.is_grad_enabled() and self.attn.qkv.weight.requires_grad
+        if kept_for and memory is None:
             return recomputing(self.recompute, self._run, x, c, None, kept)
         return self._run(x, c, memory, kept)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError, unknown_name
 
 PATCHES, POSITIONS = "x_embedder.proj.weight", "pos_embed"
+GIVE = "give a checkpoint of PFT, SiT, Self-Flow or DiT"
 _WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """DDP, torch.compile, FSDP, recomputed activations; also between the words of a name."""
 _NETWORK = re.compile(
@@ -69,7 +70,7 @@ def choose_weights(content: Any, wanted: str | None = None) -> Chosen:
     Raises UserError if there is no such network, or several between which the user has to choose.
     """
     if not isinstance(content, dict):
-        raise UserError("holds no dict: give a checkpoint of PFT, SiT or DiT")
+        raise UserError(f"holds no dict: {GIVE}")
     networks, aside, names = list[NamedWeights](), list[str](), list[str]()
     for place, tensors in _state_dicts(content):
         inside, beside = _networks(place, tensors)
@@ -78,7 +79,7 @@ def choose_weights(content: Any, wanted: str | None = None) -> Chosen:
         names += tensors
     if not networks:
         held = f": it holds {_listed(map(repr, names))}" if names else ""
-        raise UserError(f"lacks the tensor {PATCHES!r}, whatever stands before{held}: {_GIVE}")
+        raise UserError(f"lacks the tensor {PATCHES!r}, whatever stands before{held}: {GIVE}")
     fixed = [network.tensors[POSITIONS] for network in networks if POSITIONS in network.tensors]
     for network in networks:
         if network.average and fixed:  # some averages are of trained weights alone
@@ -93,9 +94,6 @@ def choose_weights(content: Any, wanted: str | None = None) -> Chosen:
         )
     others = tuple(n for n in networks if not any(n is candidate for candidate in candidates))
     return Chosen(first, others, tuple(dict.fromkeys(aside)))
-
-
-_GIVE = "give a PFT, SiT or DiT checkpoint"
 
 
 def _candidates(

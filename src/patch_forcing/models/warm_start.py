@@ -17,10 +17,14 @@ _TABLE = "y_embedder.embedding_table.weight"
 
 
 class WarmStart(NamedTuple):
-    """The weights to start from, and what was made of them, in one line."""
+    """The weights to start from, and what was made of them, in one line.
+
+    anew: what begins as no weights of the source, besides log-variance; empty if nothing does.
+    """
 
     weights: dict[str, Tensor]
     summary: str
+    anew: str = ""
 
 
 def warm_start(source: ModelDescription, model: PatchDiT) -> WarmStart:
@@ -41,11 +45,11 @@ def warm_start(source: ModelDescription, model: PatchDiT) -> WarmStart:
         raise UserError(f"sizes that are none of a PatchDiT ({error}): export it again") from None
     _check_sizes(source, theirs, model)
     weights, own = dict(source.weights), model.state_dict()
-    changes = []
+    changes, anew = [], ""
     if source.class_name == DIT:
         fresh = [name for name in own if name in _LAST or name.startswith("t_embedder.")]
         weights |= {name: own[name] for name in fresh}
-        changes.append("last layer and time embedding new, since a DiT predicts noise")
+        changes.append(anew := "last layer and time embedding new, since a DiT predicts noise")
     elif theirs.predict_difficulty != model.config.predict_difficulty:
         weights |= {
             name: _outputs(weights[name], model.config) for name in _LAST if name in weights
@@ -53,10 +57,11 @@ def warm_start(source: ModelDescription, model: PatchDiT) -> WarmStart:
         added = model.config.predict_difficulty
         changes.append("log-variance added, velocity kept" if added else "log-variance left out")
     if _TABLE in weights and _TABLE in own:
-        weights[_TABLE], what = _table(weights[_TABLE], source, own[_TABLE], model)
+        weights[_TABLE], what, unknown = _table(weights[_TABLE], source, own[_TABLE], model)
         changes.append(what)
+        anew = anew or (f"{unknown} classes begin anew" if unknown else "")
     check_tensors(weights, own, "export it again, or start from another model")
-    return WarmStart(weights, "; ".join(changes))
+    return WarmStart(weights, "; ".join(changes), anew)
 
 
 def _check_sizes(source: ModelDescription, theirs: PatchDiTConfig, model: PatchDiT) -> None:
@@ -91,12 +96,14 @@ def _outputs(rows: Tensor, ours: PatchDiTConfig) -> Tensor:
 
 def _table(
     theirs: Tensor, source: ModelDescription, own: Tensor, model: PatchDiT
-) -> tuple[Tensor, str]:
-    """The label table: one row for each class of ours, then the null row."""
+) -> tuple[Tensor, str, int]:
+    """The label table: one row for each class of ours, then the null row; what was made of it, and
+    how many rows are no class's of the same name.
+    """
     known, names = source.data_info.class_names, model.data_info.class_names
     common = len(set(known) & set(names))
     if theirs.shape == own.shape and (not common or names == known):
-        return theirs, "all classes kept" if len(own) > 1 else "no classes"
+        return theirs, "all classes kept" if len(own) > 1 else "no classes", 0
     table = theirs[-1].repeat(len(own), 1)
     if len(theirs) > 1:
         rows = theirs[:-1].float()
@@ -109,4 +116,5 @@ def _table(
     summary = f"{common} of {classes} classes kept, by name"
     if len(pairs) > common:
         summary += f"; {len(pairs) - common} begin as one of a name alike"
-    return table, summary + (f"; {rest} begin at random" if rest else "")
+    summary += f"; {rest} begin at random" if rest else ""
+    return table, summary, classes - common

@@ -44,6 +44,7 @@ the optimizer stay of use."""
 BEFORE: dict[str, Any] = {
     "snapshot_every": 0,
     "time_nodes": 0,
+    "train_only": "all",
     "data.condition": None,
     "data.depth": 1,
     "data.held_out": 0.0,

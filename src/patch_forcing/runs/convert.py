@@ -17,7 +17,13 @@ from patch_forcing.io.model_layout import check_target
 from patch_forcing.io.torch_file import read_torch_file
 from patch_forcing.models.folder import ModelDescription, save_folder, write_tensors
 from patch_forcing.models.loading import load_model
-from patch_forcing.models.published import Kind, from_published, to_published
+from patch_forcing.models.published import (
+    Kind,
+    Share,
+    from_published,
+    heads_of_training,
+    to_published,
+)
 from patch_forcing.models.state_dicts import Chosen, choose_weights
 
 _PART = re.compile(r"-\d+-of-\d+$")
@@ -38,11 +44,13 @@ def import_checkpoint(
     num_heads: int | None = None,
     autoencoder: str | None = None,
     weights: str | None = None,
+    time: Share | None = None,
 ) -> Imported:
-    """A PFT, SiT or DiT checkpoint → a model folder.
+    """A PFT, SiT, Self-Flow or DiT checkpoint → a model folder.
 
     autoencoder: whose latents it makes, if not Stable Diffusion's of four channels.
     weights: which network of the file, as `choose_weights` takes it.
+    time: what the model's own time is the share of, as `from_published` takes it.
     Raises UserError naming what the file holds besides tensors and configs, or the tensor that is
     missing, unknown or of another shape; nothing is written then.
     """
@@ -56,7 +64,8 @@ def import_checkpoint(
             place = f"{file}, weights {chosen.weights.place!r}"
         space = None if autoencoder is None else load_autoencoder(autoencoder).space
         tensors, config = chosen.weights.tensors, content.get("config")
-        model = from_published(tensors, kind, num_heads, space, config)
+        chosen = chosen._replace(aside=(*chosen.aside, *heads_of_training(tensors)))
+        model = from_published(tensors, kind, num_heads, space, config, time)
     except SafetensorError as error:
         raise UserError(f"{file} is truncated or damaged ({error}): copy it again") from None
     except UserError as error:

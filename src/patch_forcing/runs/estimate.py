@@ -1,8 +1,10 @@
 """What a training run will take, before it starts: operations, memory, disk and hours."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from patch_forcing.data.source import SampleSizes
 from patch_forcing.features.find import find_encoder, known_width
@@ -45,13 +47,15 @@ _CONDITION = 50
 class Estimate:
     """Of one rank alone; memory is good to a fifth, hours to a factor of two.
 
-    gflop_per_image: of a forward pass. memory_gib: weights, their copies in bf16, gradient,
-    averages, optimizer and the activations of a step. checkpoints_gib: of those that are kept.
-    snapshots_gib: of all. hours: at SHARE of the rate. An alignment's projector is counted in all
-    of these but snapshots, its encoder, which learns nothing, in none.
+    parameters, trained_parameters: of the network. gflop_per_image: of a forward pass.
+    memory_gib: weights, their copies in bf16, gradient, averages, optimizer and the activations of
+    a step. checkpoints_gib: of those that are kept. snapshots_gib: of all. hours: at SHARE of the
+    rate. An alignment's projector is counted in all of these but parameters and snapshots, its
+    encoder, which learns nothing, in none.
     """
 
     parameters: int
+    trained_parameters: int
     projector_parameters: int
     gflop_per_image: float
     memory_gib: float
@@ -67,10 +71,13 @@ def estimate(recipe: Recipe, data: SampleSizes, rate: float) -> Estimate:
     config = recipe.network.config(data)
     with torch.device("meta"):
         model = PatchDiT(config)
-    weights = sum(weight.numel() for weight in model.parameters())
-    by_muon = recipe.optimizer.name == "muon"
-    matrices = sum(w.numel() for w in model.hidden_matrices()) if by_muon else 0
-    optimizer = 8 * (weights - matrices) + 4 * matrices  # two averages of AdamW, one of Muon
+    whole = recipe.train_only == "all"
+    if not whole:
+        model.train_difficulty_alone()
+    weights, trained = _count(model.parameters()), _count(model.parameters(), trained=True)
+    by_muon = whole and recipe.optimizer.name == "muon"
+    matrices = _count(model.hidden_matrices()) if by_muon else 0
+    optimizer = 8 * (trained - matrices) + 4 * matrices  # two averages of AdamW, one of Muon
     projector = _projector_parameters(recipe, config.grid)
     every = recipe.snapshot_interval()
     power = len(WIDTHS) if every else 0
@@ -79,11 +86,42 @@ def estimate(recipe: Recipe, data: SampleSizes, rate: float) -> Estimate:
     state = 4 * (2 + power) * weights + optimizer + (4 + 8) * projector
     copies = 2 * weights if recipe.precision == "bf16" else 0
     tokens = recipe.batch_size / recipe.accumulate * config.num_patches
+    activations = _activations(recipe, config, tokens)
+    wide = 8 * recipe.alignment.projector_dim if projector else 0  # before and behind SiLU
+    activations += tokens * wide * (2 if recipe.precision == "fp32" else 1)
     levels = computed_times(recipe, config.num_patches)
+    forward = operations(config, levels) + 2 * projector * config.num_patches
+    images = recipe.steps * recipe.batch_size
+    # backward is twice the forward pass; recomputing is one more
+    passes = (4 if recipe.recompute_activations == "all" else 3) if whole else 1
+    return Estimate(
+        weights,
+        trained,
+        projector,
+        forward / 1e9,
+        (state + copies + 4 * (trained + projector) + activations) / 2**30,
+        KEPT_CHECKPOINTS * state / 2**30,
+        snapshots * power * DTYPE.itemsize * weights / 2**30,
+        recipe.steps,
+        images,
+        passes * forward * images / (SHARE * rate) / 3600,
+    )
+
+
+def _count(weights: Iterable[Tensor], *, trained: bool = False) -> int:
+    return sum(weight.numel() for weight in weights if weight.requires_grad or not trained)
+
+
+def _activations(recipe: Recipe, config: PatchDiTConfig, tokens: float) -> float:
+    """Bytes of a step that are alive at once, without an alignment's; tokens: of all images."""
     times = timestep_sampler(recipe)(1, config.num_patches)
     which = 0 if times.num_levels == 1 else 2 if times.index is None else 1
     kept: float = _KEPT[recipe.precision, recipe.compile][which]
-    condition = _CONDITION if levels == config.num_patches else 0
+    if recipe.train_only != "all":  # of one block after the other
+        return tokens * config.hidden_size * kept
+    condition = (
+        _CONDITION if computed_times(recipe, config.num_patches) == config.num_patches else 0
+    )
     product = _PRODUCTS[recipe.precision]
     cheap = 4 + product * (16 if which == 2 else 10), kept
     by_block, besides = {
@@ -93,24 +131,7 @@ def estimate(recipe: Recipe, data: SampleSizes, rate: float) -> Estimate:
         "all": (4, kept),  # what goes in
     }[recipe.recompute_activations]
     activations = tokens * config.hidden_size * (by_block * config.depth + besides + condition)
-    activations += config.hidden_size * _kept_of_texts(recipe, config, tokens)
-    wide = 8 * recipe.alignment.projector_dim if projector else 0  # before and behind SiLU
-    activations += tokens * wide * (2 if recipe.precision == "fp32" else 1)
-    forward = operations(config, levels) + 2 * projector * config.num_patches
-    images = recipe.steps * recipe.batch_size
-    # backward is twice the forward pass; recomputing is one more
-    passes = 4 if recipe.recompute_activations == "all" else 3
-    return Estimate(
-        weights,
-        projector,
-        forward / 1e9,
-        (state + copies + 4 * (weights + projector) + activations) / 2**30,
-        KEPT_CHECKPOINTS * state / 2**30,
-        snapshots * power * DTYPE.itemsize * weights / 2**30,
-        recipe.steps,
-        images,
-        passes * forward * images / (SHARE * rate) / 3600,
-    )
+    return activations + config.hidden_size * _kept_of_texts(recipe, config, tokens)
 
 
 def _kept_of_texts(recipe: Recipe, config: PatchDiTConfig, tokens: float) -> float:

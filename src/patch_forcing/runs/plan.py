@@ -24,6 +24,7 @@ from patch_forcing.models.config import PatchDiTConfig, Recommended
 from patch_forcing.models.cost import matrix_rate
 from patch_forcing.models.folder import read_config
 from patch_forcing.runs.estimate import estimate
+from patch_forcing.runs.init import check_start
 from patch_forcing.runs.named_recipe import NamedRecipe
 from patch_forcing.runs.recipe import SCRATCH, Network, Recipe
 from patch_forcing.runs.recorded_recipe import built
@@ -57,11 +58,17 @@ _TIMES_KEPT, _TIMES_SHOWN, _LINES = 5, 5, 40
 
 @dataclass(frozen=True)
 class Plan:
-    """A run in full; notes: what was chosen, one sentence each, with the way out."""
+    """A run in full; notes: what was chosen, one sentence each, with the way out.
+
+    Raises UserError if a head alone is to be trained, and no model is named.
+    """
 
     recipe: Recipe
     init_from: str | None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_start(self.recipe.train_only, self.init_from)
 
 
 def plan_run(
@@ -153,6 +160,8 @@ def _in_sizes_of(recipe: Recipe, usual: Recipe, name: str) -> Recipe:
     """What is left open takes the model's sizes, and settings for weights that know something."""
     sizes = read_config(find_model(name)).sizes
     network = _filled(recipe.network, usual.network, sizes)
+    if recipe.train_only == "difficulty":  # of a model that may have no such head
+        network = replace(network, predict_difficulty=True)
     others = {
         key: value
         for key, value in WARM_START.items()

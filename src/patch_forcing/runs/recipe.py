@@ -1,9 +1,9 @@
 """A recipe: everything that a training run depends on. Nothing here needs torch."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
-from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.core.errors import UserError, check_range, unknown_name
 from patch_forcing.core.registry import build
 from patch_forcing.core.timestep_options import TIMESTEP_OPTIONS
 from patch_forcing.data.source import (
@@ -15,7 +15,13 @@ from patch_forcing.data.source import (
 )
 from patch_forcing.models.config import PatchDiTConfig, Recommended, SamplingInfo
 from patch_forcing.models.options import Recompute
-from patch_forcing.training.options import PATIENCE, AlignmentConfig, OptimizerConfig, TextConfig
+from patch_forcing.training.options import (
+    PATIENCE,
+    AlignmentConfig,
+    OptimizerConfig,
+    TextConfig,
+    TrainedPart,
+)
 
 SCRATCH = "none"
 """In place of the model that a run starts from: weights drawn anew."""
@@ -117,13 +123,17 @@ class Recipe:
     """Parts in which a GPU goes through its share of a batch: the same step in less memory."""
     nll_weight: float = 0.01
     """Weight of the difficulty head's likelihood."""
+    train_only: TrainedPart = "all"
+    """Which weights are trained. difficulty: the head of a model that --init-from names, by AdamW
+    without weight decay; all others stay as they are, to the bit, and need no backward pass."""
     label_dropout: float = 0.1
     """Share of labels replaced by the null label, for guidance."""
     ema_decay: float = 0.9999
     """Decay of the averaged weights, which are what is sampled."""
     snapshot_every: int | None = None
     """Steps between snapshots of two more averages, from which `patch-forcing ema` makes one of any
-    length after training. Default: 16 in the run; 0: neither averages nor snapshots are kept."""
+    length after training. Default: 16 in the run, and none of a head alone; 0: neither averages nor
+    snapshots are kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """What the network computes in; weights, loss and average are always fp32."""
     parallel: Literal["replicate", "shard"] = "replicate"
@@ -186,6 +196,34 @@ class Recipe:
                 f"parallel=shard with alignment.encoder={self.alignment.encoder}: an alignment's "
                 "network is not sharded: leave one of the two out"
             )
+        self._check_trained_part()
+
+    def _check_trained_part(self) -> None:
+        if self.train_only not in get_args(TrainedPart):
+            raise unknown_name("train_only", str(self.train_only), get_args(TrainedPart))
+        if self.train_only == "all":
+            return
+        mends = {
+            "network.predict_difficulty=False": (
+                not self.network.predict_difficulty,
+                "the network has no such head: leave one of the two out",
+            ),
+            "nll_weight=0": (
+                self.nll_weight == 0,
+                "which is all that teaches the head: give another weight",
+            ),
+            f"alignment.encoder={self.alignment.encoder}": (
+                self.alignment.encoder is not None,
+                "which trains other weights: leave one of the two out",
+            ),
+            "parallel=shard": (
+                self.parallel == "shard",
+                "but a head needs no sharding: leave --parallel out",
+            ),
+        }
+        for what, (given, mend) in mends.items():
+            if given:
+                raise UserError(f"train_only={self.train_only} with {what}, {mend}")
 
     def sampling_info(self, data: SampleSizes) -> SamplingInfo:
         """What the model recommends; no guidance where it learns no difference to be guided by."""
@@ -199,4 +237,6 @@ class Recipe:
 
     def snapshot_interval(self) -> int:
         """Steps between snapshots; 0: there are none."""
-        return max(1, self.steps // 16) if self.snapshot_every is None else self.snapshot_every
+        if self.snapshot_every is not None:
+            return self.snapshot_every
+        return max(1, self.steps // 16) if self.train_only == "all" else 0

@@ -27,7 +27,7 @@ from patch_forcing.models.dit import PatchDiT
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.checkpoint import load_checkpoint
 from patch_forcing.runs.failed_steps import named_samples
-from patch_forcing.runs.init import init_weights
+from patch_forcing.runs.init import check_start, init_weights
 from patch_forcing.runs.memory import enough_memory
 from patch_forcing.runs.progress import TrainingProgress
 from patch_forcing.runs.recipe import Recipe
@@ -75,7 +75,8 @@ class TrainingRun:
     none can stop a run. progress: whether to draw a bar; None draws it if stderr is a terminal.
     on_open: called with the data before anything is trained or written. changes: what may differ
     from the run that began here.
-    Raises UserError if the batch does not split over the ranks.
+    Raises UserError if the batch does not split over the ranks, or if a head alone is to be trained
+    and no model is named.
     """
 
     name: str
@@ -92,6 +93,7 @@ class TrainingRun:
     changes: Changes = NO_CHANGES
 
     def __post_init__(self) -> None:
+        check_start(self.recipe.train_only, self.init_from)
         recipe, world = self.recipe, self.ranks.world
         shares = world * recipe.accumulate
         if recipe.batch_size % shares:
@@ -141,7 +143,7 @@ class TrainingRun:
 
         def begin(model: PatchDiT) -> None:
             if self.init_from is not None and not checkpoints(self.folder):
-                start.update(init_weights(model, self.init_from))
+                start.update(init_weights(model, self.init_from, self.recipe.train_only))
 
         with enough_memory(self.recipe, ranks, "before the first step"), ranks.connected():
             state = initial_state(
@@ -172,8 +174,8 @@ class TrainingRun:
                 "that all machines share"
             )
         if not is_sharded(state.model):
-            averages = chain.from_iterable(network.parameters() for network in state.averages())
-            ranks.copy_first_(chain(state.trained(), averages))
+            modules = *state.networks().values(), *state.term_modules().values()
+            ranks.copy_first_(chain.from_iterable(module.parameters() for module in modules))
         return done
 
 

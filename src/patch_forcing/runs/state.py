@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -45,7 +46,12 @@ class TrainingState(NamedTuple):
     def trained(self) -> list[nn.Parameter]:
         """All weights that are."""
         more = (module.parameters() for module in self.term_modules().values())
-        return [*self.model.parameters(), *chain.from_iterable(more)]
+        return [*self.trained_of(self.model), *chain.from_iterable(more)]
+
+    def trained_of(self, network: PatchDiT) -> list[nn.Parameter]:
+        """Of the model or an average, the weights that are trained in the model."""
+        pairs = zip(network.parameters(), self.model.parameters(), strict=True)
+        return [weight for weight, own in pairs if own.requires_grad]
 
     def term_modules(self) -> dict[str, nn.Module]:
         """What is trained for terms alone, by the names of files."""
@@ -100,6 +106,10 @@ def initial_state(
     model.sampling_info = recipe.sampling_info(data)
     model.recompute_activations = recipe.recompute_activations
     model.time_nodes = recipe.time_nodes
+    config = recipe.optimizer
+    if recipe.train_only == "difficulty":
+        model.train_difficulty_alone()
+        config = replace(config, name="adamw", weight_decay=0.0)  # which would move other rows too
     count = 1 + len(WIDTHS) if recipe.snapshot_interval() else 1
     if sharded:
         ranks.copy_first_(model.parameters())
@@ -108,7 +118,7 @@ def initial_state(
         state = TrainingState(model, ema, [], tuple(power), built)
         for module in state.term_modules().values():
             module.to(device)
-        optimizers = build_optimizers(recipe.optimizer, state.trained(), model.hidden_matrices())
+        optimizers = build_optimizers(config, state.trained(), model.hidden_matrices())
         return state._replace(optimizers=optimizers)
     mesh, bf16 = rank_mesh(torch.device(device)), recipe.precision == "bf16"
     for average in (ema, *power):
@@ -116,7 +126,7 @@ def initial_state(
     keep = whole_is_small(model, torch.device(device), bf16=bf16)
     shard_(model, mesh, bf16=bf16, compile=recipe.compile, keep=keep)
     parts = (map(own_part, weights) for weights in (model.parameters(), model.hidden_matrices()))
-    optimizers = build_optimizers(recipe.optimizer, *parts)
+    optimizers = build_optimizers(config, *parts)
     for optimizer in optimizers:
         if isinstance(optimizer, Muon):
             optimizer.shards = WholeMatrices(mesh)

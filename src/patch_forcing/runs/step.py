@@ -109,6 +109,7 @@ class TrainStep:
             timestep_sampler(recipe),
             recipe.nll_weight,
             state.terms,
+            difficulty_alone=recipe.train_only == "difficulty",
         )
         assert len(terms) == len(state.terms)
         self._terms = tuple(terms)
@@ -199,17 +200,18 @@ class TrainStep:
     def _move(self, inputs: Inputs, norm: Tensor, skip: Tensor) -> None:
         """Optimizers and averages."""
         # without snapshots there is the first average alone
-        averages = [[*map(own_part, one.parameters())] for one in self._state.averages()]
+        state = self._state
+        averages = [[*map(own_part, state.trained_of(one))] for one in state.averages()]
         shares = (inputs.ema_share, inputs.narrow_share, inputs.wide_share)[: len(averages)]
         if self._at_once:
-            (adamw,), clip = self._state.optimizers, self._clip(norm)
-            leaves = gradient_leaves(self._state, self._halves)
-            groups = weight_groups(self._state, leaves)
+            (adamw,), clip = state.optimizers, self._clip(norm)
+            leaves = gradient_leaves(state, self._halves)
+            groups = weight_groups(state, leaves)
             rates = inputs.lr, shares, clip, skip
             update_at_once(adamw, leaves, averages, *rates, groups, self._one_pass)
             return
-        take_step(self._state.optimizers, inputs.lr, skip)
-        averaged = [own_part(weight) for weight in self._state.model.parameters()]
+        take_step(state.optimizers, inputs.lr, skip)
+        averaged = [own_part(weight) for weight in state.trained_of(state.model)]
         for average, share in zip(averages, shares, strict=True):
             self._update_ema(average, averaged, share * (1 - skip))
 

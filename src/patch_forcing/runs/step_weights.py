@@ -17,12 +17,16 @@ Halves = dict[str, Tensor]
 
 
 def half_weights(model: PatchDiT) -> Halves:
-    """Copies, to be trained, of the weights that autocast would cast in every step.
+    """Copies, trained where the weights are, of those that autocast would cast in every step.
 
     Each is used once in a step, so its gradient in bf16 has the numbers that a cast would keep.
     """
     names = [f"{name}.weight" for name, part in model.named_modules() if type(part) is nn.Linear]
-    return {name: model.get_parameter(name).detach().bfloat16().requires_grad_() for name in names}
+    weights = {name: model.get_parameter(name) for name in names}
+    return {
+        name: weight.detach().bfloat16().requires_grad_(weight.requires_grad)
+        for name, weight in weights.items()
+    }
 
 
 def with_halves(model: PatchDiT, halves: Halves) -> Callable[..., ModelOutput]:
@@ -49,7 +53,7 @@ def weight_groups(state: TrainingState, leaves: Sequence[Tensor]) -> list[list[i
     blocks = {id(w): n for n, block in enumerate(state.model.blocks) for w in block.parameters()}
     rest, terms = len(state.model.blocks), len(state.model.blocks) + 1
     groups = defaultdict(list)
-    averaged = sum(1 for _ in state.model.parameters())
+    averaged = len(state.trained_of(state.model))
     for place, (weight, leaf) in enumerate(zip(state.trained(), leaves, strict=True)):
         part = blocks.get(id(weight), rest) if place < averaged else terms
         groups[part, leaf is weight].append(place)

@@ -24,6 +24,7 @@ class PatchForcingObjective:
 
     All of the loss is fp32 whatever the model computes in.
 
+    difficulty_alone: the velocity's error is computed, but teaches nothing.
     terms: + Σ weight·term, such as an alignment (training/alignment.py); a call takes one tensor of
     inputs for each. All look after the same block.
     """
@@ -32,6 +33,7 @@ class PatchForcingObjective:
     timesteps: TimestepSampler
     nll_weight: float = 0.01
     terms: tuple[Term, ...] = ()
+    difficulty_alone: bool = False
 
     def __post_init__(self) -> None:
         check_range("nll_weight", self.nll_weight, 0)
@@ -86,6 +88,8 @@ class PatchForcingObjective:
     def _plain(self, output: ModelOutput, target: Tensor) -> LossTerms:
         """Velocity and likelihood alone."""
         velocity = velocity_error(output.velocity, target)
+        if self.difficulty_alone:
+            velocity = velocity.detach()
         if output.logvar is None:
             return LossTerms(velocity, velocity, velocity.new_zeros(()))
         nll = gaussian_nll(output.velocity, output.logvar, target)

@@ -10,6 +10,10 @@ PATIENCE = 10
 """Steps in a row that may fail; one that fails now and then does no harm."""
 
 
+TrainedPart = Literal["all", "difficulty"]
+"""Of a network: all weights, or the log-variance's rows of the last layer."""
+
+
 @dataclass(frozen=True)
 class OptimizerConfig:
     """The optimizer of a recipe."""
