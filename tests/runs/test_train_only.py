@@ -132,18 +132,19 @@ def test_the_gradient_is_that_of_the_likelihood(recipe):
 
 def test_what_it_takes_is_what_was_said(head_alone, sit, tmp_path):
     recipe = dataclasses.replace(head_alone, steps=2)
-    estimated = estimate(recipe, recipe.data.open(), 1e12)
+    takes = estimate(recipe, recipe.data.open(), 1e12)
     model = initial_state(recipe, recipe.data.open(), "cpu").model
-    assert estimated.trained_parameters == sum(w.numel() for w in model.final_layer.linear.parameters())
+    head = model.final_layer.linear.parameters()
+    assert takes.trained_parameters == sum(weight.numel() for weight in head)
     plain = dataclasses.replace(recipe, train_only="all", snapshot_every=0)
     whole = estimate(plain, plain.data.open(), 1e12)
-    assert estimated.hours == pytest.approx(whole.hours / 3)
-    assert estimated.memory_gib < 0.6 * whole.memory_gib
-    assert estimated.snapshots_gib == 0
+    assert takes.hours == pytest.approx(whole.hours / 3)
+    assert takes.memory_gib < 0.6 * whole.memory_gib
+    assert takes.snapshots_gib == 0
     train("digits", recipe, tmp_path / "run", progress=False, init_from=str(sit))
     files = checkpoint_path(tmp_path / "run", 2).rglob("*.safetensors")
     on_disk = sum(sum(t.nbytes for t in load_file(file).values()) for file in files) / 2**30
-    assert estimated.checkpoints_gib == pytest.approx(3 * on_disk, rel=0.001)
+    assert takes.checkpoints_gib == pytest.approx(3 * on_disk, rel=0.001)
 
 
 @pytest.mark.parametrize(
