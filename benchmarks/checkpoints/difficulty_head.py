@@ -4,6 +4,7 @@
 
 Cuts the log-variance off the bundled emoji-64, trains a new head alone (`--train-only difficulty`)
 and compares both as `evaluate difficulty` does, on the same held-out scenes, noise and times.
+Rows that --out holds are kept: started again, it goes on.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, provenance, write_json
+from benchmarks.common.record import Row, provenance, read_json, write_json
 from patch_forcing.data.sources import EmojiSource
 from patch_forcing.generation.pipeline import load
 from patch_forcing.models.dit import PatchDiT
@@ -85,24 +86,21 @@ def main() -> None:
         "batch_size": options.batch_size,
         "lr": options.lr,
         "scenes": options.count,
-        "rows": [{"head": "its own", "steps": whole.steps, **measured(options.weights, options)}],
+        "rows": read_json(options.out, {"rows": []})["rows"],
     }
+    if not report["rows"]:
+        own = {"head": "its own", "steps": whole.steps, **measured(options.weights, options)}
+        report["rows"].append(own)
+        write_json(options.out, report)
     start = cut(load_model(options.weights), options.work / "cut")
-    run, seconds = options.work / "head", 0.0
-    for steps in sorted(options.steps):
+    run = options.work / "head"
+    done = {row["steps"] for row in report["rows"]}
+    for steps in sorted(set(options.steps) - done):
         recipe = head_recipe(options, steps)
-        outcome = train(
-            "emoji-64", recipe, run, device=options.device, progress=False, init_from=str(start)
-        )
-        seconds += outcome.seconds
-        row = {
-            "head": "new",
-            "steps": steps,
-            "seconds": round(seconds, 1),
-            **measured(run, options),
-        }
+        train("emoji-64", recipe, run, device=options.device, progress=False, init_from=str(start))
+        row = {"head": "new", "steps": steps, **measured(run, options)}
         report["rows"].append(row)
-        print({k: row[k] for k in ("steps", "seconds", "rank_correlation", "ratio")}, flush=True)
+        print({k: row[k] for k in ("steps", "rank_correlation", "ratio")}, flush=True)
         write_json(options.out, report)
 
 

@@ -55,7 +55,6 @@ def difficulty_head(report: Row) -> str:
                 f"{rank['value']:.3f} ({rank['low']:.3f} … {rank['high']:.3f})",
                 f"{ratio['value']:.2f}",
                 f"{row['gain']:.3f}",
-                f"{row['seconds']:.0f}" if "seconds" in row else "",
             ]
         )
     own, *new = report["rows"]
@@ -71,7 +70,7 @@ def difficulty_head(report: Row) -> str:
         if first
         else "Its rank correlation is not within 0.03 of the original's."
     )
-    head = ["head", "steps", "rank correlation", "error / predicted", "gain, nats", "seconds"]
+    head = ["head", "steps", "rank correlation", "error / predicted", "gain, nats"]
     return "\n".join([table(head, lines), paragraph(reached), paragraph(made(report))])
 
 
