@@ -34,7 +34,7 @@ def test_every_link_of_a_page_leads_to_a_page_or_a_file_beside_it(written):
     link = re.search(r"\]\((source/src/patch_forcing/__init__\.py\.md)\)", page)
     assert link is not None
     source = (written / link[1]).read_text(encoding="utf-8")
-    assert source.startswith("# src/patch_forcing/__init__.py\n\n````python\n")
+    assert source.startswith("# `src/patch_forcing/__init__.py`\n\n````python\n")
     assert (written / "images/floors.png").is_file()
 
 
@@ -80,12 +80,13 @@ def test_a_public_name_without_docstring_or_page_stops_the_build(monkeypatch):
         names.name_pages()
 
 
-def test_help_becomes_tables_of_every_option():
+def test_help_becomes_a_list_of_every_option():
     page = commands.command_page("sample")
-    assert "| `--maps`, `--no-maps` | Also write sheets/maps.png" in page
+    assert "`--maps`, `--no-maps`\n:   Also write sheets/maps.png" in page
     assert "patch-forcing sample emoji-64 --labels cat-face,drink --count 8\n```" in page
-    known = set(re.findall(r"--[a-z][\w.-]*", commands.printed("sample", "--help")))
-    assert known - {"--help"} <= set(re.findall(r"--[a-z][\w.-]*", page))
+    option = r"--[a-z][\w.-]*\w"
+    known = set(re.findall(option, commands.printed("sample", "--help")))
+    assert known - {"--help"} <= set(re.findall(option, page))
     assert "| emoji-64-repa |" in commands.command_page("train")
 
 

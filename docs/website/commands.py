@@ -1,4 +1,4 @@
-"""The reference of the commands: each page is what `--help` prints, as tables.
+"""The reference of the commands: each page is what `--help` prints, as lists.
 
 What a command prints is read, not its parser: so the page says what the user sees.
 """
@@ -68,7 +68,7 @@ def command_page(name: str) -> str:
 
 
 def readable(page: str) -> str:
-    """A page of help as Markdown: its boxes of options as tables; one without boxes as it is."""
+    """A page of help as Markdown: its boxes of options as lists; one without boxes as it is."""
     head, *boxes = re.split(r"^(?=╭─)", page, flags=re.MULTILINE)
     recipes = [map(escaped, row) for row in RECIPE.findall(page)]
     if recipes:
@@ -80,11 +80,11 @@ def readable(page: str) -> str:
     parts = [f"```text\n{usage.strip()}\n```", escaped(" ".join(about.split()))]
     if example:
         parts.append(f"```\n{example.strip()}\n```")
-    return "\n\n".join([*filter(None, parts), *map(table, boxes)])
+    return "\n\n".join([*filter(None, parts), *map(options, boxes)])
 
 
-def table(box: str) -> str:
-    """One box of options as a table, under its title and what it says of them."""
+def options(box: str) -> str:
+    """One box of options as a list of definitions, under its title and what it says of them."""
     lines = [line.strip("│").rstrip()[1:] for line in box.rstrip().split("\n")]
     title, lines = lines[0].strip("╭─╮ "), lines[1:-1]
     rule = next((number for number, line in enumerate(lines) if line.startswith("──")), -1)
@@ -95,15 +95,13 @@ def table(box: str) -> str:
             rows.append([option["names"], option["help"] or ""])
         elif rows and line.strip():
             rows[-1][1] += " " + line.strip()
-    cells = [
-        row([f"`{names.replace(', ', '`, `')}`", escaped(text.strip())])
+    items = [
+        f"`{names.replace(', ', '`, `')}`\n:   {escaped(text.strip())}"
         for names, text in rows
         if names != "-h, --help"
     ]
     about = escaped(" ".join(" ".join(lines[: max(rule, 0)]).split()))
-    what = "argument" if "argument" in title else "option"
-    table = "\n".join([f"| {what} | meaning |", "| --- | --- |", *cells])
-    return "\n\n".join(filter(None, [f"**{title.capitalize()}**", about, table if cells else ""]))
+    return "\n\n".join(filter(None, [f"**{title.capitalize()}**", about, *items]))
 
 
 def row(cells: Iterable[str]) -> str:
@@ -112,6 +110,6 @@ def row(cells: Iterable[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text of a help page without what Markdown would read as marks, and without empty defaults."""
-    text = text.replace(" (default: '')", "")
-    return re.sub(r"([|<>*_\[\]])", r"\\\1", text)
+    """Text of a help page as Markdown shows it: options as code, and no empty defaults."""
+    text = re.sub(r"([|<>*_\[\]])", r"\\\1", text.replace(" (default: '')", ""))
+    return re.sub(r"(?<!\S)(--[a-z][a-z.-]*[a-z])", r"`\1`", text)

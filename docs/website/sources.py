@@ -111,10 +111,10 @@ class Sources:
         if target.is_dir():
             entries = sorted(path for path in target.iterdir() if path.name[0] not in "._")
             rows = "\n".join(f"- [{path.name}]({path.relative_to(target)})" for path in entries)
-            self.add(place, self.linked(f"# {name}\n\n{rows}\n", target / "index", place))
+            self.add(place, self.linked(f"# `{name}`\n\n{rows}\n", target / "index", place))
             return
         text = target.read_text(encoding="utf-8").replace("````", "```")
-        self.add(place, f"# {name}\n\n````{SHOWN[target.suffix]}\n{text}````\n")
+        self.add(place, f"# `{name}`\n\n````{SHOWN[target.suffix]}\n{text}````\n")
 
 
 def page_of(place: str) -> str:
