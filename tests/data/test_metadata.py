@@ -278,12 +278,10 @@ def test_a_text_of_another_name_is_no_caption(tmp_path):
     assert find_images(root).captions == ()
 
 
-@pytest.mark.parametrize(
-    ("tar", "message"), [("x.tar", "train shards"), ("x.parquet", "train hub")]
-)
-def test_a_folder_of_another_kind_says_which_recipe_takes_it(tmp_path, tar, message):
-    (tmp_path / tar).write_bytes(b"")
-    with pytest.raises(pf.UserError, match=f"holds no images: give a folder; .*{message}"):
+@pytest.mark.parametrize(("name", "recipe"), [("x.tar", "shards"), ("x.parquet", "hub")])
+def test_a_folder_of_another_kind_says_which_recipe_takes_it(tmp_path, name, recipe):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(pf.UserError, match=f"holds no images: give a folder; .*train {recipe}"):
         find_images(tmp_path)
 
 

@@ -4,7 +4,6 @@ Nothing is guessed: a file is read to its end or it is bad. What an image is dra
 on a page; colour profiles are not applied, as is usual in the field.
 """
 
-import errno
 import io
 import math
 import stat
@@ -17,9 +16,10 @@ from typing import BinaryIO, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from patch_forcing.data.depths import DepthError, eight_bits, is_deep
+from patch_forcing.data.image_errors import may_pass, why_unreadable
 from patch_forcing.data.image_kinds import FORMATS
 from patch_forcing.data.image_options import Fit
 from patch_forcing.data.jpeg_end import jpeg_ends
@@ -34,8 +34,6 @@ Stored = Path | Callable[[], bytes]
 """Where an image file lies, or what reads all of it; that may raise BadImageError."""
 WAITS = (0.1, 0.3, 1.0)
 """Seconds before each further try at a file that the system failed to read."""
-_LASTING = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""Errors that would be the same a moment later; any other, such as a server's, may pass."""
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -145,7 +143,7 @@ def stored(file: Path) -> bytes:
         with open_regular(file) as stream:
             return stream.read()
     except OSError as error:
-        raise BadImageError(_why(error), _may_pass(error)) from None
+        raise BadImageError(why_unreadable(error), may_pass(error)) from None
 
 
 @contextmanager
@@ -163,7 +161,7 @@ def reading(file: Stored, whole: bool = True) -> Iterator[Image.Image]:
     except (BadImageError, MemoryError):  # no memory is no fault of the image
         raise
     except Exception as error:  # on damaged files Pillow raises almost anything, SyntaxError too
-        raise BadImageError(_why(error), _may_pass(error)) from None
+        raise BadImageError(why_unreadable(error), may_pass(error)) from None
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -283,21 +281,3 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif()[_ORIENTATION])
     except Exception:
         return 1
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the system failed, not Pillow, whose errors have no number."""
-    number = error.errno if isinstance(error, OSError) else None
-    return number is not None and number not in _LASTING
-
-
-def _why(error: Exception) -> str:
-    """A few words that are the same for the same file, wherever and whenever it is read."""
-    if isinstance(error, UnidentifiedImageError):
-        return "no image of a known kind, or its header is damaged"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"more than {Image.MAX_IMAGE_PIXELS} pixels: perhaps a decompression bomb"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    reason = " ".join(str(error).split())
-    return reason if isinstance(error, OSError) and reason else f"{type(error).__name__}: {reason}"

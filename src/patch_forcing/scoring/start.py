@@ -38,13 +38,11 @@ def evaluate(
     """Measure samples against a reference, as `patch-forcing evaluate` does.
 
     subject: a pipeline, a model by name, a folder of images, an .npz of arr_0, or pixels of
-    images, uint8 (N, 3, H, W). reference: a
-    folder, an .npz of images or of mu and sigma, or "emoji". features, metrics: by name; empty:
-    those that are there and fit. count: images, of seeds from 0 on; 1000 of a model. labels: as a
-    pipeline takes them; None: as often as the reference has them. prompts: of a model of texts,
-    likewise. train, work, pairs, statistics:
-    as `Measurement` takes them. device: of a pipeline, its own. options: fields of a
-    `SampleRequest`.
+    images, uint8 (N, 3, H, W). reference: a folder, an .npz of images or of mu and sigma, or
+    "emoji". features, metrics: by name; empty: those that are there and fit. count: images, of
+    seeds from 0 on; 1000 of a model. labels: as a pipeline takes them; None: as often as the
+    reference has them. prompts: of a model of texts, likewise. train, work, pairs, statistics: as
+    `Measurement` takes them. device: of a pipeline, its own. options: fields of a `SampleRequest`.
 
         e = pf.evaluate("emoji-64", "emoji", count=500, metrics=["fd"], sampler="euler", nfe=50)
         e["fd"]["value"], e["fd"]["low"], e["fd"]["high"]
@@ -56,9 +54,8 @@ def evaluate(
     measurement = Measurement(tuple(features), tuple(metrics), *paths)
     images = _there(subject, count)
     if images is not None:
-        given = [*options, *(["seeds"] if seeds is not None else [])]
-        given += ["labels"] if labels is not None else []
-        given += ["prompts"] if prompts is not None else []
+        conditions = {"seeds": seeds, "labels": labels, "prompts": prompts}
+        given = [*options, *(name for name, value in conditions.items() if value is not None)]
         if given:
             raise UserError(
                 f"{given[0]} is of models, and {images.name} holds images: leave it out"
