@@ -11,8 +11,8 @@ from patch_forcing.views.progress import duration
 
 if TYPE_CHECKING:
     from patch_forcing.data.batch import TrainingData
+    from patch_forcing.runs.loop import Outcome
     from patch_forcing.runs.recipe import Recipe
-    from patch_forcing.runs.run import Outcome
 
 
 def train_and_report(

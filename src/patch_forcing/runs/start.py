@@ -18,11 +18,11 @@ from patch_forcing.data.torch_dataset import DatasetData
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.io.run_metrics import read_metrics
+from patch_forcing.runs.loop import Outcome
 from patch_forcing.runs.named_recipe import NamedRecipe
 from patch_forcing.runs.plan import plan_run
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recipes import find_recipe
-from patch_forcing.runs.run import Outcome
 from patch_forcing.runs.trainer import train as train_recipe
 
 T = TypeVar("T")

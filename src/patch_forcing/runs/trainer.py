@@ -10,9 +10,10 @@ from patch_forcing.core.compiling import check_compiler
 from patch_forcing.data.batch import TrainingData
 from patch_forcing.distributed.ranks import join_ranks
 from patch_forcing.features.network import FeatureNetwork
+from patch_forcing.runs.loop import Outcome
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.runs.recorded import open_data
-from patch_forcing.runs.run import Outcome, TrainingRun
+from patch_forcing.runs.run import TrainingRun
 from patch_forcing.runs.run_folder import Changes
 from patch_forcing.runs.terms import open_terms
 from patch_forcing.runs.texts import fill_store
