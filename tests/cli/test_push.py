@@ -28,6 +28,8 @@ def card_of(hub, hub_id="me/digits"):
 
 def test_a_dry_run_says_what_would_go_and_can_keep_it(hub, here, capsys):
     run(["push", "digits", "me/digits", "--dry-run", "--out", "shared"])
+    (here / "other").mkdir()
+    assert (here / "shared").stat().st_mode == (here / "other").stat().st_mode
     printed = capsys.readouterr().out
     assert hub.asked == []
     assert printed.startswith("would be uploaded to me/digits, branch main:\n  README.md ")

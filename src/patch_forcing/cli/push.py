@@ -77,8 +77,10 @@ def push(args: Sequence[str]) -> None:
     target = Target(options.to, options.revision, options.private)
     before = "" if options.dry_run else check_target(target)
     device = parse_device(options.device)
-    with tempfile.TemporaryDirectory(prefix="patch-forcing-") as folder:
-        _push(options, target, before, Path(folder), device)
+    with tempfile.TemporaryDirectory(prefix="patch-forcing-") as private:
+        folder = Path(private) / "model"  # which --out copies, as readable as any other
+        folder.mkdir()
+        _push(options, target, before, folder, device)
 
 
 def _push(options: Options, target: Target, before: str, folder: Path, device: str) -> None:
