@@ -257,7 +257,7 @@ def test_the_network_is_called_as_models_of_diffusers_are(pipe):
         ({"batch_size": 0}, "batch_size=0 is out of range"),
         ({"callback_on_step_end_tensor_inputs": ["latents"]}, "unknown tensor in callback"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_a_wrong_option_is_one_line(pipe, options, line):
     with pytest.raises(pf.UserError) as error:
