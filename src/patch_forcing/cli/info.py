@@ -123,9 +123,9 @@ def _progress(run: Path) -> dict[str, Any]:
         facts["loss"] = f"{row['total']:.4f} at step {row['step']:,}{speed}"
     if description.sheet is not None:
         facts["last sheet"] = str(description.sheet)
-    facts["disk"] = (
-        f"{_megabytes(description.size)} in {len(description.checkpoints)} checkpoints and the rest"
-    )
+    count = len(description.checkpoints)
+    kept = f"{count} checkpoint{'s' * (count != 1)} and the rest"
+    facts["disk"] = f"{_megabytes(description.size)} in {kept}"
     return facts
 
 
