@@ -84,8 +84,8 @@ class Fellows(NamedTuple):
         reaches = self.distances.new_empty(parts.shape)
         last = self.distances.shape[1] - 1
         for row, part in zip(reaches, parts, strict=True):
-            there = part[self.members].cumsum(1) >= neighbours
-            place = there.int().argmax(1).masked_fill(~there[:, -1], last)
+            before = part[self.members].cumsum(1, dtype=torch.int8) < neighbours
+            place = before.sum(1).clamp(max=last)
             row.copy_(self.distances.gather(1, place[:, None])[:, 0])
         return reaches
 

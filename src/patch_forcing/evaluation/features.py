@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from patch_forcing.features.batches import float_batches
 from patch_forcing.features.network import FeatureNetwork
 
 
@@ -15,7 +16,6 @@ def image_features(
 ) -> Float[Tensor, "M F"]:
     """Vectors of images as files hold them, in fp32 on the CPU; device: where the network is."""
     parts = [
-        network.features(part.to(device).float() / 127.5 - 1).float().cpu()
-        for part in images.split(batch_size)
+        network.features(part).float().cpu() for part in float_batches(images, device, batch_size)
     ]
     return torch.cat(parts)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.features.batches import float_batches
 from patch_forcing.features.module_encoder import ModuleEncoder
 from patch_forcing.features.network import Grid, PatchFeatures
 from patch_forcing.features.statistics import FeatureStatistics
@@ -150,8 +151,8 @@ class EmojiFeatures:
     def read(self, images: UInt8[Tensor, "M 3 H W"], batch_size: int = 1000) -> Reading:
         """Features and names of images, on the CPU. Sizes other than 64 × 64 are resized."""
         features, drawings = [], []
-        for part in images.split(batch_size):
-            vectors = self.features(part.to(self.classes.device).float() / 127.5 - 1)
+        for part in float_batches(images, self.classes.device, batch_size):
+            vectors = self.features(part)
             features.append(vectors.cpu())
             drawings.append(self.network.head(vectors).argmax(dim=1).cpu())
         drawn = torch.cat(drawings)

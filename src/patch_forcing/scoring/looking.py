@@ -20,12 +20,15 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError
 from patch_forcing.distributed.ranks import ALONE, Ranks
 from patch_forcing.evaluation.features import image_features
+from patch_forcing.features.batches import float_batches
 from patch_forcing.features.network import FeatureNetwork, PlaceNetwork
 from patch_forcing.io.atomic import atomic_folder, write_manifest
 from patch_forcing.io.ledger import Ledger, shard_path
 from patch_forcing.scoring.images import ImageSet
 from patch_forcing.scoring.model_images import SHARD
 
+_BATCH = 64
+"""Images that a network sees at once on a GPU, always as many."""
 _PLAN, _ARRAYS = "features.plan.json", "features.npz"
 
 
@@ -113,13 +116,12 @@ class Looker:
         for number, network in enumerate(self.networks):
             if isinstance(network, PlaceNetwork):
                 seen = [
-                    network.with_places(part.to(self.device).float() / 127.5 - 1)
-                    for part in pixels.split(64)
+                    network.with_places(part) for part in float_batches(pixels, self.device, _BATCH)
                 ]
                 arrays[f"vectors.{number}"] = torch.cat([s.vectors for s in seen]).cpu().numpy()
                 arrays[f"places.{number}"] = torch.cat([s.places for s in seen]).cpu().numpy()
             else:
-                vectors = image_features(network, pixels, self.device, 64)
+                vectors = image_features(network, pixels, self.device, _BATCH)
                 arrays[f"vectors.{number}"] = vectors.numpy()
             if not np.isfinite(arrays[f"vectors.{number}"]).all():
                 raise UserError(
