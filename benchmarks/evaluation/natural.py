@@ -22,7 +22,7 @@ from patch_forcing.cli.main import run
 
 FEATURES = ("efficientnet-lite0", "emoji")
 METRICS = "fd,kid,precision,recall,density,coverage"
-REFERENCE, SAMPLES = 200, 100
+REFERENCE, SAMPLES = 100, 50
 """Images of a class."""
 BLUR, QUALITY = 1.0, 25
 Change = Callable[[Image.Image], Image.Image]
@@ -55,14 +55,14 @@ def arrange(images: Path) -> list[str]:
     classes = sorted(place.name for place in (images / "train").iterdir())
     for name in classes:
         link(files(images / "test" / name, 0, REFERENCE), Path("test", name))
-        link(files(images / "train" / name, 0, 10 * SAMPLES), Path("train", name))
+        link(files(images / "train" / name, 0, 2 * SAMPLES), Path("train", name))
         samples = files(images / "train" / name, 0, SAMPLES)
         link(samples, Path("photographs", name))
         changed(samples, Path("blurred", name), lambda x: x.filter(ImageFilter.GaussianBlur(BLUR)))
         changed(samples, Path("compressed", name), compressed)
         link(samples[: SAMPLES // 2], Path("repeated", name))
         link(samples[: SAMPLES // 2], Path("repeated", name), "again-")
-        link(samples[: SAMPLES // 10], Path("fewer", name))
+        link(samples[: SAMPLES // 2], Path("fewer", name))
     rest = 10 * SAMPLES
     for number, name in enumerate(classes[:-1]):
         share = rest // (len(classes) - 1 - number)

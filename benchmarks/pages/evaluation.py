@@ -58,17 +58,20 @@ def example(numbers: dict[str, Any]) -> str:
 def seconds(numbers: dict[str, Any]) -> str:
     """How long the command takes."""
     rows = [
-        "| samples | reference | features | seconds | of these images | features | metrics |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| samples | reference | network | seconds in all | features of samples | metrics |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in numbers["rows"]:
         parts = row["parts"]
         held = "statistics" if row["what"] == "statistics" else f"{row['n_reference']:,} images"
         rows.append(
             f"| {row['n']:,} | {held} | {row['features'].partition(' ')[0]} | {row['seconds']:.0f} "
-            f"| {parts['images']:.1f} | {parts['features']:.1f} | {parts['metrics']:.1f} |"
+            f"| {parts['features']:.1f} | {parts['metrics']:.1f} |"
         )
+    load = max(row["load_before"] for row in numbers["rows"])
     note = f"{numbers['hardware']}; the whole command, the start of Python included."
+    if load > 0.5:
+        note += f" Others used the cores too, which had a load of up to {load:.1f}."
     return "\n".join([*rows, "", note]) + "\n"
 
 
@@ -97,7 +100,8 @@ def _spread(row: dict[str, Any]) -> str:
 
 def photographs_compared(numbers: dict[str, Any]) -> str:
     """What `evaluate compare` prints of the first two sets."""
-    return f"```\n{numbers['compare'].strip()}\n```\n"
+    _, first, difference = numbers["compare"].partition("blurred.json less")
+    return f"```\n{first}{difference.strip()}\n```\n"
 
 
 def photographs_found(numbers: dict[str, Any]) -> str:

@@ -66,8 +66,15 @@ def test_inception_gives_vectors_places_and_classes(tmp_path, monkeypatch):
     assert isinstance(network, Inception)
     assert isinstance(network, PlaceNetwork)
     assert isinstance(network, ClassNetwork)
+    maps = []  # ADM's mixed_6/conv: the first branch of the seventh block
+    branch = network.module.Mixed_6d.branch1x1
+    handle = branch.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
     vectors, places = network.with_places(torch.zeros(1, 3, 64, 64))
+    handle.remove()
+    assert maps[0].shape == (1, 192, 17, 17)
     assert (vectors.shape, places.shape) == ((1, 2048), (1, 7 * 17 * 17))
+    # channels last, as in the mu_s and sigma_s of ADM's files
+    assert places.view(17, 17, 7)[3, 5].equal(maps[0][0, :7, 3, 5])
     assert isinstance(network, FeatureNetwork)
     torch.testing.assert_close(network.features(torch.zeros(1, 3, 64, 64)), vectors)
     assert network.probabilities(vectors).shape == (1, 1008)

@@ -66,13 +66,16 @@ def recall(
     """The share of real images near a sample; the interval is by parts of the samples."""
     _check(real, sampled, neighbours, least_sampled=4 * (neighbours + 1))
     real, sampled = centred(real, sampled)
-    fellows, parts = Fellows.of(sampled), _whole_and_parts(sampled)
+    fellows, parts = Fellows.of(sampled), parts_of(len(sampled)).to(sampled.device)
+    parts = torch.cat([torch.ones_like(parts[:1]), parts])  # all of them, first
     balls = fellows.reaches(neighbours, parts)
     points, members, distances = pairs_within(real, sampled, balls.max(0).values)
     shares = []
     for reached, chosen in zip(balls, parts, strict=True):
         near = (distances <= reached[members]) & chosen[members]
-        shares.append(_named(points[near], len(real)) / len(real))
+        covered = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+        covered[points[near]] = True
+        shares.append(float(covered.double().mean()))
     return split_estimate(shares[0], shares[1:], len(sampled))
 
 
@@ -93,19 +96,18 @@ def coverage(
     sampled: Float[Tensor, "S _"],
     neighbours: int = DENSITY_NEIGHBOURS,
 ) -> Estimate:
-    """The share of real images whose ball holds a sample (Naeem et al. 2020)."""
+    """The share of real images whose ball holds a sample (Naeem et al. 2020).
+
+    An image's influence is what is uncovered without it, which errs upwards, if at all.
+    """
     _check(real, sampled, neighbours, least_sampled=2)
     real, sampled = centred(real, sampled)
     samples, balls, _ = pairs_within(sampled, real, reach(real, neighbours))
-    parts = _whole_and_parts(sampled)
-    shares = [_named(balls[chosen[samples]], len(real)) / len(real) for chosen in parts]
-    return split_estimate(shares[0], shares[1:], len(sampled))
-
-
-def _whole_and_parts(sampled: Float[Tensor, "S F"]) -> Bool[Tensor, "P S"]:
-    """All samples, and the parts by whose shares an interval is made."""
-    parts = parts_of(len(sampled)).to(sampled.device)
-    return torch.cat([torch.ones_like(parts[:1]), parts])
+    inside, count = balls.bincount(minlength=len(real)), len(sampled)
+    alone = samples[inside[balls] == 1].bincount(minlength=count).double()
+    influence = (count - 1) * alone / len(real)
+    value = int((inside > 0).sum()) / len(real)
+    return Estimate(value, (influence - influence.mean()).cpu(), count)
 
 
 class Nearest(NamedTuple):
@@ -167,10 +169,3 @@ def _covered(
     covered = torch.zeros(len(points), dtype=torch.bool, device=points.device)
     covered[pairs_within(points, members, reach).points] = True
     return covered
-
-
-def _named(members: Tensor, count: int) -> int:
-    """How many of so many images are named, once or more often."""
-    flags = torch.zeros(count, dtype=torch.bool, device=members.device)
-    flags[members] = True
-    return int(flags.sum())
