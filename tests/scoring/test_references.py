@@ -13,6 +13,8 @@ from patch_forcing.scoring.folder_images import FolderImages
 from patch_forcing.scoring.measuring import Side, measure_vectors
 from patch_forcing.scoring.networks import usual_features
 from patch_forcing.scoring.reference import find_reference
+from patch_forcing.models.config import Recommended, SamplingInfo
+from tests.support.exact import tiny_dit
 from tests.support.feature_networks import MeanColour
 from tests.support.image_files import encoded, png, shard
 
@@ -101,8 +103,16 @@ def test_dinov2_is_taken_where_it_is_on_this_disk(folder, tmp_path, monkeypatch)
         assert usual_features(images, reference) == [*before, name]
 
 
-def test_features_say_which_settings_of_a_model_they_chose():
-    made = pf.evaluate("emoji-64", "emoji", count=2, metrics=["fd"], features=["emoji"], nfe=8)
+def test_features_say_which_settings_of_a_model_they_chose(tmp_path):
+    network = tiny_dit(input_size=16, patch_size=8)
+    network.sampling_info = SamplingInfo(
+        recommended=Recommended(guidance_scale=2.0),
+        tuned_on=(("guidance", "fd of emoji features"),),
+    )
+    network.save(tmp_path / "model")
+    made = pf.evaluate(
+        tmp_path / "model", "emoji", count=2, metrics=["fd"], features=["emoji"], num_steps=1
+    )
     assert made.record["results"][0]["tuned"] == ["guidance"]
     assert "| emoji, which chose the guidance |" in made.markdown()
 
