@@ -9,11 +9,11 @@ from PIL import Image
 import patch_forcing as pf
 from patch_forcing.features.find import DINOV2, cached_dinov2
 from patch_forcing.features.network import FeatureNetwork
+from patch_forcing.models.config import Recommended, SamplingInfo
 from patch_forcing.scoring.folder_images import FolderImages
 from patch_forcing.scoring.measuring import Side, measure_vectors
 from patch_forcing.scoring.networks import usual_features
 from patch_forcing.scoring.reference import find_reference
-from patch_forcing.models.config import Recommended, SamplingInfo
 from tests.support.exact import tiny_dit
 from tests.support.feature_networks import MeanColour
 from tests.support.image_files import encoded, png, shard
