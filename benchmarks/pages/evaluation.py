@@ -101,7 +101,7 @@ def _spread(row: dict[str, Any]) -> str:
 def photographs_compared(numbers: dict[str, Any]) -> str:
     """What `evaluate compare` prints of the first two sets."""
     _, first, difference = numbers["compare"].partition("blurred.json less")
-    return f"```\n{first}{difference.strip()}\n```\n"
+    return f"```\n{first} {difference.strip()}\n```\n"
 
 
 def photographs_found(numbers: dict[str, Any]) -> str:
