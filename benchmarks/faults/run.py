@@ -1,7 +1,10 @@
 """What "never lost" means, tried: faults made on purpose, counted.
 
-    python -m benchmarks.faults.run            # docs/results/reliability.json, docs/reliability.md
-    python -m benchmarks.faults.run --quick    # the sizes of the default tests; JSON on stdout
+    python -m benchmarks.faults.run                # docs/results/reliability.json and its page
+    python -m benchmarks.faults.run --rows golden  # this row of them; the others stay as they are
+    python -m benchmarks.faults.run --quick        # the sizes of the default tests; JSON on stdout
+
+A row is written as soon as it is done, with its commit and its machine.
 
 Needs pip install -e ".[test]"; two rows need Linux, one of them on x86-64, the other as root.
 """
@@ -15,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.common.record import ROOT
+from benchmarks.common.record import RESULTS, ROOT, Row, read_json
 from benchmarks.faults import disk as disk_faults
 from benchmarks.faults import files as file_faults
 from benchmarks.faults import ranks as rank_faults
@@ -28,6 +31,7 @@ from patch_forcing.runs.recipes import RECIPES
 
 ALL_KINDS = ("digits", "emoji-64-repa", "folder", "shards", "hub", "imagenet256-pft-b")
 """Recipes that differ in their fields."""
+FILE = ROOT / RESULTS / "reliability.json"
 Rows = dict[str, Callable[[Path], faults.Row]]
 QUICK: Rows = {
     "killed at random": lambda work: disk_faults.killed_at_random(work, 2),
@@ -64,41 +68,45 @@ FULL: Rows = {
 }
 
 
-def run_rows(rows: Rows) -> dict[str, faults.Row]:
-    """Each in a folder of its own."""
-    done = {}
-    for name, make in rows.items():
-        started = time.perf_counter()
-        with tempfile.TemporaryDirectory() as work:
-            row = make(Path(work))
-        row.notes["seconds"] = round(time.perf_counter() - started, 1)
-        print(f"{name}: {row.tried} tried, {len(row.broken)} broken", row.notes, file=sys.stderr)
-        done[name] = row
-    return done
+def run_row(name: str, make: Callable[[Path], faults.Row]) -> faults.Row:
+    """In a folder of its own."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as work:
+        row = make(Path(work))
+    row.notes["seconds"] = round(time.perf_counter() - started, 1)
+    print(f"{name}: {row.tried} tried, {len(row.broken)} broken", row.notes, file=sys.stderr)
+    return row
+
+
+def keep(name: str, row: Row) -> None:
+    """Into the file, in the place of what was measured before, and onto the page."""
+    rows = read_json(FILE, {"rows": {}})["rows"] | {name: row}
+    report = {"rows": {known: rows[known] for known in FULL if known in rows}}
+    write_atomic(FILE, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write(ROOT / "docs/reliability.md")
 
 
 def main() -> None:
     """Try all, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--print", action="store_true", help="the JSON, in place of the page")
+    parser.add_argument("--print", action="store_true", help="JSON on stdout, in place of the page")
     parser.add_argument("--rows", help="names, separated by commas; default: all")
     options = parser.parse_args()
     faults.prepare()
     origins = origin("cpu")
-    report = {key: origins[key] for key in ("date", "commit", "versions", "hardware")}
+    made = {key: origins[key] for key in ("date", "commit", "versions", "hardware")}
     rows = QUICK if options.quick else FULL
-    if options.rows:
-        rows = {name: rows[name] for name in options.rows.split(",")}
-    done = run_rows(rows)
-    written = {**report, "rows": {name: asdict(row) for name, row in done.items()}}
-    if options.print or options.quick or options.rows:
-        print(json.dumps(written))
-    else:
-        text = json.dumps(written, indent=1, ensure_ascii=False)
-        write_atomic(ROOT / "docs/results/reliability.json", text + "\n")
-        write(ROOT / "docs/reliability.md")
-    sys.exit(any(row.broken for row in done.values()))
+    done: dict[str, Row] = {}
+    for name in options.rows.split(",") if options.rows else rows:
+        done[name] = {**asdict(run_row(name, rows[name])), "made": made}
+        if not (options.print or options.quick):
+            keep(name, done[name])
+    if options.print or options.quick:
+        print(json.dumps({"rows": done}))
+    sys.exit(any(row["broken"] for row in done.values()))
 
 
 if __name__ == "__main__":

@@ -13,16 +13,17 @@ def faults(report: Row) -> str:
         counts = [f"skipped: {skipped}", ""] if skipped else [str(tried), str(tried - broken)]
         lines.append([row["fault"], row["holds"], *counts])
     held = table(["fault", "what holds", "tried", "held"], lines)
-    return f"{held}\n{paragraph(f'Measured on {made(report)}')}"
+    measured = made(*(row["made"] for row in report["rows"].values()))
+    return f"{held}\n{paragraph(f'Measured on {measured}')}"
 
 
 def details(report: Row) -> str:
-    """The notes of each fault."""
+    """The notes of each fault, and the commit they were made at."""
     lines = []
     for row in report["rows"].values():
         notes = "; ".join(f"{what}: {value}" for what, value in row["notes"].items())
-        lines.append([row["fault"], notes])
-    return table(["fault", "in detail"], lines)
+        lines.append([row["fault"], notes, row["made"]["commit"]])
+    return table(["fault", "in detail", "commit"], lines)
 
 
 def inputs(report: Row) -> str:

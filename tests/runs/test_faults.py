@@ -31,7 +31,8 @@ LONG = ("failing disks", "memory", "golden")
 )
 def test_the_rows_of_the_reliability_page_hold(rows, size):
     """In a process of its own, which forks others and measures their memory."""
-    command = [sys.executable, "-m", "benchmarks.faults.run", *size, "--rows", ",".join(rows)]
+    command = [sys.executable, "-m", "benchmarks.faults.run", "--print", *size]
+    command += ["--rows", ",".join(rows)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.stdout, run.stderr
     held = json.loads(run.stdout.splitlines()[-1])["rows"]  # gloo may write lines before
