@@ -9,6 +9,7 @@ import patch_forcing as pf
 from patch_forcing.distributed.ranks import ALONE
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_step, checkpoints, step_folders
+from patch_forcing.runs.checkpoint import load_checkpoint, save_checkpoint
 from patch_forcing.runs.run_folder import StepLines
 from patch_forcing.runs.saver import TRIES, WAIT, Saver, time
 from patch_forcing.runs.snapshots import SNAPSHOTS
@@ -161,3 +162,32 @@ def test_both_that_fail_are_told_as_the_checkpoint_and_each_is_tried_again(state
         saver.save(steps, state)
     assert steps_in(tmp_path / CHECKPOINTS) == [22]
     assert steps_in(tmp_path / SNAPSHOTS) == [24]
+
+
+OTHERS = {
+    "wider": {"network": dataclasses.replace(TINY.network, hidden_size=32)},
+    "deeper": {"network": dataclasses.replace(TINY.network, depth=2)},
+    "without snapshots' averages": {"snapshot_every": 0},
+    "of another optimizer": {"optimizer": dataclasses.replace(TINY.optimizer, name="muon")},
+}
+
+
+def stepped(recipe):
+    """A state whose optimizers have something to keep; all gradients are 1."""
+    made = initial_state(recipe, recipe.data.open(), "cpu")
+    for weight in made.trained():
+        weight.grad = weight.new_ones(weight.shape)
+    for optimizer in made.optimizers:
+        optimizer.step()
+    return made
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_sound_checkpoint_that_is_another_runs_is_named(tmp_path, other):
+    recipe = dataclasses.replace(TINY, **OTHERS[other])
+    path = save_checkpoint(tmp_path, 20, stepped(recipe))
+    assert load_checkpoint(path, stepped(recipe)) == 20
+    with pytest.raises(
+        pf.UserError, match=r"step-00000020 does not fit this run \(.+\): remove it"
+    ):
+        load_checkpoint(path, stepped(TINY))

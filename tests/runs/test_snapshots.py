@@ -116,6 +116,8 @@ def test_no_width_beyond_a_plain_mean(bad):
     with pytest.raises(pf.UserError, match=r"is out of range: choose 0\.\d+ to 0\.2\d+, which 16"):
         ema_weights(range(1, 17), [0.1, bad])
     assert MAX_ERROR < 1
+    with pytest.raises(pf.UserError, match=r"no width: give one or more, such as 0\.08"):
+        ema_weights(range(1, 17), [])
 
 
 @pytest.mark.parametrize("stop", [3, 4])
