@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-import patch_forcing as pf
+from patch_forcing.core.errors import UserError
 from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints
 from patch_forcing.runs.trainer import train
@@ -17,7 +17,7 @@ def test_failed_steps_of_a_run_that_went_on_are_named_with_their_samples(recipe,
     recipe = dataclasses.replace(recipe, data=trouble, max_failed_steps=2, log_every=3)
     half = dataclasses.replace(recipe, steps=3)
     assert train("digits", half, tmp_path / "run", progress=False).steps == 3
-    with pytest.raises(pf.UserError, match=r"at step 5, the first of 2 in a row that were not"):
+    with pytest.raises(UserError, match=r"at step 5, the first of 2 in a row that were not"):
         train("digits", recipe, tmp_path / "run", progress=False)
     lines = (tmp_path / "run" / "failed-steps.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]

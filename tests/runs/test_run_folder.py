@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-import patch_forcing as pf
+from patch_forcing.core.errors import UserError
 from patch_forcing.io.run_layout import RUN, checkpoint_path
 from patch_forcing.runs.run_folder import (
     LOCK,
@@ -66,7 +66,7 @@ def test_a_run_that_goes_on_keeps_the_record_of_its_start(begun):
 )
 def test_another_run_is_refused_once_there_is_a_checkpoint(begun, how, message):
     before = (begun / RUN).read_bytes()
-    with pytest.raises(pf.UserError, match=message):
+    with pytest.raises(UserError, match=message):
         go_on(begun, **how)
     assert (begun / RUN).read_bytes() == before
     for step in (2, 4):
@@ -99,9 +99,9 @@ def test_only_a_new_place_or_one_of_a_run_is_taken(tmp_path, opened):
                 open_run(run, "digits", TINY)
 
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(pf.UserError, match="file is a file: choose another --out"):
+    with pytest.raises(UserError, match="file is a file: choose another --out"):
         take(tmp_path / "file")
-    with pytest.raises(pf.UserError, match="is not empty and holds no run"):
+    with pytest.raises(UserError, match="is not empty and holds no run"):
         take(tmp_path)
     for name in (LOCK, ".partial-run.json-0"):
         (tmp_path / name).mkdir()
@@ -113,7 +113,7 @@ def test_only_a_new_place_or_one_of_a_run_is_taken(tmp_path, opened):
 
 def test_others_files_are_refused_without_a_lock_too(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(pf.UserError, match="is not empty and holds no run"):
+    with pytest.raises(UserError, match="is not empty and holds no run"):
         open_run(tmp_path, "digits", TINY)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -123,7 +123,7 @@ def test_others_files_are_refused_without_a_lock_too(tmp_path):
 )
 def test_a_damaged_record_is_named(begun, text):
     (begun / RUN).write_text(text)
-    with pytest.raises(pf.UserError, match=r"run\.json is damaged: restore it"):
+    with pytest.raises(UserError, match=r"run\.json is damaged: restore it"):
         go_on(begun)
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-import patch_forcing as pf
+from patch_forcing.core.errors import UserError
 from patch_forcing.distributed.ranks import ALONE
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import CHECKPOINTS, checkpoint_step, checkpoints, step_folders
@@ -71,14 +71,14 @@ def test_failures_in_a_row_stop_a_run_and_others_do_not(state, tmp_path, waits):
             saver.save(TRIES, state)
             (tmp_path / CHECKPOINTS).rename(tmp_path / "elsewhere")
     reason = f"File exists, at step {2 * TRIES} and {TRIES} times in a row: step {TRIES} is saved"
-    with pytest.raises(pf.UserError, match=reason):
+    with pytest.raises(UserError, match=reason):
         saver.save(2 * TRIES, state)
     assert waits == []
 
 
 def test_after_the_last_step_it_is_tried_again_at_once(state, tmp_path, waits):
     (tmp_path / CHECKPOINTS).write_text("in the way")
-    with pytest.raises(pf.UserError, match=f"at step 7 and {TRIES} times in a row: step 0 is"):
+    with pytest.raises(UserError, match=f"at step 7 and {TRIES} times in a row: step 0 is"):
         saver_of(tmp_path).save(7, state, last=True)
     assert waits == [WAIT] * (TRIES - 1)
 
@@ -187,7 +187,5 @@ def test_a_sound_checkpoint_that_is_another_runs_is_named(tmp_path, other):
     recipe = dataclasses.replace(TINY, **OTHERS[other])
     path = save_checkpoint(tmp_path, 20, stepped(recipe))
     assert load_checkpoint(path, stepped(recipe)) == 20
-    with pytest.raises(
-        pf.UserError, match=r"step-00000020 does not fit this run \(.+\): remove it"
-    ):
+    with pytest.raises(UserError, match=r"step-00000020 does not fit this run \(.+\): remove it"):
         load_checkpoint(path, stepped(TINY))
