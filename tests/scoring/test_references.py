@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import patch_forcing as pf
-from patch_forcing.features.find import DINOV2, cached_dinov2
+from patch_forcing.features.find import DINOV2
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.models.config import Recommended, SamplingInfo
 from patch_forcing.scoring.folder_images import FolderImages
@@ -89,8 +89,8 @@ def test_sixteen_bits_are_rounded_to_eight_and_that_is_said_once(tmp_path, caplo
 def test_dinov2_is_taken_where_it_is_on_this_disk(folder, tmp_path, monkeypatch):
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    images, reference = FolderImages(folder), find_reference(str(folder), (16, 16))
-    before = usual_features(images, reference) if cached_dinov2() is None else None
+    images, reference = FolderImages(folder), find_reference("emoji", (64, 64))
+    before = usual_features(images, reference)
     for name in ("dinov2-s", "dinov2-l"):
         place = tmp_path / "hub" / f"models--{DINOV2[name][0].replace('/', '--')}"
         snapshot = place / "snapshots" / ("0" * 40)
