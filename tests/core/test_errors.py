@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.core.errors import UserError, check_range, nearest_names, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,31 @@ def test_names_are_followed_by_a_sign_and_words_are_not(name, written):
 def test_an_option_of_the_command_line_is_named_as_it_is_written():
     with pytest.raises(UserError, match=r"^--images 1 is out of range: choose 2 to 9$"):
         check_range("--images", 1, 2, 9)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("cta", ["cat-face"]),
+        ("CAT", ["cat-face"]),
+        ("fcae", ["cat-face", "face-hat"]),
+        ("face cat", ["cat-face"]),
+        ("drnk", ["drink"]),
+        ("(c", ["cat-face"]),
+        ("xyzzy", []),
+        ("--", []),
+    ],
+)
+def test_a_name_that_may_be_meant_is_looked_for_by_its_letters(written, meant):
+    assert nearest_names(written, ["cat-face", "face-hat", "drink"]) == meant
+
+
+def test_many_names_are_left_to_the_command_that_lists_them():
+    names = [f"class {number:02}" for number in range(21)]
+    mend = str(unknown_name("class", "xyzzy", names, listing="info mine"))
+    assert mend.endswith(
+        "21 are known, the nearest class 20, class 19, class 18; info mine lists them"
+    )
+    assert "did you mean" not in mend
+    few = str(unknown_name("class", "xyzzy", names[:2], listing="info mine"))
+    assert few == "unknown class 'xyzzy': known: class 00, class 01; info mine lists them"

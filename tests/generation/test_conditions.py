@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 import patch_forcing as pf
 from patch_forcing.generation.class_conditions import Classes, ClassLabels, Unconditional
+from patch_forcing.generation.condition_check import check_conditions
 from patch_forcing.generation.condition_kinds import choose_conditions, condition_kind
 from patch_forcing.generation.conditions import ConditionKind, Conditions, NoConditions
+from patch_forcing.generation.find import find_bundled
 from patch_forcing.generation.numbers import write_numbers
+from patch_forcing.io.run_layout import checkpoint_path, ema_folder
 from tests.support.exact import tiny_dit
 
 NAMES = ("cat", "dog, wild", "7", "owl", "1-2")
@@ -199,3 +202,18 @@ def test_accents_may_be_written_apart_as_on_a_mac():
         assert kind.parse(written).labels == kind.choose([written]).labels == (1,)
     both = Classes(2, (composed, apart))
     assert both.parse(f"{apart},{composed}").labels == (1, 0)
+
+
+def test_labels_for_a_run_are_held_against_its_newest_checkpoint_before_it_is_loaded(tmp_path):
+    labels = {"labels": "10", "prompt": None}
+    check_conditions(tmp_path, labels)  # nothing is there: the loader says so
+    (tmp_path / "run.json").touch()
+    check_conditions(tmp_path, labels)
+    newest = ema_folder(checkpoint_path(tmp_path, 2)) / "config.json"
+    newest.parent.mkdir(parents=True)
+    newest.write_bytes((find_bundled("digits") / "config.json").read_bytes())
+    with pytest.raises(pf.UserError, match="label 10 is out of range: this model knows 0 to 9"):
+        check_conditions(tmp_path, labels)
+    check_conditions(tmp_path, {"labels": "0-9"})
+    newest.write_text("{")
+    check_conditions(tmp_path, labels)  # an older checkpoint may be taken

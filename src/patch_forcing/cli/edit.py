@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 from patch_forcing.cli.options import DeviceName, ModelName, check_out, parse, parse_device
 from patch_forcing.cli.sampling_options import SamplingOptions, parse_seeds
 from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.generation.condition_check import check_conditions
 from patch_forcing.generation.edit_request import EditRequest
 from patch_forcing.generation.find import check_model
 from patch_forcing.generation.sample_folder import SampleFolder
@@ -80,6 +81,8 @@ def edit(args: Sequence[str]) -> None:
     check_range("--batch-size", options.batch_size, 1)
     check_model(options.model)
     options.sampling.check()
+    conditions = {"labels": options.labels, "prompt": list(options.prompt) or None}
+    check_conditions(options.model, conditions)
     names = ("mask", "keep_mask", "box", "hardest", "strength", "extend", "feather")
     request = EditRequest(**{name: getattr(options, name) for name in names})
     numbers = parse_seeds(options.seeds, options.count)
@@ -91,7 +94,6 @@ def edit(args: Sequence[str]) -> None:
     device = parse_device(options.device)
     from patch_forcing.cli.editing import edit_and_write
 
-    conditions = {"labels": options.labels, "prompt": list(options.prompt) or None}
     edit_and_write(options, source, conditions, numbers, device)
 
 

@@ -18,6 +18,7 @@ from patch_forcing.cli.options import (
 )
 from patch_forcing.cli.sampling_options import SamplingOptions, given_prompts
 from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.generation.condition_check import check_conditions
 from patch_forcing.generation.find import check_model
 from patch_forcing.generation.numbers import parse_numbers
 from patch_forcing.io.model_layout import is_model_folder
@@ -125,6 +126,7 @@ def evaluate(args: Sequence[str]) -> None:
         check_model(options.subject)
         check_range("--batch-size", options.batch_size, 1)
         options.sampling.check()
+        check_conditions(options.subject, {"labels": options.labels, "prompt": prompts})
     from patch_forcing.cli.evaluating import evaluate_and_write
 
     evaluate_and_write(options, names, seeds, prompts)

@@ -52,12 +52,13 @@ def info(args: Sequence[str]) -> None:
 def _known() -> dict[str, Any]:
     """The bundled models and the recipes."""
     from patch_forcing.generation.find import bundled_names, find_bundled
-    from patch_forcing.models.folder import read_config
+    from patch_forcing.io.model_layout import CONFIG
+    from patch_forcing.models.config_file import read_config_file
     from patch_forcing.runs.recipes import RECIPES
 
     models = {}
     for name in bundled_names():
-        config = read_config(find_bundled(name))
+        config = read_config_file(find_bundled(name) / CONFIG)
         height, width = _sides(config.sizes["input_size"])
         models[name] = f"{height}×{width} pixels, {config.sizes['num_classes']} classes"
     return {

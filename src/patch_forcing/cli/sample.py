@@ -16,6 +16,7 @@ from patch_forcing.cli.options import (
 )
 from patch_forcing.cli.sampling_options import SamplingOptions, given_prompts, parse_seeds
 from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.generation.condition_check import check_conditions
 from patch_forcing.generation.find import check_model
 from patch_forcing.generation.like import Like, read_like
 from patch_forcing.generation.sample_folder import SampleFolder
@@ -95,7 +96,8 @@ def sample(args: Sequence[str]) -> None:
     if not options.model and options.like is None:
         raise UserError("MODEL is missing: name one, such as emoji-64, or give --like FILE")
     like = None if options.like is None else read_like(options.like)
-    check_model(options.model if like is None else options.model or like.model)
+    model = options.model if like is None else options.model or like.model
+    check_model(model)
     options.sampling.check()
     numbers = parse_seeds(options.seeds, options.count)
     request = options.sampling.given()
@@ -106,6 +108,7 @@ def sample(args: Sequence[str]) -> None:
         "labels": options.labels,
         "prompt": given_prompts(options.prompt, options.prompts),
     }
+    check_conditions(model, conditions)
     check_out("--out", options.out)
     SampleFolder(options.out).check()
     if options.npz is not None:

@@ -61,25 +61,36 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 _MAX_LISTED_NAMES = 100
 """A message lists all known names only up to this number."""
+_MAX_BESIDE_LISTING = 20
+"""The same where a command lists them."""
 
 
 def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Names that may be meant: those that begin with it, hold it, hold each of its words from a
-    word's beginning on, or else the one whose letters are the nearest. Case does not count.
+    word's beginning on, have a word that begins with it but for two neighbouring letters that are
+    swapped, or else the one whose letters are the nearest. Case does not count.
     """
     by_case = {option.lower(): option for option in known}
     wanted = name.strip().lower()
-    words = [re.compile(rf"(?<![^\W_]){word}") for word in re.findall(r"\w+", wanted)]
+    words = [_beginning(word) for word in re.findall(r"\w+", wanted)]
+    pairs = [(wanted[:i], wanted[i : i + 2][::-1], wanted[i + 2 :]) for i in range(len(wanted) - 1)]
+    swapped = [_beginning(re.escape("".join(parts))) for parts in pairs]
     rules: list[Callable[[str], bool]] = [
         lambda option: option.startswith(wanted),
         lambda option: wanted in option,
         lambda option: all(word.search(option) for word in words),
+        lambda option: any(swap.search(option) for swap in swapped),
     ]
     for rule in rules if words else ():
         matching = sorted(filter(rule, by_case), key=lambda option: (len(option), option))
         if matching:
             return [by_case[option] for option in matching[:limit]]
     return [by_case[key] for key in difflib.get_close_matches(wanted, by_case, n=1, cutoff=0.5)]
+
+
+def _beginning(pattern: str) -> re.Pattern[str]:
+    """Finds it where a word begins."""
+    return re.compile(rf"(?<![^\W_]){pattern}")
 
 
 def unknown_name(
@@ -95,7 +106,7 @@ def unknown_name(
     if nearest:
         *others, last = map(repr, nearest)
         mend = f"did you mean {' or '.join([', '.join(others), last]) if others else last}?"
-    elif len(known) > _MAX_LISTED_NAMES:
+    elif len(known) > (_MAX_LISTED_NAMES if listing is None else _MAX_BESIDE_LISTING):
         near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0)
         mend = f"{len(known)} are known, the nearest {', '.join(near)}"
     if not known:

@@ -1,9 +1,6 @@
-"""Classes as conditions: numbers, names and ranges of them."""
+"""Classes as conditions. What users write for them is read in `known_classes`."""
 
-import re
-import shlex
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import ClassVar
@@ -12,10 +9,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.errors import UserError
 from patch_forcing.generation.conditions import Conditions, NoConditions
-from patch_forcing.generation.numbers import abridged, parse_numbers, write_numbers
-from patch_forcing.models.conditions import label_error
+from patch_forcing.generation.known_classes import KnownClasses
+from patch_forcing.generation.numbers import abridged, write_numbers
 from patch_forcing.models.dit import PatchDiT
 
 
@@ -73,15 +70,9 @@ class ClassLabels:
 
 
 @dataclass(frozen=True)
-class Classes:
-    """The classes 0 … num_classes − 1 of a model.
+class Classes(KnownClasses):
+    """The classes 0 … num_classes − 1 of a model, as conditions."""
 
-    names: one for each class, or empty. model: what messages call the model.
-    """
-
-    num_classes: int
-    names: tuple[str, ...] = ()
-    model: str = "this model"
     keyword: ClassVar[str] = "labels"
 
     @classmethod
@@ -96,11 +87,11 @@ class Classes:
 
         "all" is each class in turn, "none" no class; unless a class is called so.
         """
-        if text == "none" and text not in self.names:
+        numbers = self.read(text)
+        if numbers is None:
             return NoConditions()
-        if text == "all" and text not in self.names:
-            return ClassLabels(tuple(range(self.num_classes)), self.names).by_seed()
-        return self.choose(read_labels(text, self.names))
+        labels = ClassLabels(numbers, self.names)
+        return labels.by_seed() if self.means_all(text) else labels
 
     def choose(self, values: int | str | Sequence[int | str]) -> Conditions:
         """Names and numbers of classes; a text is read as `parse` does."""
@@ -110,7 +101,7 @@ class Classes:
             values = [int(values)]
         if len(values) == 0:
             raise UserError("labels []: give one or more, or leave them out")
-        return ClassLabels(tuple(map(self._number, values)), self.names)
+        return ClassLabels(self.numbers(values), self.names)
 
     def first(self, limit: int) -> Conditions:
         """The first classes."""
@@ -124,35 +115,12 @@ class Classes:
         """In order, though there be fewer images than classes."""
         return self.choose([i * self.num_classes // count for i in range(count)])
 
-    def _number(self, label: int | str) -> int:
-        if isinstance(label, str):
-            if label in self.names:
-                return self.names.index(label)
-            forms = [_form(name) for name in self.names]
-            if _form(label) not in forms:
-                listing = (
-                    None
-                    if self.model == Classes.model
-                    else f"patch-forcing info {shlex.quote(self.model)}"
-                )
-                raise unknown_name("class", label, self.names, listing=listing)
-            return forms.index(_form(label))
-        if not 0 <= label < self.num_classes:
-            raise label_error(int(label), self.num_classes)
-        return int(label)
-
 
 @dataclass(frozen=True)
 class Unconditional(Classes):
     """What a model without classes knows: it refuses every label, and shows no condition."""
 
     num_classes: int = 0
-
-    def parse(self, text: str) -> Conditions:
-        """Raises UserError."""
-        if text == "all":
-            raise UserError(f"--labels all: {self.model} has no classes: leave it out")
-        return super().parse(text)
 
     def first(self, limit: int) -> Conditions:
         """As many images as may be."""
@@ -163,57 +131,3 @@ class Unconditional(Classes):
         return NoConditions(count)
 
     evenly = in_turn
-
-
-def read_labels(text: str, names: Sequence[str]) -> list[int | str]:
-    """Class names, numbers and ranges; a number that is a name is that class, in a range too.
-
-    From the left, the longest run of parts between commas that is a class's name is that class; a
-    name as it is written comes before one that differs in spaces at its ends, or in how its accents
-    are written.
-    """
-    known = {_form(name): name for name in reversed(names)} | {name: name for name in names}
-    longest = 1 + max((name.count(",") for name in names), default=0)
-    labels: list[int | str] = []
-    parts, start = text.split(","), 0
-    while start < len(parts):
-        for stop in range(min(start + longest, len(parts)), start, -1):
-            written = ",".join(parts[start:stop])
-            name = known.get(written, known.get(_form(written)))
-            if name is not None:
-                labels.append(name)
-                break
-        else:  # `stop` is start + 1
-            labels += _numbered(parts[start].strip(), known)
-        start = stop
-    return labels
-
-
-def _form(name: str) -> str:
-    """Without spaces at its ends. Accents are one with their letter, which a Mac writes apart."""
-    return unicodedata.normalize("NFC", name).strip()
-
-
-def _numbered(part: str, known: Mapping[str, str]) -> list[int | str]:
-    """The classes of a number or a range: each the name that is this number, or else the number.
-
-    A name may write it otherwise, as 7 is written 007.
-    """
-    written = re.fullmatch(r"(\d+)(-\d+)?", part)
-    if written is None:
-        return [part]
-    numbers, digits = parse_numbers("--labels", part), len(written[1])
-    by_number: dict[int, list[str]] = {}
-    for name in sorted(set(known.values())):
-        if re.fullmatch(r"\s*\d{1,19}\s*", name):
-            by_number.setdefault(int(name), []).append(name)
-    labels: list[int | str] = []
-    for number in numbers:
-        likely = by_number.get(number, [])
-        exact = known.get(str(number).zfill(digits), known.get(str(number)))
-        if exact is None and len(likely) > 1:
-            raise UserError(
-                f"--labels {part}: {number} is {likely[0]!r} or {likely[1]!r}: write the one meant"
-            )
-        labels.append(exact if exact is not None else likely[0] if likely else number)
-    return labels

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from patch_forcing.core.errors import UserError
 from patch_forcing.generation.class_conditions import Classes
+from patch_forcing.generation.condition_check import given_conditions
 from patch_forcing.generation.conditions import ConditionKind, Conditions, NoConditions
 from patch_forcing.generation.text_conditions import TextPrompts
 from patch_forcing.models.dit import PatchDiT
@@ -32,13 +32,5 @@ def choose_conditions(kind: ConditionKind, values: Mapping[str, Any]) -> Conditi
 
     Raises UserError for what the model does not know, or for conditions of another kind.
     """
-    value = given_conditions(kind, values)
+    value = given_conditions(kind.keyword, values)
     return NoConditions() if value is None else kind.choose(value)
-
-
-def given_conditions(kind: ConditionKind, values: Mapping[str, Any]) -> Any:
-    """The value that is not None; None if all are. Raises UserError for that of another kind."""
-    for keyword, value in values.items():
-        if value is not None and keyword != kind.keyword:
-            raise UserError(f"{keyword} {value!r}: this model takes {kind.keyword}: give those")
-    return values.get(kind.keyword)

@@ -6,8 +6,8 @@ from pathlib import Path
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.foreign import PIPELINE, instead
 from patch_forcing.io.hub import download, file_names, looks_like_hub_id, split_revision
-from patch_forcing.io.model_layout import is_model_folder
-from patch_forcing.io.run_layout import ema_folder, is_run_folder, newest_sound
+from patch_forcing.io.model_layout import CONFIG, is_model_folder
+from patch_forcing.io.run_layout import checkpoints, ema_folder, is_run_folder, newest_sound
 
 _BUNDLED = Path(__file__).parent.parent / "bundled"
 
@@ -56,6 +56,18 @@ def find_model(
             raise UserError(f"{path} has no checkpoint yet: train it first")
         return ema_folder(checkpoint)
     return path if path.is_dir() else find_bundled(str(name))
+
+
+def config_here(name: str | Path) -> Path | None:
+    """config.json of a model on this disk: of a run, of its newest checkpoint, sound or not.
+
+    None of what is not here, or has none.
+    """
+    path = Path(name) if Path(name).is_dir() else find_bundled(str(name))
+    if is_run_folder(path):
+        path = ema_folder(checkpoints(path)[-1]) if checkpoints(path) else path
+    file = path / CONFIG
+    return file if file.is_file() else None
 
 
 def _from_hub(name: str, revision: str | None, cache_dir: str | Path | None) -> Path:

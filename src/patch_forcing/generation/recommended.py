@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.generation.condition_kinds import condition_kind, given_conditions
+from patch_forcing.generation.condition_check import given_conditions
+from patch_forcing.generation.condition_kinds import condition_kind
 from patch_forcing.generation.conditions import Conditions, NoConditions
 from patch_forcing.generation.option_groups import GUIDANCE, SOLVER
 from patch_forcing.generation.request import SampleRequest
@@ -42,7 +43,7 @@ def choose(
     """
     kind = condition_kind(model, name)
     advice = model.sampling_info.recommended
-    value = given_conditions(kind, conditions)
+    value = given_conditions(kind.keyword, conditions)
     if value is not None:
         asked: Conditions = kind.choose(value)
     elif advice.conditions is not None:

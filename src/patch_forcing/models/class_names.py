@@ -1,9 +1,11 @@
-"""Which classes of one model are likely those of another, by their names."""
+"""Names and numbers of classes: which of one model are likely those of another, which are none."""
 
 import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+
+from patch_forcing.core.errors import UserError
 
 _SHORTEST = 4
 """Letters that two words have to begin with in common, unless they are equal."""
@@ -62,3 +64,10 @@ def _same(word: str, other: str) -> bool:
         return len(word) > 1
     letters = max(_SHORTEST, math.ceil(_SHARE * max(len(word), len(other))))
     return min(len(word), len(other)) >= letters and word[:letters] == other[:letters]
+
+
+def label_error(label: int, num_classes: int) -> UserError:
+    """The error for a label that the model does not know."""
+    if num_classes == 0:
+        return UserError(f"label {label}: this model is unconditional, give no labels")
+    return UserError(f"label {label} is out of range: this model knows 0 to {num_classes - 1}")

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.models.class_names import label_error
 
 if TYPE_CHECKING:
     from patch_forcing.models.config import PatchDiTConfig
@@ -114,10 +115,3 @@ class LabelEmbedder(nn.Module):
     def null(self, batch: int) -> Int64[Tensor, " {batch}"]:
         """The label behind the last class."""
         return torch.full((batch,), self.num_classes, device=self.embedding_table.weight.device)
-
-
-def label_error(label: int, num_classes: int) -> UserError:
-    """The error for a label that the model does not know."""
-    if num_classes == 0:
-        return UserError(f"label {label}: this model is unconditional, give no labels")
-    return UserError(f"label {label} is out of range: this model knows 0 to {num_classes - 1}")

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.io.atomic import atomic_folder
-from patch_forcing.io.foreign import asks_for_code
 from patch_forcing.io.model_layout import CONFIG, WEIGHTS, check_target
 from patch_forcing.models.config import DataInfo, SamplingInfo
+from patch_forcing.models.config_file import FORMAT_VERSION, read_config_file
 
-FORMAT_VERSION = 1
 DIT = "DiT"
 """The class of a folder whose weights predict noise: a start for training, not to be sampled."""
 
@@ -84,7 +83,7 @@ def read_config(path: Path) -> ModelDescription:
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise UserError(f"{path / name} is missing: give a folder with {CONFIG} and {WEIGHTS}")
-    class_name, sizes, data_info, sampling_info = _read_config(path / CONFIG)
+    class_name, sizes, data_info, sampling_info = read_config_file(path / CONFIG)
     with _sound(path / WEIGHTS), safe_open(path / WEIGHTS, "pt") as stored:
         weights = {name: torch.empty(0) for name in stored.keys()}  # noqa: SIM118 — no mapping
     return ModelDescription(class_name, sizes, data_info, weights, sampling_info)
@@ -104,35 +103,6 @@ def _sound(weights: Path) -> Iterator[None]:
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{weights} is truncated or damaged ({error}): copy or export it again"
-        ) from None
-
-
-def _read_config(file: Path) -> tuple[str, dict[str, Any], DataInfo, SamplingInfo]:
-    try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if key := asks_for_code(config):
-            raise UserError(
-                f"{file} asks to run code that lies beside it ({key}), which is never done: give "
-                "a model of patch-forcing"
-            )
-        version = config["format_version"]
-        if version != FORMAT_VERSION:
-            raise UserError(
-                f"{file}: format version {version!r} is unknown, this release reads "
-                f"{FORMAT_VERSION}: install the release that wrote it, or a newer one"
-            )
-        sizes = {
-            name: tuple(size) if isinstance(size, list) else size
-            for name, size in config["model"].items()
-        }
-        info = DataInfo.read(config["data"])
-        sampling = config.get("sampling", {})  # models of the first releases have none
-        return config["class"], sizes, info, SamplingInfo.read(sampling)
-    except UserError as error:
-        raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise UserError(
-            f"{file} is not a model's config ({error!r}): copy or export the model again"
         ) from None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.generation.class_conditions import read_labels
+from patch_forcing.generation.known_classes import read_labels
 from patch_forcing.generation.numbers import parse_numbers, write_numbers
 from patch_forcing.sampling.names import DEFAULT_SAMPLER
 
