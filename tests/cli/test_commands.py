@@ -21,7 +21,8 @@ TINY = [*SMALL_NETWORK, "--batch-size", "8", "--log-every", "1"]
 def test_demo_writes_images_maps_and_a_film(here, capsys, model):
     run(["demo", "--model", model])
     printed = capsys.readouterr().out
-    assert model in printed
+    count = {"digits": 40, "emoji-64": 16}[model]
+    assert printed.startswith(f"{model}: {count} images, maps and a film, into demo; PyTorch is ")
     for name in ("sheet.png", "maps.png", "film.gif"):
         assert f"demo/{name}" in printed
         with Image.open(here / "demo" / name) as picture:
@@ -35,7 +36,7 @@ def test_the_end_of_a_training_tells_losses_sheets_and_what_to_try(here, capsys)
     losses, sheets, following = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"2 steps in \d+ s: loss \d\.\d{3} -> \d\.\d{3}", losses)
     sheet = "runs/digits/samples/step-00000002.png"
-    assert sheets == f"samples with their difficulty: {sheet}, the last of 1"
+    assert sheets == f"samples with their difficulty: {sheet}"
     assert following == "next: patch-forcing sample runs/digits --labels 0,1 --count 8"
     run(["train", "digits", "--steps", "2", *TINY, "--sample-every", "0", "--out", "undrawn"])
     assert "no samples were drawn; --sample-every N draws them" in capsys.readouterr().out
@@ -45,7 +46,9 @@ def test_the_end_of_a_training_tells_losses_sheets_and_what_to_try(here, capsys)
 def test_train_then_resume_then_sample(here, capsys):
     run(["train", "digits", "--steps", "2", *TINY])
     run(["train", "digits", "--steps", "3", *TINY])
-    assert "3 steps, resumed at 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "3 steps, resumed at 2" in printed
+    assert "samples/step-00000003.png, the newest of 2 sheets\n" in printed
     run(["train", "digits", "--steps", "3", *TINY])
     assert "complete at 3 steps" in capsys.readouterr().out
     previews = [file.name for file in (here / "runs/digits/samples").iterdir()]

@@ -27,6 +27,9 @@ def test_a_bundled_model_with_its_classes_and_advice(capsys):
     assert known["images"] == "64×64 pixels, 3 channels"
     assert known["network"] == "10 blocks of width 320 and 5 heads, 19.0 million weights"
     assert (len(known["classes"]), known["classes"][12]) == (99, "cat-face")
+    assert known["samples"] == (
+        "by adams-bashforth, 24 steps, 37 evaluations an image, 13 of them for guidance"
+    )
     assert known["recommends"] == "16 labels, guidance 3 at t 0.1 … 0.8"
     text = message(capsys, "emoji-64")
     assert "99 classes:\n    0 face-smiling  1 face-affection" in text

@@ -76,8 +76,8 @@ def test_processes_share_an_array_of_all_classes(tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("1 evaluation is few")
     assert lines[1].startswith("13 images in 4 shards")
-    assert "other processes have shards to make" in lines[-3]
-    assert lines[-1] == f"13 images with 1 evaluations each: {tmp_path / '3' / 'a.npz'}"
+    assert "other processes have shards to make" in lines[-4]
+    assert lines[-2] == f"13 images with 1 evaluation each: {tmp_path / '3' / 'a.npz'}"
     assert (tmp_path / "1" / "a.npz").read_bytes() == (tmp_path / "3" / "a.npz").read_bytes()
     names = {file.name for file in (tmp_path / "3").iterdir()}
     assert names == {"a.npz", "sheets", "samples.json"}
@@ -92,8 +92,12 @@ def test_few_evaluations_are_said_and_a_film_lies_beside_the_sheet(tmp_path, cap
     for number, how in enumerate(([], ["--npz", f"{tmp_path}/a.npz"])):
         out = tmp_path / str(number)
         run([*line, *how, "--steps", "2", "--out", str(out)])
-        few = "2 evaluations are few, and images may be blurred: take --nfe 6 or more"
-        assert few in capsys.readouterr().out.splitlines()
+        few, images, others = capsys.readouterr().out.splitlines()
+        assert few == "2 evaluations are few, and images may be blurred: take --nfe 6 or more"
+        assert images.startswith("2 images with 2 evaluations each")
+        assert images.endswith(f"{out}/0.png to 1.png")
+        sheets, record = f"{out}/sheets/sheet.png, with film.gif", f"{out}/samples.json"
+        assert others == f"side by side: {sheets}; how each was made: {record}"
         assert {file.name for file in (out / "sheets").iterdir()} == {"sheet.png", "film.gif"}
         with Image.open(out / "sheets" / "film.gif") as film:
             assert film.n_frames == 3  # of level times: both evaluations, and the result

@@ -73,6 +73,8 @@ def demo(args: Sequence[str]) -> None:
 
     files = [out / name for name in ("sheet.png", "maps.png", "film.gif")]
     check_replaced("--out", *files, own=is_own_image)
+    what = f"{options.model}: {show.count} images, maps and a film, into {out}"
+    print(f"{what}; PyTorch is loaded first", flush=True)
     from patch_forcing.generation.pipeline import load
 
     started = time.perf_counter()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from patch_forcing.cli.edit import Options
+from patch_forcing.cli.written import beside, image_files, made
 from patch_forcing.generation.edit_request import EditSource
 from patch_forcing.generation.editing import edit_images, make_edit
 from patch_forcing.generation.gallery import write_samples
@@ -47,8 +48,7 @@ def edit_and_write(
     write_samples(result, pipe, options.out, maps=options.maps, film=options.film)
     for note in edit.notes:
         print(note)
-    images = "1 image" if len(result.seeds) == 1 else f"{len(result.seeds)} images"
-    print(
-        f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
-        f"{SampleFolder(options.out).sheet}"
-    )
+    folder = SampleFolder(options.out)
+    where = image_files(folder, result.seeds)
+    print(f"{made(len(result.seeds), result.nfe)} in {result.seconds:.1f} s: {where}")
+    print(beside(folder, maps=options.maps, film=options.film))

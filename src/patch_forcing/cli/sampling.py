@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from patch_forcing.cli.options import Place
 from patch_forcing.cli.sample import Options
+from patch_forcing.cli.written import beside, image_files, made
 from patch_forcing.generation.gallery import write_samples
 from patch_forcing.generation.like import Like
 from patch_forcing.generation.pipeline import Pipeline, load
@@ -52,21 +52,20 @@ def sample_and_write(
     few = sampling.few(pipe.model.config)
     if few and place.rank == 0:
         print(few)
-    images = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
     if options.npz is not None:
         size = ShardOptions.shard_size if options.shard_size is None else options.shard_size
         how = ShardOptions(size, options.batch_size, options.pngs, options.maps, options.film)
         job = SampleJob(pipe, sampling, shown, seeds, options.npz, options.out, how)
-        _share(job, images, options.npz, place)
+        _share(job, options, seeds, place)
         return
     with progress_bar(None, total=len(seeds), unit="image") as bar:
         size, update, trace = options.batch_size, bar.update, options.maps or options.film
         result = pipe.sample(sampling, shown, seeds, batch_size=size, trace=trace, advance=update)
     write_samples(result, pipe, options.out, maps=options.maps, film=options.film)
-    print(
-        f"{images} with {result.nfe:g} evaluations each in {result.seconds:.1f} s: "
-        f"{SampleFolder(options.out).sheet}"
-    )
+    folder = SampleFolder(options.out)
+    where = image_files(folder, seeds)
+    print(f"{made(len(seeds), result.nfe)} in {result.seconds:.1f} s: {where}")
+    print(beside(folder, maps=options.maps, film=options.film))
 
 
 def _like(
@@ -86,10 +85,13 @@ def _like(
     )
 
 
-def _share(job: SampleJob, images: str, npz: Path, place: Place) -> None:
+def _share(job: SampleJob, options: Options, seeds: Sequence[int], place: Place) -> None:
     """This process's part of an array of images."""
+    folder = SampleFolder(options.out)
     if place.rank == 0 and job.shards > 1:
-        print(f"{images} in {job.shards} shards, {job.gib:.3g} GiB, twice that for a while")
+        print(
+            f"{len(seeds)} images in {job.shards} shards, {job.gib:.3g} GiB, twice that for a while"
+        )
     started = time.perf_counter()
     done = job.run(place.rank, place.world, progress=None if place.rank == 0 else False)
     seconds = time.perf_counter() - started
@@ -97,6 +99,8 @@ def _share(job: SampleJob, images: str, npz: Path, place: Place) -> None:
     if job.shards > 1:
         print(f"{done.made} of {done.shards} shards made in {seconds:.1f} s{kept}")
     if done.nfe is None:
-        print(f"other processes have shards to make; the last one writes {npz}")
-    else:
-        print(f"{images} with {done.nfe:g} evaluations each: {npz}")
+        print(f"other processes have shards to make; the last one writes {options.npz}")
+        return
+    pngs = f", {image_files(folder, seeds)}" if options.pngs else ""
+    print(f"{made(len(seeds), done.nfe)}: {options.npz}{pngs}")
+    print(beside(folder, maps=options.maps, film=options.film))

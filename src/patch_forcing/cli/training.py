@@ -41,7 +41,7 @@ def train_and_report(
 
 def complete(run: Path, steps: int) -> str:
     """What is said of a run that has nothing left to do."""
-    return f"{run} is complete at {steps} steps; --steps N trains on"
+    return f"{run} is complete at {_steps(steps)}; --steps N trains on"
 
 
 def sample_line(
@@ -55,6 +55,10 @@ def sample_line(
     return f"patch-forcing sample {shlex.quote(model)}{labels} --count 8"
 
 
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
+
+
 def _losses(run: Path, outcome: "Outcome") -> str:
     since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
     rows, parts = read_metrics(run), []
@@ -63,14 +67,15 @@ def _losses(run: Path, outcome: "Outcome") -> str:
             first, last = (f"{loss:.3f}" for loss in ends)
             parts.append(f"{title} {last}" if len(rows) == 1 else f"{title} {first} -> {last}")
     losses = f": {', '.join(parts)}" if parts else ""
-    return f"{outcome.steps} steps{since} in {duration(outcome.seconds)}{losses}"
+    return f"{_steps(outcome.steps)}{since} in {duration(outcome.seconds)}{losses}"
 
 
 def _sheets(run: Path) -> str:
     sheets = sorted((run / "samples").glob("step-*.png"))
     if not sheets:
         return "no samples were drawn; --sample-every N draws them"
-    return f"samples with their difficulty: {sheets[-1]}, the last of {len(sheets)}"
+    others = f", the newest of {len(sheets)} sheets" if len(sheets) > 1 else ""
+    return f"samples with their difficulty: {sheets[-1]}{others}"
 
 
 def _print_summary(data: "TrainingData") -> None:

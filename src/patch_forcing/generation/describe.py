@@ -9,9 +9,10 @@ def model_facts(model: PatchDiT) -> dict[str, str]:
     config, space = model.config, model.data_info.autoencoder
     height, width = config.image_size
     kind = "pixels" if space is None else f"latents of {space.name}"
+    channels = f"{config.in_channels} channel{'s' * (config.in_channels != 1)}"
     millions = sum(weight.numel() for weight in model.parameters()) / 1e6
     return {
-        "images": f"{height}×{width} {kind}, {config.in_channels} channels",
+        "images": f"{height}×{width} {kind}, {channels}",
         "patches": f"{config.num_patches} of {config.patch_size}×{config.patch_size}",
         "network": f"{config.depth} blocks of width {config.hidden_size} and "
         f"{config.num_heads} heads, {millions:.1f} million weights",
@@ -20,9 +21,16 @@ def model_facts(model: PatchDiT) -> dict[str, str]:
 
 
 def sampled_by(model: PatchDiT, name: str) -> str:
-    """The sampler and its steps, where nobody chooses. name: what messages call the model."""
+    """The sampler, its steps and the evaluations these take, where nobody chooses.
+
+    name: what messages call the model.
+    """
     sampling = choose(model, name, {}, {}).request.resolve(model, name)
-    return f"by {sampling.name}, {len(sampling.time_grid) - 1} steps"
+    steps = len(sampling.time_grid) - 1
+    nfe, own = (sampling.evaluations(model.config, guided) for guided in (True, False))
+    count = f"{steps} step{'s' * (steps != 1)}, {nfe:.4g} evaluation{'s' * (nfe != 1)} an image"
+    by_guidance = f", {nfe - own:.4g} of them for guidance" if nfe != own else ""
+    return f"by {sampling.name}, {count}{by_guidance}"
 
 
 def takes_texts(model: PatchDiT) -> bool:

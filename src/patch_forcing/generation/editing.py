@@ -31,7 +31,7 @@ from patch_forcing.sampling.edit_field import EditField, EditMap, EditPlan, stre
 from patch_forcing.sampling.evaluation import Evaluation
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.views.progress import progress_bar
-from patch_forcing.views.sheets import sample_sheet
+from patch_forcing.views.sheets import framed, sample_sheet
 
 SEEDS = 4
 """Results where nobody says how many."""
@@ -125,7 +125,7 @@ class EditResult(PipelineResult):
     def sheet(self) -> Image.Image:
         """The image, its mask, and the first results side by side."""
         captions = ["original", "may change", *self._captions(slice(None))]
-        return sample_sheet([self.original, self.mask, *self.images], captions, self.title)
+        return sample_sheet([self.original, framed(self.mask), *self.images], captions, self.title)
 
     def details(self) -> dict[str, object]:
         """The edit."""

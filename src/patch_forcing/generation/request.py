@@ -179,9 +179,12 @@ class Sampling:
 
     def few(self, config: PatchDiTConfig) -> str:
         """A sentence that says so if the evaluations are fewer than were good; else nothing."""
-        patches = num_patches(config, self.cells)
-        nfe = count_evaluations(self.sampler, list(self.time_grid), patches, self.guidance)
-        return few_evaluations(nfe, self.guidance is not None)
+        return few_evaluations(self.evaluations(config), self.guidance is not None)
+
+    def evaluations(self, config: PatchDiTConfig, guided: bool = True) -> float:
+        """Evaluations of an image, as `count_evaluations` has them. guided: guidance counted."""
+        patches, guidance = num_patches(config, self.cells), self.guidance if guided else None
+        return count_evaluations(self.sampler, list(self.time_grid), patches, guidance)
 
     def record(self) -> dict[str, object]:
         """What `samples.json` and the plan of an array of images say of it."""

@@ -49,6 +49,11 @@ class SampleFolder:
         """The making of the first images."""
         return self.path / _SHEETS / "film.gif"
 
+    @property
+    def record(self) -> Path:
+        """How each image came about."""
+        return self.path / ROWS
+
     def image(self, seed: int) -> Path:
         """The image of a seed."""
         return self.path / f"{seed}.png"
@@ -92,7 +97,7 @@ class SampleFolder:
 
     def write_rows(self, rows: Iterable[dict[str, object]]) -> None:
         """samples.json: a row a line, of which one at a time is held."""
-        with atomic_file(self.path / ROWS) as aside, aside.open("w", encoding="utf-8") as stream:
+        with atomic_file(self.record) as aside, aside.open("w", encoding="utf-8") as stream:
             for number, row in enumerate(rows):
                 stream.write(f"{',' if number else '['}\n{json.dumps(row)}")
             stream.write("\n]\n")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from patch_forcing.views.images import enlarge, grid_sheet
+from patch_forcing.views.images import FAINT, enlarge, grid_sheet
 
 MAX_COLUMNS, MAX_SHEET_IMAGES = 10, 100
 """Of a sheet: columns and images."""
@@ -25,6 +25,13 @@ def sample_sheet(
         captions=[captions[i : i + columns] for i in cut],
         title=title,
     )
+
+
+def framed(image: Image.Image) -> Image.Image:
+    """The image as large as a sheet shows it, with a thin line around it: white ends at paper."""
+    tile = enlarge(image, TILE)
+    ImageDraw.Draw(tile).rectangle((0, 0, tile.width - 1, tile.height - 1), outline=FAINT)
+    return tile
 
 
 def run_title(sampler: str, guidance_scale: float, nfe: float | None = None) -> str:
