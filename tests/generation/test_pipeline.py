@@ -215,10 +215,17 @@ def test_what_is_no_model_is_named(tmp_path):
         find_model(tmp_path / "photos" / "a.png")
     with pytest.raises(pf.UserError, match="did you mean 'digits'"):
         find_model("digitz")
+    for name in (tmp_path / "here" / "gone", str(tmp_path / "gone"), "./gone/it", "a/b/c"):
+        with pytest.raises(pf.UserError, match=r"^no folder .* is there\): give the folder of a"):
+            find_model(name)
+    with pytest.raises(pf.UserError, match=r"^no folder ~/x .*: ~ is not expanded here"):
+        find_model("~/x")
     (tmp_path / "young").mkdir()
     (tmp_path / "young" / "run.json").write_text(json.dumps({"name": "digits", "recipe": {}}))
     with pytest.raises(pf.UserError, match="no checkpoint yet"):
         find_model(tmp_path / "young")
+    with pytest.raises(pf.UserError, match=r"no folder .*yuong .*did you mean '.*/young'\?$"):
+        find_model(tmp_path / "yuong")
 
 
 def test_a_hub_id_is_read_from_the_local_cache(digits, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.core.errors import UserError, nearest_names, unknown_name
 from patch_forcing.io.foreign import PIPELINE, instead
 from patch_forcing.io.hub import download, file_names, looks_like_hub_id, split_revision
 from patch_forcing.io.model_layout import CONFIG, is_model_folder
@@ -31,6 +31,8 @@ def check_model(name: str | Path) -> None:
     elif str(name) not in bundled_names():
         if path.exists():
             raise UserError(f"{path} is a file: give the folder that holds it")
+        if _is_path(name):
+            raise _no_folder(name)
         if not looks_like_hub_id(split_revision(str(name))[0]):
             raise unknown_name("model or folder", str(name), bundled_names())
 
@@ -73,10 +75,11 @@ def config_here(name: str | Path) -> Path | None:
 def _from_hub(name: str, revision: str | None, cache_dir: str | Path | None) -> Path:
     """Downloaded: two files, and nothing else that lies there."""
     hub_id, own = split_revision(name)
+    missing = f"no such folder ({_meant(Path(name)) or 'train it first?'})"
     if own is not None and revision is not None and own != revision:
         raise UserError(f"{name} with revision={revision!r}: give one of them")
     revision = revision if own is None else own
-    folder = download(hub_id, revision=revision, cache_dir=cache_dir)
+    folder = download(hub_id, missing=missing, revision=revision, cache_dir=cache_dir)
     if is_model_folder(folder):
         return folder
     names, pipeline = file_names(hub_id, revision), None
@@ -84,6 +87,32 @@ def _from_hub(name: str, revision: str | None, cache_dir: str | Path | None) -> 
         pipeline = _read(download(hub_id, [PIPELINE], revision=revision, cache_dir=cache_dir))
     what = instead(names, pipeline) or "give one that patch-forcing push wrote"
     raise UserError(f"{hub_id} on the Hub holds no model of patch-forcing: {what}")
+
+
+def _is_path(name: str | Path) -> bool:
+    """Whether it can be a folder here alone: a Path, or of another form than OWNER/NAME."""
+    text = str(name)
+    if "/" not in text and "\\" not in text:
+        return False
+    return isinstance(name, Path) or text[0] in "./~" or "\\" in text or text.count("/") > 1
+
+
+def _no_folder(name: str | Path) -> UserError:
+    """The error for a path where nothing is."""
+    path = Path(name)
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    mend = _meant(path) or "give the folder of a model or a run"
+    if str(name).startswith("~"):
+        mend = "~ is not expanded here: write the whole path"
+    return UserError(f"no folder {name} (of its path, {there} is there): {mend}")
+
+
+def _meant(path: Path) -> str:
+    """A question after models and runs of a name like that, beside where it would be; or ""."""
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    known = {one.name: one for one in beside if is_run_folder(one) or is_model_folder(one)}
+    likely = [repr(str(known[name])) for name in nearest_names(path.name, known)]
+    return f"did you mean {' or '.join(likely)}?" if likely else ""
 
 
 def _no_model(path: Path) -> UserError:
