@@ -193,7 +193,7 @@ def test_without_a_token_or_the_package_it_is_said(hub, here, refused, monkeypat
     monkeypatch.delenv("HF_TOKEN")
     refused("push digits me/x", "me/x: there is no token: log in (hf auth login, or HF_TOKEN)")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    refused("push digits me/x", "push needs huggingface_hub: pip install")
+    refused("push digits me/x", "push needs huggingface_hub, --dry-run does not: pip install")
     assert hub.repositories == {}
     run([*PUSH, "--dry-run", "--out", "shared"])  # which asks nobody
     assert "license: apache-2.0\n" in (here / "shared" / "README.md").read_text()

@@ -155,7 +155,7 @@ def test_a_gpu_that_torch_does_not_use_is_broken_unless_it_is_hidden(tmp_path, m
 def test_a_machine_without_a_gpu_says_what_torch_was_built_for(tmp_path, monkeypatch):
     nvidia(tmp_path, monkeypatch, "")
     gpu = next(one for one in devices() if one.name == "gpu")
-    assert gpu.text.startswith("none: built for C")
+    assert gpu.text.startswith("none: torch, built for C")
     assert gpu.problem == gpu.hint == ""
 
 

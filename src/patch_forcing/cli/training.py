@@ -60,7 +60,7 @@ def _steps(count: int) -> str:
 
 
 def _losses(run: Path, outcome: "Outcome") -> str:
-    since = f", resumed at {outcome.steps_before}" if outcome.steps_before else ""
+    since = f", resumed at {outcome.steps_before}," if outcome.steps_before else ""
     rows, parts = read_metrics(run), []
     for title, field in (("loss", "velocity"), ("held out", "held_out")):
         if ends := first_and_last(rows, field):

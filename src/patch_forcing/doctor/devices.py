@@ -31,7 +31,7 @@ def devices() -> list[Finding]:
     elif gpus := _nvidia_gpus():
         findings.append(_unused(gpus))
     else:
-        findings.append(Finding("gpu", f"none: {_build()} computes on the processor", []))
+        findings.append(Finding("gpu", f"none: torch, {_build()}, computes on the processor", []))
     if hasattr(torch.backends, "mps") and torch.backends.mps.is_available():
         findings.append(_computing("mps", "Apple's GPU", {}))
     return findings
