@@ -9,9 +9,10 @@ from PIL import Image
 
 from patch_forcing.sampling.evaluation import Evaluation
 from patch_forcing.views.film import MAX_FRAMES, film_frames, save_film
-from patch_forcing.views.images import enlarge, grid_sheet, to_pil
+from patch_forcing.views.images import FAINT, enlarge, grid_sheet, to_pil
 from patch_forcing.views.maps import leads, maps_sheet, time_scale
 from patch_forcing.views.scales import DIFFICULTY, TIME, patch_map
+from patch_forcing.views.sheets import TILE, framed
 
 
 def trace(calls=3, batch=2, rows=2, cols=3):
@@ -171,3 +172,10 @@ def test_a_model_without_difficulty_still_has_pictures():
 def test_enlarged_tiles_keep_their_shape(side):
     tile = enlarge(Image.new("L", (6, 4)), side)
     assert tile.width * 4 == tile.height * 6
+
+
+def test_a_white_image_on_paper_has_a_thin_frame():
+    tile = framed(Image.new("L", (8, 8), 255))
+    assert tile.size == enlarge(Image.new("L", (8, 8)), TILE).size
+    assert {tile.getpixel(place) for place in ((0, 0), (5, tile.height - 1))} == {FAINT}
+    assert tile.getpixel((1, 1)) == (255, 255, 255)
