@@ -182,11 +182,11 @@ GOOD = {
         NOISE,
     ),
     "2 MB of packed text": (with_texts(zTXt=LONG), NOISE),
-    "128 MB of packed text": (with_texts(zTXt=b"a\0\0" + zlib.compress(bytes(2**27))), NOISE),
+    "128 MB of packed text": (lambda: with_texts(zTXt=b"a\0\0" + zlib.compress(bytes(2**27))), NOISE),
     "2 MB of packed text in another script": (
         with_texts(iTXt=b"workflow\0\1\0\0\0" + zlib.compress(bytes(2**21))), NOISE,
     ),
-    "70 MB of text": (with_texts(tEXt=b"workflow\0" + b"x" * (70 * 2**20)), NOISE),
+    "70 MB of text": (lambda: with_texts(tEXt=b"workflow\0" + b"x" * (70 * 2**20)), NOISE),
     "text of all kinds": (with_texts(zTXt=LONG, tEXt=b"a\0b", iCCP=LONG), NOISE),
     "2 MB of colour profile": (with_texts(iCCP=LONG), NOISE),
     "damaged text": (with_texts(zTXt=b"a\0\0junk", iTXt=b"junk", tEXt=b""), NOISE),
@@ -204,6 +204,7 @@ GOOD = {
 @pytest.mark.parametrize("case", GOOD)
 def test_an_odd_file_is_read_right(tmp_path, case):
     data, expected = GOOD[case]
+    data = data() if callable(data) else data
     name = "X.PNG" if case == "upper-case ending" else "x.png"
     seen = pixels(data, tmp_path, name=name).astype(float)
     assert seen.shape == np.shape(expected)
@@ -212,7 +213,7 @@ def test_an_odd_file_is_read_right(tmp_path, case):
     assert read_image(tmp_path / name, 16, 3, "crop").shape == (3, 16, 16)
 
 
-@pytest.mark.parametrize("case", GOOD)
+@pytest.mark.parametrize("case", [case for case in GOOD if not callable(GOOD[case][0])])
 def test_grey_is_what_is_drawn_made_grey(tmp_path, case):
     colour = pixels(GOOD[case][0], tmp_path).astype(float)
     grey = pixels(GOOD[case][0], tmp_path, channels=1).astype(float)

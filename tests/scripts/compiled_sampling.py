@@ -9,7 +9,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch._dynamo.testing import CompileCounter
 
 import patch_forcing as pf
 from patch_forcing.core.random import CountedGenerator
@@ -65,6 +64,8 @@ def count(case: str) -> dict[str, bool | int]:
     """Graphs of a first run, and of a second one with more steps."""
     torch._dynamo.reset()
     sampler, _, guidance = case.partition(" ")
+    from torch._dynamo.testing import CompileCounter  # slow to import, and tests import this file
+
     model, counter = tiny_dit(), CompileCounter()
     plain = sample(model, sampler, 6, GUIDANCE[guidance])
     compiler = partial(torch.compile, fullgraph=True, backend=counter)

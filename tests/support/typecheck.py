@@ -11,7 +11,7 @@ from typing import Any
 
 from beartype import BeartypeConf, beartype
 
-CHECKED_CALLS = 20
+CHECKED_CALLS = 2
 """Of a function in a test; arguments and result count as one each."""
 
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))

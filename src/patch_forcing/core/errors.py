@@ -73,7 +73,8 @@ def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     by_case = {option.lower(): option for option in known}
     wanted = name.strip().lower()
     words = [_beginning(word) for word in re.findall(r"\w+", wanted)]
-    pairs = [(wanted[:i], wanted[i : i + 2][::-1], wanted[i + 2 :]) for i in range(len(wanted) - 1)]
+    places = range(len(wanted) - 1 if len(wanted) > 2 else 0)  # two letters swapped are any two
+    pairs = [(wanted[:i], wanted[i : i + 2][::-1], wanted[i + 2 :]) for i in places]
     swapped = [_beginning(re.escape("".join(parts))) for parts in pairs]
     rules: list[Callable[[str], bool]] = [
         lambda option: option.startswith(wanted),

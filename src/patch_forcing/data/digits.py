@@ -1,11 +1,14 @@
 """The 1,797 handwritten digits that come with scikit-learn: real scans, 8×8, no download."""
 
+from functools import cache
+
 import torch
 
 from patch_forcing.data.batch import TensorData
 from patch_forcing.models.config import DataInfo
 
 
+@cache
 def open_digits() -> TensorData:
     """All scans with their labels 0 … 9, ink 0 … 16 as −1 … 1."""
     from sklearn.datasets import load_digits  # a slow import that only training pays for

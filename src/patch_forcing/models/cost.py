@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,10 +28,14 @@ def operations(config: PatchDiTConfig, num_levels: int) -> int:
     return int(counter.get_total_flops())
 
 
+@cache
 def matrix_rate(
-    device: torch.device | str, dtype: torch.dtype, least_seconds: float = 0.5
+    device: torch.device | str, dtype: torch.dtype, least_seconds: float = 0.1
 ) -> float:
-    """Floating-point operations a second of one large matrix product: the floor of everything."""
+    """Floating-point operations a second of one large matrix product: the floor of everything.
+
+    Measured once in a process.
+    """
     size = 8192 if torch.device(device).type == "cuda" else 1024
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size**3 / timed(lambda: a @ b, device, least_seconds).median

@@ -257,7 +257,7 @@ class Watch:
             return None
         bf16 = self._recipe.precision == "bf16"
         with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
-            rate = matrix_rate(self._device, torch.bfloat16 if bf16 else torch.float32, 0.1)
+            rate = matrix_rate(self._device, torch.bfloat16 if bf16 else torch.float32)
         torch.cuda.reset_peak_memory_stats(self._device)
         config = self._ema.config
         levels = computed_times(self._recipe, config.num_patches)
