@@ -56,6 +56,11 @@ def test_shards_and_data_sets_hold_what_a_folder_holds(tmp_path, folder, pixels)
     assert find_reference(str(places[0]), None).images.labels == ("0", "1") * 6
     with pytest.raises(pf.UserError, match="--reference nobody is not there"):
         find_reference("hub:nobody", None)
+    (tmp_path / "empty").mkdir()
+    for name, words in {"saved:tset": "split of", "empty": "its files and its split .hub:NAME:SPLIT."}.items():
+        with pytest.raises(pf.UserError, match=words) as refusal:
+            find_reference(f"hub:{tmp_path / name}", None)
+        assert "data." not in str(refusal.value)
 
 
 def test_pixels_in_memory_and_features_at_hand_have_the_number_of_the_folder(folder, pixels):

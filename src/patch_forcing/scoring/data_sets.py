@@ -11,6 +11,17 @@ from patch_forcing.scoring.images import Size
 HUB = "hub:"
 """In front of OWNER/NAME on the Hub, a folder that `datasets` wrote, or a Parquet file."""
 _TAR = ".tar"
+_WORDS = {
+    "data.path=": "--reference ",
+    "its files, --data.config and --data.split": f"its files and its split ({HUB}NAME:SPLIT)",
+    "check name, --data.config, --data.split": f"check its name, its split ({HUB}NAME:SPLIT)",
+    "data.split of": "split of",
+    "data.split=": "split ",
+    "choose one with --data.image-column": "give one that has a single one",
+}
+"""What errors of training data call things, and what they are called here, where no option names a
+part of a data set.
+"""
 
 
 def names_data_set(name: str) -> bool:
@@ -28,7 +39,10 @@ def data_set(name: str, size: Size | None) -> LayoutImages:
     try:
         return LayoutImages(_layout(name), name, size)
     except UserError as error:
-        raise UserError(str(error).replace("data.path=", "--reference ")) from None
+        message = str(error)
+        for theirs, ours in _WORDS.items():
+            message = message.replace(theirs, ours)
+        raise UserError(message) from None
 
 
 def _layout(name: str) -> Layout:
