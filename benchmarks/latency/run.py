@@ -34,9 +34,20 @@ MISTAKES = {
     "convert": ["convert", "nowhere.pt", "--out", "out"],
     "plot": ["plot", "nowhere"],
     "resume": ["resume", "nowhere"],
+    "edit": ["edit", "nowhere", "image.png"],
+    "evaluate": ["evaluate", "nowhere", "--reference", "emoji"],
+    "push": ["push", "nowhere", "owner/name"],
+    "studio": ["studio", "nowhere"],
+    "doctor": ["doctor", "nowhere"],
+    "sample: class": ["sample", "emoji-64", "--labels", "cta"],
 }
 """A mistake of each command: what it names is not there."""
-HELP = {"train": ["train", "folder"], "encode": ["encode", "."], "data": ["data", "shards"]}
+HELP = {
+    "train": ["train", "folder"],
+    "encode": ["encode", "."],
+    "data": ["data", "shards"],
+    "sample: class": ["sample"],
+}
 """Commands whose page of options needs more than their name."""
 
 
