@@ -189,7 +189,7 @@ def test_a_signal_finishes_the_step_saves_and_says_so(recipe, tmp_path, number):
 
 
 def test_a_second_ctrl_c_breaks_off_and_says_what_was_saved(recipe, tmp_path):
-    with pytest.raises(Interrupted, match="stopped in step 5, saved up to step 4"):
+    with pytest.raises(Interrupted, match="stopped in step 6, saved up to step 4"):
         train(
             "digits",
             dataclasses.replace(recipe, data=Interrupting(at_step=5, times=2)),

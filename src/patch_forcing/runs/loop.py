@@ -95,7 +95,7 @@ class TrainingLoop:
             raise
         except KeyboardInterrupt:
             raise Interrupted(
-                f"stopped in step {step}, saved up to step {self._saver.saved}; {_RESUME}"
+                f"stopped in step {step + 1}, saved up to step {self._saver.saved}; {_RESUME}"
             ) from None
         self._step.close()
         return self._outcome(time.perf_counter() - started)
