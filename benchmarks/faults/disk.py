@@ -81,9 +81,9 @@ def killed_at_calls(work: Path, every: int) -> Row:
 def failing_calls(work: Path, every: int) -> Row:
     """A run whose n-th change to the disk fails, for each n; and one whose saves fail for long."""
     row = Row("EIO, ENOSPC or EROFS on the n-th change a run makes to the disk", "training goes on "
-              "and the save is tried again: bitwise the undisturbed run, no partial file; a lock that "
-              "cannot be removed goes with the next command; before the first step: it stops, and "
-              "the same command works")  # fmt: skip
+              "and the save is tried again: bitwise the undisturbed run, no partial file; a lock "
+              "that cannot be removed goes with the next command; before the first step: it stops, "
+              "and the same command works")  # fmt: skip
     if reason := why_not():
         return replace(row, notes={"skipped": reason})
     recipe = replace(TINY, steps=4, checkpoint_every=1)
