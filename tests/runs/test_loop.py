@@ -2,16 +2,21 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
 from torch import nn
 
 import patch_forcing as pf
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.distributed.ranks import Place, Ranks
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.runs.run import TrainingRun
+from patch_forcing.runs.state import initial_state
+from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
+from patch_forcing.runs.watch import error_row, look
 from tests.runs.test_terms import Brightness, ReadsBrightness
 from tests.support.threads import on_threads
 
@@ -35,7 +40,8 @@ def bars_of(text):
 
 
 def test_a_training_tells_others_where_it_is_and_shows_its_steps(recipe, tmp_path, capsys):
-    recipe = dataclasses.replace(recipe, steps=2, checkpoint_every=2, sample_every=2)
+    still = dataclasses.replace(recipe.optimizer, lr=1e-30)  # at which weights stay as they are
+    recipe = dataclasses.replace(recipe, steps=2, sample_every=2, optimizer=still)
     ranks = Ranks(place=Visited())
     TrainingRun("digits", recipe, tmp_path, recipe.data.open(), ranks=ranks, progress=True).train()
     assert ranks.place.all == [
@@ -47,8 +53,15 @@ def test_a_training_tells_others_where_it_is_and_shows_its_steps(recipe, tmp_pat
         "saving step 2",
         "drawing samples of step 2",
     ]
-    rates = [json.loads(line)["lr"] for line in (tmp_path / "metrics.jsonl").open()]
-    assert rates == [recipe.optimizer.lr_at(step, recipe.steps) for step in (0, 1)]
+    data = recipe.data.open()
+    step = TrainStep(state := initial_state(recipe, data, "cpu"), recipe, "cpu")
+    for number, line in enumerate((tmp_path / "metrics.jsonl").read_text().splitlines()):
+        row = json.loads(line)
+        assert row["lr"] == still.lr_at(number, recipe.steps)
+        batch = data.batch(BatchSpec(number, recipe.batch_size, recipe.seed))
+        errors = error_row(look(state.model, recipe, step.inputs(batch, number)))
+        errors = {name: value for name, value in errors.items() if math.isfinite(value)}
+        assert {name: row[name] for name in errors} == pytest.approx(errors, rel=1e-3)
     (bar,) = bars_of(capsys.readouterr().err)
     assert "2/2" in bar
     assert "images/s" in bar
