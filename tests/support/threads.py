@@ -68,6 +68,10 @@ class Threads(Ranks):
         for tensor, *parts in zip(tensors, *everyones, strict=True):
             tensor.copy_(torch.stack(parts).sum(0))
 
+    def collect(self, operation: Callable[[], object]) -> None:
+        """Something that all do, by a process group if it needs one."""
+        operation()
+
     def copy_first_(self, tensors: Iterable[Tensor]) -> None:
         """In place, what the first rank has."""
         tensors = [tensor.detach() for tensor in tensors]
