@@ -13,7 +13,7 @@ import patch_forcing as pf
 from patch_forcing.distributed.sharded_checkpoint import read_shards, stored_sizes
 from patch_forcing.distributed.shards import own_part, rank_mesh, shard_
 from patch_forcing.io.atomic import broken_file
-from patch_forcing.io.run_layout import checkpoint_step, checkpoints, ema_folder
+from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step, checkpoints, ema_folder
 from patch_forcing.runs.checkpoint import load_checkpoint, save_checkpoint
 from patch_forcing.runs.state import initial_state
 from patch_forcing.training.optim import build_optimizers
@@ -117,6 +117,10 @@ def test_a_sharded_checkpoint_takes_the_place_of_a_damaged_one_and_is_loaded(rec
         one.model.final_layer.linear.bias.full_tensor()
     )
     pf.load_model(ema_folder(path))
+    checkpoint_path(tmp_path, 4).write_text("in the way")
+    states = (one, other)
+    ended = on_threads(2, lambda ranks: save_checkpoint(tmp_path, 4, states[ranks.rank], ranks))
+    assert [isinstance(error, OSError) for error in ended] == [True, True]
 
 
 def together(checkpoint):
