@@ -85,15 +85,17 @@ def test_ranks_whose_weights_differ_train_those_of_the_first_and_one_draws_a_bar
     recipe, tmp_path, capsys
 ):
     recipe = dataclasses.replace(recipe, steps=2)
-    terms = [Unlike(rank=rank) for rank in (0, 1)]
+    terms, begun = [Unlike(rank=rank) for rank in (0, 1)], []
 
     def task(ranks):
-        data, mine = recipe.data.open(), (terms[ranks.rank],)
-        run = TrainingRun("digits", recipe, tmp_path, data, mine, ranks=ranks, progress=True)
-        return run.train()
+        run = TrainingRun("digits", recipe, tmp_path, recipe.data.open(), (terms[ranks.rank],))
+        run = dataclasses.replace(run, ranks=ranks, progress=True)
+        begins = dataclasses.replace(run, on_open=lambda _: begun.append([*tmp_path.iterdir()]))
+        return begins.train()
 
     first, second = on_threads(2, task)
     assert (first.writes, second.writes) == (True, False)
+    assert begun == [[]]  # once, and before anything is written
     weights, others = (term.layers[0].weight for term in terms)
     assert weights.equal(others)
     assert not torch.all(weights == 0)
