@@ -123,14 +123,16 @@ def before(
 
         def open_with_action(self: object) -> object:
             data = opened(self)
-            batch = data.batch
+            kind = type(data)
 
-            def batch_after_action(spec: BatchSpec, *args: object) -> object:
+            def batch_after_action(self: object, spec: BatchSpec, *args: object) -> object:
                 if spec.step == step:
                     action()
-                return batch(spec, *args)
+                return kind.batch(self, spec, *args)
 
-            object.__setattr__(data, "batch", batch_after_action)
+            # of the class, for readers of captions put a class of their own in front of it
+            changed = type(kind.__name__, (kind,), {"batch": batch_after_action})
+            object.__setattr__(data, "__class__", changed)
             return data
 
         source.open = open_with_action

@@ -6,13 +6,20 @@ import signal
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch import nn
 
 import patch_forcing as pf
 from patch_forcing.distributed.sharded_checkpoint import read_shards, stored_sizes
+from patch_forcing.distributed.shards import own_part, rank_mesh, shard_
 from patch_forcing.io.atomic import broken_file
-from patch_forcing.io.run_layout import checkpoint_step, checkpoints, ema_folder
+from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step, checkpoints, ema_folder
+from patch_forcing.runs.checkpoint import load_checkpoint, save_checkpoint
+from patch_forcing.runs.state import initial_state
+from patch_forcing.training.optim import build_optimizers
 from tests.support.same_runs import assert_close, losses, tensors
 from tests.support.several_ranks import Troubled, train_on
+from tests.support.threads import on_threads
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +63,64 @@ def test_the_same_run_as_whole_models_and_on_any_number_of_ranks(recipe, tmp_pat
         for name in ("whole", "parts")
     )
     assert_close(ours, theirs)
+
+
+@pytest.fixture
+def group():
+    """Of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def sharded_state(recipe, value):
+    """Rows of a model and its averages, all weights of one value, after a step of rate 0."""
+    state = initial_state(recipe, recipe.data.open(), "cpu")
+    for network in state.networks().values():
+        nn.init.constant_(network.final_layer.linear.bias, value)
+        shard_(network, rank_mesh(torch.device("cpu")))
+    parts = [own_part(weight) for weight in state.model.parameters()]
+    for part in parts:
+        part.grad = torch.full_like(part, value)
+    optimizers = build_optimizers(recipe.optimizer, parts, [])
+    optimizers[0].step()
+    return state._replace(optimizers=optimizers)
+
+
+def numbers(state):
+    """All that a checkpoint holds."""
+    moments = [kept["exp_avg"] for kept in state.optimizers[0].state.values()]
+    networks = [weight.full_tensor() for one in state.networks().values() for weight in
+                one.state_dict().values()]  # fmt: skip
+    return torch.cat([tensor.flatten() for tensor in (*networks, *moments)])
+
+
+@pytest.mark.usefixtures("group")
+def test_a_sharded_checkpoint_takes_the_place_of_a_damaged_one_and_is_loaded(recipe, tmp_path):
+    one, other = sharded_state(recipe, 1.0), sharded_state(recipe, 2.0)
+    assert not numbers(one).equal(numbers(other))
+
+    def task(ranks):
+        first = save_checkpoint(tmp_path, 2, other, ranks)
+        (first / "model" / "config.json").unlink()
+        return save_checkpoint(tmp_path, 2, one, ranks)
+
+    (path,) = on_threads(1, task)
+    assert path == checkpoints(tmp_path)[0]
+    assert broken_file(path) is None
+    assert load_checkpoint(path, other) == 2
+    assert numbers(one).equal(numbers(other))
+    assert not list(path.parent.glob(".*"))
+    whole = initial_state(recipe, recipe.data.open(), "cpu")
+    assert load_checkpoint(path, whole) == 2
+    assert whole.model.final_layer.linear.bias.equal(
+        one.model.final_layer.linear.bias.full_tensor()
+    )
+    pf.load_model(ema_folder(path))
+    checkpoint_path(tmp_path, 4).write_text("in the way")
+    states = (one, other)
+    ended = on_threads(2, lambda ranks: save_checkpoint(tmp_path, 4, states[ranks.rank], ranks))
+    assert [isinstance(error, OSError) for error in ended] == [True, True]
 
 
 def together(checkpoint):

@@ -6,12 +6,16 @@ import sys
 
 import pytest
 
+from benchmarks.faults.rows import before
 from benchmarks.faults.run import FULL, QUICK
+from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.io.atomic import remove_leftovers
 from patch_forcing.io.run_layout import checkpoint_path, checkpoint_step, checkpoints
 from patch_forcing.runs.run_folder import StepLines, open_run
 from patch_forcing.runs.saver import keep_newest
+from patch_forcing.runs.texts import with_texts
 from tests.support.scripts import ROOT
+from tests.support.small_recipes import small
 
 # test_ranks.py has a few of the rows that only the full page has, test_golden.py every recipe.
 LONG = ("failing disks", "memory", "golden")
@@ -39,6 +43,21 @@ def test_the_rows_of_the_reliability_page_hold(rows, size):
     assert [*held] == rows
     assert {name: row["broken"] for name, row in held.items() if row["broken"]} == {}
     assert all(row["tried"] or "skipped" in row["notes"] for row in held.values())
+
+
+def test_what_is_done_before_a_batch_leaves_its_captions_to_be_read(tmp_path, monkeypatch):
+    recipe = small("emoji-text", tmp_path, steps=2)
+    monkeypatch.setattr(type(recipe.data), "open", type(recipe.data).open)
+    steps = []
+
+    def task():
+        data = with_texts(recipe, recipe.data.open())
+        steps.append(data.batch(BatchSpec(0, 2, 0)).condition)
+        steps.append(data.batch(BatchSpec(1, 2, 0)).condition)
+
+    before(recipe, 1, lambda: steps.append("action"), task)()
+    assert steps[1] == "action"
+    assert all(condition is not None for condition in steps)
 
 
 def test_lines_that_the_disk_does_not_take_are_written_later_in_order(tmp_path):

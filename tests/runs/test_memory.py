@@ -55,7 +55,7 @@ def test_a_real_allocation_that_fails_ends_training_with_advice(recipe, tmp_path
     train("digits", dataclasses.replace(recipe, batch_size=2), tmp_path / "small", progress=False)
     with (
         little_memory(2**28),
-        pytest.raises(pf.UserError, match=r"out of memory .*--accumulate 2 \(512 images"),
+        pytest.raises(pf.UserError, match=r"memory in step 1: .*--accumulate 2 \(512 images"),
     ):
         train("digits", recipe, tmp_path / "run", progress=False)
 

@@ -1,6 +1,7 @@
 """One run folder, one training: a second one is refused and told who trains there."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import patch_forcing as pf
+from benchmarks.faults.system_calls import run_child, why_not
 from patch_forcing.io.lock import HeldError, exclusive
 from patch_forcing.runs.run_folder import LOCK, one_training
 from patch_forcing.runs.trainer import train
@@ -86,6 +88,23 @@ def test_a_file_that_is_left_behind_locks_nothing(tmp_path, text):
     with one_training(tmp_path):
         holder = json.loads((tmp_path / LOCK).read_text())
         assert (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_the_disk_does_not_remove_goes_with_the_next_training(tmp_path):
+    if reason := why_not():
+        pytest.skip(reason)
+
+    def training():
+        with one_training(tmp_path):
+            pass
+
+    refused = run_child(
+        training, tmp_path, lambda call: errno.EROFS if call.name == "unlink" else None
+    )
+    assert refused == (0, "")
+    assert [file.name for file in tmp_path.iterdir()] == [LOCK]
+    training()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,12 +15,19 @@ from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.io.atomic import broken_file
 from patch_forcing.io.run_layout import checkpoint_step, checkpoints, step_folders
 from patch_forcing.runs import saver
-from patch_forcing.runs.snapshots import MAX_ERROR, SNAPSHOTS, ema_weights, reconstruct_ema
+from patch_forcing.runs.snapshots import (
+    MAX_ERROR,
+    SNAPSHOTS,
+    ema_weights,
+    reconstruct_ema,
+    save_snapshot,
+)
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep
 from patch_forcing.runs.trainer import train
 from patch_forcing.training.posthoc_ema import WIDTHS, power_share
 from tests.support.same_runs import assert_same, tensors
+from tests.support.threads import on_threads
 
 MADE = {0.03: 0.04, 0.05: 0.005, 0.08: 0.01, 0.15: 0.03, 0.2: 0.08}
 """Widths, and how far each may be, as a share of the distance between the two kept; profiles are
@@ -213,3 +220,13 @@ def test_the_distance_of_snapshots_may_change_but_not_to_none(recipe, tmp_path):
     assert steps_of(tmp_path / "run") == [3, 6, 8, 9]
     with pytest.raises(pf.UserError, match="snapshot_every=2, now it is 0"):
         train("digits", dataclasses.replace(closer, snapshot_every=0), tmp_path / "run")
+
+
+def test_a_snapshot_takes_a_place_or_fails_on_all_ranks(recipe, tmp_path):
+    state = initial_state(recipe, recipe.data.open(), "cpu")
+    for _ in range(2):
+        assert on_threads(2, lambda ranks: save_snapshot(tmp_path, 3, state, ranks)) == [None] * 2
+    assert [broken_file(path) for path in stored(tmp_path)] == [None]
+    (tmp_path / SNAPSHOTS / "step-00000006").write_text("in the way")
+    ended = on_threads(2, lambda ranks: save_snapshot(tmp_path, 6, state, ranks))
+    assert [isinstance(error, OSError) for error in ended] == [True, True]

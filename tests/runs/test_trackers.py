@@ -9,8 +9,10 @@ import threading
 import pytest
 
 import patch_forcing as pf
+from patch_forcing.runs.run import TrainingRun
 from patch_forcing.runs.trackers import STATE, TRACKERS, Trackers, check_trackers
 from patch_forcing.runs.trainer import train
+from tests.support.threads import on_threads
 
 
 def rows(run):
@@ -39,6 +41,18 @@ def test_event_files_hold_what_metrics_jsonl_holds_and_resuming_repeats_nothing(
     (image,) = events.Images("samples")
     assert image.step == 6
     assert image.encoded_image_string == (run / "samples" / "step-00000006.png").read_bytes()
+
+
+def test_of_several_ranks_the_first_alone_tells(recipe, tmp_path):
+    pytest.importorskip("tensorboard")
+    one, track = dataclasses.replace(recipe, steps=1), ("tensorboard",)
+
+    def task(ranks):
+        run = TrainingRun("digits", one, tmp_path, one.data.open(), ranks=ranks, track=track)
+        return dataclasses.replace(run, progress=False).train().steps
+
+    assert on_threads(2, task) == [1, 1]
+    assert len([*(tmp_path / "tensorboard").iterdir()]) == 1
 
 
 def test_a_tensorboard_that_cannot_write_is_said_once_and_catches_up(tmp_path, caplog):

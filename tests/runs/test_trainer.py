@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -189,7 +190,7 @@ def test_a_signal_finishes_the_step_saves_and_says_so(recipe, tmp_path, number):
 
 
 def test_a_second_ctrl_c_breaks_off_and_says_what_was_saved(recipe, tmp_path):
-    with pytest.raises(Interrupted, match="stopped in step 5, saved up to step 4"):
+    with pytest.raises(Interrupted, match="stopped in step 6, saved up to step 4"):
         train(
             "digits",
             dataclasses.replace(recipe, data=Interrupting(at_step=5, times=2)),
@@ -246,11 +247,14 @@ def test_a_folder_with_other_things_is_left_alone(recipe, tmp_path):
 
 
 def test_a_finished_run_says_so_and_does_nothing(recipe, tmp_path):
+    started = time.perf_counter()
     first = train("digits", recipe, tmp_path / "run", progress=False)
+    assert 0 < first.seconds < time.perf_counter() - started
     stamp = first.checkpoint.stat().st_mtime_ns
+    (first.checkpoint.parent / ".partial-step-00000006-0").mkdir()  # killed just after
     again = train("digits", recipe, tmp_path / "run", progress=False)
-    assert (again.steps_before, again.steps) == (6, 6)
-    assert first.seconds > again.seconds == 0
+    assert (again.steps_before, again.steps, again.seconds) == (6, 6, 0)
+    assert not list(first.checkpoint.parent.glob(".*"))
     assert first.checkpoint.stat().st_mtime_ns == stamp
 
 

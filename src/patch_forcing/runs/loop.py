@@ -15,7 +15,7 @@ from patch_forcing.data.source import GivesTexts
 from patch_forcing.distributed.shards import is_sharded
 from patch_forcing.distributed.watchdog import watched
 from patch_forcing.io.run_layout import checkpoint_path
-from patch_forcing.io.run_metrics import METRICS
+from patch_forcing.io.run_metrics import METRICS, read_metrics
 from patch_forcing.runs.bad_samples import BadSamples
 from patch_forcing.runs.failed_steps import named_samples
 from patch_forcing.runs.memory import enough_memory
@@ -66,6 +66,7 @@ class TrainingLoop:
         self._saver = Saver(run.folder, done, recipe, (self._metrics, self._bad.lines), ranks)
         self._step = TrainStep(state, recipe, run.device, ranks, run.terms)
         self._finite = FiniteSteps(done + 1, recipe.max_failed_steps)
+        self._failed_before = _failed_before(run.folder) if ranks.first else 0
         self._progress = TrainingProgress(
             run.progress if ranks.first else False,
             total=recipe.steps,
@@ -95,7 +96,7 @@ class TrainingLoop:
             raise
         except KeyboardInterrupt:
             raise Interrupted(
-                f"stopped in step {step}, saved up to step {self._saver.saved}; {_RESUME}"
+                f"stopped in step {step + 1}, saved up to step {self._saver.saved}; {_RESUME}"
             ) from None
         self._step.close()
         return self._outcome(time.perf_counter() - started)
@@ -160,7 +161,8 @@ class TrainingLoop:
         with self._run.ranks.connected(waiting=self._sharded):
             inputs = partial(self._step.inputs, batch, steps - 1, terms=False)
             row |= self._watch.row(steps, self._state.model, inputs)
-        return row | {"failed_steps": self._finite.failed, "bad_samples": self._bad.count}
+        failed = self._failed_before + self._finite.failed
+        return row | {"failed_steps": failed, "bad_samples": self._bad.count}
 
     def _outcome(self, seconds: float) -> Outcome:
         saved, run = self._saver.saved, self._run
@@ -176,3 +178,10 @@ class TrainingLoop:
             self._sheet,
             run.data.shown_texts if isinstance(run.data, GivesTexts) else (),
         )
+
+
+def _failed_before(run: Path) -> int:
+    """The failed steps that a run which goes on has counted: in its last line."""
+    rows = read_metrics(run)
+    failed = rows[-1].get("failed_steps", 0) if rows else 0
+    return failed if isinstance(failed, int) else 0
