@@ -24,7 +24,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def _no_waiting_for_the_disk() -> Iterator[None]:
     """No test cuts the power; those of what is synchronized when put their own in its place."""
     real = os.fsync
-    os.fsync = lambda handle: None
+    os.fsync = lambda _: None
     yield
     os.fsync = real
 

@@ -182,7 +182,9 @@ GOOD = {
         NOISE,
     ),
     "2 MB of packed text": (with_texts(zTXt=LONG), NOISE),
-    "128 MB of packed text": (lambda: with_texts(zTXt=b"a\0\0" + zlib.compress(bytes(2**27))), NOISE),
+    "128 MB of packed text": (
+        lambda: with_texts(zTXt=b"a\0\0" + zlib.compress(bytes(2**27))), NOISE,
+    ),
     "2 MB of packed text in another script": (
         with_texts(iTXt=b"workflow\0\1\0\0\0" + zlib.compress(bytes(2**21))), NOISE,
     ),

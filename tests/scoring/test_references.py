@@ -57,7 +57,10 @@ def test_shards_and_data_sets_hold_what_a_folder_holds(tmp_path, folder, pixels)
     with pytest.raises(pf.UserError, match="--reference nobody is not there"):
         find_reference("hub:nobody", None)
     (tmp_path / "empty").mkdir()
-    for name, words in {"saved:tset": "split of", "empty": "its files and its split .hub:NAME:SPLIT."}.items():
+    for name, words in {
+        "saved:tset": "split of",
+        "empty": "its files and its split .hub:NAME:SPLIT.",
+    }.items():
         with pytest.raises(pf.UserError, match=words) as refusal:
             find_reference(f"hub:{tmp_path / name}", None)
         assert "data." not in str(refusal.value)
