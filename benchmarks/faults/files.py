@@ -142,7 +142,7 @@ def mistaken_keys(work: Path, every: int, recipes: Sequence[str] = tuple(RECIPES
                     # the newest fields are missing in older runs, which mean what was done then
                     older = renamed is None and key in BEFORE
                     advice = renamed is None and key.startswith("recommended.")  # it may change
-                    if advice or (older and _get(recipe, key) == BEFORE[key]):
+                    if advice or (older and _as_recorded(recipe, key) == BEFORE[key]):
                         open_run(run, name, recipe)
                         continue
                     error = _refusal(lambda r=run, n=name, c=recipe: open_run(r, n, c))
@@ -154,8 +154,10 @@ def mistaken_keys(work: Path, every: int, recipes: Sequence[str] = tuple(RECIPES
             for typed in (f"--{wrong.replace('_', '-')}", f"{option}-value", option):
                 line = ["train", name, "--out", str(work / "never"), typed]
                 with row.attempt(" ".join(line)):
-                    takes_none = typed == option and isinstance(_get(recipe, key), bool)
-                    error = _refusal(lambda a=[*line, *["maybe"] * takes_none]: command(a))
+                    value = _get(recipe, key) if typed == option else None
+                    takes_none = isinstance(value, bool | tuple)  # then something else is wrong
+                    extra = ["maybe"] * isinstance(value, bool)
+                    error = _refusal(lambda a=[*line, *extra]: command(a))
                     assert takes_none or f"'{option}'" in error, error
                     assert sorted(work.rglob("*")) == before, "work was done"
     return row
@@ -181,6 +183,12 @@ def _renamed(text: str, key: str, new: str | None) -> dict[str, object]:
     if new is not None:
         place[new.rpartition(".")[2]] = value
     return record
+
+
+def _as_recorded(recipe: object, key: str) -> object:
+    """As run.json has it, which knows no tuples."""
+    value = _get(recipe, key)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _get(value: object, key: str) -> object:
