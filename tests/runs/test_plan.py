@@ -97,7 +97,8 @@ def test_minutes_become_steps(images, tmp_path):
     assert few.recipe.steps == 20
     assert many.recipe.steps == 1_000_000
     assert few.recipe.checkpoint_every == few.recipe.sample_every == 4
-    assert "20 steps" in few.notes[0]
+    assert "20 steps" in few.notes[0] and "more than the 1e-09 given" in few.notes[0]
+    assert "fit into 1e+09 minutes" in many.notes[0]
 
 
 def test_steps_and_minutes_contradict_each_other(images, tmp_path):

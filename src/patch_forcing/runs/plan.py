@@ -210,6 +210,12 @@ def _steps_for(recipe: Recipe, usual: Recipe, minutes: float, seconds: float) ->
         f"{steps} steps of {seconds:.2g} s fit into {minutes:g} minutes: --minutes or --steps "
         "change that"
     )
+    needed = steps * seconds / SHARE / 60
+    if needed > 1.05 * minutes:  # the fewest steps that are planned are more than fit
+        note = (
+            f"{steps} steps of {seconds:.2g} s take {needed:.1f} minutes, more than the "
+            f"{minutes:g} given, and are the fewest planned: --steps sets fewer"
+        )
     return replace(recipe, **changes), note
 
 
