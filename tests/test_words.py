@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from benchmarks.words import ocr
 from benchmarks.words.data import DARK, LIGHT, MARGIN, SIZES, WordImages, unspelt
-from benchmarks.words.glyphs import EM, END, draw_line, glyphs, set_line
+from benchmarks.words.glyphs import EM, END, draw_line, font_folder, glyphs, set_line
 from benchmarks.words.order import chance_higher, ink_patches, settled_after, settling
 from benchmarks.words.recogniser import NOTHING, letters_of, marks
 from benchmarks.words.scores import scores, share_interval
@@ -26,6 +26,10 @@ from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.models.config import DataInfo
 from patch_forcing.sampling.evaluation import Evaluation
 
+try:
+    font_folder()
+except UserError as error:
+    pytest.skip(str(error), allow_module_level=True)
 CRC = 0x8331AC6F
 IDS = torch.arange(100)
 

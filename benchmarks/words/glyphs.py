@@ -51,9 +51,8 @@ class Glyphs(NamedTuple):
         return Glyphs(*(part.to(device) for part in self))
 
 
-@cache
-def glyphs() -> Glyphs:
-    """All letters. Raises UserError without matplotlib."""
+def font_folder() -> Path:
+    """Where the fonts are. Raises UserError without matplotlib, or with one that lacks a font."""
     try:
         import matplotlib
     except ImportError:
@@ -61,6 +60,19 @@ def glyphs() -> Glyphs:
             "matplotlib, whose fonts words are drawn in, is missing: pip install matplotlib"
         ) from None
     folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    for name in FONTS:
+        if not (folder / f"{name}.ttf").exists():
+            raise UserError(
+                f"matplotlib {matplotlib.__version__} lacks the font {name}: "
+                "pip install 'matplotlib>=3.11'"
+            )
+    return folder
+
+
+@cache
+def glyphs() -> Glyphs:
+    """All letters. Raises UserError where a font is missing."""
+    folder = font_folder()
     tiles = torch.zeros(len(FONTS), len(LETTERS), *TILE)
     advance = torch.zeros(len(FONTS), len(LETTERS))
     ink = torch.zeros(len(FONTS), len(LETTERS), 4)

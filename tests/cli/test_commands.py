@@ -158,6 +158,9 @@ WRONG = {
     "train digits --track ": "unknown tracker ''",
     "train digits --track": "missing value for argument '--track'",
     "train digits --sample-every -1": "sample_every=-1",
+    "train digits --recommended.guidance-interval 0.1": "argument --recommended.guidance-interval "
+    "'0.1': give FLOAT FLOAT: see",
+    "sample digits --guidance-interval": "missing value for argument '--guidance-interval': give F",
     "train digits --steps": "missing value for argument '--steps'",
     "train digits --steps 0": "steps=0",
     "train digits --precision fp7": "invalid choice 'fp7'",

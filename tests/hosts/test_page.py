@@ -3,9 +3,12 @@
 import torch
 
 from tests.support.examples import run_examples
+from tests.support.hosts import of_diffusers
 
 
 def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    of_diffusers("Flux2Transformer2DModel", "guidance_embeds")
+    of_diffusers("Ideogram4Transformer2DModel")
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     examples = run_examples("other-models.md")

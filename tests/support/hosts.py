@@ -4,9 +4,11 @@
 held against.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,16 @@ from patch_forcing import hosts
 
 TEXTS, LENGTH, WIDTH = 3, 3, 6
 """Texts, their tokens, and the width of these."""
+
+
+def of_diffusers(name: str, *options: str) -> Any:
+    """That class with these options. Where this release of diffusers has none, a test is skipped."""
+    import diffusers
+
+    kind = getattr(diffusers, name, None)
+    if kind is None or not set(options) <= inspect.signature(kind).parameters.keys():
+        pytest.skip(f"diffusers {diffusers.__version__} has no such {name}")
+    return kind
 
 
 class Tiny(NamedTuple):
@@ -97,9 +109,7 @@ def wan() -> Tiny:
 
 def ideogram4() -> Tiny:
     """3×4 cells; the second text is shorter."""
-    from diffusers import Ideogram4Transformer2DModel
-
-    model = Ideogram4Transformer2DModel(
+    model = of_diffusers("Ideogram4Transformer2DModel")(
         in_channels=4,
         num_layers=2,
         attention_head_dim=16,
@@ -148,9 +158,7 @@ def ideogram_texts(length: int, height: int, width: int) -> dict[str, Tensor]:
 
 def flux2(distilled: bool = False) -> Tiny:
     """3×4 cells. distilled: with guidance among the model's inputs."""
-    from diffusers import Flux2Transformer2DModel
-
-    model = Flux2Transformer2DModel(
+    model = of_diffusers("Flux2Transformer2DModel", "guidance_embeds")(
         in_channels=4,
         num_layers=1,
         num_single_layers=2,
@@ -185,9 +193,7 @@ def flux2_distilled() -> Tiny:
 
 def flux3_model(**options: Any) -> nn.Module:
     """Tiny."""
-    from diffusers import Flux3Transformer2DModel
-
-    return Flux3Transformer2DModel(
+    return of_diffusers("Flux3Transformer2DModel")(
         in_channels=4,
         cond_in_channels=4,
         num_layers=1,

@@ -18,6 +18,8 @@ TEXTS = ["a red cat", "", "two dog on a blue mat", "猫"]
 
 @pytest.mark.parametrize("kind", ["t5", "clip", "siglip", "qwen3", "qwen3-vl", "gemma"])
 def test_models_of_transformers_give_their_last_states(kind, tmp_path):
+    if kind == "siglip":
+        pytest.importorskip("transformers", "5", "its text half alone is a model since 5.0")
     encoder = find_text_encoder(str(write_encoder(tmp_path / kind, kind)))
     assert isinstance(encoder, TextEncoder)
     assert encoder.width == WIDTH

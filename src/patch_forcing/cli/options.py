@@ -108,7 +108,16 @@ def _message(page: str) -> str:
     lines = [line.strip(" │|") for line in page.strip().splitlines()[1:]]  # the first is the title
     paragraphs = " ".join(line or "─" for line in (line.strip("╭╮╰╯─-") for line in lines))
     message = next(part.strip() for part in [*paragraphs.split("─"), "wrong usage"] if part.strip())
-    return f"{message[:1].lower()}{message[1:].rstrip('.')}"
+    message = f"{message[:1].lower()}{message[1:].rstrip('.')}"
+    misfit = re.fullmatch(
+        r"error parsing (\S+): no type matching (.*) could be instantiated from \[(.*)\]", message
+    )
+    if misfit is None:
+        return message
+    option, kinds, values = misfit.groups()
+    mend = "give " + re.sub(r"\{None\}\||[{}]", "", kinds).replace("|", " or ")
+    given = f"argument {option} {values}" if values else f"missing value for argument '{option}'"
+    return f"{given}: {mend}"
 
 
 def _unknown_argument(argument: str, prog: str, show_help: Callable[[], object]) -> UserError:

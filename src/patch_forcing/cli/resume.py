@@ -73,7 +73,7 @@ def resume(args: Sequence[str]) -> None:
     )
 
 
-def _overridden(recipe: "Recipe", pairs: Sequence[str]) -> tuple[frozenset[str], "Recipe"]:
+def _overridden(recipe: "Recipe", pairs: Sequence[str]) -> "tuple[frozenset[str], Recipe]":
     """The fields that `pairs` name, and the recipe with their values, read as by `train`."""
     from patch_forcing.runs.changed_recipe import MAY_CHANGE, OVERRIDABLE
     from patch_forcing.runs.recipe import Recipe
