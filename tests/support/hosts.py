@@ -20,7 +20,7 @@ TEXTS, LENGTH, WIDTH = 3, 3, 6
 
 
 def of_diffusers(name: str, *options: str) -> Any:
-    """That class with these options. Where this release of diffusers has none, a test is skipped."""
+    """That class with these options; a test is skipped where this release of it has none."""
     import diffusers
 
     kind = getattr(diffusers, name, None)
