@@ -24,7 +24,7 @@ class Estimate:
     is the derivative of the value by its weight, times n (the infinitesimal jackknife, Efron 1982).
     excess: what the jackknife's variance holds too much, as a share of it, 0 … ½: it counts twice
     what pairs of images add beyond each of them alone (Efron & Stein 1981). freedom: degrees of
-    freedom of the error; None: K − 1.
+    freedom of the error; None: K − 1. bounds: what the metric can be, as no interval goes further.
     """
 
     value: float
@@ -32,6 +32,7 @@ class Estimate:
     count: int
     excess: float = 0.0
     freedom: int | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def deviations(self) -> Float[Tensor, " K"]:
@@ -50,7 +51,8 @@ class Estimate:
         """Ends of the 95 % interval of the metric's mean over samples of this size."""
         parts = len(self.influence) if self.freedom is None else self.freedom + 1
         reach = critical(parts) * self.error
-        return self.value - reach, self.value + reach
+        low, high = self.bounds
+        return max(low, self.value - reach), min(high, self.value + reach)
 
 
 def standard_error(influence: Float[Tensor, " K"]) -> float:

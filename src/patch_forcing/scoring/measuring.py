@@ -1,7 +1,7 @@
 """The metrics of one network's features of samples, as far as the reference allows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -122,10 +122,10 @@ class Measuring:
             "kid": lambda: kernel_distance(real, sampled),
             "cmmd": lambda: clip_distance(real, sampled),
             "clip-score": by_texts,
-            "precision": lambda: precision(real, sampled),
-            "recall": lambda: recall(real, sampled),
+            "precision": lambda: _share(precision(real, sampled)),
+            "recall": lambda: _share(recall(real, sampled)),
             "density": lambda: density(real, sampled),
-            "coverage": lambda: coverage(real, sampled),
+            "coverage": lambda: _share(coverage(real, sampled)),
         }
 
     def _lacking(self, name: str) -> str:
@@ -197,6 +197,10 @@ def _too_few(name: str, sampled: int, real: int | None, least: int | None = None
     if real is not None and real < needed_real and name not in ("is", "clip-score"):
         return f"{real} images of the reference are too few, {needed_real} are needed"
     return ""
+
+
+def _share(estimate: Estimate) -> Estimate:
+    return replace(estimate, bounds=(0.0, 1.0))
 
 
 def _by_label(labels: Sequence[str]) -> dict[str, list[int]]:
