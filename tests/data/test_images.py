@@ -186,7 +186,7 @@ GOOD = {
     "128 MB of packed text": (
         lambda: with_texts(zTXt=b"a\0\0" + zlib.compress(bytes(2**27))), NOISE,
     ),
-    "2 MB of packed text in another script": (with_texts(iTXt=b"workflow\0\1\0\0\0" + ZEROS), NOISE),
+    "2 MB of packed text, another script": (with_texts(iTXt=b"workflow\0\1\0\0\0" + ZEROS), NOISE),
     "70 MB of text": (lambda: with_texts(tEXt=b"workflow\0" + b"x" * (70 * 2**20)), NOISE),
     "text of all kinds": (with_texts(zTXt=LONG, tEXt=b"a\0b", iCCP=LONG), NOISE),
     "2 MB of colour profile": (with_texts(iCCP=LONG), NOISE),
