@@ -1,10 +1,16 @@
 """Kinds of guidance by the input are what they are said to be, in closed form."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
 
 import patch_forcing as pf
 from benchmarks.guidance.kinds import Both, Context, Draws, Lie, Tilted
+from benchmarks.guidance.run import named, number, picked
+from benchmarks.guidance.settings import leading, search
+from benchmarks.pages.guidance import chosen
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.guidance import Query
 from tests.support.exact import CorrelatedGaussian, IndependentGaussian, tiny_dit
@@ -81,3 +87,44 @@ def test_halves_swap_and_noise_is_that_of_the_seed():
     together = velocity(Both(DRAWS, 2.0))
     alone = velocity(Both(Draws((9,), GRID), 2.0), x=X[1:], labels=LABELS[1:])
     torch.testing.assert_close(together[1:], alone)
+
+
+def made_row(name, fd, accuracy):
+    (setting,) = named(search([2.0, 3.0]), [name])
+    metrics = {"fd": number(fd, fd - 1, fd + 1), "accuracy": number(accuracy, 0, 1)}
+    return {"name": name, "group": setting.group, **asdict(setting), "images": 99, **metrics}
+
+
+def test_the_best_of_each_kind_by_either_metric_goes_on_unless_it_is_hopeless():
+    rows = [
+        made_row("label_2", 10, 0.80),
+        made_row("label_3", 12, 0.90),
+        made_row("both_2_0.5", 11, 0.70),
+        made_row("both_3_0.5", 12, 0.60),
+        made_row("lie_2_0.5", 16, 0.89),
+        made_row("context_keep_2_0.5", 16, 0.60),
+    ]
+    names = ["label_2", "label_3", "both_2_0.5", "lie_2_0.5"]
+    assert [row["name"] for row in leading(rows)] == names
+    picks = {setting.name: metrics for setting, metrics in picked(rows, search([2, 3])).items()}
+    assert picks["label_2"] == ["fd"]
+    assert picks["both_2_0.5"] == ["fd", "accuracy"]
+
+
+def test_the_page_has_values_with_intervals_and_paired_differences():
+    less = number(-1, -2, 0.5)
+    rows = [
+        {**made_row("label_3", 12, 0.90), "fd_less_label": less, "accuracy_less_label": less},
+        {
+            **made_row("tilt_3_-0.5", 11, 0.91),
+            "fd_less_label": less,
+            "accuracy_less_label": number(0.01, -0.02, 0.04),
+        },
+    ]
+    about = {"commit": "a", "date": "2026-01-01", "hardware": "x", "versions": {"torch": "2"}}
+    model = {"model": {"name": "m"}, "evaluations": 19.0, "real": {"features": "emoji 1"}}
+    text = chosen(json.loads(json.dumps({**about, **model, "rows": rows})))
+    assert "| by the label | 3 |  | 12.0 [11.0, 13.0] |  | 90.0 % [0.0, 100.0] |  |" in text
+    assert "| −0.5 | 11.0 [10.0, 12.0] | −1.0 [−2.0, +0.5] |" in text
+    assert "| +1.0 [−2.0, +4.0] |" in text
+    assert "m, 19 evaluations an image, 99 images a row" in text

@@ -1,12 +1,12 @@
 """Kinds of guidance by what the weak evaluation sees, and a scale for each patch.
 
-All are v = v_weak + scale·(v − v_weak), at the cost of classifier-free guidance. In a random half of
-the patches the weak evaluation's clocks are earlier, s = ratio·t. With ε ~ N(0, 1) that half is seen
-as
+All are v = v_weak + scale·(v − v_weak), at the cost of classifier-free guidance. In a random half
+of the patches the weak evaluation's clocks are earlier, s = ratio·t. With ε ~ N(0, 1) that half is
+seen as
 
     x_s = (s/t)·x_t + σ·ε,    σ² = (1 − s)² − (s/t)²·(1 − t)²,
 
-which is distributed as noisier images are: E[x_s | x_1] = s·x_1, and its noise has variance (1 − s)².
+which is distributed as noisier images are: its mean is s·x_1, and its noise has variance (1 − s)².
 The half is another one for each image and each pair of steps; in the second step it is the other
 half. (Less information in the input as guidance: AsyncPatch, arXiv 2606.07079.)
 """

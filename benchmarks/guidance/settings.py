@@ -81,10 +81,10 @@ def leading(rows: list[Row]) -> list[Row]:
     chosen = []
     for group in dict.fromkeys(row["group"] for row in rows):
         own = [row for row in rows if row["group"] == group]
-        for row in dict.fromkeys((best(own, m)["name"] for m in ("fd", "accuracy"))):
-            (match,) = (one for one in own if one["name"] == row)
-            farther = match["fd"]["value"] > HOPELESS["fd"] * fd["value"]
-            vaguer = match["accuracy"]["value"] < accuracy["value"] - HOPELESS["accuracy"]
+        leaders = {row["name"]: row for row in (best(own, "fd"), best(own, "accuracy"))}
+        for row in leaders.values():
+            farther = row["fd"]["value"] > HOPELESS["fd"] * fd["value"]
+            vaguer = row["accuracy"]["value"] < accuracy["value"] - HOPELESS["accuracy"]
             if not (farther and vaguer):
-                chosen.append(match)
+                chosen.append(row)
     return chosen
