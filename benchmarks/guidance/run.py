@@ -6,7 +6,8 @@ All kinds of `settings.py` at equal evaluations: Adams–Bashforth on the model'
 t 0.1 … 0.8, bfloat16 within the network. Image i has seed i and class i modulo the classes, so that
 a block of images has as many of each class. Settings are chosen on the first blocks: all are
 measured on block 0, the best of each kind by either metric on block 1 too, and those that are best
-on both are measured on other blocks. Differences are paired, against the best by the label.
+on both are measured on other blocks. Where --only leaves one of each kind, nothing is chosen.
+Differences are paired, against the best by the label.
 
 With --images, the reference is real images in class folders, in features of EfficientNet-Lite0, and
 a logistic regression of their features reads the class. Otherwise all is by emoji features.
@@ -160,19 +161,26 @@ def main() -> None:
         "second": [],
         "rows": [],
     }
-    for setting in settings:
-        report["first"].append(bench.row(setting, range(1))[0])
-        write_json(options.out, report)
-    for row in leading(report["first"]):
-        (setting,) = named(settings, [row["name"]])
-        report["second"].append(bench.row(setting, range(2))[0])
-        write_json(options.out, report)
-    picks = picked(report["second"], settings)
+    picks: dict[Setting, list[str]] = {setting: list(METRICS) for setting in settings}
+    if len({setting.group for setting in settings}) < len(settings):
+        choose(bench, settings, report, options.out)
+        picks = picked(report["second"], settings)
     for block in range(2, 2 + options.blocks):  # block by block, so that all have equal numbers
         for setting in picks:
             bench.vectors(setting, block)
         report["rows"] = reported(bench, picks, range(2, block + 1))
         write_json(options.out, report)
+
+
+def choose(bench: Bench, settings: list[Setting], report: Row, out: Path) -> None:
+    """All settings on block 0, and the leading ones on block 1 too; written after every row."""
+    for setting in settings:
+        report["first"].append(bench.row(setting, range(1))[0])
+        write_json(out, report)
+    for row in leading(report["first"]):
+        (setting,) = named(settings, [row["name"]])
+        report["second"].append(bench.row(setting, range(2))[0])
+        write_json(out, report)
 
 
 def opened(options: argparse.Namespace) -> Bench:
