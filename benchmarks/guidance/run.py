@@ -5,9 +5,9 @@
 All kinds of `settings.py` at equal evaluations: Adams–Bashforth on the model's own grid, guided at
 t 0.1 … 0.8, bfloat16 within the network. Image i has seed i and class i modulo the classes, so that
 a block of images has as many of each class. Settings are chosen on the first blocks: all are
-measured on block 0, the best of each kind by either metric on block 1 too, and those that are best
-on both are measured on other blocks. Where --only leaves one of each kind, nothing is chosen.
-Differences are paired, against the best by the label.
+measured there, and the best of each kind by either metric is measured on other blocks, unless it is
+worse by that metric than the best by the label. Where --only leaves one of each kind, nothing is
+chosen. Differences are paired, against the best by the label.
 
 With --images, the reference is real images in class folders, in features of EfficientNet-Lite0, and
 a logistic regression of their features reads the class. Otherwise all is by emoji features.
@@ -28,7 +28,7 @@ from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
 from benchmarks.guidance.judges import Judge, emoji_judge, features_of, natural_judge
 from benchmarks.guidance.kinds import Draws
-from benchmarks.guidance.settings import INTERVAL, LABEL, Setting, best, leading, search
+from benchmarks.guidance.settings import INTERVAL, LABEL, METRICS, Setting, leading, search
 from patch_forcing.core.errors import unknown_name
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.evaluation.estimate import Estimate, critical, mean_estimate, standard_error
@@ -37,7 +37,6 @@ from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.sampling.field import VelocityField
 
-METRICS = ("fd", "accuracy")
 BATCH = 33
 
 
@@ -107,34 +106,25 @@ def _ends(estimate: Estimate) -> tuple[float, float, float]:
     return (estimate.value, *estimate.interval)
 
 
-def reported(bench: Bench, picks: dict[Setting, list[str]], blocks: range) -> list[Row]:
+def reported(
+    bench: Bench, settings: list[Setting], picks: dict[str, list[str]], blocks: range
+) -> list[Row]:
     """Settings on other images, with differences to those by the label that are best.
 
-    picks: settings with the metrics by which they are the best of their group.
+    picks: names of settings with the metrics by which they are the best of their group.
     """
-    measured = {setting: bench.row(setting, blocks) for setting in picks}
+    measured = {one: bench.row(one, blocks) for one in settings if one.name in picks}
     base = {
         metric: estimates[metric]
         for setting, (_, estimates) in measured.items()
-        for metric in picks[setting]
+        for metric in picks[setting.name]
         if setting.group == LABEL
     }
     rows = []
     for setting, (row, estimates) in measured.items():
         less = {f"{name}_less_label": difference(estimates[name], base[name]) for name in METRICS}
-        rows.append({**row, "best_by": picks[setting], **less})
+        rows.append({**row, "best_by": picks[setting.name], **less})
     return rows
-
-
-def picked(rows: list[Row], settings: list[Setting]) -> dict[Setting, list[str]]:
-    """The best of each group, with the metrics by which they are."""
-    by_name = {setting.name: setting for setting in settings}
-    picks: dict[Setting, list[str]] = {}
-    for group in dict.fromkeys(row["group"] for row in rows):
-        for metric in METRICS:
-            name = best([row for row in rows if row["group"] == group], metric)["name"]
-            picks.setdefault(by_name[name], []).append(metric)
-    return picks
 
 
 def main() -> None:
@@ -145,6 +135,9 @@ def main() -> None:
     parser.add_argument("--real", type=int, default=1000, help="of them, as the reference")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--block", type=int, default=99, help="images of a block")
+    parser.add_argument(
+        "--choosing", type=int, default=2, help="blocks that settings are chosen on"
+    )
     parser.add_argument("--blocks", type=int, default=4, help="blocks of the report")
     parser.add_argument("--scales", type=float, nargs="+", default=[1.5, 2.0, 3.0])
     parser.add_argument("--only", nargs="+", help="names of settings; default: all")
@@ -157,30 +150,22 @@ def main() -> None:
         "steps": options.steps,
         "evaluations": evaluations(bench, settings[0]),
         "real": bench.judge.real,
-        "first": [],
-        "second": [],
+        "choosing": [],
         "rows": [],
     }
-    picks: dict[Setting, list[str]] = {setting: list(METRICS) for setting in settings}
+    picks = {setting.name: list(METRICS) for setting in settings}
+    first = 0
     if len({setting.group for setting in settings}) < len(settings):
-        choose(bench, settings, report, options.out)
-        picks = picked(report["second"], settings)
-    for block in range(2, 2 + options.blocks):  # block by block, so that all have equal numbers
-        for setting in picks:
-            bench.vectors(setting, block)
-        report["rows"] = reported(bench, picks, range(2, block + 1))
+        first = options.choosing
+        for setting in settings:
+            report["choosing"].append(bench.row(setting, range(first))[0])
+            write_json(options.out, report)
+        picks = leading(report["choosing"])
+    for block in range(first, first + options.blocks):  # so that all have equal numbers
+        for name in picks:
+            bench.vectors(*named(settings, [name]), block)
+        report["rows"] = reported(bench, settings, picks, range(first, block + 1))
         write_json(options.out, report)
-
-
-def choose(bench: Bench, settings: list[Setting], report: Row, out: Path) -> None:
-    """All settings on block 0, and the leading ones on block 1 too; written after every row."""
-    for setting in settings:
-        report["first"].append(bench.row(setting, range(1))[0])
-        write_json(out, report)
-    for row in leading(report["first"]):
-        (setting,) = named(settings, [row["name"]])
-        report["second"].append(bench.row(setting, range(2))[0])
-        write_json(out, report)
 
 
 def opened(options: argparse.Namespace) -> Bench:

@@ -10,8 +10,7 @@ from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Guidance, In
 INTERVAL: Interval = (0.1, 0.8)
 BY_INPUT = {"context": Context, "both": Both, "lie": Lie}
 LABEL, TILT = "label", "tilt"
-HOPELESS = {"fd": 1.25, "accuracy": 0.05}
-"""By both, times and points worse than the best guidance by the label on the first block."""
+METRICS = ("fd", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -74,17 +73,19 @@ def best(rows: Iterable[Row], metric: str) -> Row:
     return min(rows, key=lambda row: value(row, metric))
 
 
-def leading(rows: list[Row]) -> list[Row]:
-    """The best of each group by either metric, without groups that are hopeless."""
-    labels = [row for row in rows if row["group"] == LABEL]
-    fd, accuracy = best(labels, "fd")["fd"], best(labels, "accuracy")["accuracy"]
-    chosen = []
-    for group in dict.fromkeys(row["group"] for row in rows):
-        own = [row for row in rows if row["group"] == group]
-        leaders = {row["name"]: row for row in (best(own, "fd"), best(own, "accuracy"))}
-        for row in leaders.values():
-            farther = row["fd"]["value"] > HOPELESS["fd"] * fd["value"]
-            vaguer = row["accuracy"]["value"] < accuracy["value"] - HOPELESS["accuracy"]
-            if not (farther and vaguer):
-                chosen.append(row)
-    return chosen
+def leading(rows: list[Row]) -> dict[str, list[str]]:
+    """Names of the best of each group, with the metrics by which they are.
+
+    Left out is what is worse, by that metric, than the best guidance by the label.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["group"], []).append(row)
+    picks: dict[str, list[str]] = {}
+    for metric in METRICS:
+        reached = value(best(groups[LABEL], metric), metric)
+        for own in groups.values():
+            row = best(own, metric)
+            if value(row, metric) <= reached:
+                picks.setdefault(row["name"], []).append(metric)
+    return picks

@@ -37,7 +37,7 @@ def searched(report: Row) -> str:
     lines = [
         [_way(row), f"{row['scale']:g}", _own(row), _number(row["fd"]),
          _number(row["accuracy"], percent=True)]
-        for row in report["first"]
+        for row in report["choosing"]
     ]  # fmt: skip
     return table(["guidance", "scale", "s/t or tilt", "FD", "read as its class"], lines)
 
