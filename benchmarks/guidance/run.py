@@ -16,7 +16,7 @@ Features of samples are kept in --cache, so that the same command goes on.
 
 import argparse
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +47,15 @@ class Bench:
     pipe: Pipeline
     judge: Judge
     block: int
-    steps: int
+    request: SampleRequest
     cache: Path
 
     @torch.no_grad()
     def vectors(self, setting: Setting, block: int) -> Float[Tensor, "n F"]:
         """Features of a block of images, from the cache if they are there."""
-        file = self.cache / f"{self.pipe.hash[:12]}-{setting.name}-{block}.npy"
+        placing = self.request.time_grid or "own"
+        run = f"{self.pipe.hash[:12]}-{self.request.num_steps}-{placing}-{self.block}"
+        file = self.cache / run / f"{setting.name}-{block}.npy"
         if not file.exists():
             started = time.perf_counter()
             seeds = range(block * self.block, (block + 1) * self.block)
@@ -67,7 +69,7 @@ class Bench:
     def _sampled(self, setting: Setting, seeds: range) -> Float[Tensor, "n F"]:
         model = self.pipe.model
         device, config = model.pos_embed.device, model.config
-        sampling = SampleRequest("adams-bashforth", self.steps).resolve(model)
+        sampling = self.request.resolve(model)
         labels = torch.tensor([seed % config.num_classes for seed in seeds], device=device)
         noise = CountedGenerator(seeds, device=device).fork("noise")
         guidance = setting.guidance(Draws(tuple(seeds), sampling.time_grid))
@@ -134,6 +136,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="real images in class folders")
     parser.add_argument("--real", type=int, default=1000, help="of them, as the reference")
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--grid", help="placing of steps; default: the model's own")
     parser.add_argument("--block", type=int, default=99, help="images of a block")
     parser.add_argument(
         "--choosing", type=int, default=2, help="blocks that settings are chosen on"
@@ -148,7 +151,8 @@ def main() -> None:
         **provenance(__file__, options.device),
         "model": {"name": Path(bench.pipe.name).name, "hash": bench.pipe.hash},
         "steps": options.steps,
-        "evaluations": evaluations(bench, settings[0]),
+        "grid": options.grid,
+        "evaluations": evaluations(bench),
         "real": bench.judge.real,
         "choosing": [],
         "rows": [],
@@ -162,8 +166,8 @@ def main() -> None:
             write_json(options.out, report)
         picks = leading(report["choosing"])
     for block in range(first, first + options.blocks):  # so that all have equal numbers
-        for name in picks:
-            bench.vectors(*named(settings, [name]), block)
+        for setting in (one for one in settings if one.name in picks):
+            bench.vectors(setting, block)
         report["rows"] = reported(bench, settings, picks, range(first, block + 1))
         write_json(options.out, report)
 
@@ -177,7 +181,8 @@ def opened(options: argparse.Namespace) -> Bench:
         if options.images is None
         else natural_judge(options.images, options.real, size, options.device)
     )
-    return Bench(pipe, judge, options.block, options.steps, options.cache)
+    request = SampleRequest("adams-bashforth", options.steps, time_grid=options.grid)
+    return Bench(pipe, judge, options.block, request, options.cache)
 
 
 def named(settings: list[Setting], names: list[str] | None) -> list[Setting]:
@@ -189,12 +194,10 @@ def named(settings: list[Setting], names: list[str] | None) -> list[Setting]:
     return [by_name[name] for name in names or by_name]
 
 
-def evaluations(bench: Bench, setting: Setting) -> float:
+def evaluations(bench: Bench) -> float:
     """Of an image, guidance counted: the same for all settings."""
+    guided = replace(bench.request, guidance_scale=2.0, guidance_interval=INTERVAL)
     model = bench.pipe.model
-    guided = SampleRequest(
-        "adams-bashforth", bench.steps, guidance_scale=setting.scale, guidance_interval=INTERVAL
-    )
     return guided.resolve(model).evaluations(model.config)
 
 
