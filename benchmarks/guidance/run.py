@@ -32,6 +32,7 @@ from benchmarks.guidance.settings import INTERVAL, LABEL, METRICS, Setting, lead
 from patch_forcing.core.errors import unknown_name
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.evaluation.estimate import Estimate, critical, mean_estimate, standard_error
+from patch_forcing.evaluation.frechet import at_infinity_needs
 from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.generation.request import SampleRequest
@@ -87,6 +88,8 @@ class Bench:
             "fd": self.judge.distance(vectors),
             "accuracy": mean_estimate(right.double()),
         }
+        if len(vectors) >= at_infinity_needs(vectors.shape[1]):
+            estimates["fd_infinity"] = self.judge.distance.at_infinity(vectors)
         numbers = {metric: number(*_ends(estimate)) for metric, estimate in estimates.items()}
         row = {"name": setting.name, "group": setting.group, **asdict(setting)}
         return {**row, "images": len(vectors), **numbers}, estimates
@@ -115,16 +118,20 @@ def reported(
 
     picks: names of settings with the metrics by which they are the best of their group.
     """
-    measured = {one: bench.row(one, blocks) for one in settings if one.name in picks}
+    measured = {setting: bench.row(setting, blocks) for setting in settings}
     base = {
-        metric: estimates[metric]
+        metric: estimates
         for setting, (_, estimates) in measured.items()
         for metric in picks[setting.name]
         if setting.group == LABEL
     }
+    base["fd_infinity"] = base["fd"]
     rows = []
     for setting, (row, estimates) in measured.items():
-        less = {f"{name}_less_label": difference(estimates[name], base[name]) for name in METRICS}
+        less = {
+            f"{metric}_less_label": difference(estimate, base[metric][metric])
+            for metric, estimate in estimates.items()
+        }
         rows.append({**row, "best_by": picks[setting.name], **less})
     return rows
 
@@ -144,8 +151,10 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=4, help="blocks of the report")
     parser.add_argument("--scales", type=float, nargs="+", default=[1.5, 2.0, 3.0])
     parser.add_argument("--only", nargs="+", help="names of settings; default: all")
+    parser.add_argument("--also", nargs="+", help="names that are reported though not chosen")
     options = parser.parse_args()
     settings = named(search(options.scales), options.only)
+    also = named(search(options.scales), options.also) if options.also else []
     bench = opened(options)
     report: Row = {
         **provenance(__file__, options.device),
@@ -165,10 +174,12 @@ def main() -> None:
             report["choosing"].append(bench.row(setting, range(first))[0])
             write_json(options.out, report)
         picks = leading(report["choosing"])
+    picks |= {setting.name: [] for setting in also if setting.name not in picks}
     for block in range(first, first + options.blocks):  # so that all have equal numbers
-        for setting in (one for one in settings if one.name in picks):
+        reporting = [one for one in search(options.scales) if one.name in picks]
+        for setting in reporting:
             bench.vectors(setting, block)
-        report["rows"] = reported(bench, settings, picks, range(first, block + 1))
+        report["rows"] = reported(bench, reporting, picks, range(first, block + 1))
         write_json(options.out, report)
 
 

@@ -9,7 +9,8 @@ from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Guidance, In
 
 INTERVAL: Interval = (0.1, 0.8)
 BY_INPUT = {"context": Context, "both": Both, "lie": Lie}
-LABEL, TILT = "label", "tilt"
+LABEL, TILT, HALVES = "label", "tilt", "halves"
+"""The last: by the label, but in half of the patches a step, as context is without its noise."""
 METRICS = ("fd", "accuracy")
 
 
@@ -29,11 +30,13 @@ class Setting:
     @property
     def group(self) -> str:
         """Settings among which one is chosen."""
+        if self.kind in BY_INPUT and self.ratio == 1:
+            return HALVES
         return self.kind if self.drop else f"{self.kind}, label kept"
 
     @property
     def name(self) -> str:
-        """As files and the command call it: KIND[-keep]-SCALE[-NUMBER]."""
+        """As files and the command call it: KIND[_keep]_SCALE[_NUMBER]."""
         words = [self.kind, *([] if self.drop else ["keep"]), f"{self.scale:g}"]
         if self.kind in BY_INPUT:
             words.append(f"{self.ratio:g}")
@@ -59,7 +62,7 @@ def search(scales: Iterable[float]) -> list[Setting]:
     rows += [Setting(TILT, scale, tilt=tilt) for tilt in (0.5, -0.5) for scale in scales]
     for ratio in (0.5, 0.8):
         rows += [Setting(kind, scale, ratio) for kind in BY_INPUT for scale in scales]
-    return rows
+    return [*rows, *(Setting("context", scale) for scale in scales)]
 
 
 def value(row: Row, metric: str) -> float:

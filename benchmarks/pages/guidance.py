@@ -2,10 +2,11 @@
 
 from benchmarks.common.record import Row
 from benchmarks.common.tables import made, paragraph, table
-from benchmarks.guidance.settings import BY_INPUT, LABEL
+from benchmarks.guidance.settings import BY_INPUT, HALVES, LABEL
 
 WAYS = {
     LABEL: "by the label",
+    HALVES: "by the label, half of the patches a step",
     "context": "less context and no label",
     "both": "noisier patches and no label",
     "lie": "earlier clocks and no label",
@@ -32,16 +33,6 @@ def chosen(report: Row) -> str:
     return f"{table(header, lines)}\n{paragraph(_about(report))}"
 
 
-def searched(report: Row) -> str:
-    """Every setting, on the images that choose."""
-    lines = [
-        [_way(row), f"{row['scale']:g}", _own(row), _number(row["fd"]),
-         _number(row["accuracy"], percent=True)]
-        for row in report["choosing"]
-    ]  # fmt: skip
-    return table(["guidance", "scale", "s/t or tilt", "FD", "read as its class"], lines)
-
-
 def _about(report: Row) -> str:
     images = {row["images"] for row in report["rows"]}
     counts = " to ".join(f"{count:,}" for count in sorted(images))
@@ -56,7 +47,7 @@ def _about(report: Row) -> str:
 
 
 def _way(row: Row) -> str:
-    name = WAYS[row["kind"]]
+    name = WAYS[HALVES if row["group"] == HALVES else row["kind"]]
     return name if row["drop"] else f"{name.removesuffix(' and no label')}, label kept"
 
 
