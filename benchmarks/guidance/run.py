@@ -7,7 +7,7 @@ t 0.1 … 0.8, bfloat16 within the network. Image i has seed i and class i modul
 a block of images has as many of each class. Settings are chosen on the first blocks: all are
 measured there, and the best of each kind by either metric is measured on other blocks, unless it is
 worse by that metric than the best by the label. Where --only leaves one of each kind, nothing is
-chosen. Differences are paired, against the best by the label.
+chosen. Differences are paired, against the setting by the label that is best there by the metric.
 
 With --images, the reference is real images in class folders, in features of EfficientNet-Lite0, and
 a logistic regression of their features reads the class. Otherwise all is by emoji features.
@@ -28,7 +28,7 @@ from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
 from benchmarks.guidance.judges import Judge, emoji_judge, features_of, natural_judge
 from benchmarks.guidance.kinds import Draws
-from benchmarks.guidance.settings import INTERVAL, LABEL, METRICS, Setting, leading, search
+from benchmarks.guidance.settings import INTERVAL, LABEL, METRICS, Setting, leading, search, value
 from patch_forcing.core.errors import unknown_name
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.evaluation.estimate import Estimate, critical, mean_estimate, standard_error
@@ -114,25 +114,23 @@ def _ends(estimate: Estimate) -> tuple[float, float, float]:
 def reported(
     bench: Bench, settings: list[Setting], picks: dict[str, list[str]], blocks: range
 ) -> list[Row]:
-    """Settings on other images, with differences to those by the label that are best.
+    """Settings on other images, with differences to those by the label that are best there.
 
-    picks: names of settings with the metrics by which they are the best of their group.
+    picks: names of settings with the metrics by which they were the best of their group.
     """
-    measured = {setting: bench.row(setting, blocks) for setting in settings}
+    measured = [bench.row(setting, blocks) for setting in settings]
+    labels = [(row, estimates) for row, estimates in measured if row["group"] == LABEL]
     base = {
-        metric: estimates
-        for setting, (_, estimates) in measured.items()
-        for metric in picks[setting.name]
-        if setting.group == LABEL
+        metric: min(labels, key=lambda pair, metric=metric: value(pair[0], metric))[1][metric]
+        for metric in labels[0][1]
     }
-    base["fd_infinity"] = base["fd"]
     rows = []
-    for setting, (row, estimates) in measured.items():
+    for row, estimates in measured:
         less = {
-            f"{metric}_less_label": difference(estimate, base[metric][metric])
+            f"{metric}_less_label": difference(estimate, base[metric])
             for metric, estimate in estimates.items()
         }
-        rows.append({**row, "best_by": picks[setting.name], **less})
+        rows.append({**row, "best_by": picks[row["name"]], **less})
     return rows
 
 

@@ -68,7 +68,7 @@ def search(scales: Iterable[float]) -> list[Setting]:
 def value(row: Row, metric: str) -> float:
     """Of a metric, less where it is better."""
     number: float = row[metric]["value"]
-    return number if metric == "fd" else -number
+    return -number if metric == "accuracy" else number
 
 
 def best(rows: Iterable[Row], metric: str) -> Row:
