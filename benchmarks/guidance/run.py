@@ -165,9 +165,8 @@ def main() -> None:
         "rows": [],
     }
     picks = {setting.name: list(METRICS) for setting in settings}
-    first = 0
+    first = options.choosing
     if len({setting.group for setting in settings}) < len(settings):
-        first = options.choosing
         for setting in settings:
             report["choosing"].append(bench.row(setting, range(first))[0])
             write_json(options.out, report)
