@@ -14,6 +14,8 @@ install_import_hook("patch_forcing", f"{typecheck.__name__}.check")  # for all t
 # torch is imported where it is needed: the process that hands tests to workers has no use for it.
 # Tensors here are tiny: threads would only wait for each other, also in processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
+# glibc keeps what is freed: each process would give it back to the system and fault it in again.
+os.environ |= {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
 
 # Time limits belong to benchmarks: no test may fail because a machine is slow.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)

@@ -14,7 +14,7 @@ def test_the_python_example_runs():
     exec(re.search(r"```python\n(.*?)```", README, re.DOTALL)[1], names)
     result, loss = names["result"], names["loss"]
     assert [image.size for image in result.images] == [(64, 64)] * 2
-    assert result.nfe == 96  # 12 steps of 4 evaluations, guided
+    assert result.nfe == 48  # 6 steps of 4 evaluations, guided
     assert result.trace[1].t.unique().numel() == 2
     assert loss.total.isfinite()
     torch.testing.assert_close(loss.total, loss.velocity + 0.01 * loss.nll)

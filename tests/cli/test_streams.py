@@ -14,7 +14,7 @@ COMMAND = f"{shlex.quote(sys.executable)} -m patch_forcing"
 TRAIN = "train digits --steps 2 --network.hidden-size 16 --network.depth 1 --network.num-heads 2"
 TRAIN += " --batch-size 4 --device cpu --sample-every 0 --out run"
 SAMPLE = "sample digits --labels 3 --sampler euler --steps 1 --device cpu --out run"
-FAST = ((SAMPLE, "<&- >&- 2>&-"), (SAMPLE, "| true"))
+FAST = ((SAMPLE, "<&- >&- 2>&-"),)
 """Of the default suite: each starts a process, which takes seconds."""
 
 
