@@ -27,7 +27,7 @@ class Options:
     private: bool = False
     """Only its owner sees a repository that this makes."""
     dry_run: bool = False
-    """Send nothing: say what would be uploaded. Neither the network nor huggingface_hub is used."""
+    """Send nothing: say what would be uploaded. The network is not used."""
     out: Path | None = None
     """Also write the folder here: weights, config, card and sheet."""
     license: str | None = None
@@ -73,8 +73,7 @@ def push(args: Sequence[str]) -> None:
         check_out("--out", options.out)
         if options.out.exists():
             raise UserError(f"--out {options.out} exists: name another folder")
-    if not options.dry_run:
-        check_package()
+    check_package()
     target = Target(options.to, options.revision, options.private)
     before = "" if options.dry_run else check_target(target)
     device = parse_device(options.device)

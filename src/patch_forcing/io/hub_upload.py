@@ -35,7 +35,7 @@ def check_package() -> None:
     from importlib.util import find_spec
 
     if find_spec("huggingface_hub") is None:
-        raise UserError(f"push needs huggingface_hub, --dry-run does not: {install_line('hub')}")
+        raise UserError(f"push needs huggingface_hub, whose cards it writes: {install_line('hub')}")
 
 
 def _api() -> "HfApi":

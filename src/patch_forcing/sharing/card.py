@@ -6,14 +6,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from patch_forcing.generation.describe import model_facts, sampled_by, takes_texts
 from patch_forcing.generation.recommended import choose
 from patch_forcing.models.dit import PatchDiT
 from patch_forcing.scoring.evaluation import Evaluation
-from patch_forcing.sharing.front_matter import front_matter
 from patch_forcing.sharing.scores import results, table
 from patch_forcing.sharing.training import OWN, Training
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
 
 LIBRARY = "patch-forcing"
 SHEET = "sheet.png"
@@ -57,7 +60,7 @@ class Subject:
 
 def card_text(subject: Subject) -> str:
     """The whole card, and a mark by which `is_untouched` knows it again."""
-    text = f"---\n{_front(subject)}\n---\n\n{_body(subject)}"
+    text = str(_card(subject)).rstrip("\n")
     return f"{text}\n\n<!-- patch-forcing wrote this card: {_digest(text)} -->\n"
 
 
@@ -72,28 +75,30 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _front(subject: Subject) -> str:
-    """What the Hub reads of a card."""
+def _card(subject: Subject) -> "ModelCard":
+    from huggingface_hub import ModelCard, ModelCardData
+
     space = subject.model.data_info.autoencoder
-    has_classes = not takes_texts(subject.model) and subject.model.config.num_classes > 0
+    kind = "texts" if takes_texts(subject.model) else "classes"
     scores = results(subject.evaluations, subject.task)
-    name = subject.hub_id.partition("/")[2]
-    values = {
-        "license": subject.licence,
-        "library_name": LIBRARY,
-        "pipeline_tag": subject.task,
-        "datasets": list(subject.training.datasets) or None,
-        "tags": [
+    has_kind = kind == "texts" or subject.model.config.num_classes > 0
+    data = ModelCardData(
+        license=subject.licence,
+        library_name=LIBRARY,
+        pipeline_tag=subject.task,
+        datasets=list(subject.training.datasets) or None,
+        tags=[
             LIBRARY,
             "flow-matching",
             "diffusion-transformer",
             "pixel-space" if space is None else "latent-space",
-            *(["class-conditional"] if has_classes else []),
+            *(["class-conditional"] if has_kind and kind == "classes" else []),
             "arxiv:2604.19141",
         ],
-        "model-index": [{"name": name, "results": scores}] if scores else None,
-    }
-    return front_matter(values)
+        model_name=subject.hub_id.partition("/")[2] if scores else None,
+        eval_results=scores or None,
+    )
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_body(subject)}\n")
 
 
 def _body(subject: Subject) -> str:

@@ -2,12 +2,15 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.scoring.evaluation import Evaluation, read_evaluation
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 
 def read_records(files: Iterable[Path], model: str, model_hash: str) -> list[Evaluation]:
@@ -28,35 +31,36 @@ def read_records(files: Iterable[Path], model: str, model_hash: str) -> list[Eva
     return records
 
 
-def results(records: Sequence[Evaluation], task: str) -> list[dict[str, Any]]:
-    """One for each record, with its metrics. What is not finite is left out."""
+def results(records: Sequence[Evaluation], task: str) -> list["EvalResult"]:
+    """One for each metric of each record. What is not finite is left out."""
+    from huggingface_hub import EvalResult
+
     made = []
     for evaluation in records:
         record = evaluation.record
         reference = Path(str(record["reference"]["name"])).name
-        dataset = {"name": reference, "type": re.sub(r"[^\w.-]+", "-", reference).lower()}
-        if metrics := list(_metrics(evaluation)):
-            made.append({"task": {"type": task}, "dataset": dataset, "metrics": metrics})
+        for network in record["results"]:
+            features = network["features"].partition(" ")[0]
+            for metric, row in network["metrics"].items():
+                if not math.isfinite(row["value"]):
+                    continue
+                made.append(
+                    EvalResult(
+                        task_type=task,
+                        dataset_type=re.sub(r"[^\w.-]+", "-", reference).lower(),
+                        dataset_name=reference,
+                        metric_type="fid" if row["name"] == "FID" else metric,
+                        metric_name=f"{row['name']}; features {features}; {evaluation.sampled_by}",
+                        metric_value=row["value"],
+                        metric_args={
+                            "samples": record["n"],
+                            "interval_95": [row["low"], row["high"]],
+                            "features": network["features"],
+                            "reference_hash": record["reference"]["hash"],
+                        },
+                    )
+                )
     return made
-
-
-def _metrics(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    record = evaluation.record
-    for network in record["results"]:
-        features = network["features"].partition(" ")[0]
-        for metric, row in network["metrics"].items():
-            if math.isfinite(row["value"]):
-                yield {
-                    "type": "fid" if row["name"] == "FID" else metric,
-                    "value": row["value"],
-                    "name": f"{row['name']}; features {features}; {evaluation.sampled_by}",
-                    "args": {
-                        "samples": record["n"],
-                        "interval_95": [row["low"], row["high"]],
-                        "features": network["features"],
-                        "reference_hash": record["reference"]["hash"],
-                    },
-                }
 
 
 def table(records: Sequence[Evaluation]) -> str:
