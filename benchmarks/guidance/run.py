@@ -24,9 +24,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from benchmarks.common.judges import Judge, emoji_judge, features_of, natural_judge
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
-from benchmarks.guidance.judges import Judge, emoji_judge, features_of, natural_judge
 from benchmarks.guidance.kinds import Draws
 from benchmarks.guidance.settings import INTERVAL, LABEL, METRICS, Setting, leading, search, value
 from patch_forcing.core.errors import unknown_name
@@ -38,8 +38,6 @@ from patch_forcing.generation.pixels import to_uint8
 from patch_forcing.generation.request import SampleRequest
 from patch_forcing.sampling.field import VelocityField
 
-BATCH = 33
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -50,6 +48,7 @@ class Bench:
     block: int
     request: SampleRequest
     cache: Path
+    batch_size: int
 
     @torch.no_grad()
     def vectors(self, setting: Setting, block: int) -> Float[Tensor, "n F"]:
@@ -60,7 +59,8 @@ class Bench:
         if not file.exists():
             started = time.perf_counter()
             seeds = range(block * self.block, (block + 1) * self.block)
-            batches = [seeds[first : first + BATCH] for first in range(0, len(seeds), BATCH)]
+            size = self.batch_size
+            batches = [seeds[first : first + size] for first in range(0, len(seeds), size)]
             parts = [self._sampled(setting, batch) for batch in batches]
             file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file, torch.cat(parts).numpy())
@@ -77,7 +77,8 @@ class Bench:
         field = VelocityField(model, labels, guidance)
         x_0 = noise.normal(config.in_channels, *config.image_size)
         x_1 = sampling.sampler(field, x_0, list(sampling.time_grid)).x_1
-        return features_of(self.judge.network, to_uint8(x_1, model.data_info) / 127.5 - 1)
+        images = to_uint8(x_1, model.data_info) / 127.5 - 1
+        return features_of(self.judge.network, images, self.batch_size)
 
     def row(self, setting: Setting, blocks: range) -> tuple[Row, dict[str, Estimate]]:
         """Both metrics of these blocks."""
@@ -147,6 +148,7 @@ def main() -> None:
         "--choosing", type=int, default=2, help="blocks that settings are chosen on"
     )
     parser.add_argument("--blocks", type=int, default=4, help="blocks of the report")
+    parser.add_argument("--batch-size", type=int, default=33)
     parser.add_argument("--scales", type=float, nargs="+", default=[1.5, 2.0, 3.0])
     parser.add_argument("--only", nargs="+", help="names of settings; default: all")
     parser.add_argument("--also", nargs="+", help="names that are reported though not chosen")
@@ -187,10 +189,12 @@ def opened(options: argparse.Namespace) -> Bench:
     judge = (
         emoji_judge(options.device)
         if options.images is None
-        else natural_judge(options.images, options.real, size, options.device)
+        else natural_judge(
+            options.images, range(options.real), size, options.device, options.batch_size
+        )
     )
     request = SampleRequest("adams-bashforth", options.steps, time_grid=options.grid)
-    return Bench(pipe, judge, options.block, request, options.cache)
+    return Bench(pipe, judge, options.block, request, options.cache, options.batch_size)
 
 
 def named(settings: list[Setting], names: list[str] | None) -> list[Setting]:

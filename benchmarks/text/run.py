@@ -11,6 +11,7 @@ kind of prompts to OUT, and goes on with what is missing.
 
 import argparse
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "adams-bashforth 48": {"sampler": "adams-bashforth", "nfe": 48},
 }
 """At guidance 1 that is an image's evaluations; guidance adds its own."""
+SETTING = ("model", "sampler", "guidance", "grid", "interval", "kind", "prompts")
+"""What makes a row another one."""
 
 
 def prompts_of(data: CaptionedScenes, count: int) -> tuple[Scenes, list[str]]:
@@ -69,28 +72,27 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, default=Path("runs/text/judge"))
     parser.add_argument("--models", nargs="+", required=True)
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["default"])
-    parser.add_argument("--guidance", type=float, help="at t 0.1 … 0.8; as recommended if left out")
+    parser.add_argument("--guidance", type=float, nargs="+", help="scales; default: recommended")
+    parser.add_argument("--interval", type=float, nargs=2, default=(0.1, 0.8), help="of guidance")
+    parser.add_argument("--grids", nargs="+", default=[None], help="default: the model's own")
     parser.add_argument("--prompts", type=int, default=1000, help="of each kind")
+    parser.add_argument("--kinds", nargs="+", default=["seen", "unseen"], help="of combinations")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--batch-size", type=int, default=250)
     options = parser.parse_args()
     judge, _ = load_judge(options.judge, options.device)
     atlas = load_atlas(options.atlas)
-    done = [key(row) for row in read_rows(options.out)]
+    done = [{key: row.get(key) for key in SETTING} for row in read_rows(options.out)]
+    data = {kind: CaptionedScenes(atlas, SIZE, kind == "unseen") for kind in options.kinds}
+    settings = list(product(options.samplers, options.guidance or [None], options.grids, data))
     for name in options.models:
-        pipe = load(name, options.device)
-        for sampler in options.samplers:
-            for kind in ("seen", "unseen"):
-                row = {"model": str(name), "sampler": sampler, "kind": kind}
-                row["guidance"] = options.guidance
-                if key(row) in done:
-                    continue
-                data = CaptionedScenes(atlas, SIZE, kind == "unseen")
-                append_row(options.out, measured(row, pipe, data, judge, options))
-
-
-def key(row: Row) -> tuple[Any, ...]:
-    """What a row is of."""
-    return row["model"], row["sampler"], row["kind"], row["guidance"]
+        pipe = load(name, options.device, precision=options.precision)
+        for sampler, scale, grid, kind in settings:
+            row = {"model": Path(name).name, "sampler": sampler, "guidance": scale, "grid": grid}
+            row |= {"interval": scale and list(options.interval), "kind": kind}
+            row |= {"prompts": options.prompts}
+            if row not in done:
+                append_row(options.out, measured(row, pipe, data[kind], judge, options))
 
 
 def measured(
@@ -99,8 +101,10 @@ def measured(
     """One row: shares of right answers, with the width of their 95 % intervals to each side."""
     scenes, prompts = prompts_of(data, options.prompts)
     chosen = dict(SAMPLERS[row["sampler"]])
-    if options.guidance is not None:
-        chosen |= {"guidance_scale": options.guidance, "guidance_interval": (0.1, 0.8)}
+    if row["guidance"] is not None:
+        chosen |= {"guidance_scale": row["guidance"], "guidance_interval": tuple(row["interval"])}
+    if row["grid"] is not None:
+        chosen["time_grid"] = row["grid"]
     started = time.perf_counter()
     images, nfe = sampled(pipe, prompts, chosen, options.batch_size)
     seconds = time.perf_counter() - started
@@ -110,10 +114,9 @@ def measured(
         name: 1.96 * float((right.mean() * (1 - right.mean()) / len(right)).sqrt())
         for name, right in answers.items()
     }
-    row |= {"nfe": nfe, "prompts": len(prompts), "seconds": round(seconds, 1)}
-    row |= {"shares": shares, "widths": widths, **provenance(__file__, options.device)}
-    print({**{k: row[k] for k in ("model", "sampler", "kind", "nfe")}, **shares}, flush=True)
-    return row
+    result = {"nfe": nfe, "seconds": round(seconds, 1), "shares": shares, "widths": widths}
+    print({**row, "nfe": nfe, **shares}, flush=True)
+    return {**row, **result, **provenance(__file__, options.device)}
 
 
 if __name__ == "__main__":

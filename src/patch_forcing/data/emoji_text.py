@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from patch_forcing.core.devices import to_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.atlas import Atlas
@@ -138,7 +139,7 @@ class CaptionedScenes:
         scenes = _choose(_generator(seed, numbers, "cpu").fork("what").uniform(7), self._unseen)
         # shades, slots, sides and places
         u = _generator(seed, numbers, device).fork("where").uniform(9 + 3 * MOST)
-        there = Scenes(*(values.to(device) for values in scenes))
+        there = Scenes(*(to_device(values, device) for values in scenes))
         drawings = _places(there, u[:, 5:])
         return scenes, self._images(there, drawings, u[:, :5]), drawings
 
@@ -232,7 +233,8 @@ def _background(
     size: int, colour: Int64[Tensor, " B"], u: Float[Tensor, "B 5"]
 ) -> Float[Tensor, "B 3 H W"]:
     """Nearly one colour: a little lighter to one side, and a little different in each scene."""
-    colours = torch.tensor(list(COLOURS.values()), device=u.device)[colour]  # (B, 3)
+    known = to_device(torch.tensor(list(COLOURS.values())), u.device)
+    colours = known[colour]  # (B, 3)
     colours = colours + _SHADE * (2 * u[:, :3] - 1)
     places = (torch.arange(size, device=u.device) + 0.5) / size - 0.5
     angle = 2 * torch.pi * u[:, 3]

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from patch_forcing.core.devices import to_device
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import BadSample, Batch, Examples
 from patch_forcing.data.batch_spec import BatchSpec
@@ -158,17 +159,18 @@ class ImageData:
         """These images; those of the step after are read meanwhile."""
         numbers, pixels = self._read(spec)
         self._reader.read_ahead(spec.next.sample_ids(self.num_samples).tolist())
-        x_1 = torch.stack(pixels).to(device).float() / 127.5 - 1
+        x_1 = to_device(torch.stack(pixels), device).float() / 127.5 - 1
         if self._flip:
-            mirrored = spec.mirrored(self.num_samples).to(device)
+            mirrored = to_device(spec.mirrored(self.num_samples), device)
             x_1 = torch.where(mirrored[:, None, None, None], x_1.flip(-1), x_1)
         crop = self._crops(numbers)
-        crop = None if crop is None else crop.to(device)
+        crop = None if crop is None else to_device(crop, device)
         if self.captioned:
             ids, epochs = spec.sample_ids(self.num_samples), spec.epochs(self.num_samples)
             generator = CountedGenerator(spec.seed, ids, epochs)
             return Batch(x_1, captions=self._captions(numbers, generator), crop=crop)
-        labels = self._labels[torch.tensor(numbers)].to(device) if self.num_classes else None
+        labels = self._labels[torch.tensor(numbers)] if self.num_classes else None
+        labels = None if labels is None else to_device(labels, device)
         return Batch(x_1, labels, crop=crop)
 
     @property

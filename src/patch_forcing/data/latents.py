@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float16, Int64
 from torch import Tensor
 
+from patch_forcing.core.devices import to_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.core.random import CountedGenerator
 from patch_forcing.data.batch import BadSample, Batch
@@ -96,14 +97,18 @@ class LatentData:
         """These latents; those of the step after are read meanwhile."""
         ids, epochs = spec.sample_ids(self.num_samples), spec.epochs(self.num_samples)
         numbers, rows = self._read(spec)
-        moments = torch.from_numpy(rows).to(device).float()
-        generator = CountedGenerator(spec.seed, ids.to(device), epochs.to(device), device)
+        moments = to_device(torch.from_numpy(rows), device).float()
+        generator = CountedGenerator(
+            spec.seed, to_device(ids, device), to_device(epochs, device), device
+        )
         x_1 = normalised(self._index.space, self._draw(moments, generator))
         if self.captioned:
             u = CountedGenerator(spec.seed, ids, epochs).fork("caption").uniform()
             captions = map(self._caption, numbers.tolist())
             return Batch(x_1, captions=tuple(map(drawn, captions, u.tolist())))
-        return Batch(x_1, None if self._labels is None else self._labels[numbers].to(device))
+        return Batch(
+            x_1, None if self._labels is None else to_device(self._labels[numbers], device)
+        )
 
     @property
     def num_pictures(self) -> int:

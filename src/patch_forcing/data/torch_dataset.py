@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from patch_forcing.core.devices import to_device
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.data.batch import Batch
 from patch_forcing.data.batch_spec import BatchSpec
@@ -107,9 +108,9 @@ class DatasetData:
         reading = self._ahead[1]
         self._ahead = spec.next, self._start(spec.next)
         items = [future.result() for future in reading]
-        x_1 = self._scaled(torch.stack([item.pixels for item in items]).to(device))
+        x_1 = self._scaled(to_device(torch.stack([item.pixels for item in items]), device))
         labels = torch.tensor([item.label for item in items]) if self._labelled else None
-        return Batch(x_1, None if labels is None else labels.to(device))
+        return Batch(x_1, None if labels is None else to_device(labels, device))
 
     def sample_names(self, spec: BatchSpec) -> list[str]:
         """The items' numbers."""

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from patch_forcing.core.devices import to_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.condition_kinds import condition_kind
 from patch_forcing.models.config import PatchDiTConfig
@@ -76,7 +77,7 @@ class ByteReader:
                 torch.frombuffer(bytearray(data), dtype=torch.uint8) + 1 if data else 0
             )
             cut.append(text[len(fitting) :])
-        return Read(condition.to(device), tuple(cut))
+        return Read(to_device(condition, device), tuple(cut))
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class EncodedReader:
                     self.store.add(text, self.length, kept[text])
         for row, text in zip(condition, texts, strict=True):
             row[: len(kept[text])] = kept[text]
-        return Read(condition.to(device), tuple(cut[text] for text in texts))
+        return Read(to_device(condition, device), tuple(cut[text] for text in texts))
 
 
 def _half(embeddings: Tensor, name: str) -> Tensor:

@@ -22,6 +22,7 @@ from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.features.statistics import FeatureStatistics
 
 FEATURE_BATCH = 16
+"""At once: what is fast on two cores."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,12 @@ class Judge:
     real: Row
 
 
-def features_of(network: FeatureNetwork, images: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n F"]:
-    """On the CPU, few at once."""
-    return torch.cat([network.features(part).cpu() for part in images.split(FEATURE_BATCH)]).float()
+@torch.no_grad()
+def features_of(
+    network: FeatureNetwork, images: Float[Tensor, "n 3 H W"], batch_size: int = FEATURE_BATCH
+) -> Float[Tensor, "n F"]:
+    """On the CPU."""
+    return torch.cat([network.features(part).cpu() for part in images.split(batch_size)]).float()
 
 
 def emoji_judge(device: str) -> Judge:
@@ -51,20 +55,33 @@ def emoji_judge(device: str) -> Judge:
     return Judge(network, distance, read, {"features": network.name})
 
 
-def natural_judge(folder: Path, count: int, size: int, device: str) -> Judge:
-    """Real images as the network sees them: moments of their features, and what reads a class."""
+def natural_judge(
+    folder: Path, places: range, size: int, device: str, batch_size: int = FEATURE_BATCH
+) -> Judge:
+    """Real images as the network sees them: moments of their features, and what reads a class.
+
+    places: of the images, in an order that is always the same.
+    """
     network = efficientnet_lite0().to(device)
-    source = FolderSource(path=str(folder), size=size, channels=3, flip=False, held_out=0.0)
-    batch = source.open().batch(BatchSpec(0, count, 0), torch.device(device))
-    assert batch.condition is not None
-    vectors, labels = features_of(network, batch.x_1), batch.condition.cpu().numpy()
+    images, labels = real_images(folder, places, size, device)
+    vectors = features_of(network, images, batch_size)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
-    known = float(cross_val_score(classifier, vectors.numpy(), labels, cv=3).mean())
-    classifier.fit(vectors.numpy(), labels)
-    real = {"features": network.name, "reference": count, "accuracy_on_real": known}
+    known = float(cross_val_score(classifier, vectors.numpy(), labels.numpy(), cv=3).mean())
+    classifier.fit(vectors.numpy(), labels.numpy())
+    real = {"features": network.name, "reference": len(places), "accuracy_on_real": known}
     return Judge(
         network,
         FrechetDistance(FeatureStatistics.of(vectors)),
         lambda features: torch.from_numpy(classifier.predict(features.numpy())),
         real,
     )
+
+
+def real_images(
+    folder: Path, places: range, size: int, device: str
+) -> tuple[Float[Tensor, "n 3 H W"], Int64[Tensor, " n"]]:
+    """Images of class folders in [−1, 1], and the numbers of their classes by name, on the CPU."""
+    source = FolderSource(path=str(folder), size=size, channels=3, flip=False, held_out=0.0)
+    batch = source.open().batch(BatchSpec(0, places.stop, 0, places), torch.device(device))
+    assert batch.condition is not None
+    return batch.x_1, batch.condition.cpu()
