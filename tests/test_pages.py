@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.common.record import ROOT, read_rows
+from benchmarks.common.tables import folded
 from benchmarks.emoji.page import TABLES, record
 from benchmarks.emoji.rows import Rows
 from benchmarks.pages import blocks, write
@@ -46,6 +47,12 @@ def test_a_block_holds_what_its_function_makes_of_its_file(page):
         "## Twice\n\n| n |\n| --- |\n| 8 |\n<!-- end -->\nafter\n"
     )
     assert blocks.problems(page) == []
+
+
+def test_a_list_is_folded_below_its_title():
+    assert folded("a < b", ["n: 1", "`x`"]) == (
+        '<details markdown="1">\n<summary>a &lt; b</summary>\n\n- n: 1\n- `x`\n\n</details>\n'
+    )
 
 
 def test_a_number_changed_by_hand_or_in_the_json_is_named(page):

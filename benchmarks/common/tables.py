@@ -1,5 +1,6 @@
 """Tables of the pages in docs/results, and how numbers are written there."""
 
+import html
 import statistics
 import textwrap
 from collections.abc import Iterable
@@ -50,6 +51,13 @@ def table(header: list[str], lines: list[list[str]]) -> str:
     """A Markdown table."""
     rule = ["---"] * len(header)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *lines]) + "\n"
+
+
+def folded(title: str, points: Iterable[str]) -> str:
+    """A list that its title opens, on the site and on a git host."""
+    items = "\n".join(f"- {point}" for point in points)
+    summary = f"<summary>{html.escape(title, quote=False)}</summary>"
+    return f'<details markdown="1">\n{summary}\n\n{items}\n\n</details>\n'
 
 
 def paragraph(*sentences: str) -> str:

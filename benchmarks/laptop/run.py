@@ -30,7 +30,7 @@ from patch_forcing.data.sources import FolderSource
 from patch_forcing.features.find import find_encoder
 from patch_forcing.generation.pipeline import Pipeline, load
 from patch_forcing.io.run_metrics import read_metrics
-from patch_forcing.runs.run_folder import read_record
+from patch_forcing.io.run_record import read_record
 
 FOLDS = 5
 BATCH = 64

@@ -1,6 +1,8 @@
 """`evaluate` as users type it: one JSON object, and one line for every mistake."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,31 @@ def test_one_json_object_is_printed_and_a_table_beside_it(sets, capsys):
     assert written == record
     run(["evaluate", "compare", "x.json", "x.json"])
     assert "x.json less x.json" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("sets")
+def test_a_terminal_shows_the_table_and_the_record_if_it_is_to(capfd, monkeypatch):
+    args = ["evaluate", "a.npz", "--reference", "b.npz", "--features", "emoji", "--metrics", "fd"]
+    for more in ([], ["--out", "x.json"], ["--json"]):
+        leader, follower = os.openpty()
+        with os.fdopen(follower, "w", encoding="utf-8") as terminal:
+            monkeypatch.setattr(sys, "stdout", terminal)
+            run([*args, *more])
+        os.set_blocking(leader, False)
+        try:
+            printed = os.read(leader, 2**16).decode()
+        except OSError:  # nothing was
+            printed = ""
+        os.close(leader)
+        *_, warning, last = capfd.readouterr().err.splitlines()
+        if more == ["--json"]:
+            assert json.loads(printed)["n"] == 12
+            assert last.startswith("warning: 12 samples and 12 real ones are few: fd of emoji")
+            continue
+        assert not printed
+        assert warning.startswith("warning: 12 samples")
+        kept = "is in x.json" if more else "was not kept: --out FILE.json keeps it"
+        assert last == f"the whole record {kept}; --json prints it"
 
 
 BAD = {

@@ -40,9 +40,8 @@ def test_a_dry_run_says_what_would_go_and_can_keep_it(hub, here, capsys):
     assert card.data.to_dict() == {
         "license": "apache-2.0",
         "library_name": "patch-forcing",
-        "pipeline_tag": "unconditional-image-generation",
         "tags": ["patch-forcing", "flow-matching", "diffusion-transformer", "pixel-space",
-                 "class-conditional", "arxiv:2604.19141"],
+                 "image-generation", "class-conditional", "arxiv:2604.19141"],
     }  # fmt: skip
     assert "![Samples of the model, seeds from 0](sheet.png)" in card.text
 

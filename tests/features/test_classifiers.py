@@ -6,9 +6,10 @@ import torch.nn.functional as F
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.features import classifiers
-from patch_forcing.features.classifiers import EFFICIENTNET, Inception
+from patch_forcing.features.classifiers import Inception
 from patch_forcing.features.emoji import load_emoji_features
 from patch_forcing.features.find import find_encoder, find_features, known_width
+from patch_forcing.features.names import EFFICIENTNET
 from patch_forcing.features.network import ClassNetwork, FeatureNetwork, PlaceNetwork, resizing
 from tests.support.feature_networks import MeanColour
 

@@ -11,7 +11,8 @@ import patch_forcing as pf
 from patch_forcing.evaluation.kernel import clip_distance
 from patch_forcing.evaluation.text_fit import clip_score
 from patch_forcing.features.classifiers import INCEPTION_WEIGHTS
-from patch_forcing.features.find import CLIP, find_features
+from patch_forcing.features.find import find_features
+from patch_forcing.features.names import CLIP
 from patch_forcing.features.network import TextNetwork
 from patch_forcing.scoring.comparison import unpaired
 from patch_forcing.scoring.evaluation import read_evaluation

@@ -12,11 +12,11 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.emoji import EmojiScenes
 from patch_forcing.evaluation.frechet import frechet_distance
 from patch_forcing.features.emoji import (
-    _FOLDER,
     EmojiFeatures,
     EmojiNet,
     load_emoji_features,
 )
+from patch_forcing.features.names import EMOJI_FOLDER
 from patch_forcing.features.statistics import FeatureStatistics
 from tests.support.emoji_font import tiny_atlas
 
@@ -182,7 +182,7 @@ def shipped():
 
 
 def test_the_files_that_ship_are_small():
-    sizes = {file.name: file.stat().st_size for file in _FOLDER.iterdir()}
+    sizes = {file.name: file.stat().st_size for file in EMOJI_FOLDER.iterdir()}
     assert sizes.keys() == {CONFIG, WEIGHTS}
     assert sizes[WEIGHTS] <= 4 * 2**20
     assert sizes[CONFIG] < 10_000

@@ -9,13 +9,13 @@ import pytest
 
 from patch_forcing.core.errors import UserError
 from patch_forcing.io.run_layout import RUN, checkpoint_path
+from patch_forcing.io.run_record import read_record
 from patch_forcing.runs.run_folder import (
     LOCK,
     Changes,
     StepLines,
     one_training,
     open_run,
-    read_record,
     rows_until,
 )
 from tests.support.tiny import TINY

@@ -1,8 +1,10 @@
 """Folders, arrays, statistics and models are measured alike, and a record says all of it."""
 
 import json
+import math
 import multiprocessing
 import os
+import re
 import socket
 
 import numpy as np
@@ -17,7 +19,8 @@ from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.generation.gallery import write_samples
 from patch_forcing.scoring import looking, model_images
 from patch_forcing.scoring.comparison import compare, differences, unpaired
-from patch_forcing.scoring.evaluation import read_evaluation
+from patch_forcing.scoring.evaluation import Evaluation, read_evaluation
+from patch_forcing.scoring.few_images import enough_images, few_images
 from patch_forcing.scoring.reference import read_statistics
 from tests.support.exact import tiny_dit
 
@@ -204,6 +207,46 @@ def test_records_are_compared_in_pairs_where_seeds_and_labels_are_the_same(tmp_p
     assert "| yes |" in page
     (tmp_path / "2.images.npz").unlink()
     assert "Not paired: a record lacks its .images.npz" in compare(files)
+
+
+def test_few_images_are_named_with_how_many_are_enough(tmp_path, real):
+    seen = evaluate(
+        write_folder(tmp_path / "a", pictures(16)), real, metrics=["fd", "kid", "is", "recall"]
+    )
+    rows = seen.record["results"][0]["metrics"]
+    assert {name: row.get("enough") for name, row in rows.items()} == {
+        "fd": 1000, "kid": None, "is": 1000, "recall": 100,
+    }  # fmt: skip
+    assert 0 < rows["fd"]["bias"] < rows["fd"]["value"]
+    assert re.fullmatch(
+        r"16 samples and 40 real ones are few: fd of emoji takes 1,000 \(of [\d.e+]+, "
+        r"[\d.e+]+ or more is bias\); is 1,000; recall 100",
+        seen.warning,
+    )
+    rows = {"kid": rows["kid"]}
+    assert few_images(seen.record | {"results": [{"features": "emoji", "metrics": rows}]}) is None
+    few = evaluate(real, real, count=3, metrics=["fd"])
+    assert "bias" not in few["fd"]
+    assert few.warning == "3 samples and 40 real ones are few: fd of emoji takes 1,000"
+
+
+def test_enough_images_are_at_least_as_many_as_features():
+    assert [enough_images("fd", width) for width in (144, 2048)] == [1000, 2048]
+    assert [enough_images("precision", width) for width in (144, 2048)] == [100, 100]
+    assert enough_images("kid", 2048) == 0
+
+
+def test_a_difference_from_none_is_no_certainty():
+    """0 of 24 against 6 of 24: by Newcombe's hybrid of Wilson's 0.1380 and the other's error."""
+    zero = {"value": 0.0, "low": 0.0, "high": 0.138, "error": 0.0}
+    quarter = {"value": 0.25, "low": 0.06, "high": 0.44, "error": 0.09}
+    records = [
+        Evaluation({"results": [{"features": "x", "metrics": {"precision": row}}]})
+        for row in (zero, quarter)
+    ]
+    (row,) = differences(*records)
+    assert not row.paired
+    assert (row.low, row.high) == pytest.approx((0.25 - math.hypot(0.19, 0.138), 0.44))
 
 
 @pytest.mark.parametrize(

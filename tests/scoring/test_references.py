@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import patch_forcing as pf
-from patch_forcing.features.find import DINOV2
+from patch_forcing.features.names import DINOV2
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.models.config import Recommended, SamplingInfo
 from patch_forcing.scoring.folder_images import FolderImages

@@ -24,6 +24,7 @@ def test_a_model_without_classes_is_asked_for_by_seed():
     assert "pixels, without a condition, by a diffusion" in text
     assert 'pipe(seeds=[0]).images[0].save("image.png")' in text
     assert "class-conditional" not in text
+    assert ModelCard(text).data.pipeline_tag == "unconditional-image-generation"
     assert "How it was trained is not recorded." in text
 
 
@@ -31,6 +32,8 @@ def test_names_of_classes_are_texts_whatever_they_hold():
     model = tiny_dit(num_classes=2)
     model.data_info = replace(model.data_info, class_names=("it's <b>", "a | b"))
     text = card(model)
+    assert ModelCard(text).data.pipeline_tag is None  # the Hub has no name for it
+    assert {"image-generation", "class-conditional"} <= set(ModelCard(text).data.tags)
     assert 'pipe(labels=["it\'s <b>"])' in text
     assert "it&#x27;s &lt;b&gt;, a | b\n" in text
 

@@ -1,6 +1,5 @@
 """`patch-forcing evaluate difficulty MODEL DATA`."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from patch_forcing.cli.options import (
     parse,
     parse_device,
 )
+from patch_forcing.cli.written import print_record
 from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.core.extras import install_line
 from patch_forcing.core.registry import build
@@ -53,6 +53,9 @@ class Options:
     """Also write the record to FILE.json."""
     markdown: Path | None = None
     """Write the table of the results to this file (.md), not to stderr."""
+    json: bool = False
+    """Print the record, one JSON object, also to a terminal; to a pipe or a file it is printed
+    anyway."""
     chart: Path | None = None
     """Draw a PNG: predicted variance against squared error, for each bin."""
     batch_size: int = 64
@@ -72,7 +75,7 @@ def difficulty(args: Sequence[str]) -> None:
         prog="patch-forcing evaluate difficulty",
         description=(
             "Does the model know where it errs? Predicted variance against the true squared error "
-            "of the velocity, patch by patch: one JSON object on stdout, a table beside it."
+            "of the velocity, patch by patch: a table on stderr, one JSON object on stdout."
         ),
         example="patch-forcing evaluate difficulty emoji-64 data/emoji --chart difficulty.png",
     )
@@ -113,7 +116,7 @@ def difficulty(args: Sequence[str]) -> None:
         print(report.markdown(), file=sys.stderr)
     if report.warning is not None:
         print(f"warning: {report.warning}", file=sys.stderr)
-    print(json.dumps(report.record))
+    print_record(report.record, options.json, options.out)
 
 
 def _check_outputs(options: Options) -> None:

@@ -18,13 +18,19 @@ from patch_forcing.cli.options import (
 )
 from patch_forcing.cli.sampling_options import SamplingOptions, given_prompts
 from patch_forcing.core.errors import UserError, check_range
+from patch_forcing.features.names import check_features
 from patch_forcing.generation.condition_check import check_conditions
-from patch_forcing.generation.find import check_model
+from patch_forcing.generation.find import check_model, config_here, find_model
 from patch_forcing.generation.numbers import parse_numbers
-from patch_forcing.io.model_layout import is_model_folder
-from patch_forcing.io.run_layout import is_run_folder
 from patch_forcing.models.options import Precision
 from patch_forcing.scoring.metric_names import METRICS, USUAL, check_metrics
+from patch_forcing.scoring.places import (
+    check_networks,
+    check_reference,
+    check_train,
+    names_array,
+    names_plain_folder,
+)
 
 _METRICS = (
     f"With commas between them: {'; '.join(f'{name}: {what}' for name, what in METRICS.items())}. "
@@ -42,10 +48,10 @@ class Options:
 
     subject: Positional[Annotated[str, arg(metavar="MODEL|FOLDER|NPZ", help=_SUBJECT)]]
     reference: str
-    """What samples are held against: a folder of images, an .npz of images or of statistics (mu,
-    sigma), tar files as train shards takes them, hub:OWNER/NAME:SPLIT (a data set of the Hub, a
-    folder that datasets wrote, or a Parquet file), or emoji, the statistics of real scenes that
-    come with the emoji network."""
+    """What samples are held against: a folder of images, a run (the images that it held out of
+    training), an .npz of images or of statistics (mu, sigma), tar files as train shards takes
+    them, hub:OWNER/NAME:SPLIT (a data set of the Hub, a folder that datasets wrote, or a Parquet
+    file), or emoji, the statistics of real scenes that come with the emoji network."""
     features: tuple[str, ...] = ()
     """Networks that images are compared by: emoji, efficientnet-lite0, inception, dinov2-l, clip-l,
     a folder or a Hub id. Default: emoji for emoji models, and what is on this disk."""
@@ -63,8 +69,8 @@ class Options:
     """A text file of prompts, one a line, in place of --prompt."""
     sampling: OmitArgPrefixes[SamplingOptions] = field(default_factory=SamplingOptions)
     train: Path | None = None
-    """A folder of training images: how much nearer samples are to it than held-out images, which
-    --reference then holds."""
+    """A folder of training images, or a run: how much nearer samples are to them than held-out
+    images, which --reference then holds."""
     pairs: Path | None = None
     """With --train: a PNG of the ten samples nearest to training images, beside these."""
     statistics: Path | None = None
@@ -77,6 +83,9 @@ class Options:
     pairs with others on the same seeds."""
     markdown: Path | None = None
     """Write the table of the results to this file (.md), not to stderr."""
+    json: bool = False
+    """Print the record, one JSON object, also to a terminal; to a pipe or a file it is printed
+    anyway."""
     batch_size: int = 64
     """Images sampled at once; changes speed and memory, and a few bytes of an image by ±1."""
     precision: Precision = "fp32"
@@ -109,9 +118,10 @@ def evaluate(args: Sequence[str]) -> None:
         args,
         prog="patch-forcing evaluate",
         description=(
-            "Measure samples against real images: one JSON object on stdout, every number with its "
-            "interval and its recipe. evaluate compare A.json B.json says what differs, evaluate "
-            "difficulty MODEL DATA whether the model knows where it errs."
+            "Measure samples against real images: a table on stderr, and one JSON object on "
+            "stdout, every number with its interval and its recipe. evaluate compare A.json B.json "
+            "says what differs, evaluate difficulty MODEL DATA whether the model knows where it "
+            "errs."
         ),
         example="patch-forcing evaluate emoji-64 --reference emoji --count 500",
     )
@@ -119,14 +129,14 @@ def evaluate(args: Sequence[str]) -> None:
     check_metrics(names)
     seeds, prompts = _seeds(options), given_prompts(options.prompt, options.prompts)
     _check_outputs(options)
-    stored = Path(options.subject).suffix == ".npz" or _is_plain_folder(Path(options.subject))
-    if stored:
+    if names_array(options.subject) or names_plain_folder(options.subject):
         _check_stored(options)
     else:
-        check_model(options.subject)
+        _check_model(options.subject)
         check_range("--batch-size", options.batch_size, 1)
         options.sampling.check()
         check_conditions(options.subject, {"labels": options.labels, "prompt": prompts})
+    _check_sides(options)
     from patch_forcing.cli.evaluating import evaluate_and_write
 
     evaluate_and_write(options, names, seeds, prompts)
@@ -158,9 +168,22 @@ def _seeds(options: Options) -> list[int] | None:
     return seeds
 
 
-def _is_plain_folder(path: Path) -> bool:
-    """Whether it is a folder of images, no model's and no run's."""
-    return path.is_dir() and not is_model_folder(path) and not is_run_folder(path)
+def _check_model(name: str) -> None:
+    """Raises UserError if there is no such model. The Hub's is downloaded."""
+    check_model(name)
+    if not Path(name).is_dir() and config_here(name) is None:
+        find_model(name)
+
+
+def _check_sides(options: Options) -> None:
+    """Raises UserError, before torch is loaded, for a reference or networks that are not there."""
+    check_reference(options.reference)
+    if options.train is not None:
+        check_train(options.train)
+    for name in options.features:
+        check_features(name)
+    if not options.features:
+        check_networks(options.subject, options.reference)
 
 
 def _check_stored(options: Options) -> None:

@@ -1,17 +1,19 @@
 """What `patch-forcing evaluate` does once its options are read."""
 
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from patch_forcing.cli.evaluate import Options
 from patch_forcing.cli.options import parse_device
+from patch_forcing.cli.written import print_record
 from patch_forcing.distributed.ranks import join_ranks
 from patch_forcing.generation.pipeline import load
 from patch_forcing.io.atomic import write_atomic
 from patch_forcing.scoring.evaluate import Measurement, measure
+from patch_forcing.scoring.evaluation import Evaluation
 from patch_forcing.scoring.images import ImageSet
 from patch_forcing.scoring.reference import Reference, find_reference
+from patch_forcing.scoring.run_data import trained_on
 from patch_forcing.scoring.subject import model_images, stored_images
 
 
@@ -21,7 +23,7 @@ def evaluate_and_write(
     seeds: Sequence[int] | None,
     prompts: Sequence[str] | None,
 ) -> None:
-    """The record on stdout, its table on stderr, and the files that were named."""
+    """The table on stderr, the record on stdout, and the files that were named."""
     measurement = Measurement(
         options.features,
         metrics,
@@ -46,7 +48,21 @@ def evaluate_and_write(
         write_atomic(options.markdown, table)
     else:
         print(table, end="", file=sys.stderr)
-    print(json.dumps(evaluation.public))
+    for warning in _warnings(options, evaluation):
+        print(f"warning: {warning}", file=sys.stderr)
+    print_record(evaluation.public, options.json, options.out)
+
+
+def _warnings(options: Options, evaluation: Evaluation) -> Iterator[str]:
+    """What makes the numbers look other than they are."""
+    if evaluation.warning is not None:
+        yield evaluation.warning
+    if trained_on(options.subject, options.reference):
+        run = options.subject
+        yield (
+            f"{run} was trained on images of {options.reference}, so copies of them look good: "
+            f"--reference {run} takes those that it held out, if it did"
+        )
 
 
 def _sets(

@@ -77,6 +77,11 @@ class ImageData:
         return type(self)(layout, self._size, self.shape[0], self._options, self._memory, held)
 
     @property
+    def held_out(self) -> Layout | None:
+        """The images that are held out; None if none is."""
+        return self._held[0] if self._held else None
+
+    @property
     def held_out_share(self) -> float:
         """The share of all images that is held out; 0 if none is."""
         return self._held[1] if self._held else 0.0

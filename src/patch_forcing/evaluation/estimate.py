@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -25,6 +25,8 @@ class Estimate:
     excess: what the jackknife's variance holds too much, as a share of it, 0 … ½: it counts twice
     what pairs of images add beyond each of them alone (Efron & Stein 1981). freedom: degrees of
     freedom of the error; None: K − 1. bounds: what the metric can be, as no interval goes further.
+    Where no image moves a share, as of 0 of n, the interval is Wilson's of n images. Of what is 0
+    and has no upper bound it is that of a share, too. Else it has no width: none is known.
     """
 
     value: float
@@ -51,8 +53,20 @@ class Estimate:
         """Ends of the 95 % interval of the metric's mean over samples of this size."""
         parts = len(self.influence) if self.freedom is None else self.freedom + 1
         reach = critical(parts) * self.error
+        if reach == 0:  # which is no certainty
+            return self._interval_of_count()
         low, high = self.bounds
         return max(low, self.value - reach), min(high, self.value + reach)
+
+    def _interval_of_count(self) -> tuple[float, float]:
+        """Where no image moves the value."""
+        low, high = self.bounds
+        if self.value == low and high == math.inf:
+            return low, low + wilson(0.0, self.count)[1]
+        if not math.isfinite(high - low):
+            return self.value, self.value
+        first, last = wilson((self.value - low) / (high - low), self.count)
+        return low + first * (high - low), low + last * (high - low)
 
 
 def standard_error(influence: Float[Tensor, " K"]) -> float:
@@ -69,6 +83,23 @@ def critical(parts: int) -> float:
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + first / v + second / v**2 + third / v**3
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` images (Wilson 1927). Of 0 it ends at z²/(n + z²),
+    about 3.8/n, and never has no width.
+    """
+    scale = 1 + NORMAL**2 / count
+    middle = (share + NORMAL**2 / (2 * count)) / scale
+    spread = share * (1 - share) / count + NORMAL**2 / (4 * count**2)
+    reach = NORMAL * math.sqrt(spread) / scale
+    # exact at the ends, where rounding would leave a little
+    return middle - reach if share > 0 else 0.0, middle + reach if share < 1 else 1.0
+
+
+def as_share(estimate: Estimate) -> Estimate:
+    """The same of a metric from 0 to 1."""
+    return replace(estimate, bounds=(0.0, 1.0))
 
 
 def mean_estimate(values: Shaped[Tensor, " n"]) -> Estimate:

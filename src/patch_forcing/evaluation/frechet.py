@@ -95,7 +95,7 @@ class FrechetDistance:
         count, width = features.shape
         _check_widths(width, len(self.reference.mean))
         own = FeatureStatistics.of(features)
-        spread = (self._by_images if count < width else self._by_features)(features, own)
+        spread = self._spread(features, own)
         shift = own.mean - self.reference.mean
         influence = torch.empty(count, dtype=torch.float64)
         for rows in _parts(count):
@@ -103,10 +103,24 @@ class FrechetDistance:
             pull = centred.square().sum(1) - spread.shares(rows)
             influence[rows] = (2 * centred @ shift + pull * count / (count - 1)).cpu()
         influence -= influence.mean()
-        scale = float(own.covariance.trace() + self.reference.covariance.trace())
-        value = float(shift.square().sum()) + scale - 2 * float(spread.roots.sum())
         excess = spread.of_pairs() / max(float(influence.square().mean()) / count, 1e-300)
-        return Estimate(_not_negative(value, scale), influence, count, min(excess, 0.5))
+        return Estimate(self._value(own, spread), influence, count, min(excess, 0.5))
+
+    def value(self, features: Float[Tensor, "n F"]) -> float:
+        """The distance alone. Raises UserError as a call does."""
+        _check_widths(features.shape[1], len(self.reference.mean))
+        own = FeatureStatistics.of(features)
+        return self._value(own, self._spread(features, own))
+
+    def _value(self, own: FeatureStatistics, spread: Spread) -> float:
+        scale = float(own.covariance.trace() + self.reference.covariance.trace())
+        shift = float((own.mean - self.reference.mean).square().sum())
+        return _not_negative(shift + scale - 2 * float(spread.roots.sum()), scale)
+
+    def _spread(self, features: Float[Tensor, "n F"], own: FeatureStatistics) -> Spread:
+        """By the smaller of two matrices."""
+        few = len(features) < features.shape[1]
+        return (self._by_images if few else self._by_features)(features, own)
 
     def _by_images(self, features: Float[Tensor, "n F"], own: FeatureStatistics) -> Spread:
         """From products between images."""

@@ -1,5 +1,7 @@
 """What nearest neighbours say: precision and recall, density and coverage, copies."""
 
+import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ from patch_forcing.evaluation.distances import (
 )
 from patch_forcing.evaluation.estimate import (
     Estimate,
+    as_share,
     mean_estimate,
     parts_of,
     split_estimate,
@@ -57,7 +60,7 @@ def precision(
     """The share of samples near a real image, with its interval."""
     _check(real, sampled, neighbours)
     real, sampled = centred(real, sampled)
-    return mean_estimate(_covered(sampled, real, reach(real, neighbours)))
+    return as_share(mean_estimate(_covered(sampled, real, reach(real, neighbours))))
 
 
 def recall(
@@ -76,7 +79,7 @@ def recall(
         covered = torch.zeros(len(real), dtype=torch.bool, device=real.device)
         covered[points[near]] = True
         shares.append(float(covered.double().mean()))
-    return split_estimate(shares[0], shares[1:], len(sampled))
+    return as_share(split_estimate(shares[0], shares[1:], len(sampled)))
 
 
 def density(
@@ -84,11 +87,15 @@ def density(
     sampled: Float[Tensor, "S _"],
     neighbours: int = DENSITY_NEIGHBOURS,
 ) -> Estimate:
-    """In how many balls of real images a sample lies, over `neighbours` (Naeem et al. 2020)."""
+    """In how many balls of real images a sample lies, over `neighbours` (Naeem et al. 2020).
+
+    One from among the real images counts 1 on average.
+    """
     _check(real, sampled, neighbours, least_sampled=2)
     real, sampled = centred(real, sampled)
     near = pairs_within(sampled, real, reach(real, neighbours)).points
-    return mean_estimate(near.bincount(minlength=len(sampled)) / neighbours)
+    estimate = mean_estimate(near.bincount(minlength=len(sampled)) / neighbours)
+    return replace(estimate, bounds=(0.0, math.inf))
 
 
 def coverage(
@@ -107,7 +114,7 @@ def coverage(
     alone = samples[inside[balls] == 1].bincount(minlength=count).double()
     influence = (count - 1) * alone / len(real)
     value = int((inside > 0).sum()) / len(real)
-    return Estimate(value, (influence - influence.mean()).cpu(), count)
+    return as_share(Estimate(value, (influence - influence.mean()).cpu(), count))
 
 
 class Nearest(NamedTuple):
@@ -137,7 +144,7 @@ def nearer_to_training(sampled: Float[Tensor, " S"], held_out: Float[Tensor, " R
     near = sampled.double()
     farther = len(ordered) - torch.searchsorted(ordered, near, right=True)
     not_nearer = len(ordered) - torch.searchsorted(ordered, near)
-    return mean_estimate((farther + not_nearer).double() / (2 * len(ordered)))
+    return as_share(mean_estimate((farther + not_nearer).double() / (2 * len(ordered))))
 
 
 def _check(

@@ -14,12 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.extras import install_line
 from patch_forcing.features.module_encoder import ModuleEncoder
+from patch_forcing.features.names import EFFICIENTNET, INCEPTION, lacking
 from patch_forcing.features.network import Grid, VectorsAndPlaces
 from patch_forcing.io.atomic import sha256
 
-EFFICIENTNET, INCEPTION = "efficientnet-lite0", "inception"
 _EFFICIENTNET_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _INCEPTION_SHA = "6726825d"
 """The first digits, which are in the name of the file."""
@@ -156,9 +155,7 @@ def _package(name: str, network: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        extra = "evaluate" if network == EFFICIENTNET else "inception"
-        package = name.partition(".")[0].replace("_", "-")
-        raise UserError(f"{network} needs {package}: {install_line(extra)}") from None
+        raise lacking(network, name.partition(".")[0]) from None
 
 
 def _weights(file: Path, checksum: str, network: str, mend: str) -> dict[str, Tensor]:

@@ -20,16 +20,15 @@ from torch.nn import functional as F
 from patch_forcing.core.errors import UserError
 from patch_forcing.features.batches import float_batches
 from patch_forcing.features.module_encoder import ModuleEncoder
+from patch_forcing.features.names import CONFIG, EMOJI, EMOJI_FOLDER
 from patch_forcing.features.network import Grid, PatchFeatures
 from patch_forcing.features.statistics import FeatureStatistics
 
 SIZE = 64
 """Height and width of the images that the network sees; others are resized."""
-NAME = "emoji"
 _WIDTHS = (48, 96, 128, 144)
 _BLOCKS = (1, 2, 2, 2)
-_FOLDER = Path(__file__).parent.parent / "bundled" / "features" / "emoji"
-_CONFIG, _WEIGHTS = "config.json", "features.safetensors"
+_WEIGHTS = "features.safetensors"
 
 _conv = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
 
@@ -117,7 +116,7 @@ class EmojiFeatures:
         digest = hashlib.sha256()
         for weights in self.network.state_dict().values():
             digest.update(weights.cpu().contiguous().numpy().tobytes())
-        return f"{NAME} {digest.hexdigest()[:16]}"
+        return f"{EMOJI} {digest.hexdigest()[:16]}"
 
     resize = f"bilinear, antialiased, to {SIZE}×{SIZE}"
 
@@ -178,7 +177,7 @@ class EmojiFeatures:
             "class_names": self.class_names,
         }
         text = json.dumps(config, ensure_ascii=False, indent=1)
-        (folder / _CONFIG).write_text(text + "\n", encoding="utf-8")
+        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 class _CentredMap(nn.Module):
@@ -196,14 +195,14 @@ class _CentredMap(nn.Module):
 
 
 def load_emoji_features(
-    folder: Path = _FOLDER, device: torch.device | str = "cpu"
+    folder: Path = EMOJI_FOLDER, device: torch.device | str = "cpu"
 ) -> EmojiFeatures:
     """The feature network that comes with the package, or another one.
 
     Raises UserError if the folder does not hold one.
     """
     try:
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(folder / _WEIGHTS)
         weights = {
             name.removeprefix("network."): tensor.float() if tensor.is_floating_point() else tensor

@@ -16,10 +16,8 @@ from torch import Tensor
 from patch_forcing.core.errors import UserError, unknown_name
 from patch_forcing.core.extras import install_line
 from patch_forcing.features.module_encoder import IMAGENET_MEAN, IMAGENET_STD, ModuleEncoder
+from patch_forcing.features.names import CONFIG, FILES, PREPROCESSOR, WEIGHTS
 
-CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
-FILES = (CONFIG, WEIGHTS, PREPROCESSOR)
-"""What a folder of the Hub is asked for."""
 _ANY_SIZE = ("dinov2", "dinov2_with_registers", "dinov3_vit")
 """Model types that interpolate their positions, or have none, without being told to."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError, unknown_name
+from patch_forcing.data.recorded_source import BEFORE as BEFORE_OF_DATA
 
 MAY_CHANGE = {
     "steps",
@@ -45,13 +46,7 @@ BEFORE: dict[str, Any] = {
     "snapshot_every": 0,
     "time_nodes": 0,
     "train_only": "all",
-    "data.condition": None,
-    "data.depth": 1,
-    "data.held_out": 0.0,
-    "data.template": [],
-    "data.template_weights": [],
-    "data.levels": None,
-    "data.buckets": None,
+    **{f"data.{field}": value for field, value in BEFORE_OF_DATA.items()},
     "network.condition": "class",
     "network.position": "sincos",
     "network.condition_size": None,

@@ -6,7 +6,7 @@ from typing import Any
 
 from patch_forcing.io.run_layout import checkpoints
 from patch_forcing.io.run_metrics import read_metrics
-from patch_forcing.runs.run_folder import read_record
+from patch_forcing.io.run_record import read_record
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from patch_forcing.data.batch_spec import BatchSpec
 from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.generation.find import find_model
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
+from patch_forcing.io.run_record import built, read_record
 from patch_forcing.models.config import PatchDiTConfig, Recommended
 from patch_forcing.models.cost import matrix_rate
 from patch_forcing.models.folder import read_config
@@ -27,8 +28,6 @@ from patch_forcing.runs.estimate import estimate
 from patch_forcing.runs.init import check_start
 from patch_forcing.runs.named_recipe import NamedRecipe
 from patch_forcing.runs.recipe import SCRATCH, Network, Recipe
-from patch_forcing.runs.recorded_recipe import built
-from patch_forcing.runs.run_folder import read_record
 from patch_forcing.runs.state import initial_state
 from patch_forcing.runs.step import TrainStep, side_stream
 from patch_forcing.runs.texts import with_texts

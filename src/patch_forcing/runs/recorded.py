@@ -9,9 +9,9 @@ import torch
 from patch_forcing.data.batch import HoldsOut, OrdersClasses, TrainingData
 from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
+from patch_forcing.io.run_record import read_record
 from patch_forcing.runs.changed_recipe import BEFORE
 from patch_forcing.runs.recipe import Recipe
-from patch_forcing.runs.run_folder import read_record
 from patch_forcing.runs.texts import with_texts
 
 

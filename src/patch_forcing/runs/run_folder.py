@@ -21,6 +21,7 @@ from patch_forcing.io.run_layout import (
     is_run_folder,
 )
 from patch_forcing.io.run_metrics import METRICS
+from patch_forcing.io.run_record import flat, read_record
 from patch_forcing.runs.changed_data import check_facts, may_have_moved
 from patch_forcing.runs.changed_recipe import check_recipe
 from patch_forcing.runs.recipe import Recipe
@@ -73,9 +74,9 @@ def open_run(
                 f"{run} holds a run of {before.get('name')!r}, not of {name!r}: "
                 "choose another --out"
             )
-        then, now = _flat({"found": before.get("found", {})}), _flat({"found": dict(facts or {})})
+        then, now = flat({"found": before.get("found", {})}), flat({"found": dict(facts or {})})
         may = {"data.path"} if may_have_moved(then, now) else set[str]()
-        fields = _flat(before["recipe"]), _flat(resolved)
+        fields = flat(before["recipe"]), flat(resolved)
         overridden = check_recipe(run, *fields, may=may, override=changes.fields)
         begun = before.get("init_from", {})
         if begun.get("model") != init_from:
@@ -134,26 +135,6 @@ def _check_place(run: Path) -> None:
     present = {file.name for file in run.iterdir() if not is_aside(file)} if run.is_dir() else set()
     if present - {LOCK} and not holds_own_run(run):
         raise UserError(f"{run} is not empty and holds no run: choose another --out")
-
-
-def read_record(run: Path) -> dict[str, Any]:
-    """What run.json says. Raises UserError if it is damaged."""
-    try:
-        record: dict[str, Any] = json.loads((run / RUN).read_text(encoding="utf-8"))
-        _flat(record["recipe"]), _flat(record.get("found", {})), _flat(record.get("init_from", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{run / RUN} is damaged: restore it, or choose another --out") from None
-    return record
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 class StepLines:

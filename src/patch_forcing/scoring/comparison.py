@@ -111,17 +111,31 @@ def differences(a: Evaluation, b: Evaluation) -> Iterator[Difference]:
             if second is None:
                 continue
             key = f"{features}/{metric}"
-            reach = NORMAL * float(np.hypot(first["error"], second["error"]))
+            low, high = _independent(first, second)
             together = paired and key in a.influences and key in b.influences
+            together = together and bool(first["error"] and second["error"])
             if together:
                 moved = b.influences[key].astype(np.float64) - a.influences[key]
                 parts = (first.get("freedom") or len(moved) - 1) + 1
                 reach = critical(parts) * standard_error(torch.from_numpy(moved))
-            middle = second["value"] - first["value"]
-            yield Difference(
-                metric, features, first["value"], second["value"], middle - reach, middle + reach,
-                together,
-            )  # fmt: skip
+                middle = second["value"] - first["value"]
+                low, high = middle - reach, middle + reach
+            yield Difference(metric, features, first["value"], second["value"], low, high, together)
+
+
+def _independent(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float, float]:
+    """The interval of second − first without pairs.
+
+    If no image moves one of them, the distances from both to the ends of their own intervals are
+    taken in place of errors (Newcombe 1998).
+    """
+    middle = second["value"] - first["value"]
+    if first["error"] and second["error"]:
+        reach = NORMAL * float(np.hypot(first["error"], second["error"]))
+        return middle - reach, middle + reach
+    less = np.hypot(second["value"] - second["low"], first["high"] - first["value"])
+    more = np.hypot(second["high"] - second["value"], first["value"] - first["low"])
+    return middle - float(less), middle + float(more)
 
 
 def unpaired(a: Evaluation, b: Evaluation) -> str:

@@ -19,14 +19,13 @@ from patch_forcing.scoring.copies import (
     pairs_sheet,
 )
 from patch_forcing.scoring.evaluation import Evaluation
-from patch_forcing.scoring.folder_images import FolderImages
 from patch_forcing.scoring.images import ImageSet
 from patch_forcing.scoring.looking import Features, Looker
 from patch_forcing.scoring.measuring import Measured, Measuring, Side, check_counts
 from patch_forcing.scoring.metric_names import NEARER, USUAL, check_metrics
 from patch_forcing.scoring.networks import find_networks
 from patch_forcing.scoring.record import network_record, whole_record
-from patch_forcing.scoring.reference import Reference, write_statistics
+from patch_forcing.scoring.reference import Reference, training_images, write_statistics
 from patch_forcing.views.progress import progress_bar
 
 
@@ -35,10 +34,10 @@ class Measurement:
     """What is measured, and by what; validated when built.
 
     features: networks by name; none: those that are there and fit. metrics: by name; none: the
-    usual ones, as far as they can be had. train: a folder of training images, which samples may be
-    copies of. work: a folder that keeps features, so that the same measurement goes on where it
-    stopped. pairs: a PNG of the ten samples nearest to training images. statistics: an .npz of the
-    reference's moments in the features of one network.
+    usual ones, as far as they can be had. train: a folder of training images, or a run, which
+    samples may be copies of. work: a folder that keeps features, so that the same measurement goes
+    on where it stopped. pairs: a PNG of the ten samples nearest to training images. statistics: an
+    .npz of the reference's moments in the features of one network.
     Raises UserError for unknown metrics and for options that exclude each other.
     """
 
@@ -84,7 +83,7 @@ def measure(
     _check_one_network(measurement, len(networks))
     there = None if reference.images is None else reference.images.count
     check_counts(measurement.metrics, images.count, there)
-    train = None if measurement.train is None else FolderImages(measurement.train, images.size)
+    train = None if measurement.train is None else training_images(measurement.train, images.size)
     if train is not None and reference.images is None:
         raise UserError(
             f"--train {train.name} with statistics: how near new images are to it takes images, so "

@@ -12,6 +12,7 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.evaluation.estimate import Estimate
 from patch_forcing.io.arrays import array_names, read_array
 from patch_forcing.io.atomic import atomic_file, sha256, write_atomic
+from patch_forcing.scoring.few_images import few_images
 
 KIND, FORMAT_VERSION = "evaluation", 1
 _BESIDE = {"seeds": np.int64, "labels": np.str_, "prompts": np.str_}
@@ -62,6 +63,11 @@ class Evaluation:
                 features += f", which chose the {' and the '.join(tuned)}"
             rows.append([self.title, str(self.record["n"]), features, *cells])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    @property
+    def warning(self) -> str | None:
+        """Which metrics take more images than there are, and how many; None if none does."""
+        return few_images(self.record)
 
     def save(self, path: str | Path) -> Path:
         """Writes FILE.json, and beside it FILE.images.npz: what pairs it with others on its seeds.
@@ -143,4 +149,6 @@ def read_evaluation(path: Path) -> Evaluation:
 def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return ""
+    if row["low"] == row["high"]:  # nothing is known of it
+        return f"{row['value']:.4g}"
     return f"{row['value']:.4g} ({row['low']:.4g} … {row['high']:.4g})"

@@ -1,7 +1,7 @@
 """The metrics of one network's features of samples, as far as the reference allows."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -9,16 +9,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.evaluation.bias import frechet_bias
 from patch_forcing.evaluation.estimate import Estimate
 from patch_forcing.evaluation.frechet import FrechetDistance, at_infinity_needs
 from patch_forcing.evaluation.inception_score import inception_score
 from patch_forcing.evaluation.kernel import clip_distance, kernel_distance
 from patch_forcing.evaluation.neighbours import coverage, density, precision, recall
 from patch_forcing.evaluation.text_fit import clip_score
-from patch_forcing.features.classifiers import INCEPTION
-from patch_forcing.features.find import CLIP
+from patch_forcing.features.names import CLIP, INCEPTION
 from patch_forcing.features.network import ClassNetwork, FeatureNetwork, TextNetwork
 from patch_forcing.features.statistics import FeatureStatistics
+from patch_forcing.scoring.few_images import enough_images
 from patch_forcing.scoring.metric_names import check_metrics
 
 LEAST = 2
@@ -47,12 +48,15 @@ class Side:
 class Measured:
     """Metrics of one network.
 
-    left_out: why a metric is not there. by_class: rows of the worst class first.
+    left_out: why a metric is not there. by_class: rows of the worst class first. enough: how many
+    images a metric takes, where there are fewer. bias: of the Fréchet distance, if they are few.
     """
 
     estimates: dict[str, Estimate] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     by_class: list[dict[str, Any]] = field(default_factory=list)
+    enough: dict[str, int] = field(default_factory=dict)
+    bias: float | None = None
 
 
 def measure_vectors(
@@ -95,7 +99,25 @@ class Measuring:
                 measured.by_class = self._by_class()
             else:
                 measured.estimates[name] = ways[name]()
+        measured.enough = self._enough(measured.estimates)
+        if "fd" in measured.enough:
+            measured.bias = self._bias()
         return measured
+
+    def _enough(self, metrics: Iterable[str]) -> dict[str, int]:
+        """Metrics that take more images than there are, and how many."""
+        real = self.real.vectors
+        there = len(self.sampled) if real is None else min(len(self.sampled), len(real))
+        takes = {name: enough_images(name, self.sampled.shape[1]) for name in metrics}
+        return {name: enough for name, enough in takes.items() if there < enough}
+
+    def _bias(self) -> float | None:
+        """Of the Fréchet distance; None where a set has no halves."""
+        real = self.real.vectors
+        if min(len(self.sampled), len(self.sampled if real is None else real)) < 4:
+            return None
+        side = self.real.statistics if real is None else real
+        return None if side is None else frechet_bias(self.sampled, side)
 
     @property
     def _ways(self) -> dict[str, Callable[[], Estimate]]:
@@ -122,10 +144,10 @@ class Measuring:
             "kid": lambda: kernel_distance(real, sampled),
             "cmmd": lambda: clip_distance(real, sampled),
             "clip-score": by_texts,
-            "precision": lambda: _share(precision(real, sampled)),
-            "recall": lambda: _share(recall(real, sampled)),
+            "precision": lambda: precision(real, sampled),
+            "recall": lambda: recall(real, sampled),
             "density": lambda: density(real, sampled),
-            "coverage": lambda: _share(coverage(real, sampled)),
+            "coverage": lambda: coverage(real, sampled),
         }
 
     def _lacking(self, name: str) -> str:
@@ -197,10 +219,6 @@ def _too_few(name: str, sampled: int, real: int | None, least: int | None = None
     if real is not None and real < needed_real and name not in ("is", "clip-score"):
         return f"{real} images of the reference are too few, {needed_real} are needed"
     return ""
-
-
-def _share(estimate: Estimate) -> Estimate:
-    return replace(estimate, bounds=(0.0, 1.0))
 
 
 def _by_label(labels: Sequence[str]) -> dict[str, list[int]]:

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.core.extras import install_line
-from patch_forcing.features.classifiers import EFFICIENTNET, INCEPTION, installed
-from patch_forcing.features.emoji import NAME as EMOJI
-from patch_forcing.features.emoji import load_emoji_features
-from patch_forcing.features.find import cached_dinov2, find_features
+from patch_forcing.features.classifiers import installed
+from patch_forcing.features.find import find_features
+from patch_forcing.features.names import (
+    EFFICIENTNET,
+    EMOJI,
+    INCEPTION,
+    cached_dinov2,
+    emoji_classes,
+)
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.scoring.images import ImageSet
+from patch_forcing.scoring.places import no_network
 from patch_forcing.scoring.reference import Reference
 
 
@@ -44,7 +49,7 @@ def usual_features(images: ImageSet, reference: Reference) -> list[str]:
     if dinov2 := cached_dinov2():
         there.append(dinov2)
     classes = set(images.labels or ())
-    if reference.name == EMOJI or (classes and classes <= set(load_emoji_features().class_names)):
+    if reference.name == EMOJI or (classes and classes <= emoji_classes()):
         return [EMOJI, *there]
     if reference.images is None:
         stored = reference.stored
@@ -54,8 +59,5 @@ def usual_features(images: ImageSet, reference: Reference) -> list[str]:
             else [stored.features.partition(" ")[0]]
         )
     if not there:
-        raise UserError(
-            f"no network to measure by: {install_line('evaluate')} brings {EFFICIENTNET}, or give "
-            "--features"
-        )
+        raise no_network()
     return there

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from patch_forcing.features.classifiers import INCEPTION
+from patch_forcing.features.names import INCEPTION
 from patch_forcing.features.network import FeatureNetwork, resizing
 from patch_forcing.io.provenance import commit, hardware, versions
 from patch_forcing.scoring.evaluation import FORMAT_VERSION, KIND, metric_row
@@ -35,6 +35,10 @@ def network_record(
         of_file = stored and metric in ("fd", "fd-infinity", "sfid") and side.statistics is not None
         known = (side.statistics.count or None) if of_file and side.statistics else count
         rows[metric] = metric_row(name, estimate, None if metric == "is" else known)
+        if metric in measured.enough:
+            rows[metric]["enough"] = measured.enough[metric]
+        if metric == "fd" and measured.bias is not None:
+            rows[metric]["bias"] = measured.bias
     row: dict[str, Any] = {
         "features": network.name,
         "resize": resizing(network),

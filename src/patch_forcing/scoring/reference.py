@@ -9,17 +9,19 @@ import numpy as np
 import torch
 
 from patch_forcing.core.errors import UserError
-from patch_forcing.features.classifiers import INCEPTION
-from patch_forcing.features.emoji import NAME as EMOJI
 from patch_forcing.features.emoji import load_emoji_features
+from patch_forcing.features.names import INCEPTION
 from patch_forcing.features.network import FeatureNetwork
 from patch_forcing.features.statistics import FeatureStatistics
 from patch_forcing.io.arrays import array_names, read_array
 from patch_forcing.io.atomic import atomic_file
+from patch_forcing.io.run_layout import is_run_folder
 from patch_forcing.scoring.array_images import ArrayImages
-from patch_forcing.scoring.data_sets import data_set, names_data_set
-from patch_forcing.scoring.folder_images import FolderImages
+from patch_forcing.scoring.data_sets import data_set
+from patch_forcing.scoring.folder_images import FolderImages, LayoutImages
 from patch_forcing.scoring.images import ImageSet, Size
+from patch_forcing.scoring.places import check_reference, check_train, names_data_set
+from patch_forcing.scoring.run_data import run_layouts
 
 
 @dataclass(frozen=True)
@@ -53,40 +55,44 @@ class Reference:
 
 
 def find_reference(name: str, size: Size | None) -> Reference:
-    """What a user names: a folder, an .npz of images or statistics, shards, a data set, or emoji.
+    """What a user names: a folder, a run, an .npz of images or statistics, shards, a data set, or
+    emoji. Of a run, the images that it held out.
 
     size: height and width of the samples, to which images of a folder are cut and scaled.
     Raises UserError if it is none of these, or an array of another size.
     """
+    check_reference(name)
     path = Path(name)
     if names_data_set(name):
         return Reference(name, data_set(name, size))
+    if is_run_folder(path):
+        return Reference(name, LayoutImages(run_layouts(path).held_out, name, size))
     if path.is_dir():
         return Reference(name, FolderImages(path, size))
-    if name == EMOJI and not path.exists():
+    if path.suffix != ".npz":
         features = load_emoji_features()
         own = StoredStatistics(features.reference, features.name, _digest(features.reference))
         return Reference(name, stored=own)
-    if path.suffix != ".npz":
-        what = "is no .npz file" if path.exists() else "is not there"
-        raise UserError(
-            f"--reference {name} {what}: give a folder of images, an .npz of images (arr_0) or of "
-            f"statistics (mu, sigma), tar files, hub:OWNER/NAME, or {EMOJI}"
-        )
     names = array_names(path)
     stored = read_statistics(path) if {"mu", "sigma"} <= names else None
     images = ArrayImages(path) if "arr_0" in names else None
-    if stored is None and images is None:
-        there = ", ".join(sorted(names)[:5]) or "nothing"
-        raise UserError(
-            f"--reference {name} holds {there}: give arr_0 (images), or mu and sigma (statistics)"
-        )
     if images is not None and size is not None and images.size != size:
         raise UserError(
             f"--reference {name} has images of {images.size[1]}×{images.size[0]} pixels, the "
             f"samples {size[1]}×{size[0]}: bring them to one size"
         )
     return Reference(name, images, stored, (path,))
+
+
+def training_images(path: Path, size: Size | None) -> LayoutImages:
+    """Those of a folder, or of a run those that it did not hold out.
+
+    Raises UserError as `check_train` does, and if there are none.
+    """
+    check_train(path)
+    if is_run_folder(path):
+        return LayoutImages(run_layouts(path).trained, str(path), size)
+    return FolderImages(path, size)
 
 
 def read_statistics(path: Path) -> StoredStatistics:

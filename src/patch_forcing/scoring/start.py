@@ -38,15 +38,17 @@ def evaluate(
     """Measure samples against a reference, as `patch-forcing evaluate` does.
 
     subject: a pipeline, a model by name, a folder of images, an .npz of arr_0, or pixels of
-    images, uint8 (N, 3, H, W). reference: a folder, an .npz of images or of mu and sigma, or
-    "emoji". features, metrics: by name; empty: those that are there and fit. count: images, of
-    seeds from 0 on; 1000 of a model. labels: as a pipeline takes them; None: as often as the
-    reference has them. prompts: of a model of texts, likewise. train, work, pairs, statistics: as
-    `Measurement` takes them. device: of a pipeline, its own. options: fields of a `SampleRequest`.
+    images, uint8 (N, 3, H, W). reference: a folder, a run, of which it is the images that it held
+    out, an .npz of images or of mu and sigma, or "emoji". features, metrics: by name; empty: those
+    that are there and fit. count: images, of seeds from 0 on; 1000 of a model. labels: as a
+    pipeline takes them; None: as often as the reference has them. prompts: of a model of texts,
+    likewise. train, work, pairs, statistics: as `Measurement` takes them. device: of a pipeline,
+    its own. options: fields of a `SampleRequest`.
 
         e = pf.evaluate("emoji-64", "emoji", count=500, metrics=["fd"], sampler="euler", nfe=50)
         e["fd"]["value"], e["fd"]["low"], e["fd"]["high"]
         e.save("euler.json")
+        e.warning                                # if the images are too few to believe it
 
     Raises UserError for what does not fit together, before any image is made.
     """

@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from patch_forcing.core.errors import UserError, check_range
-from patch_forcing.features.emoji import NAME as EMOJI
 from patch_forcing.features.emoji import load_emoji_features
+from patch_forcing.features.names import EMOJI
 from patch_forcing.generation.pipeline import Pipeline
-from patch_forcing.io.model_layout import is_model_folder
-from patch_forcing.io.run_layout import is_run_folder
 from patch_forcing.scoring.array_images import ArrayImages
 from patch_forcing.scoring.folder_images import FolderImages
 from patch_forcing.scoring.front import scene_labels
 from patch_forcing.scoring.images import ImageSet
 from patch_forcing.scoring.metric_names import COUNT
 from patch_forcing.scoring.model_images import ModelImages, label_plan
+from patch_forcing.scoring.places import names_array, names_plain_folder
 from patch_forcing.scoring.reference import Reference
 
 
@@ -24,14 +23,9 @@ def stored_images(name: str | Path, count: int | None = None) -> ImageSet | None
 
     Raises UserError if they are bad.
     """
-    path = Path(name)
-    if path.suffix == ".npz":
-        if not path.is_file():
-            raise UserError(f"{path} is not there: name an .npz file, a folder or a model")
-        return ArrayImages(path, count)
-    if path.is_dir() and not is_model_folder(path) and not is_run_folder(path):
-        return FolderImages(path, count=count)
-    return None
+    if names_array(name):
+        return ArrayImages(Path(name), count)
+    return FolderImages(Path(name), count=count) if names_plain_folder(name) else None
 
 
 def model_images(

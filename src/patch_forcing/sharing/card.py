@@ -33,6 +33,8 @@ _METHOD = """The method is Patch Forcing. The model was made by an independent i
   archivePrefix = {arXiv}
 }
 ```"""  # noqa: E501
+_GENERATION = "image-generation"
+"""What a model of classes does: a tag, and the task of its evaluations."""
 _UNKNOWN = "not stated by whoever shared it"
 
 
@@ -53,8 +55,15 @@ class Subject:
     has_sheet: bool = True
 
     @property
-    def task(self) -> str:
-        """The Hub's name of what it does."""
+    def by_class(self) -> bool:
+        """Whether classes are its condition."""
+        return not takes_texts(self.model) and self.model.config.num_classes > 0
+
+    @property
+    def task(self) -> str | None:
+        """The Hub's name of what it does; None: it has no name for images of classes."""
+        if self.by_class:
+            return None
         return "text-to-image" if takes_texts(self.model) else "unconditional-image-generation"
 
 
@@ -79,9 +88,7 @@ def _card(subject: Subject) -> "ModelCard":
     from huggingface_hub import ModelCard, ModelCardData
 
     space = subject.model.data_info.autoencoder
-    kind = "texts" if takes_texts(subject.model) else "classes"
-    scores = results(subject.evaluations, subject.task)
-    has_kind = kind == "texts" or subject.model.config.num_classes > 0
+    scores = results(subject.evaluations, subject.task or _GENERATION)
     data = ModelCardData(
         license=subject.licence,
         library_name=LIBRARY,
@@ -92,7 +99,7 @@ def _card(subject: Subject) -> "ModelCard":
             "flow-matching",
             "diffusion-transformer",
             "pixel-space" if space is None else "latent-space",
-            *(["class-conditional"] if has_kind and kind == "classes" else []),
+            *([_GENERATION, "class-conditional"] if subject.by_class else []),
             "arxiv:2604.19141",
         ],
         model_name=subject.hub_id.partition("/")[2] if scores else None,

@@ -8,8 +8,8 @@ from typing import Any
 from patch_forcing.generation.find import bundled_names
 from patch_forcing.io.hub import looks_like_hub_id
 from patch_forcing.io.run_layout import checkpoint_step, is_run_folder
+from patch_forcing.io.run_record import read_record
 from patch_forcing.runs.recipes import RECIPES
-from patch_forcing.runs.run_folder import read_record
 
 OWN = "apache-2.0"
 """The licence of this code, and of the models that come with it."""
