@@ -145,7 +145,7 @@ def packed_tokens(where: Bool[Tensor, "B N"], count: int) -> Int64[Tensor, " T"]
     size = min(where.numel(), -(-count // part) * part)
     order = (~where).flatten().int().argsort(stable=True)
     places = torch.arange(size, device=where.device)
-    return order[torch.where(places < count, places, 0)]
+    return order[places * (places < count)]  # a number within torch.where makes a GPU wait
 
 
 def active_option(active: ActiveTokens | None) -> dict[str, Any]:

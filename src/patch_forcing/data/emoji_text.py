@@ -189,6 +189,8 @@ def _choose(u: Float[Tensor, "B 7"], unseen: bool) -> Scenes:
     # the next thing is on another diagonal of each grid: a few steps suffice
     for _ in range(4 * _EVERY):
         wrong = held_out(Scenes(thing, other, relation, count, colour)) != unseen
+        if not wrong.any():
+            break
         moved = (thing + wrong.long()) % len(THINGS)
         meets = moved == other
         thing = torch.where(meets, (moved + 1) % len(THINGS), moved)
@@ -201,10 +203,8 @@ def _places(scenes: Scenes, u: Float[Tensor, "B U"]) -> list[Drawing]:
     Drawings do not overlap: of a pair, each has its half; of several, each its quarter.
     """
     pair, several = scenes.other >= 0, scenes.number > 1
-    low, high = (
-        torch.where(pair, two, torch.where(several, more, alone))
-        for two, more, alone in zip(_PAIR, _SEVERAL, _ALONE, strict=True)
-    )
+    sides = to_device(torch.tensor([_ALONE, _SEVERAL, _PAIR]), u.device)
+    low, high = sides[several + 2 * pair].unbind(1)
     quarters = u[:, :MOST].argsort(dim=1)  # which quarter each drawing has
     places = []
     for number in range(MOST):
@@ -216,7 +216,7 @@ def _places(scenes: Scenes, u: Float[Tensor, "B U"]) -> list[Drawing]:
         inside = 0.5 * quarter + free * (0.5 - side[:, None])
         # halves: the first of `left of` and `above` has the first one
         first = (scenes.relation % 2 == 0) == (number == 0)
-        half = torch.where(first, 0.0, 0.5)
+        half = 0.5 * ~first  # a number within torch.where would make a GPU wait
         across = half + a * (0.5 - side)
         along = b * (1 - side)
         beside = scenes.relation < 2
@@ -224,7 +224,7 @@ def _places(scenes: Scenes, u: Float[Tensor, "B U"]) -> list[Drawing]:
             [torch.where(beside, across, along), torch.where(beside, along, across)], dim=1
         )
         corner = torch.where(pair[:, None], in_half, torch.where(several[:, None], inside, alone))
-        shown = torch.where(pair, number < 2, number < scenes.number)
+        shown = number < scenes.number + pair  # of a pair, number is 1
         places.append(Drawing(shown, side, corner))
     return places
 

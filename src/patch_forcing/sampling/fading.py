@@ -65,7 +65,7 @@ class Fading:
         left = along / square  # r; NaN where there is no w' yet, or no time between
         bound = left.clamp(min=0) / (1 - left).clamp(min=0) / (2 * pace)
         rate = left.clamp(MIN_LEFT, 1).log().nan_to_num(0) * pace
-        change = torch.where(self._spread(twice), self._spread(pace) * (w - self.w), 0)
+        change = (self._spread(pace) * (w - self.w)).masked_fill(~self._spread(twice), 0)
         where = self._spread(due)
         self._rate = torch.where(due, rate, self._rate)
         self._bound = torch.where(due, bound.nan_to_num(torch.inf, torch.inf), self._bound)

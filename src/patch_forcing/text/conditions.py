@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -13,7 +14,7 @@ from patch_forcing.core.devices import to_device
 from patch_forcing.core.errors import UserError
 from patch_forcing.models.condition_kinds import condition_kind
 from patch_forcing.models.config import PatchDiTConfig
-from patch_forcing.models.text import PADDING, ByteCondition, TextCondition
+from patch_forcing.models.text import ByteCondition, TextCondition
 from patch_forcing.models.text_space import TextSpace
 from patch_forcing.text.encoder import TextEncoder
 from patch_forcing.text.find import BYTES, find_text_encoder
@@ -68,15 +69,14 @@ class ByteReader:
 
     def __call__(self, texts: Sequence[str], device: torch.device | str = "cpu") -> Read:
         """Each byte + 1."""
-        condition = torch.full((len(texts), self.length), PADDING, dtype=torch.int64)
-        cut = []
-        for row, text in zip(condition, map(normal_text, texts), strict=True):
-            fitting = text.encode()[: self.length].decode(errors="ignore")
-            data = fitting.encode()
-            row[: len(data)] = (
-                torch.frombuffer(bytearray(data), dtype=torch.uint8) + 1 if data else 0
-            )
-            cut.append(text[len(fitting) :])
+        texts = list(map(normal_text, texts))
+        read = [text.encode()[: self.length].decode(errors="ignore") for text in texts]
+        rows = np.frombuffer(
+            b"".join(text.encode().ljust(self.length, b"\0") for text in read), dtype=np.uint8
+        ).reshape(len(texts), self.length)
+        # none holds the byte 0, which is no character of a normal text
+        condition = torch.from_numpy((rows.astype(np.int64) + 1) * (rows > 0))
+        cut = [text[len(fitting) :] for text, fitting in zip(texts, read, strict=True)]
         return Read(to_device(condition, device), tuple(cut))
 
 

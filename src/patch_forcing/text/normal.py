@@ -13,6 +13,8 @@ def normal_text(text: str) -> str:
     Marks of direction and joiners of emoji stay. Raises UserError for half a character, which no
     encoding can write.
     """
+    if text.isascii() and text.isprintable():  # as nearly all are: nothing to look for
+        return " ".join(text.split())
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise UserError(f"text {short(text)!r} holds half a character: write it anew")
     joined = unicodedata.normalize("NFC", text.removeprefix("\ufeff"))
