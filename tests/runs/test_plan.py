@@ -45,9 +45,9 @@ def recipe_of(images, **changes):
 
 def test_without_a_gpu_a_run_starts_from_the_bundled_model(images, tmp_path):
     usual = replace(NAMED, recipe=replace(FOLDER, batch_size=1))
-    told = []
+    sentences = []
     plan = plan_run(
-        recipe_of(images, batch_size=1), usual, tmp_path / "run", "cpu", say=told.append
+        recipe_of(images, batch_size=1), usual, tmp_path / "run", "cpu", say=sentences.append
     )
     network, data = plan.recipe.network, plan.recipe.data
     assert plan.init_from == USUAL_START
@@ -57,9 +57,9 @@ def test_without_a_gpu_a_run_starts_from_the_bundled_model(images, tmp_path):
     assert data.channels == 3
     assert plan.recipe.optimizer == WARM_START["optimizer"]
     assert plan.recipe.recommended == WARM_START["recommended"] != FOLDER.recommended
-    assert USUAL_START in told[0]
-    assert told[1] == "timing a few steps, to see how many fit into 20 minutes ..."
-    assert f"fit into {USUAL_MINUTES:g} minutes" in told[2]
+    assert USUAL_START in sentences[0]
+    assert sentences[1] == "timing a few steps, to see how many fit into 20 minutes ..."
+    assert f"fit into {USUAL_MINUTES:g} minutes" in sentences[2]
 
 
 @pytest.mark.parametrize(
@@ -103,16 +103,16 @@ def test_minutes_become_steps(images, tmp_path):
     network = Network(patch_size=8, hidden_size=16, depth=1, num_heads=2)
     usual = replace(NAMED, recipe=replace(FOLDER, batch_size=2, network=network))
     given = recipe_of(images, batch_size=2, network=network)
-    told = []
+    sentences = []
     how = (given, usual, tmp_path / "run", "cpu", SCRATCH)
-    few = plan_run(*how, minutes=1e-9, say=told.append)
-    many = plan_run(*how, minutes=1e9, say=told.append)
+    few = plan_run(*how, minutes=1e-9, say=sentences.append)
+    many = plan_run(*how, minutes=1e9, say=sentences.append)
     assert few.recipe.steps == 20
     assert many.recipe.steps == 1_000_000
     assert few.recipe.checkpoint_every == few.recipe.sample_every
-    assert told[1].startswith("20 steps of ")
-    assert "more than fit into 1e-09 minutes, and the fewest planned" in told[1]
-    assert "fit into 1e+09 minutes" in told[3]
+    assert sentences[1].startswith("20 steps of ")
+    assert "more than fit into 1e-09 minutes, and the fewest planned" in sentences[1]
+    assert "fit into 1e+09 minutes" in sentences[3]
     assert 0 < few.seconds < many.seconds <= 60e9
 
 
