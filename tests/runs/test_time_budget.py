@@ -82,4 +82,5 @@ def test_a_line_costs_the_images_that_it_looks_at(tmp_path):
     assert of_run.sheet == pytest.approx(0.4 * 2 * 48 / 32)  # one image of each class
     assert of_run.early_sheet < of_run.sheet
     assert (of_run.step, of_run.set_up) == (1.0, 2.0)
-    assert of_run.save > 0
+    assert of_run.save > of_run.snapshots / 16 > 0
+    assert costs(replace(recipe, snapshot_every=0), data, 1.0).snapshots == 0

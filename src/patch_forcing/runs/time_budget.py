@@ -43,15 +43,15 @@ batches, more in the small ones of lines and sheets."""
 _EVALUATIONS = 48
 """Of an image of a sheet, guidance counted: a usual sampler's, or about what a model recommends."""
 _DISK = 3e8
-"""Bytes of a checkpoint that are written and hashed in a second."""
+"""Bytes of weights that are written and hashed in a second."""
 
 
 @dataclass(frozen=True)
 class Costs:
     """Seconds that a run takes for what it does.
 
-    step, line, sheet, save: for one. early_sheet: for the small first one. set_up: until the first
-    step, once the run is planned.
+    step, line, sheet, save: for one. early_sheet: for the small first one. snapshots: for all, of
+    which there are as many in any run. set_up: until the first step, once the run is planned.
     """
 
     step: float
@@ -59,6 +59,7 @@ class Costs:
     sheet: float
     early_sheet: float
     save: float
+    snapshots: float = 0.0
     set_up: float = 0.0
 
     def of_run(self, recipe: Recipe) -> float:
@@ -67,7 +68,7 @@ class Costs:
         drawn = self.early_sheet + self.sheet * -(-steps // every) if every else 0.0
         lines = self.line * (steps // recipe.log_every)
         saves = self.save * -(-steps // recipe.checkpoint_every)
-        return self.set_up + self.step * steps + lines + drawn + saves
+        return self.set_up + self.step * steps + lines + drawn + saves + self.snapshots
 
 
 def fitting(recipe: Recipe, usual: Recipe, seconds: float, costs: Costs) -> Recipe:
@@ -144,12 +145,13 @@ def costs(recipe: Recipe, data: TrainingData, step: float, set_up: float = 0.0) 
     looked_at += HeldOut(data, recipe, torch.device("cpu")).count
     shown = min(MAX_COLUMNS, data.num_classes or MAX_COLUMNS)
     first = 2 * (EARLY_SHEET.images or 0) * (EARLY_SHEET.num_steps or 0)  # guided
-    saved = estimate(recipe, data, 1.0).checkpoints_gib / KEPT_CHECKPOINTS * 2**30
+    disk = estimate(recipe, data, 1.0)
     return Costs(
         step,
         line=image * looked_at,
         sheet=image * shown * _EVALUATIONS,
         early_sheet=image * first,
-        save=saved / _DISK,
+        save=disk.checkpoints_gib / KEPT_CHECKPOINTS * 2**30 / _DISK,
+        snapshots=disk.snapshots_gib * 2**30 / _DISK,
         set_up=set_up,
     )
