@@ -1,6 +1,7 @@
 """`train folder` and `data FOLDER` as a user types them."""
 
 import json
+import re
 import shlex
 
 import numpy as np
@@ -59,6 +60,19 @@ def test_a_dry_run_prints_what_was_found_and_writes_nothing(here, capsys):
     assert resolved["model"]["patch_size"] == 8
     assert resolved["model"]["num_classes"] == 2
     assert [file.name for file in here.iterdir()] == ["mine"]
+
+
+def test_a_dry_run_says_the_same_time_as_the_plan(here, capsys):
+    photos(here / "mine", {"": 3})
+    run(["train", "folder", "--data.path", "mine", *TINY, "--dry-run", "--minutes", "1"])
+    printed = capsys.readouterr()
+    (planned,) = re.findall(r", (\d+ s) with all that belongs .* fit into 1 minute:", printed.err)
+    assert f" in about {planned} on " in printed.out
+    run(["train", "folder", "--data.path", "mine", *TINY, "--dry-run", "--minutes", "1e-6"])
+    printed = capsys.readouterr()
+    (planned,) = re.findall(r", (\d+ s) with all that .* more than fit into 1e-06", printed.err)
+    assert "20 steps of 4 images" in printed.out
+    assert f" in about {planned} on " in printed.out
 
 
 def test_the_list_names_the_recipe_and_help_its_options(capsys):

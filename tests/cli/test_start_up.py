@@ -9,6 +9,7 @@ import pytest
 
 from patch_forcing.cli.main import COMMANDS
 from patch_forcing.runs.recipes import RECIPES
+from tests.support.exact import tiny_dit
 
 HELP = [
     [],
@@ -43,8 +44,10 @@ MISTAKES = [
     (["sample", "digits", "--seeds", "1,1"], "twice"),
     (["sample", "emoji-64", "--labels", "cta"], "'cat-face'? patch-forcing info emoji-64 lists"),
     (["sample", "digits", "--labels", "3,10"], "label 10"),
-    (["sample", "digits", "--prompt", "a cat"], "labels"),
+    (["sample", "digits", "--prompt", "a cat"], "--prompt 'a cat': digits takes --labels: give"),
+    (["sample", "digits", "--prompt", "a", "--prompt", "b"], "--prompt a and 1 more: digits"),
     (["edit", "emoji-64", "nowhere.png", "--strength", "0.5", "--labels", "cta"], "cat-face"),
+    (["edit", "digits", "nowhere.png", "--strength", "1", "--prompt", "a cat"], "takes --labels"),
     (["edit", "nowhere", "nowhere.png", "--strength", "0.5"], "nowhere"),
     (["edit", "digits", "nowhere.png", "--strength", "0.5"], "nowhere.png"),
     (["edit", "digits", "nowhere.png"], "nothing says what may change"),
@@ -78,6 +81,7 @@ MISTAKES = [
     (["evaluate", "emoji-64", "--reference", "emoji", "--out", "x.txt"], ".json"),
     (["evaluate", "emoji-64", "--reference", "emoji", "--sampler", "eulr"], "euler"),
     (["evaluate", "emoji-64", "--reference", "emoji", "--labels", "cta"], "cat-face"),
+    (["evaluate", "digits", "--reference", "emoji", "--prompt", "a cat"], "takes --labels"),
     (["evaluate", "emoji-64", "--reference", "emoji", "--count", "0"], "--count"),
     (["evaluate", "emoji-64", "--reference", "nowhere"], "--reference nowhere is not there"),
     (["evaluate", "emoji-64", "--reference", "hub:nowhere"], "--reference nowhere"),
@@ -148,6 +152,22 @@ def test_a_mistake_is_named_before_torch_is_loaded_and_writes_nothing(tmp_path):
         assert not page, args
         assert "\n" not in error, args
     assert not [*tmp_path.iterdir()]
+
+
+def test_conditions_of_another_kind_are_named_before_torch_is_loaded(tmp_path):
+    tiny_dit(condition="bytes:length=12,refiner=1", num_classes=0).save(tmp_path / "texts")
+    tiny_dit(num_classes=0).save(tmp_path / "nothing")
+    edit = ["edit", "texts", "nowhere.png", "--strength", "1"]
+    commands = (
+        ["sample", "texts", "--labels", "cat"],
+        [*edit, "--labels", "cat"],
+        ["evaluate", "texts", "--reference", "emoji", "--labels", "cat"],
+        ["sample", "nothing", "--prompt", "cat"],
+    )
+    takes = "--labels cat: texts takes --prompt: give those"
+    neither = "--prompt: nothing knows neither classes nor texts: leave it out"
+    errors = [error for error, _ in ends(commands, tmp_path)]
+    assert errors == [takes, takes, takes, neither]
 
 
 def test_the_options_of_a_training_that_one_needs_first_come_first(tmp_path):

@@ -72,7 +72,7 @@ def refused_with(model, capsys, monkeypatch):
         (["--prompts", "model"], "--prompts model cannot be read (Is a directory"),
         (["--prompts", "empty.txt"], "--prompts empty.txt holds no prompt: write one a line"),
         (["--prompts", "other.txt"], "--prompts other.txt is no UTF-8 text: save it as UTF-8"),
-        (["--labels", "3"], "labels '3': this model takes prompt"),
+        (["--labels", "3"], "--labels 3: model takes --prompt: give those"),
     ],
 )
 def test_what_is_no_prompt_is_one_line(model, refused_with, arguments, message):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import patch_forcing as pf
 from patch_forcing.generation.class_conditions import Classes, ClassLabels, Unconditional
-from patch_forcing.generation.condition_check import check_conditions
-from patch_forcing.generation.condition_kinds import choose_conditions, condition_kind
+from patch_forcing.generation.condition_check import KEYWORDS, check_conditions
+from patch_forcing.generation.condition_kinds import KINDS, choose_conditions, condition_kind
 from patch_forcing.generation.conditions import ConditionKind, Conditions, NoConditions
 from patch_forcing.generation.find import find_bundled
 from patch_forcing.generation.numbers import write_numbers
@@ -129,6 +129,7 @@ def test_a_model_has_the_kind_that_its_configuration_says():
     assert kind == Classes(5, ("a", "b", "c", "d", "e"), "mine")
     assert isinstance(kind, ConditionKind)
     assert condition_kind(tiny_dit(num_classes=0), "other") == Unconditional(model="other")
+    assert {name: kind.keyword for name, kind in KINDS.items()} == KEYWORDS
 
 
 @pytest.mark.parametrize(

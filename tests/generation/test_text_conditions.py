@@ -98,7 +98,7 @@ def test_the_command_takes_prompts_and_records_them(tmp_path):
     for wrong, message in (
         (["--prompts", str(file), "--prompt", "a"], "exclude each other"),
         (["--prompts", "nothing.txt"], "nothing.txt cannot be read"),
-        (["--labels", "3"], "labels '3': this model takes prompt"),
+        (["--labels", "3"], "--labels 3: .*model takes --prompt: give those"),
     ):
         with pytest.raises(pf.UserError, match=message):
             run([*how, *wrong])

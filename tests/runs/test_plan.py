@@ -10,7 +10,14 @@ from patch_forcing.core.errors import UserError
 from patch_forcing.data.sources import FolderSource
 from patch_forcing.generation.find import find_model
 from patch_forcing.models.folder import read_config
-from patch_forcing.runs.plan import USUAL_MINUTES, USUAL_START, WARM_START, plan_run
+from patch_forcing.runs.plan import (
+    USUAL_MINUTES,
+    USUAL_START,
+    WARM_START,
+    Plan,
+    plan_run,
+    steps_in_words,
+)
 from patch_forcing.runs.recipe import SCRATCH, Network
 from patch_forcing.runs.recipes import RECIPES
 from patch_forcing.runs.trainer import train
@@ -38,7 +45,10 @@ def recipe_of(images, **changes):
 
 def test_without_a_gpu_a_run_starts_from_the_bundled_model(images, tmp_path):
     usual = replace(NAMED, recipe=replace(FOLDER, batch_size=1))
-    plan = plan_run(recipe_of(images, batch_size=1), usual, tmp_path / "run", "cpu")
+    sentences = []
+    plan = plan_run(
+        recipe_of(images, batch_size=1), usual, tmp_path / "run", "cpu", say=sentences.append
+    )
     network, data = plan.recipe.network, plan.recipe.data
     assert plan.init_from == USUAL_START
     assert (network.hidden_size, network.depth) == (SIZES["hidden_size"], SIZES["depth"])
@@ -47,8 +57,9 @@ def test_without_a_gpu_a_run_starts_from_the_bundled_model(images, tmp_path):
     assert data.channels == 3
     assert plan.recipe.optimizer == WARM_START["optimizer"]
     assert plan.recipe.recommended == WARM_START["recommended"] != FOLDER.recommended
-    assert USUAL_START in plan.notes[0]
-    assert f"{USUAL_MINUTES:g} minutes" in plan.notes[1]
+    assert USUAL_START in sentences[0]
+    assert sentences[1] == "timing a few steps, to see how many fit into 20 minutes ..."
+    assert f"fit into {USUAL_MINUTES:g} minutes" in sentences[2]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +75,7 @@ def test_it_starts_from_nothing_where_the_user_chose_otherwise(images, tmp_path,
     data = replace(given.data, **changes.pop("data", {}))
     given = replace(given, data=data, **changes)
     plan = plan_run(given, NAMED, tmp_path / "run", "cpu")
-    assert (plan.recipe, plan.init_from, plan.notes) == (given, None, ())
+    assert plan == Plan(given, None)
 
 
 def test_scratch_is_a_choice(images, tmp_path):
@@ -92,13 +103,26 @@ def test_minutes_become_steps(images, tmp_path):
     network = Network(patch_size=8, hidden_size=16, depth=1, num_heads=2)
     usual = replace(NAMED, recipe=replace(FOLDER, batch_size=2, network=network))
     given = recipe_of(images, batch_size=2, network=network)
-    few = plan_run(given, usual, tmp_path / "run", "cpu", SCRATCH, minutes=1e-9)
-    many = plan_run(given, usual, tmp_path / "run", "cpu", SCRATCH, minutes=1e9)
+    sentences = []
+    how = (given, usual, tmp_path / "run", "cpu", SCRATCH)
+    few = plan_run(*how, minutes=1e-9, say=sentences.append)
+    many = plan_run(*how, minutes=1e9, say=sentences.append)
     assert few.recipe.steps == 20
     assert many.recipe.steps == 1_000_000
-    assert few.recipe.checkpoint_every == few.recipe.sample_every == 4
-    assert "20 steps" in few.notes[0] and "more than the 1e-09 given" in few.notes[0]
-    assert "fit into 1e+09 minutes" in many.notes[0]
+    assert few.recipe.checkpoint_every == few.recipe.sample_every
+    assert sentences[1].startswith("20 steps of ")
+    assert "more than fit into 1e-09 minutes, and the fewest planned" in sentences[1]
+    assert "fit into 1e+09 minutes" in sentences[3]
+    assert 0 < few.seconds < many.seconds <= 60e9
+
+
+def test_minutes_and_seconds_are_told_as_people_write_them():
+    one = steps_in_words(40, 1.13, 57.6, 1)
+    assert one.startswith("40 steps of 1.1 s, 58 s with all that belongs to them, fit into 1 minut")
+    assert "fit into 1 minute: --minutes or --steps change that" in one
+    more = steps_in_words(20, 6.2, 131.0, 0.5)
+    assert more.startswith("20 steps of 6.2 s, 2 min with all")
+    assert "more than fit into 0.5 minutes, and the fewest planned: --steps sets fewer" in more
 
 
 def test_steps_and_minutes_contradict_each_other(images, tmp_path):
@@ -122,7 +146,7 @@ def test_a_run_that_goes_on_stays_as_it_was_begun(images, tmp_path):
     train("folder", begun, tmp_path / "run", progress=False)
     plan = plan_run(given, usual, tmp_path / "run", "cpu", minutes=5)
     assert plan.recipe == begun
-    assert (plan.init_from, plan.notes) == (None, ())
+    assert (plan.init_from, plan.seconds) == (None, None)
     longer = plan_run(replace(given, steps=4), usual, tmp_path / "run", "cpu")
     outcome = train("folder", longer.recipe, tmp_path / "run", progress=False)
     assert (outcome.steps_before, outcome.steps) == (3, 4)
@@ -132,14 +156,16 @@ def test_recipes_of_fixed_data_take_minutes_alone(recipe, tmp_path):
     named = replace(RECIPES["digits"], recipe=recipe)
     assert plan_run(recipe, named, tmp_path / "run", "cpu").recipe is recipe
     plan = plan_run(recipe, named, tmp_path / "run", "cpu", minutes=1e-9)
-    assert plan.recipe == replace(recipe, steps=20, checkpoint_every=4, sample_every=4, log_every=1)
+    assert plan.recipe.sample_every == recipe.sample_every == 0
+    assert plan.recipe.steps == 20
+    assert plan.init_from is None
 
 
 def test_several_processes_choose_nothing_that_is_measured(images, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     given = recipe_of(images)
     plan = plan_run(given, NAMED, tmp_path / "run", "cpu")
-    assert (plan.recipe, plan.init_from, plan.notes) == (given, None, ())
+    assert plan == Plan(given, None)
     with pytest.raises(UserError, match="--minutes 3 with several processes: give --steps"):
         plan_run(given, NAMED, tmp_path / "run", "cpu", minutes=3)
 

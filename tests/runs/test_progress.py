@@ -22,20 +22,25 @@ class Clock:
         return self.now
 
 
-def test_a_log_gets_a_line_every_minute(capsys):
+def test_a_log_gets_a_line_soon_and_then_one_every_minute(capsys):
     clock = Clock()
     progress = TrainingProgress(None, total=2000, done=1000, batch_size=32, clock=clock)
     with progress:
+        clock.now += 16
+        progress.update(terms(4))
+        assert capsys.readouterr().err == (
+            "step 1,001 of 2,000: loss 4.000, 2 images/s, 4 h 26 min left\n"
+        )
         for loss in (1, 2, 3, float("nan"), 5, 6):
             clock.now += 20
             progress.update(terms(loss))
             if loss == 3:
                 assert capsys.readouterr().err == (
-                    "step 1,003 of 2,000: loss 2.000, 1.6 images/s, 5 h 32 min left\n"
+                    "step 1,004 of 2,000: loss 2.000, 1.6 images/s, 5 h 32 min left\n"
                 )
-                progress.record({"step": 1003, "held_out": 2.5, "images_per_second": 1.6})
+                progress.record({"step": 1004, "held_out": 2.5, "images_per_second": 1.6})
     assert capsys.readouterr().err == (
-        "step 1,006 of 2,000: loss 5.500, held out 2.500, 1.6 images/s, 5 h 31 min left\n"
+        "step 1,007 of 2,000: loss 5.500, held out 2.500, 1.6 images/s, 5 h 31 min left\n"
     )
 
 

@@ -50,8 +50,8 @@ def test_a_sheet_is_of_the_averaged_weights_by_the_default_sampler(recipe, tmp_p
 
 
 def test_a_small_first_sheet_comes_early_and_changes_nothing(recipe, tmp_path, monkeypatch):
-    recipe = dataclasses.replace(recipe, sample_every=5)
-    later = train("digits", recipe, tmp_path / "later", progress=False)
+    recipe = dataclasses.replace(recipe, sample_every=8, steps=9)
+    later = train("digits", recipe, tmp_path / "later", progress=False)  # a quarter of the way
     monkeypatch.setattr("patch_forcing.runs.watch.EARLY", 0.0)
     early = train("digits", recipe, tmp_path / "early", progress=False)
     assert_same(later.checkpoint, early.checkpoint)
@@ -61,12 +61,23 @@ def test_a_small_first_sheet_comes_early_and_changes_nothing(recipe, tmp_path, m
         for file in (tmp_path / name / "samples").iterdir():
             with Image.open(file) as sheet:
                 sheets[name, file.name] = sheet.width
-    steps = [f"step-{step:08d}.png" for step in (1, 5, 6)]
+    one, two, eight, nine = (f"step-{step:08d}.png" for step in (1, 2, 8, 9))
     assert sorted(sheets) == [
-        *(("early", step) for step in steps),
-        *(("later", step) for step in steps[1:]),
+        *(("early", step) for step in (one, eight, nine)),
+        *(("later", step) for step in (two, eight, nine)),
     ]
-    assert sheets["early", steps[0]] < sheets["early", steps[1]] == sheets["later", steps[1]]
+    assert sheets["early", one] < sheets["early", eight] == sheets["later", eight]
+    assert sheets["later", two] == sheets["early", one]
+
+
+def test_a_run_shorter_than_its_interval_has_a_first_sheet_and_resumed_no_second(recipe, tmp_path):
+    recipe = dataclasses.replace(recipe, sample_every=100)
+    train("digits", dataclasses.replace(recipe, steps=5), tmp_path / "run", progress=False)
+    names = [file.name for file in sorted((tmp_path / "run" / "samples").iterdir())]
+    assert names == ["step-00000001.png", "step-00000005.png"]
+    train("digits", recipe, tmp_path / "run", progress=False)
+    names = [file.name for file in sorted((tmp_path / "run" / "samples").iterdir())]
+    assert names == ["step-00000001.png", "step-00000005.png", "step-00000006.png"]
 
 
 def test_without_sheets_there_is_no_early_one(recipe, tmp_path, monkeypatch):

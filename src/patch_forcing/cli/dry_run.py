@@ -30,10 +30,12 @@ def resolved_run(
     device: str,
     track: tuple[str, ...],
     sizes: KnownSizes | None = None,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """The run in full, and what it will take on this machine.
 
-    sizes: of data that are not read; None: they are read.
+    sizes: of data that are not read; None: they are read. seconds: of the whole command, where its
+    steps were planned by them; None: they follow from the operations of the steps.
     """
     recipe: Any = options.recipe
     data: Any = sizes
@@ -44,6 +46,8 @@ def resolved_run(
     if sizes is not None:
         hours = figures["hours"] * rate / H200_RATE
         figures |= {"hours_on_1_h200": hours, "hours_on_8_h200": hours / (8 * H200_SHARE)}
+    if seconds is not None:
+        figures["hours"] = seconds / 3600
     resolved = {
         "name": name,
         "out": str(run),

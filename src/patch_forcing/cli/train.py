@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,8 +35,8 @@ class Options:
     take its sizes where no others are given. Resuming does not read it again. Default: from
     scratch; of images, without a GPU, the bundled model that suits them."""
     minutes: float | None = None
-    """Time for the training; the steps follow from a few that are measured. Default: --steps; of
-    images, without a GPU and without --steps, 20 minutes."""
+    """Time for the whole command, in place of --steps: a few steps are timed at its start, and as
+    many are planned as fit. Default: 20 for images, without a GPU and without --steps."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; default: a CUDA GPU if there is one."""
     dry_run: bool = False
@@ -84,14 +85,14 @@ def train(args: Sequence[str]) -> None:
         from patch_forcing.cli.dry_run import in_words, resolved_run
 
         device = parse_device(options.device)
-        options = _planned(named, options, run, device)
-        resolved = resolved_run(name, options, run, device, track, sizes)
+        options, seconds = _planned(named, options, run, device)
+        resolved = resolved_run(name, options, run, device, track, sizes, seconds)
         print(json.dumps(resolved, indent=2) if options.json else in_words(resolved))
         return
     check_out("--out", run)
     from patch_forcing.cli.training import train_and_report
 
-    options = _planned(named, options, run, parse_device(options.device))
+    options, _ = _planned(named, options, run, parse_device(options.device))
     train_and_report(
         name,
         options.recipe,
@@ -114,9 +115,11 @@ def _check_honoured(options: Options) -> None:
         )
 
 
-def _planned(named: NamedRecipe, options: Options, run: Path, device: str) -> Options:
-    """The options with what they leave open chosen; says what was chosen."""
-    from patch_forcing.runs.plan import estimated_seconds, measured_seconds, plan_run
+def _planned(
+    named: NamedRecipe, options: Options, run: Path, device: str
+) -> tuple[Options, float | None]:
+    """The options with what they leave open chosen, which is said, and the seconds planned."""
+    from patch_forcing.runs.plan import plan_run
 
     plan = plan_run(
         options.recipe,
@@ -125,11 +128,10 @@ def _planned(named: NamedRecipe, options: Options, run: Path, device: str) -> Op
         device,
         options.init_from,
         options.minutes,
-        estimated_seconds if options.dry_run else measured_seconds,
+        say=partial(print, file=sys.stderr if options.dry_run else sys.stdout, flush=True),
+        measured=not options.dry_run,
     )
-    for note in plan.notes:
-        print(note, file=sys.stderr if options.dry_run else sys.stdout, flush=True)
-    return replace(options, recipe=plan.recipe, init_from=plan.init_from)
+    return replace(options, recipe=plan.recipe, init_from=plan.init_from), plan.seconds
 
 
 _USAGE = """usage: patch-forcing train RECIPE [OPTIONS]

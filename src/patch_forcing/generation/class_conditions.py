@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.generation.condition_check import LABELS
 from patch_forcing.generation.conditions import Conditions, NoConditions
 from patch_forcing.generation.known_classes import KnownClasses
 from patch_forcing.generation.numbers import abridged, write_numbers
@@ -73,7 +74,7 @@ class ClassLabels:
 class Classes(KnownClasses):
     """The classes 0 … num_classes − 1 of a model, as conditions."""
 
-    keyword: ClassVar[str] = "labels"
+    keyword: ClassVar[str] = LABELS
 
     @classmethod
     def of(cls, model: PatchDiT, name: str) -> "Classes":

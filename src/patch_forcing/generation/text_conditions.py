@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from patch_forcing.core.errors import UserError
+from patch_forcing.generation.condition_check import PROMPT
 from patch_forcing.generation.conditions import Conditions, NoConditions
 from patch_forcing.generation.numbers import abridged
 from patch_forcing.models.dit import PatchDiT
@@ -84,7 +85,7 @@ class TextPrompts:
 
     network: PatchDiT = field(repr=False, compare=False)
     name: str = "this model"
-    keyword: ClassVar[str] = "prompt"
+    keyword: ClassVar[str] = PROMPT
 
     @classmethod
     def of(cls, model: PatchDiT, name: str) -> "TextPrompts":

@@ -37,6 +37,11 @@ class HeldOut:
         self._both = dict(zip((HELD_OUT, SEEN), both, strict=True)) if both else {}
         self._recipe, self._device = recipe, device
 
+    @property
+    def count(self) -> int:
+        """How many are looked at, of both kinds."""
+        return sum(len(examples.ids) for examples in self._both.values())
+
     @torch.no_grad()
     def losses(self, model: PatchDiT) -> dict[str, float]:
         """The velocity loss of both by their names in metrics.jsonl; empty if none are held out."""

@@ -12,8 +12,8 @@ from patch_forcing.core.losses import LossTerms
 from patch_forcing.runs.held_out import HELD_OUT
 from patch_forcing.views.progress import duration, on_terminal, progress_bar
 
-INTERVAL = 60.0
-"""Seconds between lines."""
+FIRST, INTERVAL = 15.0, 60.0
+"""Seconds before the first line, and between lines."""
 
 
 class TrainingProgress:
@@ -42,6 +42,7 @@ class TrainingProgress:
         self._held_out = ""
         self._clock = clock
         self._line = done, clock()  # the step and time of the last line
+        self._wait = FIRST
 
     def __enter__(self) -> "TrainingProgress":
         return self
@@ -56,7 +57,7 @@ class TrainingProgress:
             return
         self._losses.append(loss.velocity.detach())
         self._bar.update()
-        if self._writes and self._clock() - self._line[1] >= INTERVAL:
+        if self._writes and self._clock() - self._line[1] >= self._wait:
             self._write()
 
     def record(self, row: Mapping[str, Any]) -> None:
@@ -77,7 +78,7 @@ class TrainingProgress:
             file=sys.stderr,
             flush=True,
         )
-        self._line = self._steps, now
+        self._line, self._wait = (self._steps, now), INTERVAL
 
     def _losses_in_words(self) -> str:
         """The mean since the last call, and what is known of images held out."""

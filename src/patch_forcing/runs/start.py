@@ -85,9 +85,7 @@ def train(
     folder = Path("runs") / name if out is None else Path(out)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    plan = plan_run(given, named, folder, device, init_from, minutes)
-    for note in plan.notes:
-        _LOGGER.info(note)
+    plan = plan_run(given, named, folder, device, init_from, minutes, say=_LOGGER.info)
     outcome = train_recipe(
         name,
         plan.recipe,

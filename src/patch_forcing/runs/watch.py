@@ -44,8 +44,9 @@ MIN_BAD_LINES = 3
 RATIO_RANGE = (0.5, 2.0)
 """Squared error over predicted variance; outside, a head is badly calibrated."""
 
-EARLY = 60.0
-"""Seconds of training before a first sheet, unless the recipe draws one sooner."""
+EARLY, EARLY_SHARE = 60.0, 4
+"""A first sheet comes after so many seconds of training, or after one in EARLY_SHARE of the steps
+before the first whole sheet."""
 
 
 class Sheet(NamedTuple):
@@ -151,7 +152,8 @@ class Watch:
             self._held_out = HeldOut(data, recipe, self._device)
         self._parting = Parting(rows_until(run / METRICS, done) if ranks.first else ())
         self._steps, self._since = done, time.perf_counter()
-        self._waits_for_first = done < recipe.sample_every  # one that got further has a sheet
+        self._early = min(recipe.sample_every, recipe.steps) // EARLY_SHARE
+        self._waits_for_first = done < self._early  # one that got further has a sheet
         self._first_step: float | None = None
 
     def row(self, steps: int, model: PatchDiT, inputs: Callable[[], Inputs]) -> dict[str, float]:
@@ -195,7 +197,7 @@ class Watch:
     def due_sheet(self, steps: int) -> Sheet | None:
         """What is to be drawn after a step, the same on all ranks, which ask together.
 
-        A run that draws at all has a small first sheet after a minute, to show that it learns.
+        A run that draws at all soon has a small first sheet, to show that it learns.
         """
         every = self._recipe.sample_every
         if every == 0:
@@ -207,7 +209,7 @@ class Watch:
             return None
         self._first_step = self._first_step or time.monotonic()
         is_late = time.monotonic() - self._first_step >= EARLY
-        if self._ranks.any(self._ranks.first and is_late):
+        if self._ranks.any(self._ranks.first and (is_late or steps >= self._early)):
             self._waits_for_first = False
             return EARLY_SHEET
         return None
