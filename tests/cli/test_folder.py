@@ -112,6 +112,8 @@ def test_a_sound_folder_is_described(here, capsys):
         "height: 20 to 30, median 20",
         "cropped: 4 of 4 are not square and lose at most 40 % of an image",
         "every image can be read",
+        "without a GPU training starts from emoji-64 and reads them as 64×64; "
+        "--init-from none: as 20×20",
         "next: patch-forcing train folder --data.path 'my photos'",
     ]
     assert sorted(here.rglob("*")) == before
@@ -158,8 +160,10 @@ def test_what_cannot_be_read_is_named_and_counted(here, capsys):
     ]
     assert message[3] == "bad: mine/empty.png: empty file"
     assert message[4].startswith("bad: mine/short.png: ")
-    assert message[-2:] == [
+    assert message[-3:] == [
         "2 of 14 cannot be read: others will take their places",
+        "without a GPU training starts from emoji-64 and reads them as 64×64; "
+        "--init-from none: as 20×20",
         "next: patch-forcing train folder --data.path mine",
     ]
 

@@ -45,6 +45,8 @@ def test_shards_are_checked_trained_on_resumed_and_sampled(here, capsys):
         "height: 20 to 20, median 20",
         "cropped: 12 of 12 are not square and lose at most 17 % of an image",
         "1 of 13 cannot be read: others will take their places",
+        "without a GPU training starts from emoji-64 and reads them as 64×64; "
+        "--init-from none: as 20×20",
         "next: patch-forcing train shards --data.path 'my shards/{0..2}.tar'",
     ]
     train = ["train", "shards", "--data.path", "my shards/{0..2}.tar", *TINY]
@@ -63,7 +65,8 @@ def test_a_data_set_that_datasets_saved_is_checked_and_trained_on(capsys):
     run(["data", "hub", "saved", "--split", "test", "--label-column", "side"])
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "3 images, 2 classes (left 2, right 1), read as 20×20 in colour"
-    assert printed[-2] == "every image can be read"
+    assert printed[-3] == "every image can be read"
+    assert printed[-2].startswith("without a GPU training starts from emoji-64")
     assert printed[-1] == (
         "next: patch-forcing train hub --data.path saved --data.split test --data.label-column side"
     )

@@ -164,6 +164,7 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
     source = all_images(recipe, path, options.source, **how)
     source.check()
     from patch_forcing.cli.checking import draw_some, read_all
+    from patch_forcing.runs.plan import usual_start
 
     data = source.open()
     print(data.summary)
@@ -187,6 +188,14 @@ def _check(recipe: str, path: str, args: Sequence[str]) -> None:
         )
     if options.out is not None:
         print(f"as training will see them: {draw_some(data, options.out / SHEET)}")
+    if not data.captioned and (start := usual_start(source, data.shape[0])):
+        model, side = start
+        if data.shape[1:] != (side, side):
+            own = "×".join(map(str, data.shape[1:]))
+            print(
+                f"without a GPU training starts from {model} and reads them as {side}×{side}; "
+                f"--init-from none: as {own}"
+            )
     if data.captioned:
         if not options.template:
             print(CAPTIONS)

@@ -24,7 +24,7 @@ from patch_forcing.models.folder import read_config
 from patch_forcing.runs.init import check_start
 from patch_forcing.runs.named_recipe import NamedRecipe
 from patch_forcing.runs.recipe import SCRATCH, Network, Recipe
-from patch_forcing.runs.time_budget import estimated_costs, fitting, measured_costs
+from patch_forcing.runs.time_budget import Costs, estimated_costs, fitting, measured_costs
 from patch_forcing.training.options import OptimizerConfig
 from patch_forcing.views.progress import duration
 
@@ -88,27 +88,50 @@ def plan_run(
         return Plan(recipe, chosen)
     if is_run_folder(run) and checkpoints(run):
         return _as_begun(recipe, usual, run, init_from)
+    words: list[str] = []  # said once nothing can be wrong any more: a mistake is one line
+
+    def say_all() -> None:
+        for line in words:
+            say(line)
+
     on_laptop = named.adapts and torch.device(device).type == "cpu" and not several
     if init_from is None and on_laptop and recipe.network == usual.network:
-        chosen = _usual_start(recipe)
-        if chosen is not None:
-            say(f"no GPU: starts from {chosen}; --init-from none: from scratch")
+        source: Any = recipe.data
+        start = usual_start(source, source.open().shape[0])
+        if start is not None:
+            chosen = start[0]
+            words.append(f"no GPU: starts from {chosen}; --init-from none: from scratch")
     if named.adapts and chosen is not None:
         recipe = _in_sizes_of(recipe, usual, chosen)
     if minutes is None and on_laptop and recipe.steps == usual.steps:
         minutes = USUAL_MINUTES
     if minutes is None:
+        say_all()
         return Plan(recipe, chosen)
     if measured:
-        timing = f"timing a few steps, to see how many fit into {minutes_in_words(minutes)} ..."
-        costs = measured_costs(recipe, str(device), lambda: say(timing))
+        given = minutes_in_words(minutes)
+        words.append(f"timing a few steps, to see how many fit into {given} ...")
+        costs = measured_costs(recipe, str(device), say_all)
     else:
         costs = estimated_costs(recipe, str(device))
-    spent = time.perf_counter() - begun
+        say_all()
+    recipe, seconds = _in_time(recipe, usual, minutes, costs, time.perf_counter() - begun, say)
+    return Plan(recipe, chosen, seconds)
+
+
+def _in_time(
+    recipe: Recipe,
+    usual: Recipe,
+    minutes: float,
+    costs: Costs,
+    spent: float,
+    say: Callable[[str], object],
+) -> tuple[Recipe, float]:
+    """With the steps that fit into what is left after the seconds spent, and seconds in all."""
     recipe = fitting(recipe, usual, 60 * minutes - spent, costs)
     seconds = spent + costs.of_run(recipe)
     say(steps_in_words(recipe.steps, costs.step, seconds, minutes))
-    return Plan(recipe, chosen, seconds)
+    return recipe, seconds
 
 
 def _check_minutes(minutes: float, recipe: Recipe, usual: Recipe, *, several: bool) -> None:
@@ -149,13 +172,16 @@ def _as_begun(recipe: Recipe, usual: Recipe, run: Path, init_from: str | None) -
     return Plan(recipe, begun if init_from is None else None if init_from == SCRATCH else init_from)
 
 
-def _usual_start(recipe: Recipe) -> str | None:
-    """The bundled model that these images suit, if there is one."""
-    model = read_config(find_model(USUAL_START))
-    sizes, source = PatchDiTConfig(**model.sizes), recipe.data
-    if not isinstance(source, ImageOptions) or source.size not in (None, sizes.image_size[0]):
+def usual_start(source: object, channels: int) -> tuple[str, int] | None:
+    """The bundled model that training on such images starts from without a GPU, and its side.
+
+    channels: of the images as they are read. None: nothing suits them.
+    """
+    sizes = PatchDiTConfig(**read_config(find_model(USUAL_START)).sizes)
+    side = sizes.image_size[0]
+    if not isinstance(source, ImageOptions) or source.size not in (None, side):
         return None
-    return USUAL_START if source.open().shape[0] == sizes.in_channels else None
+    return (USUAL_START, side) if channels == sizes.in_channels else None
 
 
 def _in_sizes_of(recipe: Recipe, usual: Recipe, name: str) -> Recipe:
