@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.pages import text as pages
 from benchmarks.text.judge import (
     NOTHING,
     QUESTIONS,
@@ -100,3 +101,18 @@ def test_prompts_are_the_captions_of_their_scenes():
     what, prompts = prompts_of(data, 5)
     rows = torch.stack(what, dim=1).tolist()
     assert prompts == [caption(*row) for row in rows]
+
+
+def test_the_page_has_a_line_for_each_way_of_sampling():
+    shares = dict.fromkeys(QUESTIONS, 0.75)
+    made = {"command": "c", "commit": "abc", "date": "2026-11-30", "hardware": "a GPU"}
+    made |= {"versions": {"torch": "2.11.0"}}
+    row = {"model": "emoji-text", "sampler": "adams-bashforth 24", "guidance": 3.0, "nfe": 24.0}
+    row |= {"grid": "shifted:shift=3", "interval": [0.0, 0.8], "kind": "unseen", "prompts": 500}
+    row |= {"shares": shares, "widths": dict.fromkeys(QUESTIONS, 0.04), **made}
+    text = pages.drawn([row, {**row, "sampler": "default", "guidance": None, "grid": None}])
+    shown = "24 | never trained on | 75.0 ± 4.0 |"
+    assert f"| 3 at t 0 … 0.8 | shifted:shift=3 | {shown}" in text
+    assert f"| default | as recommended | the model's | {shown}" in text
+    real = {"real": {"seen": shares}, "counted": 5000, **made}
+    assert "| trained on | 75.00 % |" in pages.judge(real)
