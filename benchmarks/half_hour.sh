@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What one H200 does in half an hour, in order, each part once: emoji-text and its judge, which
-# sampling suits it, CIFAR-10, editing of photographs, guidance by the input on them.
+# sampling suits it, CIFAR-10, editing of photographs, guidance by the input on them, scoring.
 #
 #     bash benchmarks/half_hour.sh CIFAR WORK
 #
@@ -63,3 +63,6 @@ part guidance $python -m benchmarks.guidance.run --weights "$work/cifar10" --ima
     --only label_1 label_1.25 label_1.5 label_2 both_1.25_0.8 both_1.5_0.8 both_2_0.8 both_1.5_0.5 \
     both_keep_2_0.5 context_1.5_0.8 --cache "$work/cache" --out "$work/results/guidance-natural.json" ${BENCH_GUIDANCE:-}
 part cifar10-sheet $python -m patch_forcing sample "$work/cifar10" --labels all --count 40 --out "$work/results/cifar10-sheet"
+# how much scoring adds to generation: the record's seconds, part by part
+part scoring $python -m patch_forcing evaluate emoji-64 --count 10000 --batch-size 1000 --features emoji --metrics fd,is \
+    --out "$work/results/scoring.json"
