@@ -30,6 +30,8 @@ MISTAKES = [
     (["train", "digits", "--steps", "0"], "steps=0"),
     (["train", "digits", "--timesteps", "ltg:levls=3"], "levels"),
     (["train", "digits", "--init-from", "nowhere"], "nowhere"),
+    (["train", "digits", "--minutes", "0"], "--minutes 0"),
+    (["train", "digits", "--minutes", "1", "--steps", "5"], "leave one of the two out"),
     (["train", "folder"], "--data.path"),
     *((["train", name, "--data.path", "nowhere"], "nowhere") for name in RECIPES if name in (
         "folder", "shards", "hub", "emoji-64", "imagenet256-pft-xl", "imagenet256-sit-b"

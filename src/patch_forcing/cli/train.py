@@ -73,7 +73,7 @@ def train(args: Sequence[str]) -> None:
     )
     run = options.out or Path("runs") / name
     track = check_trackers([part for given in options.track for part in given.split(",")])
-    _check_honoured(options)
+    _check_honoured(named, options)
     source: Any = options.recipe.data
     planned = options.dry_run and not getattr(source, "path", "")
     sizes = named.sizes if planned else None
@@ -104,11 +104,14 @@ def train(args: Sequence[str]) -> None:
     )
 
 
-def _check_honoured(options: Options) -> None:
+def _check_honoured(named: NamedRecipe, options: Options) -> None:
     """Raises UserError for options that this command, started so, cannot honour."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    if options.minutes is not None:
+        named.check_minutes(options.minutes, options.recipe, several=several)
     if options.json and not options.dry_run:
         raise UserError("--json without --dry-run: add --dry-run, or leave it out")
-    if options.recipe.parallel == "shard" and os.environ.get("WORLD_SIZE", "1") == "1":
+    if options.recipe.parallel == "shard" and not several:
         raise UserError(
             "--parallel shard with one process: start several with torchrun --nproc-per-node 2 -m "
             "patch_forcing train, or leave it out"

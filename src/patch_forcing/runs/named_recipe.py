@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.runs.recipe import Recipe
 from patch_forcing.training.options import AlignmentConfig
 
@@ -33,6 +34,19 @@ class NamedRecipe:
     """Of the data, where the recipe fixes them, known before the data are there."""
     adapts: bool = False
     """Whether what the user leaves open is chosen for the images and the machine (runs/plan.py)."""
+
+    def check_minutes(self, minutes: float, recipe: Recipe, *, several: bool) -> None:
+        """Raises UserError for a time that steps cannot follow from.
+
+        recipe: this one, as the user changed it. several: whether processes train together.
+        """
+        check_range("--minutes", minutes, above=0)
+        if several:  # each would measure other seconds
+            raise UserError(f"--minutes {minutes:g} with several processes: give --steps")
+        if recipe.steps != self.recipe.steps:
+            raise UserError(
+                f"--minutes {minutes:g} with --steps {recipe.steps}: leave one of the two out"
+            )
 
 
 def aligned(

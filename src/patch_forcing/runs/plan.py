@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from patch_forcing.core.errors import UserError, check_range
 from patch_forcing.data.image_options import ImageOptions
 from patch_forcing.generation.find import find_model
 from patch_forcing.io.run_layout import checkpoints, is_run_folder
@@ -83,7 +82,7 @@ def plan_run(
     usual, chosen = named.recipe, None if init_from == SCRATCH else init_from
     several = os.environ.get("WORLD_SIZE", "1") != "1"
     if minutes is not None:
-        _check_minutes(minutes, recipe, usual, several=several)
+        named.check_minutes(minutes, recipe, several=several)
     if not named.adapts and minutes is None:
         return Plan(recipe, chosen)
     if is_run_folder(run) and checkpoints(run):
@@ -132,17 +131,6 @@ def _in_time(
     seconds = spent + costs.of_run(recipe)
     say(steps_in_words(recipe.steps, costs.step, seconds, minutes))
     return recipe, seconds
-
-
-def _check_minutes(minutes: float, recipe: Recipe, usual: Recipe, *, several: bool) -> None:
-    """Raises UserError for a time that steps cannot follow from."""
-    check_range("--minutes", minutes, above=0)
-    if several:  # each would measure other seconds
-        raise UserError(f"--minutes {minutes:g} with several processes: give --steps")
-    if recipe.steps != usual.steps:
-        raise UserError(
-            f"--minutes {minutes:g} with --steps {recipe.steps}: leave one of the two out"
-        )
 
 
 def _as_begun(recipe: Recipe, usual: Recipe, run: Path, init_from: str | None) -> Plan:
