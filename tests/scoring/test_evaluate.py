@@ -133,6 +133,30 @@ def test_emoji_64_says_what_its_settings_were_chosen_by():
         pipe.choose({"labels": [0]}, {"time_grid": "uniform", "guidance_scale": 2}).request
     )
     assert model_images.tuned_on(pipe, other) is None
+    advice = pipe.model.sampling_info.recommended
+    guided = {"guidance_scale": advice.guidance_scale, "guidance_kind": "noisier"}
+    kind = pipe.resolve(pipe.choose({"labels": [0]}, guided).request)
+    assert "guidance" not in (model_images.tuned_on(pipe, kind) or {})
+
+
+def test_records_say_what_guidance_leads_away_from_if_it_is_not_the_condition(
+    tmp_path, model, real
+):
+    options = {"sampler": "euler", "num_steps": 2, "guidance_scale": 2.0}
+    pipe = pf.load(model)
+    titles = []
+    for number, kind in enumerate(["condition", "noisier:ratio=0.5"]):
+        options["guidance_kind"] = kind
+        direct = evaluate(model, real, count=4, labels="all", metrics=["fd"], **options)
+        made = pipe(labels="all", seeds=range(4), **options)
+        write_samples(made, pipe, tmp_path / str(number))
+        written = evaluate(tmp_path / str(number), real, metrics=["fd"])
+        assert direct.sampled_by == written.sampled_by
+        titles.append(direct.sampled_by)
+    assert titles == [
+        "euler, 4 evaluations, guidance 2",
+        "euler, 4 evaluations, guidance 2 (noisier:ratio=0.5)",
+    ]
 
 
 def test_labels_are_as_frequent_as_in_the_reference(tmp_path, model):
