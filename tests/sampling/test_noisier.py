@@ -111,14 +111,14 @@ def test_on_exact_data_the_guided_velocity_has_a_known_mean():
     x = to_patches(x_t[:1], 2)[0]  # (N, P²)
     plain = to_patches(data(x_t[:1], PatchTime.dense(times[None]), None).velocity, 2)[0]
     half = Draws(range(count), GRID).half(t)
-    found = to_patches(guided, 2)
+    pixels = to_patches(guided, 2)
     for patch in range(4):
-        untouched = found[~half[:, patch], patch]
+        untouched = pixels[~half[:, patch], patch]
         torch.testing.assert_close(untouched, plain[patch].expand_as(untouched))
     for patch in range(3):
         x_1 = data.mean + gain[patch] * (ratio * x[patch] - s[patch] * data.mean)
         weak = (x_1 - x[patch]) / (1 - times[patch])
-        values = found[half[:, patch], patch]
+        values = pixels[half[:, patch], patch]
         error = values.std(0) / len(values) ** 0.5
         wanted = weak + scale * (plain[patch] - weak)
         assert ((values.mean(0) - wanted).abs() <= 4.5 * error + 1e-5).all()
