@@ -7,39 +7,49 @@ import pytest
 import torch
 
 import patch_forcing as pf
-from benchmarks.guidance.kinds import Both, Context, Draws, Lie, Tilted
+from benchmarks.guidance.kinds import Context, Lie, Tilted
 from benchmarks.guidance.run import named, number
 from benchmarks.guidance.settings import leading, search
 from benchmarks.pages.guidance import chosen
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.guidance import Query
+from patch_forcing.sampling.noisier import Draws
 from tests.support.exact import CorrelatedGaussian, IndependentGaussian, tiny_dit
 
 MODEL = tiny_dit()
 LABELS = torch.tensor([0, 3])
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 GRID = (0.0, 0.25, 0.5, 1.0)
-DRAWS = Draws((4, 9), GRID)
-NOISY = [Both, Context, Lie]
+SEEDS = (4, 9)
 
 
 def velocity(guidance, t=0.5, x=X, labels=LABELS):
+    guidance = guidance and guidance.for_images(SEEDS, GRID)
     field = pf.VelocityField(MODEL, labels, guidance)
     return field(x, PatchTime.everywhere(t, x, 16)).velocity
 
 
-@pytest.mark.parametrize("kind", NOISY)
+@pytest.mark.parametrize("kind", [Context, Lie])
 def test_with_as_much_information_the_scale_does_not_matter(kind):
-    plain = velocity(None)
+    plain, almost = velocity(None), 1 - 1e-9
     for scale in (0.5, 3.0):
-        torch.testing.assert_close(velocity(kind(DRAWS, scale, ratio=1, drop=False)), plain)
-    assert not torch.allclose(velocity(kind(DRAWS, 3.0, ratio=0.5, drop=False)), plain, atol=1e-3)
+        same = velocity(kind(scale, ratio=almost, keep_condition=True))
+        torch.testing.assert_close(same, plain, rtol=1e-3, atol=1e-3)
+    less = velocity(kind(3.0, ratio=0.5, keep_condition=True))
+    assert not torch.allclose(less, plain, atol=1e-2)
 
 
-@pytest.mark.parametrize("kind", [Both, Lie])
-def test_with_the_same_input_and_no_label_it_is_guidance_by_the_label(kind):
+def test_with_the_same_input_and_no_label_it_is_guidance_by_the_label():
     expected = velocity(pf.ClassifierFreeGuidance(2.0))
-    torch.testing.assert_close(velocity(kind(DRAWS, 2.0, ratio=1)), expected, rtol=1e-4, atol=1e-4)
+    guided = velocity(Lie(2.0, ratio=1 - 1e-9))
+    torch.testing.assert_close(guided, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_control_is_guidance_by_the_label_in_the_other_half():
+    where = Draws(SEEDS, GRID).half(PatchTime.everywhere(0.5, X, 16))
+    plain, guided = velocity(None), velocity(pf.ClassifierFreeGuidance(2.0))
+    half = torch.where(pf.spread(where, (8, 8), 2), plain, guided)
+    torch.testing.assert_close(velocity(Context(2.0, ratio=1)), half, rtol=1e-4, atol=1e-4)
 
 
 def test_a_tilt_of_nothing_is_classifier_free_guidance_bit_for_bit():
@@ -59,34 +69,16 @@ def test_a_tilt_gives_hard_patches_more_and_the_same_on_average():
     )
 
 
-@pytest.mark.parametrize(("t", "ratio"), [(0.25, 0.5), (0.5, 0.8)])
-def test_noisier_inputs_have_the_mean_and_the_variance_of_their_time(t, ratio):
-    model, draws = IndependentGaussian(), torch.Generator().manual_seed(0)
-    x_0 = torch.randn(1, 3, 128, 128, generator=draws)
-    x_1 = model.answer(torch.randn(1, 3, 128, 128, generator=draws))
-    x_s = Both(Draws((1,), GRID), 2.0, ratio=ratio).seen(t * x_1 + (1 - t) * x_0, t)
-    s = ratio * t
-    assert x_s.mean().item() == pytest.approx(s * model.mean, abs=0.02)
-    assert x_s.var().item() == pytest.approx(s**2 * model.std**2 + (1 - s) ** 2, rel=0.02)
-
-
 def test_of_patches_that_say_nothing_of_each_other_less_context_takes_nothing():
     query = Query(X, PatchTime.everywhere(0.5, X, 16), None)
-    alone = Context(DRAWS, 3.0, drop=False).predict(IndependentGaussian(), query)
+    context = Context(3.0, ratio=0.5, keep_condition=True).for_images(SEEDS, GRID)
+    alone = context.predict(IndependentGaussian(), query)
     torch.testing.assert_close(alone.bad.velocity, alone.good.velocity)
-    together = Context(DRAWS, 3.0, drop=False).predict(CorrelatedGaussian.random(16, 2), query)
+    together = context.predict(CorrelatedGaussian.random(16, 2), query)
     changed = (together.bad.velocity - together.good.velocity).abs() > 1e-4
-    half = DRAWS.half(0.5, X, 16)
+    half = Draws(SEEDS, GRID).half(query.t)
     patches = changed.unfold(2, 2, 2).unfold(3, 2, 2).any(dim=(1))[..., 0, 0].flatten(1)
     assert torch.equal(patches, ~half)
-
-
-def test_halves_swap_and_noise_is_that_of_the_seed():
-    assert torch.equal(DRAWS.half(0.25, X, 16), ~DRAWS.half(0.5, X, 16))
-    assert DRAWS.half(0.25, X, 16).sum(1).tolist() == [8, 8]
-    together = velocity(Both(DRAWS, 2.0))
-    alone = velocity(Both(Draws((9,), GRID), 2.0), x=X[1:], labels=LABELS[1:])
-    torch.testing.assert_close(together[1:], alone)
 
 
 def made_row(name, fd, accuracy):

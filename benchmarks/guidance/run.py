@@ -27,7 +27,6 @@ from torch import Tensor
 from benchmarks.common.judges import Judge, emoji_judge, features_of, natural_judge
 from benchmarks.common.options import command_line
 from benchmarks.common.record import Row, provenance, write_json
-from benchmarks.guidance.kinds import Draws
 from benchmarks.guidance.settings import INTERVAL, LABEL, METRICS, Setting, leading, search, value
 from patch_forcing.core.errors import unknown_name
 from patch_forcing.core.random import CountedGenerator
@@ -73,7 +72,7 @@ class Bench:
         sampling = self.request.resolve(model)
         labels = torch.tensor([seed % config.num_classes for seed in seeds], device=device)
         noise = CountedGenerator(seeds, device=device).fork("noise")
-        guidance = setting.guidance(Draws(tuple(seeds), sampling.time_grid))
+        guidance = setting.guidance().for_images(seeds, sampling.time_grid, device)
         field = VelocityField(model, labels, guidance)
         x_0 = noise.normal(config.in_channels, *config.image_size)
         x_1 = sampling.sampler(field, x_0, list(sampling.time_grid)).x_1

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmarks.common.record import Row
-from benchmarks.guidance.kinds import Both, Context, Draws, Lie, Tilted
+from benchmarks.guidance.kinds import Context, Lie, Tilted
 from patch_forcing.sampling.guidance import ClassifierFreeGuidance, Guidance, Interval
+from patch_forcing.sampling.noisier import NoisierGuidance
 
 INTERVAL: Interval = (0.1, 0.8)
-BY_INPUT = {"context": Context, "both": Both, "lie": Lie}
+BY_INPUT = {"context": Context, "both": NoisierGuidance, "lie": Lie}
 LABEL, TILT, HALVES = "label", "tilt", "halves"
 """The last: by the label, but in half of the patches a step, as context is without its noise."""
 METRICS = ("fd", "accuracy")
@@ -44,14 +45,14 @@ class Setting:
             words.append(f"{self.tilt:+g}")
         return "_".join(words)
 
-    def guidance(self, draws: Draws) -> Guidance:
-        """For the images of these draws."""
+    def guidance(self) -> Guidance:
+        """For any images."""
         if self.kind == LABEL:
             return ClassifierFreeGuidance(self.scale, INTERVAL)
         if self.kind == TILT:
             return Tilted(self.scale, INTERVAL, tilt=self.tilt)
         kind = BY_INPUT[self.kind]
-        return kind(draws, self.scale, INTERVAL, ratio=self.ratio, drop=self.drop)
+        return kind(self.scale, INTERVAL, ratio=self.ratio, keep_condition=not self.drop)
 
 
 def search(scales: Iterable[float]) -> list[Setting]:

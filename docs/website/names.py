@@ -15,7 +15,8 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Sampling",
         (
             *("load", "Pipeline", "PipelineResult", "VelocityField", "FunctionField"),
-            *("ClassifierFreeGuidance", "Autoguidance", "CountedGenerator", "UserError"),
+            *("ClassifierFreeGuidance", "NoisierGuidance", "Autoguidance"),
+            *("CountedGenerator", "UserError"),
         ),
     ),
     "samplers": ("Samplers", ("samplers",)),

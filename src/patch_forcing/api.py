@@ -22,6 +22,7 @@ from patch_forcing.sampling import samplers
 from patch_forcing.sampling.field import VelocityField
 from patch_forcing.sampling.function_field import FunctionField
 from patch_forcing.sampling.guidance import Autoguidance, ClassifierFreeGuidance
+from patch_forcing.sampling.noisier import NoisierGuidance
 from patch_forcing.scoring.evaluation import Evaluation
 from patch_forcing.scoring.start import evaluate
 from patch_forcing.training.objective import PatchForcingObjective
@@ -37,6 +38,7 @@ __all__ = [
     "LinearPath",
     "LossTerms",
     "ModelOutput",
+    "NoisierGuidance",
     "PatchDiT",
     "PatchDiTConfig",
     "PatchForcingObjective",

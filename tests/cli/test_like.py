@@ -42,6 +42,19 @@ def test_the_image_is_made_again_from_its_file_alone(here, digit, capsys):
     assert "recommends" not in capsys.readouterr().out
 
 
+def test_the_kind_of_guidance_is_repeated_and_the_missing_one_is_by_the_condition(here):
+    guided = ["--guidance", "2", "--guidance-kind", "noisier:ratio=0.5"]
+    run(["sample", "digits", *HOW, *guided, "--device", "cpu", "--out", "first"])
+    settings = json.loads(Image.open(here / "first/5.png").info["patch-forcing"])
+    assert settings["guidance_kind"] == "noisier:ratio=0.5"
+    run(["sample", "--like", "first/5.png", "--out", "again", "--device", "cpu"])
+    assert row(here / "again")["guidance_kind"] == "noisier:ratio=0.5"
+    assert pixels(here / "again/5.png") == pixels(here / "first/5.png")
+    run(["sample", "--like", "first/5.png", "--guidance", "2", "--out", "label", "--device", "cpu"])
+    assert "guidance_kind" not in row(here / "label")
+    assert pixels(here / "label/5.png") != pixels(here / "first/5.png")
+
+
 def test_without_settings_in_the_file_those_of_samples_json_are_taken(here, digit):
     Image.open(digit).save(digit)
     run(["sample", "--like", "samples/5.png", "--out", "again", "--device", "cpu"])

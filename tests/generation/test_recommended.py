@@ -68,6 +68,20 @@ def test_an_option_takes_its_whole_group_from_the_user(pipe, options, request_):
     assert chosen(pipe, options).request == request_
 
 
+def test_a_kind_of_guidance_is_recommended_too(tmp_path):
+    model = tiny_dit()
+    advice = replace(ADVICE, conditions=None, guidance_kind="noisier")
+    model.sampling_info = SamplingInfo(recommended=advice)
+    model.save(tmp_path / "m")
+    pipe = pf.load(tmp_path / "m")
+    assert pipe.model.sampling_info.recommended == advice
+    _, request, words = chosen(pipe)
+    assert request == SampleRequest("euler", nfe=6, **GUIDED, guidance_kind="noisier")
+    assert words == "sampler euler, nfe 6, guidance 2 (noisier) at t 0.1 … 0.8"
+    assert chosen(pipe, {"guidance_scale": 3.0}).request.guidance_kind == "condition"
+    assert chosen(pipe, labels="none").request == SampleRequest("euler", nfe=6)
+
+
 def test_images_under_no_condition_are_not_guided(pipe):
     conditions, request, words = chosen(pipe, labels="none")
     assert conditions == NoConditions()

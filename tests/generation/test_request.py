@@ -66,6 +66,18 @@ def test_times_are_kept_as_they_are_whatever_holds_them(inner):
         ({"guidance_scale": 2.0, "guidance_schedule": "square"}, "guidance schedule 'square'"),
         ({"guidance_interval": (0.2, 0.8)}, "guidance interval .* without guidance"),
         ({"guidance_schedule": "linear"}, "guidance schedule linear without guidance"),
+        ({"guidance_kind": "noisier"}, "guidance kind noisier without guidance: give a scale"),
+        ({"guidance_scale": 2.0, "guidance_kind": "noisy"}, "did you mean 'noisier'"),
+        ({"guidance_scale": 2.0, "guidance_kind": "noisier:ratio=1"}, "ratio=1.0 is out of range"),
+        ({"guidance_scale": 2.0, "guidance_kind": "noisier:scale=1"}, "unknown option of guidance"),
+        (
+            {"guidance_scale": 2.0, "guidance_kind": "condition:ratio=1"},
+            "there are none, leave it out",
+        ),
+        (
+            {"guidance_scale": 2.0, "guidance_kind": "noisier", "compat": "published"},
+            "guidance kind noisier and compat exclude each other",
+        ),
         ({"compat": "publishd"}, "unknown compat 'publishd': did you mean 'published'"),
         ({"compat": "published"}, "AdamsBashforthSampler is not of the paper"),
     ],
@@ -83,6 +95,38 @@ def test_a_weak_model_needs_guidance_and_knows_no_published_code(weak):
         SampleRequest(autoguidance=weak)
     with pytest.raises(pf.UserError, match="compat published knows no autoguidance"):
         SampleRequest(**GUIDED, autoguidance=weak, compat="published")
+    with pytest.raises(pf.UserError, match="noisier and autoguidance exclude each other"):
+        SampleRequest(**GUIDED, autoguidance=weak, guidance_kind="noisier")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "instead"),
+    [
+        ("adams-bashforth:reuse_guidance=true", "adams-bashforth:reuse_guidance=false"),
+        ("multirate", "multirate:evaluate=all"),
+        ("adaptive", "adaptive:evaluate=all"),
+    ],
+)
+def test_what_carries_guidance_on_is_refused_what_is_drawn_anew(sampler, instead):
+    guided = {"guidance_scale": 2.0, "num_steps": 3}
+    name, _, option = instead.partition(":")
+    message = rf"^{name} carries on .* give the sampler {option}$"
+    with pytest.raises(pf.UserError, match=message):
+        SampleRequest(sampler, **guided, guidance_kind="noisier").resolve(tiny_dit())
+    SampleRequest(sampler, **guided).resolve(tiny_dit())
+    SampleRequest(instead, **guided, guidance_kind="noisier").resolve(tiny_dit())
+
+
+def test_guidance_that_is_drawn_does_not_depend_on_the_batch_size_and_is_said(pipe):
+    how = {**GUIDED, "guidance_kind": "noisier:ratio=0.5"}
+    made = [pipe([1, 2, 3], [7, 0, 4], batch_size=size, **how) for size in (1, 3)]
+    assert (made[0].pixels.int() - made[1].pixels.int()).abs().max() <= 1
+    assert made[0].title.endswith("guidance 2 (noisier:ratio=0.5)")
+    assert made[0].nfe == 4
+    assert sample_rows(made[0], pipe)[0]["guidance_kind"] == "noisier:ratio=0.5"
+    usual = pipe([1, 2, 3], [7, 0, 4], **GUIDED)
+    assert "guidance_kind" not in sample_rows(usual, pipe)[0]
+    assert (made[0].pixels.int() - usual.pixels.int()).abs().max() > 1
 
 
 @pytest.mark.parametrize("name", ["dual-loop", "look-ahead", "multirate"])
@@ -102,6 +146,7 @@ CHANGES = {
     "guidance_scale": 3.0,
     "guidance_interval": (0.1, 0.9),
     "guidance_schedule": "linear",
+    "guidance_kind": "noisier:ratio=0.5",
     "autoguidance": None,  # the weak model of the fixture
     "compat": "published",
     "size": (8, 8),  # its own, which a record tells all the same

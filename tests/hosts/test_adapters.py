@@ -50,7 +50,7 @@ def ask(condition=None, t=HALF, **options):
         ),
         (
             lambda: ask(t=pf.PatchTime.two_level(torch.eye(16)[:2] > 0, 0.7, 0.2)),
-            "Conv2d takes one time an image, and this sampler gives",
+            "Conv2d takes one time an image, and this sampler or guidance",
         ),
         (
             lambda: pf.samplers.DualLoopSampler(evaluate="moving")(

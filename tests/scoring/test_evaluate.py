@@ -133,6 +133,25 @@ def test_emoji_64_says_what_its_settings_were_chosen_by():
         pipe.choose({"labels": [0]}, {"time_grid": "uniform", "guidance_scale": 2}).request
     )
     assert model_images.tuned_on(pipe, other) is None
+    advice = pipe.model.sampling_info.recommended
+    guided = {"guidance_scale": advice.guidance_scale, "guidance_kind": "noisier"}
+    kind = pipe.resolve(pipe.choose({"labels": [0]}, guided).request)
+    assert "guidance" not in (model_images.tuned_on(pipe, kind) or {})
+
+
+def test_records_say_what_guidance_leads_away_from_if_it_is_not_the_condition(
+    tmp_path, model, real
+):
+    kind = "noisier:ratio=0.5"
+    options = {"sampler": "euler", "num_steps": 2, "guidance_scale": 2.0, "guidance_kind": kind}
+    direct = evaluate(model, real, count=4, labels="all", metrics=["fd"], **options)
+    assert direct.sampled_by == f"euler, 4 evaluations, guidance 2 ({kind})"
+    pipe = pf.load(model)
+    write_samples(pipe(labels="all", seeds=range(4), **options), pipe, tmp_path / "samples")
+    written = evaluate(tmp_path / "samples", real, metrics=["fd"])
+    assert written.record["sampling"]["guidance_kind"] == kind
+    del written.record["sampling"]["guidance_kind"]  # as records were before there was one
+    assert written.sampled_by == "euler, 4 evaluations, guidance 2"
 
 
 def test_labels_are_as_frequent_as_in_the_reference(tmp_path, model):

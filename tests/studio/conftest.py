@@ -5,7 +5,7 @@ import pytest
 from patch_forcing.studio.desk import Desk, Studio
 from patch_forcing.studio.form import Form
 
-FAST = Form("digits", (3, 5), "", "euler", 4, 1.0, 0.0, 1.0, "0-1")
+FAST = Form("digits", (3, 5), "", "euler", 4, 1.0, 0.0, 1.0, "condition", "0-1")
 
 
 @pytest.fixture(scope="session")
@@ -47,5 +47,6 @@ def values(form):
         form.guidance,
         form.low,
         form.high,
+        form.kind,
         form.seeds,
     ]

@@ -5,7 +5,7 @@ import io
 import json
 import re
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from threading import Barrier
 
 import numpy as np
@@ -17,6 +17,7 @@ from patch_forcing.cli.main import run as cli
 from patch_forcing.studio.calls import Calls, read_form, read_url
 from patch_forcing.studio.desk import MAX_DESKS, Studio
 from patch_forcing.studio.draw import picture_url, run_html, settings_link
+from patch_forcing.studio.form import Form
 from patch_forcing.studio.jobs import sample_job
 from patch_forcing.studio.run import Run
 from patch_forcing.views.scales import TIME
@@ -210,7 +211,7 @@ def test_a_picture_of_a_run_can_be_edited(calls, desk, values):
 
 
 def wrong(values, **changes):
-    names = ("model", "labels", "prompts", "sampler", "nfe", "guidance", "low", "high", "seeds")
+    names = [field.name for field in fields(Form)]
     return [changes.get(name, value) for name, value in zip(names, values, strict=True)]
 
 

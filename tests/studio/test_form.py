@@ -58,6 +58,7 @@ def by_job(job) -> list:
         {},
         GUIDED,
         GUIDED | {"labels": ()},
+        GUIDED | {"kind": "noisier:ratio=0.5"},
         GUIDED | {"labels": (NO_CLASS,)},
         {"labels": (7,), "sampler": "dual-loop:inner_steps=2", "seeds": "4,9", "low": 0.5},
     ],
@@ -113,12 +114,13 @@ def test_names_that_are_read_otherwise_are_written_as_numbers(here, form):
 
 def test_fields_begin_as_the_model_recommends(here):
     model = tiny_dit(num_classes=3)
-    advice = Recommended(None, "heun", 20, 3.0, (0.1, 0.8))
+    advice = Recommended(None, "heun", 20, 3.0, (0.1, 0.8), "noisier")
     model.sampling_info = SamplingInfo(recommended=advice)
     model.save(here / "m")
     pipe = pf.load("m")
     form = Form("m", **defaults(pipe), seeds="0")
     assert (form.sampler, form.nfe, form.guidance, form.low, form.high) == ("heun", 20, 3, 0.1, 0.8)
+    assert form.kind == "noisier"
     assert [name for name, _ in class_choices(pipe)] == ["(no class)", "0", "1", "2"]
     plain = tiny_dit(num_classes=0)
     plain.sampling_info = model.sampling_info

@@ -12,6 +12,7 @@ from patch_forcing.core.registry import build
 from patch_forcing.generation.find import check_model
 from patch_forcing.generation.numbers import parse_numbers
 from patch_forcing.sampling.grids import GRIDS
+from patch_forcing.sampling.guidance_kinds import DEFAULT_KIND, read_kind
 from patch_forcing.sampling.names import (
     DEFAULT_SAMPLER,
     OF_PAPER,
@@ -24,6 +25,11 @@ from patch_forcing.text.normal import read_prompts
 _SAMPLERS = (
     f"{', '.join(SAMPLER_NAMES)}; with options: dual-loop:easy_fraction=0.5. "
     f"Default: the model's, else {DEFAULT_SAMPLER}."
+)
+_KINDS = (
+    f"What guidance leads away from: {DEFAULT_KIND}, the missing one (the default), or noisier, a "
+    "prediction with half of the patches noisier and no condition; with options: "
+    "noisier:ratio=0.8,keep_condition=true."
 )
 _COMPAT = f"published: {listed(OF_PAPER, 'and')} as the published code has them under guidance."
 
@@ -50,6 +56,7 @@ class SamplingOptions:
     guidance_schedule: str | None = None
     """How the guidance scale depends on a patch's time: constant (the default), or linear or
     cosine, which rise from none at noise to twice as much at the end."""
+    guidance_kind: Annotated[str | None, arg(help=_KINDS)] = None
     autoguidance: str | None = None
     """A weaker model, such as an earlier checkpoint's folder, to be guided away from instead of
     from the missing label; with --guidance."""
@@ -67,6 +74,9 @@ class SamplingOptions:
             build("time grid", GRIDS, self.time_grid)
         if self.guidance_schedule not in (None, *SCHEDULE_NAMES):
             raise unknown_name("guidance schedule", self.guidance_schedule, SCHEDULE_NAMES)
+        if self.guidance_kind is not None:
+            scale, weak = self.guidance_scale, self.autoguidance
+            read_kind(self.guidance_kind, scale, weak, self.compat)
         if self.autoguidance is not None:
             check_model(self.autoguidance)
 

@@ -94,7 +94,10 @@ def generate(
     @torch.no_grad()  # here too: it holds for a thread
     def sample(images: slice) -> SampleResult:
         batch = tuple(seeds[images])
-        field = VelocityField(model, shown[images].tensor(device), sampling.guidance)
+        guidance = sampling.guidance
+        if guidance is not None:
+            guidance = guidance.for_images(batch, sampling.time_grid, device)
+        field = VelocityField(model, shown[images].tensor(device), guidance)
         return _sample(model, sampling, batch, field, trace, wrap_field, callback)
 
     sampled = _within_memory(sample, len(seeds), batch_size)

@@ -69,6 +69,7 @@ class Like:
             "guidance_scale": row["guidance"],
             "guidance_interval": None if interval is None else tuple(interval),
             "guidance_schedule": row.get("guidance_schedule", "constant"),
+            "guidance_kind": row.get("guidance_kind"),
         }
         fields: dict[str, Any] = {}
         if not given.keys() & set(SOLVER):

@@ -5,4 +5,7 @@ recommends, or a file, which is to be made again.
 """
 
 SOLVER = ("sampler", "num_steps", "nfe", "time_grid", "compat")
-GUIDANCE = ("guidance_scale", "guidance_interval", "guidance_schedule", "autoguidance")
+GUIDANCE = (
+    *("guidance_scale", "guidance_interval", "guidance_schedule"),
+    *("guidance_kind", "autoguidance"),
+)

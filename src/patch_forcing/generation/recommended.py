@@ -83,5 +83,6 @@ def _in_words(chosen: Mapping[str, Any]) -> str:
     if "guidance_scale" in chosen:
         interval = chosen.get("guidance_interval")
         within = "" if interval is None else f" at t {interval[0]:g} … {interval[1]:g}"
-        words.append(f"guidance {chosen['guidance_scale']:g}{within}")
+        kind = f" ({chosen['guidance_kind']})" if "guidance_kind" in chosen else ""
+        words.append(f"guidance {chosen['guidance_scale']:g}{kind}{within}")
     return ", ".join(words)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
@@ -21,11 +21,14 @@ from patch_forcing.sampling.guidance import (
     Guidance,
     Interval,
 )
+from patch_forcing.sampling.guidance_kinds import DEFAULT_KIND, NoisierPatches, read_kind
 from patch_forcing.sampling.names import DEFAULT_SAMPLER
+from patch_forcing.sampling.noisier import NoisierGuidance
 from patch_forcing.sampling.sampler import Planned, Sampler
 from patch_forcing.sampling.samplers import (
     SAMPLERS,
     check_difficulty,
+    check_guidance,
     count_evaluations,
     few_evaluations,
     preset,
@@ -56,8 +59,9 @@ class SampleRequest:
     shifted:shift=1.6, or fitted, which is the default of models that bring one; or the times
     themselves, in place of steps.
     guidance_scale: 1 is none. guidance_interval: times between which it acts. guidance_schedule:
-    constant, linear or cosine (`ClassifierFreeGuidance`). autoguidance: a pipeline of a weaker
-    model to be guided away from, in place of the missing condition.
+    constant, linear or cosine (`ClassifierFreeGuidance`). guidance_kind: what it leads away from:
+    condition, the missing one, or noisier:ratio=0.8,keep_condition=false (`NoisierGuidance`).
+    autoguidance: a pipeline of a weaker model to be guided away from, in place of both.
     compat: published, for the samplers of the paper: what their published code does differently
     under guidance (`as_published`), in equal steps, with settings as they are.
     size: height and width of images in pixels, of a model with rotary positions; None: those of its
@@ -73,6 +77,7 @@ class SampleRequest:
     guidance_scale: float = 1.0
     guidance_interval: Interval | None = None
     guidance_schedule: str = "constant"
+    guidance_kind: str = DEFAULT_KIND
     autoguidance: NamedModel | None = None
     compat: str | None = None
     size: Sequence[int] | None = None
@@ -108,8 +113,8 @@ class SampleRequest:
 
         planned: what is counted within a budget in place of the sampler's evaluations.
         Raises UserError for a fitted grid that the model does not bring, for a weak model that
-        makes other images, for a budget that no step fits into, and for a sampler that orders
-        patches by difficulty where the model predicts none.
+        makes other images, for a budget that no step fits into, for a sampler that orders patches
+        by difficulty where the model predicts none, and for one that does not go with the guidance.
         """
         guidance = self._guidance()
         if self.autoguidance is not None:
@@ -126,6 +131,7 @@ class SampleRequest:
         if self.compat is not None:
             solver, guidance = as_published(solver, guidance)
         check_difficulty(solver, model.config.predict_difficulty)
+        check_guidance(solver, guidance)
         if isinstance(self.time_grid, tuple):
             grid: Sequence[float] = self.time_grid
         elif self.num_steps is not None:
@@ -138,6 +144,11 @@ class SampleRequest:
         text = sampler if isinstance(sampler, str) else repr(sampler)
         return Sampling(self, text, solver, tuple(grid), guidance, cells)
 
+    @property
+    def kind_of_guidance(self) -> str | None:
+        """As it is written; None of the usual one, which records do not name."""
+        return None if self.guidance_kind == DEFAULT_KIND else self.guidance_kind
+
     def _guidance(self) -> Guidance | None:
         scale, interval, schedule = (
             self.guidance_scale,
@@ -145,6 +156,7 @@ class SampleRequest:
             self.guidance_schedule,
         )
         weak = self.autoguidance
+        kind = read_kind(self.guidance_kind, scale, weak, self.compat)
         if scale == 1:
             chosen = {
                 "interval": interval,
@@ -157,6 +169,8 @@ class SampleRequest:
                         f"guidance {what} {value} without guidance: give a scale other than 1"
                     )
             return None
+        if isinstance(kind, NoisierPatches):
+            return NoisierGuidance(scale, interval, schedule=schedule, **asdict(kind))
         if weak is None:
             return ClassifierFreeGuidance(scale, interval, schedule=schedule)
         return Autoguidance(weak.model, scale, interval, schedule=schedule)
@@ -189,6 +203,7 @@ class Sampling:
     def record(self) -> dict[str, object]:
         """What `samples.json` and the plan of an array of images say of it."""
         request, weak = self.request, self.request.autoguidance
+        unusual = {"guidance_kind": request.kind_of_guidance, "size": request.size}
         return {
             "sampler": self.name,
             "grid": self.time_grid,
@@ -197,7 +212,7 @@ class Sampling:
             "guidance_schedule": request.guidance_schedule,
             "weak_model_hash": None if weak is None else weak.hash,
             "compat": request.compat,
-            **({} if request.size is None else {"size": request.size}),
+            **{name: value for name, value in unusual.items() if value is not None},
         }
 
 

@@ -71,7 +71,7 @@ class PipelineResult:
     @property
     def title(self) -> str:
         """How the images were made, in one line."""
-        return run_title(self.sampler, self.guidance_scale, self.nfe)
+        return self._title(self.nfe)
 
     def details(self) -> dict[str, object]:
         """What `samples.json` says of every image besides how it was sampled."""
@@ -114,7 +114,7 @@ class PipelineResult:
             self._kept("a film", first),
             lambda evaluation: [to_pil(image) for image in self.decode(evaluation.prediction)],
             self.pixels_per_patch,
-            title=f"{run_title(self.sampler, self.guidance_scale)}: ",
+            title=f"{self._title()}: ",
         )
         save_film(frames, path)
         return path
@@ -122,6 +122,10 @@ class PipelineResult:
     def _repr_png_(self) -> bytes:
         """The sheet, as notebooks show it."""
         return encoded_image(self.sheet(), "PNG")
+
+    def _title(self, nfe: float | None = None) -> str:
+        kind = self.sampling.request.kind_of_guidance
+        return run_title(self.sampler, self.guidance_scale, nfe, kind)
 
     def _captions(self, images: slice) -> list[str]:
         return self.conditions[images].captions(self.seeds[images])

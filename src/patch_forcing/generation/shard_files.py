@@ -123,7 +123,8 @@ class SampleFiles:
     def _save_sheet(
         self, tiles: Sequence[Image.Image], captions: Sequence[str], about: dict[str, Any]
     ) -> None:
-        title = run_title(about["sampler"], about["guidance"], about["nfe"])
+        kind = about.get("guidance_kind")
+        title = run_title(about["sampler"], about["guidance"], about["nfe"], kind)
         save_sheet(tiles, captions, self.folder.sheet, title)
 
     def _mean_nfe(self, shards: int) -> float:

@@ -96,7 +96,8 @@ def calibrate(
     looks = []
     for places in torch.arange(len(x_1)).split(batch_size):
         rows = None if condition is None else condition[places.to(condition.device)]
-        field = VelocityField(model, rows, guidance)
+        own = None if guidance is None else guidance.for_images(places, device=x_1.device)
+        field = VelocityField(model, rows, own)
         numbers = CountedGenerator(seed, places, device=x_1.device)
         looks.append(_look(field, x_1[places.to(x_1.device)], numbers, bins, step, names))
     there = [name for name in names if name in looks[0]]

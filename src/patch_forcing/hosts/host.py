@@ -127,8 +127,9 @@ class Host(ABC):
         """
         if t.num_levels > 1 and not (t.values == t.values[:, :1]).all():
             raise UserError(
-                f"{type(self.model).__name__} takes one time an image, and this sampler gives "
-                "patches times of their own: choose euler, heun or adams-bashforth"
+                f"{type(self.model).__name__} takes one time an image, and this sampler or "
+                "guidance gives patches times of their own: choose euler, heun or "
+                "adams-bashforth, and guidance by the condition"
             )
         return t.values[:, 0]
 

@@ -237,9 +237,11 @@ class Recommended:
     """Classifier-free guidance; 1 is none."""
     guidance_interval: tuple[float, float] | None = None
     """Times between which guidance acts."""
+    guidance_kind: str | None = None
+    """What guidance leads away from, other than the missing condition: noisier."""
 
     def __post_init__(self) -> None:
-        for name in ("conditions", "sampler"):
+        for name in ("conditions", "sampler", "guidance_kind"):
             value = getattr(self, name)
             if not isinstance(value, str | None):
                 raise UserError(f"Recommended: {name}={value!r}: give a text")
@@ -255,7 +257,7 @@ class Recommended:
 
     def without_guidance(self) -> "Recommended":
         """The same for images that are made under no condition."""
-        return replace(self, guidance_scale=1.0, guidance_interval=None)
+        return replace(self, guidance_scale=1.0, guidance_interval=None, guidance_kind=None)
 
 
 @dataclass(frozen=True)
@@ -278,6 +280,8 @@ class SamplingInfo:
     def stored(self) -> dict[str, Any]:
         """As model folders hold it: what is not as usual."""
         values = asdict(self) | {"tuned_on": dict(self.tuned_on)}
+        if self.recommended.guidance_kind is None:  # as folders were before there was one
+            del values["recommended"]["guidance_kind"]
         return {
             name: value
             for name, value in values.items()

@@ -38,6 +38,11 @@ class AdamsBashforthSampler(TrajectorySampler):
 
     order = 2
 
+    @property
+    def steady_guidance(self) -> str:
+        """Guidance that is reused."""
+        return "reuse_guidance=false" if self.reuse_guidance else ""
+
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:

@@ -1,13 +1,13 @@
 """Guidance: one prediction made out of two, patch by patch in time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from patch_forcing.core.active import ActiveTokens, active_option
@@ -73,6 +73,9 @@ class Guidance(ABC):
     extrapolate_logvar: bool = False
     schedule: str = "constant"
 
+    is_drawn: ClassVar[bool] = False
+    """Whether the bad prediction depends on numbers that are drawn anew at every evaluation."""
+
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise unknown_name("guidance schedule", self.schedule, SCHEDULES)
@@ -85,6 +88,18 @@ class Guidance(ABC):
             raise UserError(
                 f"guidance interval {self.interval}: give two times, 0 <= low < high <= 1"
             )
+
+    def for_images(
+        self,
+        seeds: Sequence[int] | Int64[Tensor, " B"],
+        time_grid: Sequence[float] = (),
+        device: torch.device | str | None = None,
+    ) -> "Guidance":
+        """The same for a batch: what it draws depends on each image's seed and time alone.
+
+        time_grid: of the sampler. device: where the images are.
+        """
+        return self
 
     @abstractmethod
     def check(self, condition: Tensor | None) -> None:

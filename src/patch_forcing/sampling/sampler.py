@@ -93,6 +93,14 @@ class TrajectorySampler(ABC):
         """Whether it orders patches by the difficulty that a model predicts."""
         return False
 
+    @property
+    def steady_guidance(self) -> str:
+        """The option to change where guidance is drawn anew at every evaluation, as NAME=VALUE.
+
+        Empty if nothing is carried on, along its change, of what guidance was before.
+        """
+        return ""
+
     @abstractmethod
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator

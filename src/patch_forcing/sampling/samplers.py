@@ -15,7 +15,7 @@ from patch_forcing.sampling.guidance import Guidance, reuses
 from patch_forcing.sampling.heun import HeunSampler
 from patch_forcing.sampling.look_ahead import LookAheadSampler
 from patch_forcing.sampling.names import listed
-from patch_forcing.sampling.sampler import Planned, Sampler
+from patch_forcing.sampling.sampler import Planned, Sampler, TrajectorySampler
 
 SAMPLERS: dict[str, type[Any]] = {
     "euler": EulerSampler,
@@ -33,13 +33,26 @@ SAMPLERS: dict[str, type[Any]] = {
 def check_difficulty(sampler: Sampler, predicted: bool) -> None:
     """Raises UserError if the sampler needs a difficulty that the model does not predict."""
     if sampler.needs_difficulty and not predicted:
-        kind = type(sampler)
-        name = next((name for name, known in SAMPLERS.items() if known is kind), kind.__name__)
         able = (name for name, known in SAMPLERS.items() if not known().needs_difficulty)
         raise UserError(
-            f"this model predicts no difficulty, which {name} orders patches by: sample with "
-            f"{listed(able)}"
+            f"this model predicts no difficulty, which {_name(sampler)} orders patches by: sample "
+            f"with {listed(able)}"
         )
+
+
+def check_guidance(sampler: Sampler, guidance: Guidance | None) -> None:
+    """Raises UserError if the sampler carries on what is drawn anew at every evaluation."""
+    drawn = guidance is not None and guidance.is_drawn
+    if drawn and isinstance(sampler, TrajectorySampler) and sampler.steady_guidance:
+        raise UserError(
+            f"{_name(sampler)} carries on what guidance was before, and this kind of guidance is "
+            f"drawn anew at every evaluation: give the sampler {sampler.steady_guidance}"
+        )
+
+
+def _name(sampler: Sampler) -> str:
+    kind = type(sampler)
+    return next((name for name, known in SAMPLERS.items() if known is kind), kind.__name__)
 
 
 class Preset(NamedTuple):
@@ -154,6 +167,8 @@ def preset(
     if best.guided and (
         guidance is None or guidance.interval is None or guidance.schedule != "constant"
     ):
+        return name
+    if best.guided and guidance is not None and guidance.is_drawn:
         return name
     usual = SAMPLERS[name]()
     try:

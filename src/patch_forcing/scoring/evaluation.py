@@ -48,6 +48,8 @@ class Evaluation:
         if sampling is None:
             return ""
         guided = f", guidance {sampling['guidance']:g}" if sampling["guidance"] != 1 else ""
+        if kind := sampling.get("guidance_kind"):
+            guided += f" ({kind})"
         nfe = f", {sampling['nfe']:.4g} evaluations" if sampling.get("nfe") else ""
         return f"{sampling['sampler']}{nfe}{guided}"
 

@@ -13,8 +13,8 @@ Size = tuple[int, int]
 """Height and width."""
 FITTED = "centre crop, halved by boxes, then bicubic (ADM)"
 SAMPLING = (
-    "sampler", "grid", "guidance", "guidance_interval", "guidance_schedule", "weak_model_hash",
-    "compat",
+    "sampler", "grid", "guidance", "guidance_interval", "guidance_schedule", "guidance_kind",
+    "weak_model_hash", "compat",
 )  # fmt: skip
 """What a record says of how images were sampled, besides what it took."""
 

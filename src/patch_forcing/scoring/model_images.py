@@ -94,7 +94,8 @@ def tuned_on(pipe: Pipeline, sampling: Sampling) -> dict[str, str] | None:
     known, advice = dict(info.tuned_on), info.recommended
     used = {
         "grid": bool(info.time_quantiles) and request.time_grid in (None, "fitted"),
-        "guidance": request.guidance_scale == advice.guidance_scale != 1,
+        "guidance": request.guidance_scale == advice.guidance_scale != 1
+        and request.kind_of_guidance == advice.guidance_kind,
     }
     return {name: text for name, text in known.items() if used.get(name, True)} or None
 

@@ -10,6 +10,7 @@ from PIL import Image
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.edit_request import EditRequest
 from patch_forcing.generation.pipeline import Pipeline
+from patch_forcing.sampling.guidance_kinds import DEFAULT_KIND
 from patch_forcing.studio.desk import Desk, Studio
 from patch_forcing.studio.form import Form
 from patch_forcing.studio.jobs import (
@@ -105,13 +106,12 @@ class Calls:
 
 def read_form(values: Sequence[Any]) -> Form:
     """The form that fields give. Raises UserError for a number that is missing."""
-    model, labels, prompts, sampler, nfe, guidance, low, high, seeds = values
+    model, labels, prompts, sampler, nfe, guidance, low, high, kind, seeds = values
     for name, number in {"budget": nfe, "guidance": guidance, "from t": low, "to t": high}.items():
         if not isinstance(number, int | float):
             raise UserError(f"{name} is empty: give a number")
-    return Form(
-        model, tuple(labels or ()), prompts or "", sampler or "", nfe, guidance, low, high, seeds
-    )
+    shown, lines, kind = tuple(labels or ()), prompts or "", kind or DEFAULT_KIND
+    return Form(model, shown, lines, sampler or "", nfe, guidance, low, high, kind, seeds)
 
 
 def read_url(url: str) -> Image.Image:

@@ -8,6 +8,7 @@ from typing import Any
 from patch_forcing.core.errors import UserError
 from patch_forcing.generation.known_classes import read_labels
 from patch_forcing.generation.numbers import parse_numbers, write_numbers
+from patch_forcing.sampling.guidance_kinds import DEFAULT_KIND
 from patch_forcing.sampling.names import DEFAULT_SAMPLER
 
 MAX_SEEDS = 16
@@ -22,7 +23,7 @@ class Form:
 
     labels: class numbers, or NO_CLASS alone; none are the model's choice. prompts: a line each.
     nfe: the budget of evaluations. guidance: 1 is none. low, high: times between which it acts.
-    seeds: as on the command line.
+    kind: what it leads away from. seeds: as on the command line.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Form:
     guidance: float = 1.0
     low: float = 0.0
     high: float = 1.0
+    kind: str = DEFAULT_KIND
     seeds: str = "0-3"
 
     @property
@@ -76,6 +78,8 @@ class Form:
             options["guidance_scale"] = _plain(self.guidance)
             if self.guidance != 1 and (self.low, self.high) != (0, 1):
                 options["guidance_interval"] = (_plain(self.low), _plain(self.high))
+            if self.guidance != 1 and self.kind.strip() != DEFAULT_KIND:
+                options["guidance_kind"] = self.kind.strip()
         return options
 
 
@@ -109,6 +113,8 @@ class Wording:
             words += ["--guidance", str(self.options["guidance_scale"])]
         if "guidance_interval" in self.options:
             words += ["--guidance-interval", ",".join(map(str, self.options["guidance_interval"]))]
+        if "guidance_kind" in self.options:
+            words += ["--guidance-kind", self.options["guidance_kind"]]
         words += ["--seeds", write_numbers(self.form.numbers)]
         return shlex.join(words)
 

@@ -159,6 +159,8 @@ def defaults(pipe: Pipeline) -> dict[str, Any]:
         advice = advice.without_guidance()
     low, high = advice.guidance_interval or (0.0, 1.0)
     fields: dict[str, Any] = {"guidance": advice.guidance_scale, "low": low, "high": high}
+    if advice.guidance_kind is not None:
+        fields["kind"] = advice.guidance_kind
     if advice.sampler is not None:
         fields["sampler"] = advice.sampler
     if advice.nfe is not None:

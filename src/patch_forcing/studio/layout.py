@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from patch_forcing.generation.pipeline import Pipeline
+from patch_forcing.sampling.guidance_kinds import KINDS
 from patch_forcing.sampling.names import SAMPLER_NAMES
 from patch_forcing.studio.form import Form
 from patch_forcing.studio.jobs import class_choices, defaults
@@ -58,9 +59,18 @@ class Fields:
             form.seeds, label="Seeds", info="one image each, such as 0-3,7", elem_id="seeds"
         )
         self.guidance = gr.Slider(1, 8, step=0.1, elem_id="guidance", **self._guidance(first, form))
-        with gr.Accordion("Times between which guidance acts", open=False):
+        with gr.Accordion("When guidance acts, and what it leads away from", open=False):
             self.low = gr.Slider(0, 1, form.low, step=0.05, label="from t")
             self.high = gr.Slider(0, 1, form.high, step=0.05, label="to t")
+            self.kind = gr.Dropdown(
+                list(KINDS),
+                value=form.kind,
+                allow_custom_value=True,
+                label="Away from",
+                elem_id="kind",
+                info="the missing condition, or a prediction with half of the patches noisier; "
+                "options may follow, such as noisier:ratio=0.5",
+            )
 
     @property
     def all(self) -> list[gr.components.Component]:
@@ -74,6 +84,7 @@ class Fields:
             self.guidance,
             self.low,
             self.high,
+            self.kind,
             self.seeds,
         ]
 
@@ -88,6 +99,7 @@ class Fields:
             gr.update(**self._guidance(pipe, form)),
             form.low,
             form.high,
+            form.kind,
             form.seeds,
         ]
 

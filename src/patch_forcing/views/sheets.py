@@ -34,8 +34,11 @@ def framed(image: Image.Image) -> Image.Image:
     return tile
 
 
-def run_title(sampler: str, guidance_scale: float, nfe: float | None = None) -> str:
-    """How images were made, as a heading of their pictures."""
+def run_title(
+    sampler: str, guidance_scale: float, nfe: float | None = None, kind: str | None = None
+) -> str:
+    """How images were made, as a heading of their pictures. kind: of guidance, if not the usual."""
     count = "" if nfe is None else f", {nfe:.4g} evaluations an image"
     guided = f", guidance {guidance_scale:g}" if guidance_scale != 1 else ""
+    guided += "" if kind is None else f" ({kind})"
     return f"by {sampler}{count}{guided}"

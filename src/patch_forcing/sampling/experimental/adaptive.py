@@ -52,6 +52,12 @@ class AdaptiveSampler(TrajectorySampler):
         if self.evaluate not in ("moving", "all"):
             raise UserError(f"evaluate={self.evaluate!r} is unknown: choose moving or all")
 
+    @property
+    def steady_guidance(self) -> str:
+        """Keys and values of patches that wait are carried on."""
+        carried = self.evaluate == "moving" and (self.exit > 0 or self.tolerance > 0)
+        return "evaluate=all" if carried else ""
+
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:

@@ -78,6 +78,12 @@ class MultirateSampler(TrajectorySampler):
         """Whether there are groups to order patches into, by difficulty."""
         return self.rank == "difficulty" and len(self.rates) > 1
 
+    @property
+    def steady_guidance(self) -> str:
+        """Keys and values of patches that wait are carried on."""
+        carried = self.evaluate == "moving" and self.context == "level" and self.rates[-1] > 1
+        return "evaluate=all" if carried else ""
+
     def follow(
         self, run: Trajectory, time_grid: list[float] | Tensor, generator: Generator
     ) -> None:
