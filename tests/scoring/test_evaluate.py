@@ -2,10 +2,7 @@
 
 import json
 import math
-import multiprocessing
-import os
 import re
-import socket
 
 import numpy as np
 import pytest
@@ -286,34 +283,3 @@ def test_unlike_records_are_not_compared(tmp_path, real, change, reason):
     second = tmp_path / "b.json"
     second.write_text(json.dumps(record))
     assert f"not comparable: {reason}" in compare([first, second])
-
-
-def _rank(rank, port, folder, out):
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
-    torch.set_num_threads(1)
-    from patch_forcing.cli.main import run
-
-    args = ["--features", "emoji", "--metrics", "fd,kid", "--device", "cpu", "--out", str(out)]
-    run(["evaluate", str(folder / "a.npz"), "--reference", str(folder / "b.npz"), *args])
-
-
-@pytest.mark.slow
-def test_two_ranks_find_the_same_number(tmp_path):
-    for name, seed in (("a", 0), ("b", 1)):
-        np.savez(tmp_path / f"{name}.npz", pictures(600, seed))  # three shards
-    alone = evaluate(tmp_path / "a.npz", tmp_path / "b.npz", metrics=["fd", "kid"])
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    out = tmp_path / "two.json"
-    ranks = [context.Process(target=_rank, args=(r, port, tmp_path, out)) for r in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(300)
-        assert process.exitcode == 0
-    two = read_evaluation(out)
-    assert values(two) == values(alone)
-    assert two.record["ranks"] == 2

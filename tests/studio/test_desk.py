@@ -285,12 +285,8 @@ def test_another_model_fills_the_form_once():
     desk = calls.studio.desk("tab")
     assert not calls.choose_model(desk, "digits", "7")
     assert calls.choose_model(desk, "emoji-64", "7")
-    assert (desk.form.guidance, desk.form.low, desk.form.high, desk.form.seeds) == (
-        3,
-        0.1,
-        0.8,
-        "7",
-    )
+    shown = desk.form.guidance, desk.form.low, desk.form.high, desk.form.seeds
+    assert shown == (3, 0.1, 0.8, "7")
     assert not calls.choose_model(desk, "emoji-64", "8")
     with pytest.raises(pf.UserError, match="not on this page"):
         calls.choose_model(desk, "elsewhere", "7")
