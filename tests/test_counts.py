@@ -54,4 +54,4 @@ def test_the_page_has_a_line_for_each_distribution():
     other = {**right, "uniform": {"share": 0.6, "width": 0.05}}
     text = layouts([{**row, **made}, {**row, **made, "seed": 1, "right": other}])
     assert "| `shared-uniform` | 10.0 % | 55.0 ± 7.1 % | 50.0 ± 0.0 % | 20.0 ± 0.0 % |" in text
-    assert "training seeds: 2" in text
+    assert "training seeds: 2 where" in text
