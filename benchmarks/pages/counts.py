@@ -36,7 +36,8 @@ def layouts(rows: list[Row]) -> str:
     seeds = len({row["seed"] for row in rows})
     samples = rows[0]["samples"]
     about = (
-        f"{rows[0]['steps']:,} steps of 32; training seeds: {seeds} where ± stands, else 1; {samples} samples each, "
+        f"{rows[0]['steps']:,} steps of 32; training seeds: {seeds} where ± stands, else 1; "
+        f"{samples} samples each, "
         f"± {100 * rows[0]['right']['uniform']['width']:.0f} points at most; chance is 25 %. "
         f"{made(*rows)}"
     )
