@@ -107,12 +107,19 @@ def test_the_page_has_a_line_for_each_way_of_sampling():
     shares = dict.fromkeys(QUESTIONS, 0.75)
     made = {"command": "c", "commit": "abc", "date": "2026-11-30", "hardware": "a GPU"}
     made |= {"versions": {"torch": "2.11.0"}}
-    row = {"model": "emoji-text", "sampler": "adams-bashforth 24", "guidance": 3.0, "nfe": 24.0}
+    row = {"model": "emoji-text", "sampler": "adams-bashforth 48", "guidance": 3.0, "nfe": 47.0}
     row |= {"grid": "shifted:shift=3", "interval": [0.0, 0.8], "kind": "unseen", "prompts": 500}
-    row |= {"shares": shares, "widths": dict.fromkeys(QUESTIONS, 0.04), **made}
-    text = pages.drawn([row, {**row, "sampler": "default", "guidance": None, "grid": None}])
-    shown = "24 | never trained on | 75.0 ± 4.0 |"
-    assert f"| 3 at t 0 … 0.8 | shifted:shift=3 | {shown}" in text
-    assert f"| default | as recommended | the model's | {shown}" in text
+    row |= {"shares": shares, "asked": dict.fromkeys(QUESTIONS, 500), **made}
+    one = {**row, "sampler": "euler 48", "shares": dict.fromkeys(QUESTIONS, 1.0)}
+    rows = [row, one, {**row, "guidance": None, "grid": None, "kind": "seen"}]
+    text = pages.samplers(rows)
+    # Wilson's intervals, by hand: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)
+    assert "| Adams–Bashforth | 47 | 75.0 [71.0, 78.6] |" in text
+    assert "| Euler | 47 | 100.0 [99.2, 100.0] |" in text
+    assert "Combinations trained on" not in text
+    text = pages.settings(rows)
+    assert "| 3 at t 0 … 0.8 | shifted:shift=3 | 47 | 75.0" in text
+    assert "| as recommended | the model's | 47 | 75.0" in text
+    assert text.index("Combinations trained on") < text.index("Combinations never trained on")
     real = {"real": {"seen": shares}, "counted": 5000, **made}
     assert "| trained on | 75.00 % |" in pages.judge(real)

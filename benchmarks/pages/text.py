@@ -1,5 +1,10 @@
 """The tables of a page on text to image, from the rows of benchmarks/text."""
 
+from collections.abc import Callable
+from typing import Any
+
+from scipy.stats import binomtest
+
 from benchmarks.common.record import Row
 from benchmarks.common.tables import made, paragraph, table
 from benchmarks.pages.emoji import name
@@ -12,6 +17,10 @@ QUESTIONS = {
     "all": "all right",
 }
 """Of the judge, and how readers know them."""
+MAIN = "adams-bashforth 48"
+"""By which steps and guidance are compared."""
+BY = (3.0, [0.0, 0.8], "shifted:shift=3")
+"""Guidance, its interval and steps by which samplers are compared."""
 KINDS = {"seen": "trained on", "unseen": "never trained on"}
 
 
@@ -25,32 +34,59 @@ def judge(report: Row) -> str:
     return f"{table(['combinations', *QUESTIONS.values()], lines)}\n{paragraph(about)}"
 
 
-def drawn(rows: list[Row]) -> str:
-    """Shares of samples that show what their prompt says, a line for each way of sampling."""
-    header = ["model", "sampler", "guidance", "steps", "evaluations", "combinations"]
-    lines = [[*_way(row), KINDS[row["kind"]], *_shares(row)] for row in rows]
+def samplers(rows: list[Row]) -> str:
+    """Shares of samples that show what their prompt says, at equal evaluations, by kind of prompt."""
+    own = [row for row in rows if _setting(row) == BY]
+    own.sort(key=lambda row: -round(row["nfe"] / 12))  # many evaluations first
+    return _tables(own, ["sampler", "evaluations"], _sampler)
+
+
+def settings(rows: list[Row]) -> str:
+    """The same by steps and guidance, of one sampler."""
+    own = [row for row in rows if row["sampler"] == MAIN]
+    header = ["guidance", "steps", "evaluations"]
+    return _tables(own, header, lambda row: [_guidance(row), row["grid"] or "the model's", _nfe(row)])
+
+
+def _tables(rows: list[Row], header: list[str], way: Callable[[Row], list[str]]) -> str:
+    """A section for each kind of prompts that has rows."""
+    parts = []
+    for kind in KINDS:
+        own = [row for row in rows if row["kind"] == kind]
+        if own:
+            lines = [[*way(row), *_shares(row)] for row in own]
+            parts.append(f"### Combinations {KINDS[kind]}\n\n")
+            parts.append(table([*header, *QUESTIONS.values()], lines) + "\n")
     prompts = " and ".join(f"{n:,}" for n in sorted({row["prompts"] for row in rows}))
-    about = f"{prompts} prompts a line; ± is half the width of a 95 % interval. {made(*rows)}"
-    return f"{table([*header, *QUESTIONS.values()], lines)}\n{paragraph(about)}"
+    about = f"Percent of {prompts} prompts a line; brackets hold 95 % intervals. {made(*rows)}"
+    return "".join(parts) + paragraph(about)
 
 
-def _way(row: Row) -> list[str]:
+def _setting(row: Row) -> tuple[Any, ...]:
+    return row["guidance"], row["interval"], row["grid"]
+
+
+def _sampler(row: Row) -> list[str]:
     sampler = row["sampler"].rpartition(" ")
-    guidance = "as recommended"
-    if row["guidance"] is not None:
-        low, high = row["interval"]
-        guidance = f"{row['guidance']:g} at t {low:g} … {high:g}"
-    return [
-        row["model"],
-        name(sampler[0] or sampler[2]),
-        guidance,
-        row["grid"] or "the model's",
-        f"{row['nfe']:g}",
-    ]
+    return [name(sampler[0] or sampler[2]), _nfe(row)]
+
+
+def _nfe(row: Row) -> str:
+    return f"{row['nfe']:g}"
+
+
+def _guidance(row: Row) -> str:
+    if row["guidance"] is None:
+        return "as recommended"
+    low, high = row["interval"]
+    return f"{row['guidance']:g} at t {low:g} … {high:g}"
 
 
 def _shares(row: Row) -> list[str]:
-    return [
-        f"{100 * row['shares'][question]:.1f} ± {100 * row['widths'][question]:.1f}"
-        for question in QUESTIONS
-    ]
+    return [_share(row["shares"][question], row["asked"][question]) for question in QUESTIONS]
+
+
+def _share(share: float, asked: int) -> str:
+    """With Wilson's interval, which holds at 100 % too."""
+    interval = binomtest(round(share * asked), asked).proportion_ci(method="wilson")
+    return f"{100 * share:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"

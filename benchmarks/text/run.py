@@ -98,7 +98,7 @@ def main() -> None:
 def measured(
     row: Row, pipe: Pipeline, data: CaptionedScenes, judge: Any, options: argparse.Namespace
 ) -> Row:
-    """One row: shares of right answers, with the width of their 95 % intervals to each side."""
+    """One row: shares of right answers, and of how many."""
     scenes, prompts = prompts_of(data, options.prompts)
     chosen = dict(SAMPLERS[row["sampler"]])
     if row["guidance"] is not None:
@@ -110,11 +110,8 @@ def measured(
     seconds = time.perf_counter() - started
     answers = judged(judge, images, scenes, options.device)
     shares = {name: float(right.mean()) for name, right in answers.items()}
-    widths = {
-        name: 1.96 * float((right.mean() * (1 - right.mean()) / len(right)).sqrt())
-        for name, right in answers.items()
-    }
-    result = {"nfe": nfe, "seconds": round(seconds, 1), "shares": shares, "widths": widths}
+    asked = {name: len(right) for name, right in answers.items()}
+    result = {"nfe": nfe, "seconds": round(seconds, 1), "shares": shares, "asked": asked}
     print({**row, "nfe": nfe, **shares}, flush=True)
     return {**row, **result, **provenance(__file__, options.device)}
 

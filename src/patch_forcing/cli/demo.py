@@ -34,6 +34,14 @@ SHOWS = {
         "  patch-forcing sample emoji-64 --labels cat-face,drink --count 8 --maps\n"
         "  patch-forcing demo --model digits",
     ),
+    "emoji-text": Show(
+        count=8,
+        num_maps=4,
+        next_steps="  patch-forcing sample emoji-text --prompt "
+        '"three guitars on a yellow background" --count 4 --maps\n'
+        '  patch-forcing studio emoji-text    # needs pip install -e ".[studio]"\n'
+        "  patch-forcing demo",
+    ),
     "digits": Show(
         count=40,
         num_maps=10,
@@ -48,7 +56,7 @@ class Options:
     """What `demo` takes."""
 
     model: str = "emoji-64"
-    """A bundled model: emoji-64 or digits."""
+    """A bundled model: emoji-64, emoji-text or digits."""
     out: Path = Path("demo")
     """Folder for sheet.png, maps.png and film.gif."""
     seed: int = 0

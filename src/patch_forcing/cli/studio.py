@@ -42,7 +42,7 @@ def studio(args: Sequence[str]) -> None:
         "paint what may change, compare samplers.",
         example="patch-forcing studio emoji-64",
     )
-    models = list(dict.fromkeys(options.models)) or sorted(bundled_names(), reverse=True)
+    models = list(dict.fromkeys(options.models)) or _bundled()
     for model in models:
         check_model(model)
     if options.port is not None:
@@ -85,3 +85,8 @@ def free_port(host: str, port: int | None) -> int:
             f"all ports from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are in use: give --port"
         )
     raise UserError(f"--port {port} is in use by another program: choose another, or leave it out")
+
+
+def _bundled() -> list[str]:
+    """The bundled models; first the one whose first picture comes soonest."""
+    return sorted(reversed(bundled_names()), key=lambda name: name != "emoji-64")

@@ -186,7 +186,7 @@ RECIPES = {
             recommended=EMOJI_TEXT,
             # what is where is decided before t = 0.1, where LTG as published hardly trains
             timesteps="ltg:levels=8,loc=-0.3,scale=1.5",
-            steps=17_000,
+            steps=20_000,
             batch_size=256,
             ema_decay=0.999,
             precision="bf16",
@@ -195,9 +195,9 @@ RECIPES = {
             log_every=100,
             sample_every=2000,
         ),
-        needs="one H200 for a quarter of an hour; the atlas: patch-forcing data emoji",
-        reaches="not measured; after 7,000 steps with the times of ltg:levels=8 things and colours "
-        "looked right, counts and relations did not",
+        needs="one H200 for 18 minutes; the atlas: patch-forcing data emoji",
+        reaches="of prompts never trained on, 99 % of things and colours, 95 % of counts and 97 % of "
+        "relations, as a judge of real scenes reads them (docs/results/text.md)",
     ),
     "cifar10": NamedRecipe(
         replace(_small_natural(FolderSource(), patch_size=2), sample_every=1000),
