@@ -48,9 +48,9 @@ for name in ("run.json", "metrics.jsonl"):
 P
 }
 
-natural() { # CIFAR-10: trains and measures what is missing
+natural() { # CIFAR-10: trains and measures what is missing, by the published classifier
     $python -m benchmarks.natural.run --data cifar10 --images "$cifar" --work "$work/natural" \
-        --features "$work/results/features" --out "$work/results/natural" --epochs 30 ${PHOTO:-} "$@"
+        --out "$work/results/natural" ${PHOTO:-} "$@"
 }
 judged() {
     part judge $python -m benchmarks.text.judge --atlas data/emoji --out "$work/judge" ${BENCH_JUDGE:---steps 2500}

@@ -8,7 +8,7 @@ import torch
 import patch_forcing as pf
 from benchmarks.editing.methods import METHODS
 from benchmarks.editing.run import make_task, masks, seam
-from benchmarks.pages.editing import repainting
+from benchmarks.pages.editing import photographs, repainting
 from patch_forcing.sampling.grids import uniform_grid
 from tests.support.exact import tiny_dit
 
@@ -63,4 +63,12 @@ def test_the_page_has_a_table_for_each_mask():
     about = {"commit": "a", "date": "2026-01-01", "hardware": "x", "versions": {"torch": "2"}}
     report = {**about, "images": 2, "steps": 4, "guidance": 1.0, "rows": rows}
     text = repainting(json.loads(json.dumps(report)))
-    assert text.count("| by time | 0.5 [0.2, 0.8] | 50.0 % | 0.5000 [0.2500, 0.7500] | 48 |") == 3
+    line = "| by time | 0.5 [0.2, 0.8] | 50.0 % | 0.5000 [0.2500, 0.7500] | 48 |"
+    assert text.count(line) == 3
+    assert "2 held-out scenes. Guidance 1," in text
+    real = {"features": "net 01", "reference": 9000, "accuracy_on_real": 0.75}
+    of_photographs = {**report, "count": 1000, "model": {"name": "m"}, "real": real}
+    text = photographs(json.loads(json.dumps(of_photographs)))
+    assert text.count(line) == 3 and "### Box, photographs" in text
+    about = "m, 1,000 photographs that it has not seen; FD to 9,000 others in features of net,"
+    assert about in " ".join(text.split())

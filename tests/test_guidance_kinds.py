@@ -10,7 +10,7 @@ import patch_forcing as pf
 from benchmarks.guidance.kinds import Context, Lie, Tilted
 from benchmarks.guidance.run import named, number
 from benchmarks.guidance.settings import leading, search
-from benchmarks.pages.guidance import chosen
+from benchmarks.pages.guidance import chosen, tried
 from patch_forcing.core.time import PatchTime
 from patch_forcing.sampling.guidance import Query
 from patch_forcing.sampling.noisier import Draws
@@ -114,3 +114,6 @@ def test_the_page_has_values_with_intervals_and_paired_differences():
     assert "| −0.5 | 11.0 [10.0, 12.0] | −1.0 [−2.0, +0.5] |" in text
     assert "| +1.0 [−2.0, +4.0] |" in text
     assert "m, 19 evaluations an image, 99 images a row" in text
+    text = tried({"choosing": json.loads(json.dumps(rows))})
+    assert "| by the label | 3 |  | 12.0 [11.0, 13.0] | 90.0 % [0.0, 100.0] |" in text
+    assert "99 images a row, of other seeds" in text

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.common.record import append_row, read_rows
+from benchmarks.common.record import ROOT, append_row, read_rows
 from benchmarks.common.tasks import Sampling, Task, tasks_of
 from benchmarks.natural import claims, pacs, run
-from benchmarks.natural.classifier import shifted
+from benchmarks.natural.classifier import load_classifier, shifted
 from benchmarks.natural.pacs_judge import HELD_OUT, Pictures
 from benchmarks.natural.probe import Probe
 from benchmarks.natural.settings import GROUPED, LTG, SETS, SIT, Model
@@ -126,6 +126,8 @@ def test_a_toy_run_measures_and_then_has_nothing_left(data, tmp_path, monkeypatc
     kinds = [row["kind"] for row in rows]
     assert kinds == ["real", "training", "difficulty", *["samples"] * 3]
     assert rows[0]["judges"][0]["network"].startswith(f"classifier-{data} ")
+    steps = rows[1]["speeds"]
+    assert steps.keys() == rows[1]["losses"].keys() and min(steps.values()) > 0
     samples = rows[3:]
     assert [row["nfe"] for row in samples] == [4, 4, 24]
     fd = samples[0]["measures"][0]["fd"]["held-out"]
@@ -142,6 +144,18 @@ def test_a_toy_run_measures_and_then_has_nothing_left(data, tmp_path, monkeypatc
     with pytest.raises(SystemExit):
         start(monkeypatch, run, f"{line} --known {tmp_path}/other.jsonl")
     assert "give the classifier's file with --features" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_published_classifier_is_taken_unless_a_folder_is_named(tmp_path):
+    options = run.command().parse_args(["--images", "x"])
+    file = run.classifier_file(options.features, "cifar10")
+    assert file.parent == ROOT / "docs/results/natural"
+    network, about = load_classifier(file, "cifar10")
+    (real,) = (row for row in read_rows(file.with_name("rows.jsonl")) if row["kind"] == "real")
+    assert real["classifier"] == about
+    assert network.name == real["judges"][1]["network"]  # which has the file's hash
+    assert run.classifier_file(None, "imagenette").parent == run.MADE
+    assert run.classifier_file(tmp_path, "cifar10").parent == tmp_path
 
 
 def test_tables_of_natural_images():

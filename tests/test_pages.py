@@ -147,6 +147,15 @@ def test_recipes_promise_what_was_measured():
         f"{euler[48, 1]} of samples classified as the requested digit, {euler[48, 2]} with guid"
     )
     assert RECIPES["digits"].reaches.startswith(output)
+    real, _, euler, _ = read_rows(RESULTS / "natural/rows.jsonl")
+    judged = euler["measures"][0]
+    output = (
+        f"FD {judged['fd']['held-out']['value']:.1f} to held-out images in features of Efficient"
+        f"Net-Lite0 (Euler, {euler['nfe']:g} evaluations); {100 * judged['accuracy']:.0f} % of "
+        "samples read as their class, of held-out images "
+        f"{100 * real['judges'][0]['accuracy']:.0f} %"
+    )
+    assert RECIPES["cifar10"].reaches.startswith(output)
 
 
 @pytest.mark.parametrize("row", read("paper.json")["rows"], ids=lambda row: row["size"])

@@ -5,9 +5,9 @@
 
 Held-out emoji scenes, or with --images pictures in class folders that the model has not seen, are
 repainted under their own class, by the ways of `methods.py`, with the same weights, noise and grid,
-and so with as many evaluations. Three masks: a box that no patch border meets, thin strokes, and a
-ramp from black to white. Each result is blended with its original over 0 and over 2 pixels, as the
-command does. Measured are:
+and so with as many evaluations. Three masks: a box, whose edges cut through patches of 64-pixel
+scenes, thin strokes, and a ramp from black to white. Each result is blended with its original over
+0 and over 2 pixels, as the command does. Measured are:
 
 - seam: the mean step between neighbouring pixels across the border of what may change, less that of
   the originals at the same places, in units of the data;
@@ -111,7 +111,8 @@ def main() -> None:
             for row in measured(model, given, mask.to(device), method, options):
                 rows.append({"mask": mask_name, "method": method, **row})
                 print(rows[-1], flush=True)
-    settings = {name: getattr(options, name) for name in ("count", "steps", "guidance")}
+    names = ("count", "steps", "guidance", "precision")
+    settings = {name: getattr(options, name) for name in names}
     about = {"model": {"name": Path(pipe.name).name, "hash": pipe.hash}, "real": given.judge.real}
     write_json(options.out, {**provenance(__file__, device), **about, **settings, "rows": rows})
 

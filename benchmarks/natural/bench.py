@@ -91,7 +91,8 @@ class Bench:
             losses = {row["step"]: row["velocity"] for row in log if "velocity" in row}
             row = {"kind": "training", "seconds": outcome.seconds, "recipe": asdict(recipe)}
             row["recipe"]["data"] = self.one.name
-            self.put({**about, **row, "losses": losses, **log[-1]})
+            speeds = {row["step"]: row["images_per_second"] for row in log if "velocity" in row}
+            self.put({**about, **row, "losses": losses, "speeds": speeds, **log[-1]})
         self._release()
         pipe = self._pipeline(run, task)
         measuring = Measuring(pipe, self.judges, options.samples, options.device)

@@ -11,15 +11,16 @@ would not be finished in time, so far as its length is known. For several GPUs: 
 then a process for each, with --part 0/2 and 1/2.
 
 Distances are taken in the features of EfficientNet-Lite0 and of a small classifier of the data's
-own classes (benchmarks/natural/classifier.py), which is trained first unless FEATURES holds it: keep
-that file, since distances by another one cannot be compared.
+own classes (benchmarks/natural/classifier.py). It is the one beside the published results, if there
+is one for the data, or that in FEATURES, where it is trained first if it is not there: keep that
+file, since distances by another one cannot be compared.
 """  # noqa: E501
 
 import argparse
 from pathlib import Path
 
 from benchmarks.common.options import command_line
-from benchmarks.common.record import Row, provenance, read_rows
+from benchmarks.common.record import ROOT, Row, provenance, read_rows
 from benchmarks.common.tasks import Task, tasks_of
 from benchmarks.natural.bench import Bench, Clock
 from benchmarks.natural.claims import TABLES, as_toy, claims
@@ -34,6 +35,8 @@ from patch_forcing.runs.encode import Encoding
 from patch_forcing.runs.encode_options import EncodeOptions
 
 NETWORK = "efficientnet-lite0"
+PUBLISHED, MADE = ROOT / "docs/results/natural", Path("runs/natural/features")
+"""Folders of classifiers where nobody names one."""
 
 
 def encoded(options: argparse.Namespace, one: DataSet) -> str:
@@ -51,7 +54,7 @@ def opened(options: argparse.Namespace, clock: Clock, rows: list[Row]) -> Bench:
     one, limit = SETS[options.data], options.limit
     kept = RealImages.of(options.images / "train", one.size, limit)
     held_out = RealImages.of(options.images / one.held_out, one.size, limit)
-    file = options.features / f"classifier-{options.data}.safetensors"
+    file = classifier_file(options.features, options.data)
     if not file.exists():
         make_classifier(options.data, kept, held_out, file, options.epochs, options.device)
     classifier, about = load_classifier(file, options.data)
@@ -84,6 +87,14 @@ def check_networks(rows: list[Row], names: list[str], data: str) -> None:
                 )
 
 
+def classifier_file(features: Path | None, data: str) -> Path:
+    """In `features`; without, the published one, or where one is made."""
+    name = f"classifier-{data}.safetensors"
+    if features is None:
+        features = PUBLISHED if (PUBLISHED / name).exists() else MADE
+    return features / name
+
+
 def missing(options: argparse.Namespace, rows: list[Row]) -> list[Task]:
     """What is to be done, in the order of the tables; of several processes, this one's share."""
     wanted = list(claims(options.data, options.tables, rows))
@@ -106,7 +117,7 @@ def command() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--autoencoder", help="of latents: TAEF2's file")
     parser.add_argument("--work", type=Path, default=Path("runs/natural"), help="training runs")
-    parser.add_argument("--features", type=Path, default=Path("runs/natural/features"))
+    parser.add_argument("--features", type=Path, help=f"classifiers; default: {PUBLISHED}, {MADE}")
     parser.add_argument("--networks", nargs="*", default=[NETWORK], help="beside the classifier")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=["timesteps"])
     parser.add_argument("--only", nargs="*", help="names of models, as cifar10-ltg-0")
@@ -114,7 +125,7 @@ def command() -> argparse.ArgumentParser:
     parser.add_argument("--known", nargs="*", type=Path, default=[], help="more rows.jsonl")
     parser.add_argument("--minutes", type=float, help="begin nothing that would take longer")
     parser.add_argument("--samples", type=int, default=10_240)
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the classifier")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of a classifier trained here")
     parser.add_argument("--limit", type=int, help="real images of each part, evenly spread")
     parser.add_argument("--prepare", action="store_true", help="latents and real images alone")
     parser.add_argument("--toy", action="store_true", help="a tiny network, to try the command")

@@ -33,6 +33,24 @@ def chosen(report: Row) -> str:
     return f"{table(header, lines)}\n{paragraph(_about(report))}"
 
 
+def tried(report: Row) -> str:
+    """All settings, on the images that the best were chosen on."""
+    lines = [
+        [
+            _way(row),
+            f"{row['scale']:g}",
+            _own(row),
+            _number(row["fd"]),
+            _number(row["accuracy"], percent=True),
+        ]
+        for row in report["choosing"]
+    ]
+    header = ["guidance", "scale", "s/t or tilt", "FD", "read as its class"]
+    (count,) = {row["images"] for row in report["choosing"]}
+    about = f"{count:,} images a row, of other seeds than those that are reported."
+    return f"{table(header, lines)}\n{paragraph(about)}"
+
+
 def _about(report: Row) -> str:
     images = {row["images"] for row in report["rows"]}
     counts = " to ".join(f"{count:,}" for count in sorted(images))

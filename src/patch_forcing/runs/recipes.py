@@ -203,7 +203,9 @@ RECIPES = {
         replace(_small_natural(FolderSource(), patch_size=2), sample_every=1000),
         needs="--data.path DIR: CIFAR-10's training images, a folder for each class "
         "(docs/natural-images.md); a GPU: some ten minutes of an H200",
-        reaches="not measured",
+        reaches="FD 10.9 to held-out images in features of EfficientNet-Lite0 (Euler, 48 "
+        "evaluations); 64 % of samples read as their class, of held-out images 80 %; one seed, on "
+        "JPEG copies",
         sizes=KnownSizes((3, 32, 32), num_classes=10),
     ),
     "imagenette128-latent": NamedRecipe(
