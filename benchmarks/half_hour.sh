@@ -79,7 +79,7 @@ photographs() {
         both_keep_2_0.5 context_1.5_0.8 --cache "$work/cache" --out "$work/results/guidance-natural.json" ${BENCH_GUIDANCE:-}
     part cifar10-sheet $python -m patch_forcing sample "$model" --labels all --count 40 --out "$work/results/cifar10-sheet"
     # how much scoring adds to generation: the record's seconds, part by part
-    part scoring $python -m patch_forcing evaluate emoji-64 --count 10000 --batch-size 1000 --features emoji --metrics fd,is \
+    part scoring $python -m patch_forcing evaluate emoji-64 --reference emoji --count 10000 --batch-size 1000 --features emoji --metrics fd,is \
         --out "$work/results/scoring.json"
     part times natural --minutes $(((${LIMIT:-1500} - SECONDS) / 60))
 }

@@ -68,7 +68,12 @@ def test_samples_of_a_seed_are_those_recorded(model, sampler, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "sha256"), [("digits", "bbf8f53d0ed33e4e"), ("emoji-64", "ec15e50eda31a38d")]
+    ("name", "sha256"),
+    [
+        ("digits", "bbf8f53d0ed33e4e"),
+        ("emoji-64", "ec15e50eda31a38d"),
+        pytest.param("emoji-text", "af4219606c9094b4", marks=pytest.mark.slow),
+    ],
 )
 def test_a_bundled_model_is_saved_in_the_same_bytes(name, sha256, tmp_path):
     folder = find_bundled(name)

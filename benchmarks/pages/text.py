@@ -35,7 +35,7 @@ def judge(report: Row) -> str:
 
 
 def samplers(rows: list[Row]) -> str:
-    """Shares of samples that show what their prompt says, at equal evaluations, by kind of prompt."""
+    """How many samples show what their prompt says, at equal evaluations, by kind of prompt."""
     own = [row for row in rows if _setting(row) == BY]
     own.sort(key=lambda row: -round(row["nfe"] / 12))  # many evaluations first
     return _tables(own, ["sampler", "evaluations"], _sampler)
@@ -45,7 +45,9 @@ def settings(rows: list[Row]) -> str:
     """The same by steps and guidance, of one sampler."""
     own = [row for row in rows if row["sampler"] == MAIN]
     header = ["guidance", "steps", "evaluations"]
-    return _tables(own, header, lambda row: [_guidance(row), row["grid"] or "the model's", _nfe(row)])
+    return _tables(
+        own, header, lambda row: [_guidance(row), row["grid"] or "the model's", _nfe(row)]
+    )
 
 
 def _tables(rows: list[Row], header: list[str], way: Callable[[Row], list[str]]) -> str:

@@ -17,18 +17,25 @@ from tests.support.tiny import SMALL_NETWORK
 TINY = [*SMALL_NETWORK, "--batch-size", "8", "--log-every", "1"]
 
 
-@pytest.mark.parametrize("model", ["digits", pytest.param("emoji-64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "digits",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("emoji-64", "emoji-text")),
+    ],
+)
 def test_demo_writes_images_maps_and_a_film(here, capsys, model):
     run(["demo", "--model", model])
     printed = capsys.readouterr().out
-    count = {"digits": 40, "emoji-64": 16}[model]
+    count = {"digits": 40, "emoji-64": 16, "emoji-text": 8}[model]
     assert printed.startswith(f"{model}: {count} images, maps and a film, into demo; PyTorch is ")
     for name in ("sheet.png", "maps.png", "film.gif"):
         assert f"demo/{name}" in printed
         with Image.open(here / "demo" / name) as picture:
             assert picture.width > 200
     with Image.open(here / "demo" / "film.gif") as film:
-        assert film.n_frames == 42  # 50 evaluations but for those level again, and the result
+        # 50 evaluations but for those level again, and the result
+        assert film.n_frames == {"digits": 42, "emoji-64": 42, "emoji-text": 56}[model]
 
 
 def test_the_end_of_a_training_tells_losses_sheets_and_what_to_try(here, capsys):

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from patch_forcing.cli.studio import FIRST_PORT, free_port
+from patch_forcing.cli.studio import FIRST_PORT, _bundled, free_port
 
 
 def test_a_port_in_use_is_one_line_and_without_one_the_next_is_taken(refused):
@@ -25,3 +25,7 @@ def test_an_address_of_another_machine_is_refused(refused):
 @pytest.mark.skipif(find_spec("gradio") is not None, reason="Gradio is installed")
 def test_without_gradio_a_line_says_how_to_get_it(refused):
     refused("studio digits", "the studio needs Gradio, which is not installed: pip install")
+
+
+def test_the_studio_offers_all_bundled_models_the_quickest_first():
+    assert _bundled() == ["emoji-64", "emoji-text", "digits"]

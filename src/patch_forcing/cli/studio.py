@@ -89,4 +89,4 @@ def free_port(host: str, port: int | None) -> int:
 
 def _bundled() -> list[str]:
     """The bundled models; first the one whose first picture comes soonest."""
-    return sorted(reversed(bundled_names()), key=lambda name: name != "emoji-64")
+    return sorted(bundled_names(), key=lambda name: (name != "emoji-64", name == "digits"))

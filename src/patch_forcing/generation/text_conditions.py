@@ -65,7 +65,7 @@ class Prompts:
 
     def captions(self, seeds: Sequence[int]) -> list[str]:
         """The beginning of each text."""
-        return [short(text) for text in self.texts]
+        return [short(text, 60) for text in self.texts]
 
     def record(self, image: int) -> dict[str, object]:
         """The text of one image."""

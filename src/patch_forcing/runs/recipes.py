@@ -196,7 +196,7 @@ RECIPES = {
             sample_every=2000,
         ),
         needs="one H200 for 18 minutes; the atlas: patch-forcing data emoji",
-        reaches="of prompts never trained on, 99 % of things and colours, 95 % of counts and 97 % of "
+        reaches="of prompts never trained on, 99 % of things and colours, 95 % of counts, 97 % of "
         "relations, as a judge of real scenes reads them (docs/results/text.md)",
     ),
     "cifar10": NamedRecipe(
