@@ -17,7 +17,8 @@ QUESTIONS = {
     "all": "all right",
 }
 """Of the judge, and how readers know them."""
-MAIN = "adams-bashforth 48"
+USUAL = "adams-bashforth"
+MAIN = f"{USUAL} 48"
 """By which steps and guidance are compared."""
 BY = (3.0, [0.0, 0.8], "shifted:shift=3")
 """Guidance, its interval and steps by which samplers are compared."""
@@ -38,6 +39,17 @@ def samplers(rows: list[Row]) -> str:
     """How many samples show what their prompt says, at equal evaluations, by kind of prompt."""
     own = [row for row in rows if _setting(row) == BY]
     own.sort(key=lambda row: -round(row["nfe"] / 12))  # many evaluations first
+    return _tables(own, ["sampler", "evaluations"], _sampler)
+
+
+def card(rows: list[Row]) -> str:
+    """What a model's card shows: the usual sampler at each budget, on combinations never seen."""
+    own = [
+        row
+        for row in rows
+        if _setting(row) == BY and row["kind"] == "unseen" and row["sampler"].startswith(USUAL)
+    ]
+    own.sort(key=lambda row: -row["nfe"])
     return _tables(own, ["sampler", "evaluations"], _sampler)
 
 

@@ -215,7 +215,7 @@ WRONG = {
     "train digits --batch-size 99999999999999999999": "choose a whole number, 1 to 2147483648",
     "demo --out file.txt": "is a file: name a folder",
     "demo --sed 3": "did you mean '--seed'",
-    "demo --model emoji": "unknown bundled model 'emoji': did you mean 'emoji-64'?",
+    "demo --model emoji64": "unknown bundled model 'emoji64': did you mean 'emoji-64'?",
 }
 
 

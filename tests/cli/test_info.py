@@ -77,5 +77,5 @@ def test_of_metrics_the_last_whole_line_counts(capsys, recipe, tmp_path, half):
 
 @pytest.mark.usefixtures("here")
 def test_mistakes_are_one_line(mistake):
-    assert "unknown model or folder 'emoj'" in mistake("info emoj")
-    assert "did you mean 'emoji-64'?" in mistake("info emoj")
+    assert "unknown model or folder 'emoji64'" in mistake("info emoji64")
+    assert "did you mean 'emoji-64'?" in mistake("info emoji64")

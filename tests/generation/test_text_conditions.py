@@ -37,7 +37,7 @@ def test_the_parts_are_what_they_are_used_as(pipe):
     assert several.for_seeds([5, 3, 1]).texts == ("a", "b", "c")
     assert several.by_seed().for_seeds([5, 3, 1]).texts == ("c", "a", "b")
     assert several[1:].record(0) == {"prompt": "b"}
-    assert kind.choose("x" * 60).captions([0]) == ["x" * 39 + "…"]
+    assert kind.choose("x" * 61).captions([0]) == ["x" * 59 + "…"]
 
 
 def test_a_prompt_is_given_by_keyword_or_alone_and_images_depend_on_it(pipe):
