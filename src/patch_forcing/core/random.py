@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from patch_forcing.core.devices import to_device
+
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -118,7 +120,8 @@ def _words(
 ) -> Int64[Tensor, "..."]:
     if isinstance(numbers, int):  # filled in there: a copy would make a GPU wait
         return torch.full((), numbers, dtype=torch.int64, device=device)
-    return torch.as_tensor(numbers, dtype=torch.int64, device=device)
+    words = torch.as_tensor(numbers, dtype=torch.int64)
+    return words if device is None else to_device(words, device)
 
 
 def _crc32(text: str, start: int) -> int:
