@@ -33,7 +33,8 @@ def address(tmp_path_factory):
     """Of a studio that a user started."""
     folder = tmp_path_factory.mktemp("models")
     tiny_dit(condition="bytes:length=24,refiner=1", num_classes=0).save(folder / "texts")
-    command = [sys.executable, "-m", "patch_forcing", "studio", "emoji-64", "digits", "texts"]
+    command = [sys.executable, "-m", "patch_forcing", "studio"]
+    command += ["emoji-64", "digits", "texts", "emoji-text"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
         try:
             yield re.search(r"http://\S+", server.stdout.readline())[0]
@@ -186,7 +187,7 @@ def test_stop_reload_and_what_was_made_is_still_there(visit):
     page.get_by_text(re.compile("of 100 evaluations spent")).wait_for()
     page.locator("#sample-stop").click()
     page.get_by_text("stopped; what was seen of it is below").wait_for()
-    assert page.locator("#sample-go").is_enabled()
+    playwright.expect(page.locator("#sample-go")).to_be_enabled()  # it follows the line
     shot(page, "stopped")
     page.reload()
     page.get_by_text("stopped; what was seen of it is below").wait_for()
@@ -281,6 +282,28 @@ def test_fields_follow_the_model(visit):
     assert captions[0].startswith("two owls · seed 0")
     assert captions[1].startswith("a <b>cat</b> · seed 1")
     shot(page, "texts")
+
+
+def test_the_bundled_model_draws_a_prompt_and_shows_what_was_hard(visit):
+    page = visit()
+    choose(page, "model", "emoji-text")
+    page.locator("#prompts").wait_for()
+    fill(
+        page,
+        "prompts",
+        "three guitars on a yellow background\na dog left of a pizza on a red background",
+    )
+    fill(page, "nfe", 12)
+    page.locator("#sample-go").click()
+    finished(page)
+    shot(page, "prompts")
+    edges = [np.median(image[:2].reshape(-1, 3), 0) for image in pixels(page, "sample", "image")]
+    yellow, red = edges[:2]
+    assert yellow[0] > 180
+    assert yellow[1] > 160
+    assert yellow[2] < 110
+    assert red[0] > 160
+    assert max(red[1:]) < 90
 
 
 def test_on_a_phone_nothing_is_cut_off(visit):

@@ -47,7 +47,11 @@ class Fields:
     def __init__(self, models: list[str], first: Pipeline):
         form = Form(first.name, **defaults(first))
         self.model = gr.Dropdown(
-            models, value=first.name, label="Model", interactive=True, elem_id="model"
+            models,
+            value=first.name,
+            label="Model",
+            interactive=False,  # until the page knows which tab it is
+            elem_id="model",
         )
         self.labels = gr.Dropdown(multiselect=True, elem_id="labels", **self._labels(first, form))
         self.prompts = gr.Textbox(lines=2, elem_id="prompts", **self._prompts(first, form))

@@ -137,6 +137,7 @@ def _connect_page(
         filled = [gr.skip()] * len(fields.all)
         if form is not None:
             filled = fields.filled(studio.pipe(model), form)
+        filled[0] = gr.update(value=model, interactive=True)
         views = [update for name in places for update in view_updates(desk.view(name))]
         return [tab, *filled, *views, canvas(desk, model)]
 
