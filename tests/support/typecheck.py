@@ -52,7 +52,7 @@ def begin_test() -> None:
 
 
 def _jaxtyped(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
-    """jaxtyping's own decorator, but applied to a function when it is called for the first time.
+    """The decorator of jaxtyping, but applied to a function when it is called for the first time.
 
     Most functions have no call in a process, and decorating all of them takes seconds.
     """
