@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 from tests.support import typecheck
 
-install_import_hook("patch_forcing", f"{typecheck.__name__}.check")  # for all that tests import
+typecheck.install()  # for all that tests import
 # torch is imported where it is needed: the process that hands tests to workers has no use for it.
 # Tensors here are tiny: threads would only wait for each other, also in processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"

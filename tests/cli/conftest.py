@@ -1,10 +1,22 @@
 """A folder to type commands in, and mistakes on the command line, as the user meets them."""
 
+import functools
 import sys
+from collections.abc import Iterator
 
 import pytest
+from tyro import _docstrings
 
 from patch_forcing.cli.main import main
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _comments_are_read_once() -> Iterator[None]:
+    """For its help tyro reads the source of each option's class, and forgets it after a command."""
+    real = _docstrings.get_field_docstring
+    _docstrings.get_field_docstring = functools.cache(real)
+    yield
+    _docstrings.get_field_docstring = real
 
 
 @pytest.fixture

@@ -1,54 +1,92 @@
 """The run-time type checker of the tests: an int may stand where a float is asked for.
 
 The first calls of a function in every test are checked. A sampler calls the same functions
-thousands of times, and checking them all took more time than the calls.
+thousands of times, and checking them all took more time than the calls. A function within another
+is made at every call of that one: all that come of the same lines count as one function.
 """
 
-import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
+from types import CodeType
 from typing import Any
 
+import jaxtyping
 from beartype import BeartypeConf, beartype
+from jaxtyping import jaxtyped
 
 CHECKED_CALLS = 2
-"""Of a function in a test; arguments and result count as one each."""
+"""Of a function in a test, arguments and result."""
 
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))
-_test = 0
-_unchecked: list[Any] = []
+
+
+class _Calls:
+    """How many calls of the functions of some lines are still checked in this test."""
+
+    __slots__ = ("code", "left")
+
+    def __init__(self, code: CodeType):
+        self.code, self.left = code, CHECKED_CALLS
+
+
+_calls: dict[int, _Calls] = {}
+_begun: list[_Calls] = []
+
+
+def install() -> None:
+    """Check all of the package that is imported from here on."""
+    jaxtyping.install_import_hook("patch_forcing", f"{__name__}.{check.__name__}")
+    jaxtyping.jaxtyped = _jaxtyped  # which the hook's code calls
 
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What jaxtyping calls with the annotations of a function: its first calls are checked.
-
-    The checking code is made at the first of them, as most functions have none in a process.
-    """
-    checked, calls, test = None, 0, 0
-
-    @wraps(function)
-    def first_calls(*args: Any, **kwargs: Any) -> Any:
-        nonlocal checked, calls, test
-        checked = checked or _check(function)
-        calls, test = calls + 1 if test == _test else 1, _test
-        if calls > CHECKED_CALLS:
-            _leave_alone(sys._getframe(1).f_locals.get("fn"))
-        return checked(*args, **kwargs)
-
-    return first_calls
-
-
-def _leave_alone(function: Any) -> None:
-    """What typing.no_type_check does, which jaxtyping asks for at every call."""
-    if function is not None:
-        function.__no_type_check__ = True
-        _unchecked.append(function)
+    """The checker, which the import hook finds by this name."""
+    return _check(function)
 
 
 def begin_test() -> None:
-    """Check all functions again."""
-    global _test
-    _test += 1
-    for function in _unchecked:
-        function.__dict__.pop("__no_type_check__", None)
-    _unchecked.clear()
+    """Check the first calls of all functions again."""
+    for calls in _begun:
+        calls.left = CHECKED_CALLS
+    _begun.clear()
+
+
+def _jaxtyped(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
+    """The decorator of jaxtyping, but applied to a function when it is called for the first time.
+
+    Most functions have no call in a process, and decorating all of them takes seconds.
+    """
+    return partial(_decorated, typechecker)
+
+
+def _decorated(typechecker: Callable[..., Any], thing: Any) -> Any:
+    if isinstance(thing, type):
+        made = thing.__dict__.get("__init__")  # by dataclass, where it is not in the source
+        if "__dataclass_fields__" in thing.__dict__ and made and not hasattr(made, "__wrapped__"):
+            thing.__init__ = _first_calls(typechecker, made)
+        return thing
+    if isinstance(thing, classmethod | staticmethod):
+        return type(thing)(_first_calls(typechecker, thing.__func__))
+    if isinstance(thing, property):
+        parts = thing.fget, thing.fset, thing.fdel
+        return property(*(part and _first_calls(typechecker, part) for part in parts))
+    return _first_calls(typechecker, thing)
+
+
+def _first_calls(typechecker: Callable[..., Any], function: Any) -> Callable[..., Any]:
+    code = function.__code__
+    calls = _calls.setdefault(id(code), _Calls(code))  # which keeps it, so that no other has its id
+    checked: Callable[..., Any] | None = None
+
+    @wraps(function)
+    def first_calls(*args: Any, **kwargs: Any) -> Any:
+        nonlocal checked
+        if not calls.left:
+            return function(*args, **kwargs)
+        if calls.left == CHECKED_CALLS:
+            _begun.append(calls)
+        calls.left -= 1
+        checked = checked or jaxtyped(function, typechecker=typechecker)
+        return checked(*args, **kwargs)
+
+    return first_calls

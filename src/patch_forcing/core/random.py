@@ -20,24 +20,23 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 
 
-def philox(counter: Int64[Tensor, "*n 4"], key: Int64[Tensor, "*n 2"]) -> Int64[Tensor, "*n 4"]:
+def philox(counter: Int64[Tensor, "*n 4"], key: Int64[Tensor, "*#n 2"]) -> Int64[Tensor, "*n 4"]:
     """Philox-4x32-10 makes four 32-bit words of four counter words and two key words.
 
-    Words are held in int64. The 64-bit product may wrap, but its bits are right: arithmetic modulo
-    2^64 does not depend on the sign, and the mask drops the sign bits that the shift brings in.
+    Words are held in int64, whose high halves hold anything between the rounds: only factors are
+    masked. The 64-bit product may wrap, but its bits are right: arithmetic modulo 2^64 does not
+    depend on the sign, and the mask drops the sign bits that the shift brings in.
     """
     c0, c1, c2, c3 = counter.unbind(-1)
     k0, k1 = key.unbind(-1)
     for _ in range(_ROUNDS):
         first, second = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = (
-            ((second >> 32) & _MASK) ^ c1 ^ k0,
-            second & _MASK,
-            ((first >> 32) & _MASK) ^ c3 ^ k1,
-            first & _MASK,
-        )
-        k0, k1 = (k0 + _KEY_STEPS[0]) & _MASK, (k1 + _KEY_STEPS[1]) & _MASK
-    return torch.stack([c0, c1, c2, c3], dim=-1)
+        # in place, as the shift made a new tensor
+        c0 = (second >> 32).bitwise_xor_(c1).bitwise_xor_(k0).bitwise_and_(_MASK)
+        c2 = (first >> 32).bitwise_xor_(c3).bitwise_xor_(k1).bitwise_and_(_MASK)
+        c1, c3 = second, first
+        k0, k1 = k0 + _KEY_STEPS[0], k1 + _KEY_STEPS[1]
+    return torch.stack([c0, c1 & _MASK, c2, c3 & _MASK], dim=-1)
 
 
 class CountedGenerator:
@@ -89,7 +88,7 @@ class CountedGenerator:
         )
         key = torch.stack([self.seeds & _MASK, (self.seeds >> 32) & _MASK], dim=-1)
         self._draws += 1
-        return philox(counter, key[:, None].expand(-1, len(blocks), -1)).flatten(1)[:, :count]
+        return philox(counter, key[:, None]).flatten(1)[:, :count]
 
     def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
         """fp32 numbers (B, *shape) in (0, 1), ends excluded: exactly (23 bits + ½)·2^−23."""
